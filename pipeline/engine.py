@@ -1,0 +1,126 @@
+"""Where the steps of a comparison run: Dask workers, local by default."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import dask
+from distributed import Client, Future, LocalCluster, get_worker, wait
+
+from pipeline import progress
+from pipeline.environment import configure
+from pipeline.errors import InputError
+
+_TOPIC = "progress"
+
+
+@contextmanager
+def connect(*, jobs: int, scheduler: str) -> Iterator[Client]:
+    """A Dask client: of a local cluster, or of a scheduler that is already there.
+
+    Args:
+        jobs: worker processes of the local cluster, one thread each.
+        scheduler: ``none``, or the address of a scheduler, e.g. ``tcp://host:8786``.
+
+    Raises:
+        InputError: if nobody answers at the address.
+    """
+    with dask.config.set({"distributed.logging.distributed": "critical"}):
+        if scheduler != "none":
+            with _remote(scheduler) as client:
+                yield client
+            return
+        with (
+            LocalCluster(
+                n_workers=jobs,
+                threads_per_worker=1,
+                dashboard_address=None,
+                memory_limit=0,
+                silence_logs="CRITICAL",
+            ) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client
+
+
+def _remote(scheduler: str) -> Client:
+    try:
+        return Client(scheduler, timeout=10)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "scheduler",
+            expected="none, or the address of a running Dask scheduler",
+            received=scheduler,
+            action="Start one with `dask scheduler`, and workers with `dask worker --nthreads 1`.",
+        ) from error
+
+
+def show_progress(client: Client, sink: progress.Sink) -> None:
+    """Show on this terminal what the workers report."""
+    client.subscribe_topic(_TOPIC, lambda event: sink(event[1]))
+
+
+def submit(
+    client: Client,
+    function: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    *,
+    after: Sequence[Future] = (),
+    environment: Mapping[str, str],
+    pipeline_run: str,
+    priority: int,
+) -> Future:
+    """Submit a step; it starts when the futures it comes after are done.
+
+    Args:
+        client: from `connect`.
+        function: the entry point's function.
+        arguments: its arguments.
+        after: futures of the steps that it reads.
+        environment: variables that tell a worker on any machine which store to use.
+        pipeline_run: the run of `main` that the step belongs to.
+        priority: steps with a higher one start first.
+    """
+    return client.submit(
+        _run_in_worker,
+        function,
+        dict(arguments),
+        list(after),
+        environment=dict(environment),
+        pipeline_run=pipeline_run,
+        pure=False,
+        priority=priority,
+    )
+
+
+def _run_in_worker(
+    function: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    _after: Sequence[Any],
+    *,
+    environment: Mapping[str, str],
+    pipeline_run: str,
+) -> Any:
+    configure()
+    os.environ.pop("MLFLOW_RUN_ID", None)  # the run that `mlflow run` opened belongs to `main`
+    os.environ |= environment
+    from pipeline import tracking
+
+    tracking.pipeline_run_id.set(pipeline_run)
+    worker = get_worker()
+    with progress.sending_to(lambda news: worker.log_event(_TOPIC, dict(news))):
+        return function(**arguments)
+
+
+def gather(futures: Mapping[str, Future]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Wait for futures: the results of those that ended well, the errors of the others."""
+    wait(list(futures.values()))
+    results = {name: future.result() for name, future in futures.items() if not _error(future)}
+    errors = {name: _error(future) for name, future in futures.items()}
+    return results, {name: error for name, error in errors.items() if error}
+
+
+def _error(future: Future) -> str:
+    error = future.exception()
+    return f"{type(error).__name__}: {error}" if error else ""

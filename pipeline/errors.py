@@ -1,0 +1,50 @@
+"""The error that tells a person what was expected, what was received and what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Something the caller gave cannot be used; the message says why and what to do.
+
+    Args:
+        subject: what was wrong, e.g. ``"variant"`` or ``"data set /data/cifar10.npz"``.
+        expected: what would have been accepted.
+        received: what was given instead.
+        action: what the person can do about it.
+    """
+
+    def __init__(self, subject: str, *, expected: str, received: str, action: str):
+        self.subject = subject
+        self.expected = expected
+        self.received = received
+        self.action = action
+        super().__init__(f"{subject}: expected {expected}; received {received}. {action}")
+
+    def __reduce__(self):  # Exceptions with keyword-only arguments do not unpickle by default.
+        return _restore, (self.subject, self.expected, self.received, self.action)
+
+
+def _restore(subject: str, expected: str, received: str, action: str) -> InputError:
+    return InputError(subject, expected=expected, received=received, action=action)
+
+
+class DivergenceError(ArithmeticError):
+    """Training reached a loss that is not finite."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Suggest the known name nearest to a misspelt one, as a sentence (empty if none is near)."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"Did you mean '{near[0]}'?" if near else ""
+
+
+def unknown_name(subject: str, name: str, known: Iterable[str]) -> InputError:
+    """An error for a name that is not among the known ones, with the nearest suggested."""
+    names = list(known)
+    return InputError(
+        subject,
+        expected=f"one of {', '.join(names)}",
+        received=repr(name),
+        action=did_you_mean(name, names) or "Choose one of the names above.",
+    )

@@ -1,0 +1,191 @@
+"""Entry point `main`: the whole comparison, its steps in parallel on Dask workers."""
+
+import os
+from typing import Any
+
+import mlflow
+
+from pipeline import cli, progress, tracking
+from pipeline.compare import compared
+from pipeline.errors import InputError
+from pipeline.prepare import Prepared, prepared
+from pipeline.search import check_storage, create_storage
+from pipeline.train import TrainSettings, settings
+from pipeline.variants import get_variant
+
+
+def main(
+    *,
+    variants: cli.Variants = "elu,bn,selu,alpha_dropout,one_cycle",
+    dataset: cli.Dataset = "auto",
+    seeds: cli.Seeds = "1,2,3",
+    learning_rate: cli.LearningRate = "auto",
+    epochs: cli.Epochs = "auto",
+    patience: cli.Patience = "auto",
+    batch_size: cli.BatchSize = "auto",
+    dropout_rate: cli.DropoutRate = "auto",
+    dropout_layers: cli.DropoutLayers = "auto",
+    mc_samples: cli.McSamples = 100,
+    n_trials: cli.NTrials = 12,
+    search_epochs: cli.SearchEpochs = 10,
+    learning_rate_min: cli.LearningRateMin = 0.00001,
+    learning_rate_max: cli.LearningRateMax = 0.1,
+    search_seed: cli.SearchSeed = 1,
+    storage: cli.Storage = "sqlite:///optuna.db",
+    val_size: cli.ValSize = 5000,
+    split_seed: cli.SplitSeed = 1,
+    baseline: cli.Baseline = "elu",
+    jobs: cli.Jobs = "auto",
+    scheduler: cli.Scheduler = "none",
+    reuse: cli.Reuse = "auto",
+) -> int:
+    """Run the whole comparison: prepare, search per variant, train per variant and seed, compare.
+
+    Steps run in parallel, one worker per core, and finished ones are reused: a second run of the
+    same command starts nothing. A changed parameter reruns only what depends on it.
+    """
+    cli.check_reuse(reuse)
+    check_storage(storage)
+    names = cli.split_list("variants", variants)
+    wanted = [
+        settings(
+            variant=name,
+            learning_rate=learning_rate,
+            epochs=epochs,
+            patience=patience,
+            batch_size=batch_size,
+            seed=seed,
+            dropout_rate=dropout_rate if get_variant(name).dropout else "auto",
+            dropout_layers=dropout_layers if get_variant(name).dropout else "auto",
+            mc_samples=mc_samples,
+            n_trials=n_trials,
+            search_epochs=search_epochs,
+            learning_rate_min=learning_rate_min,
+            learning_rate_max=learning_rate_max,
+            search_seed=search_seed,
+        )
+        for name in names
+        for seed in cli.seed_list(seeds)
+    ]
+    if baseline not in names:
+        raise InputError(
+            "baseline",
+            expected=f"one of the variants compared: {', '.join(names)}",
+            received=repr(baseline),
+            action="Add it to variants, or choose another baseline.",
+        )
+    workers = cli.auto_or("jobs", jobs, auto=os.cpu_count() or 1, minimum=1, kind=int)
+    data = prepared(dataset=dataset, val_size=val_size, seed=split_seed, reuse=reuse)
+    parameters = {"variants": variants, "seeds": seeds, "dataset": dataset, "reuse": reuse}
+    with tracking.step_run(
+        "main", parameters, name=f"comparison {data.dataset}", tags=data.tags
+    ) as run:
+        token = tracking.pipeline_run_id.set(run.run_id)
+        try:
+            finished, failures = _train_all(
+                run, wanted, data, storage=storage, jobs=workers, scheduler=scheduler, reuse=reuse
+            )
+            if finished:
+                comparison = compared(finished, baseline=baseline, reuse=reuse)
+                run.set_tags({"compare_run": comparison})
+                run.set_note(tracking.get_run(comparison).data.tags["mlflow.note.content"])
+        finally:
+            tracking.pipeline_run_id.reset(token)
+        progress.update(message=f"Open after `make ui`: {tracking.comparison_url(run.experiment)}")
+        if failures:
+            raise StepsFailedError(failures)
+    return 0
+
+
+class StepsFailedError(RuntimeError):
+    """Some steps of a comparison failed; the others were compared."""
+
+    def __init__(self, failures: dict[str, str]):
+        super().__init__("; ".join(f"{name}: {reason}" for name, reason in failures.items()))
+
+
+def _train_all(
+    run: tracking.StepRun,
+    wanted: list[TrainSettings],
+    data: Prepared,
+    *,
+    storage: str,
+    jobs: int,
+    scheduler: str,
+    reuse: str,
+) -> tuple[list[tracking.Run], dict[str, str]]:
+    """Training runs of all settings, reused or trained now, and why others failed."""
+    found: dict[str, tracking.Run] = {}
+    for one in wanted:
+        reused = tracking.reusable(one.step(data), name=one.name, reuse=reuse)
+        if reused:
+            found[one.name] = reused
+    missing = [one for one in wanted if one.name not in found]
+    failures: dict[str, str] = {}
+    if missing:
+        run_ids, failures = _train_missing(
+            run, missing, data, storage=storage, jobs=jobs, scheduler=scheduler, reuse=reuse
+        )
+        found |= {name: tracking.get_run(run_id) for name, run_id in run_ids.items()}
+    return [found[one.name] for one in wanted if one.name in found], failures
+
+
+def _train_missing(
+    run: tracking.StepRun,
+    missing: list[TrainSettings],
+    data: Prepared,
+    *,
+    storage: str,
+    jobs: int,
+    scheduler: str,
+    reuse: str,
+) -> tuple[dict[str, str], dict[str, str]]:
+    from pipeline import engine
+    from pipeline.search import searched
+    from pipeline.train import trained
+
+    context: dict[str, Any] = {
+        "environment": {
+            "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(),
+            "MLFLOW_EXPERIMENT_ID": run.experiment,
+        },
+        "pipeline_run": run.run_id,
+    }
+    common = {"data": data, "storage": storage, "reuse": reuse, "announce": False}
+    create_storage(storage)
+    with engine.connect(jobs=jobs, scheduler=scheduler) as client, progress.display() as sink:
+        engine.show_progress(client, sink)
+        searches: dict[str, Any] = {}
+        trainings: dict[str, Any] = {}
+        try:
+            for one in missing:
+                # Depth first: a worker that searched a variant has its compiled model.
+                priority = -list(dict.fromkeys(m.variant.name for m in missing)).index(
+                    one.variant.name
+                )
+                if one.learning_rate is None and one.variant.name not in searches:
+                    searches[one.variant.name] = engine.submit(
+                        client,
+                        searched,
+                        {"settings": one.search, **common},
+                        priority=priority,
+                        **context,
+                    )
+                after = searches.get(one.variant.name)
+                trainings[one.name] = engine.submit(
+                    client,
+                    trained,
+                    {"wanted": one, **common},
+                    after=[after] if after else [],
+                    priority=priority,
+                    **context,
+                )
+            return engine.gather(trainings)
+        except BaseException:
+            client.close()
+            tracking.kill_running_steps(run.run_id, run.experiment)
+            raise
+
+
+if __name__ == "__main__":
+    cli.run(main)

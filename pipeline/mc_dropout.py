@@ -1,0 +1,129 @@
+"""Entry point `mc_dropout`: MC Dropout on an already trained run, without retraining."""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline import cli, environment, figures, progress, tracking, uncertainty
+from pipeline.data import PreparedData, open_prepared
+from pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+
+def mc_dropout(*, run_id: cli.RunId, mc_samples: cli.McSamples = 100) -> str:
+    """MC Dropout on a trained run, without retraining: is the average of random predictions better?
+
+    Only the dropout layers are random; weights and batch normalisation stay as they are. Accuracy,
+    negative log-likelihood, calibration and an exact McNemar test are logged onto the trained run.
+    """
+    trained = tracking.get_run(run_id)
+    _check_trained_with_dropout(trained)
+    parameters = {"run_id": run_id, "mc_samples": mc_samples}
+    with tracking.step_run(
+        "mc_dropout", parameters, name=f"mc_dropout {trained.info.run_name}"
+    ) as run:
+        run.set_note(f"MC Dropout, logged onto the run {trained.info.run_name} ({run_id}).")
+        prepare_run = trained.data.tags["prepare_run"]
+        prepared = open_prepared(tracking.artifact_directory(prepare_run, "data"))
+        environment.import_tensorflow()
+        model = tracking.load_model(run_id)
+        deterministic = model.predict(prepared.x_test, batch_size=1000, verbose=0)
+        log_mc_dropout(
+            tracking.StepRun(run_id, trained.info.experiment_id),
+            model,
+            prepared,
+            deterministic=deterministic,
+            samples=mc_samples,
+            seed=int(trained.data.params["seed"]),
+        )
+    return run_id
+
+
+def _check_trained_with_dropout(run: tracking.Run) -> None:
+    tags = run.data.tags
+    if tags.get("step") != "train" or run.info.status != "FINISHED":
+        raise InputError(
+            "run_id",
+            expected="a finished training run",
+            received=f"{run.info.run_id}, a {tags.get('step', 'foreign')} run that is "
+            f"{run.info.status}",
+            action="Its runs are named 'train <variant> seed <seed>' in `mlflow ui`.",
+        )
+    if float(run.data.params.get("dropout_rate", 0)) == 0:
+        raise InputError(
+            "run_id",
+            expected="a run of a variant with dropout",
+            received=f"{run.info.run_id}, a run of variant '{tags.get('variant')}' without dropout",
+            action="Train alpha_dropout or one_cycle first.",
+        )
+
+
+def log_mc_dropout(
+    run: tracking.StepRun,
+    model: "keras.Model",
+    prepared: PreparedData,
+    *,
+    deterministic: np.ndarray,
+    samples: int,
+    seed: int,
+) -> dict[str, float]:
+    """Log MC Dropout on the test set onto a trained run; returns the logged metrics.
+
+    Args:
+        run: the trained run.
+        model: the trained model.
+        prepared: the data set it was trained on.
+        deterministic: float32 of shape (n, classes), its probabilities on the test set.
+        samples: predictions averaged per image.
+        seed: decides the dropout masks.
+    """
+    labels = np.asarray(prepared.y_test)
+    probabilities = uncertainty.mc_probabilities(model, prepared.x_test, samples=samples, seed=seed)
+    mean = probabilities.mean(axis=0)
+    metrics = uncertainty.mc_summary(probabilities, deterministic, labels)
+    run.log_metrics({**metrics, "mc_samples": samples})
+    bins = {
+        name: dataclasses.astuple(uncertainty.calibration_bins(predicted, labels))
+        for name, predicted in {"deterministic": deterministic, "MC Dropout": mean}.items()
+    }
+    accuracies = uncertainty.accuracy_by_samples(probabilities, labels)
+    entropy = uncertainty.predictive_entropy(mean)
+    shown = np.argsort(entropy)[::-1][:12]
+    run.log_figure(
+        figures.accuracy_by_samples(accuracies, float(metrics["mc_accuracy"] - metrics["mc_gain"])),
+        "mc_dropout/accuracy_by_samples.png",
+    )
+    run.log_figure(figures.reliability_diagram(bins), "mc_dropout/reliability.png")
+    run.log_figure(
+        figures.uncertain_images(
+            np.asarray(prepared.x_test[np.sort(shown)]),
+            labels[np.sort(shown)],
+            mean[np.sort(shown)],
+            entropy[np.sort(shown)],
+            prepared.class_names,
+        ),
+        "mc_dropout/most_uncertain_images.png",
+    )
+    test = uncertainty.mcnemar_exact(
+        deterministic.argmax(axis=1) == labels, mean.argmax(axis=1) == labels
+    )
+    verdict = "a real difference" if test.p_value < 0.05 else "not distinguishable from chance"
+    run.log_text(
+        f"MC Dropout with {samples} samples: accuracy {metrics['mc_accuracy']:.4f} against "
+        f"{metrics['mc_accuracy'] - metrics['mc_gain']:.4f} deterministic.\n"
+        f"Only deterministic right: {test.only_a} images; only MC right: {test.only_b}.\n"
+        f"Exact McNemar test: p = {test.p_value:.3g}, {verdict}.\n",
+        "mc_dropout/mcnemar.txt",
+    )
+    progress.update(
+        message=f"MC Dropout, {samples} samples: test accuracy {metrics['mc_accuracy']:.4f} "
+        f"({metrics['mc_gain']:+.4f}, McNemar p = {test.p_value:.3g}: {verdict})"
+    )
+    return metrics
+
+
+if __name__ == "__main__":
+    cli.run(mc_dropout)

@@ -1,0 +1,131 @@
+"""Entry point `prepare`: a data set, split, measured and logged as memory-mappable arrays."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import cli, data, figures, progress, sources, tracking
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A finished `prepare` run.
+
+    Args:
+        run_id: the run.
+        dataset: the data set's name.
+        location: where the data set was read from.
+        fingerprint: SHA-256 of the prepared arrays.
+    """
+
+    run_id: str
+    dataset: str
+    location: str
+    fingerprint: str
+
+    @property
+    def directory(self) -> Path:
+        """The prepared arrays, downloaded where the artifact store is remote."""
+        return tracking.artifact_directory(self.run_id, "data")
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What a run on this data is tagged with."""
+        return {
+            "dataset": self.dataset,
+            "data_fingerprint": self.fingerprint,
+            "prepare_run": self.run_id,
+        }
+
+
+def prepare(
+    *,
+    dataset: cli.Dataset = "auto",
+    val_size: cli.ValSize = 5000,
+    seed: cli.SplitSeed = 1,
+    reuse: cli.Reuse = "auto",
+) -> str:
+    """Prepare a data set: split it, measure the training split, log it for the other steps.
+
+    The test set is what the data set says it is; the validation set is held out of the training
+    images, in equal shares per class. Prints the run's id.
+    """
+    return prepared(dataset=dataset, val_size=val_size, seed=seed, reuse=reuse).run_id
+
+
+def prepared(*, dataset: str, val_size: int, seed: int, reuse: str) -> Prepared:
+    """The finished `prepare` run for these parameters, run now if there is none.
+
+    Raises:
+        InputError: if the data set is unknown, cannot be read, or is not made of images.
+    """
+    cli.check_reuse(reuse)
+    source = sources.resolve(dataset)
+    if source.warning:
+        progress.update(message=f"WARNING: {source.warning}")
+    step = tracking.Step(
+        entry_point="prepare",
+        parameters={"val_size": val_size, "seed": seed},
+        sources=("data", "npz", "keras_cache", "sources"),
+        packages=("numpy",),
+        upstream={"content of the data set": f"{source.name} {source.identity}"},
+    )
+    run_name = f"prepare {source.name}"
+    reused = tracking.reusable(step, name=run_name, reuse=reuse)
+    run_id = reused.info.run_id if reused else _run(step, source, dataset, val_size, seed)
+    tags = tracking.get_run(run_id).data.tags
+    return Prepared(
+        run_id=run_id,
+        dataset=source.name,
+        location=source.location,
+        fingerprint=tags["data_fingerprint"],
+    )
+
+
+def _run(
+    step: tracking.Step, source: sources.Source, dataset: str, val_size: int, seed: int
+) -> str:
+    parameters = {"dataset": dataset, "val_size": val_size, "seed": seed}
+    with tracking.step_run("prepare", parameters, name=f"prepare {source.name}", step=step) as run:
+        arrays = sources.load(source)
+        splits = data.prepare_splits(arrays, val_size=val_size, seed=seed)
+        run.set_tags({"dataset": splits.name, "data_fingerprint": splits.fingerprint})
+        with tempfile.TemporaryDirectory() as directory:
+            data.save(splits, Path(directory))
+            run.log_directory(Path(directory), "data")
+        run.log_datasets(splits, location=source.location)
+        _log_description(run, splits)
+        return run.run_id
+
+
+def _log_description(run: tracking.StepRun, splits: data.PreparedData) -> None:
+    labels = {"train": splits.y_train, "validation": splits.y_val, "test": splits.y_test}
+    counts = {
+        split: data.class_counts(values, splits.class_names) for split, values in labels.items()
+    }
+    run.log_dict(counts, "class_counts.json")
+    run.log_metrics({f"{split}_images": len(values) for split, values in labels.items()})
+    shown = _first_of_each_class(splits.y_train, splits.n_classes)
+    run.log_figure(
+        figures.sample_images(splits.x_train[shown], splits.y_train[shown], splits.class_names),
+        "sample_images.png",
+    )
+    sizes = ", ".join(f"{len(values):,} {split}" for split, values in labels.items())
+    run.set_note(
+        f"**{splits.name}**: {sizes} images of shape {splits.image_shape} in "
+        f"{splits.n_classes} classes, split by class.\n\nSHA-256 of the arrays: "
+        f"`{splits.fingerprint}`. Run again: `mlflow run . -e prepare -P dataset={splits.name}`"
+    )
+
+
+def _first_of_each_class(labels: np.ndarray, n_classes: int, count: int = 5) -> np.ndarray:
+    """Indices of the first images of (at most ten) classes, row by row."""
+    rows = [np.flatnonzero(labels == label)[:count] for label in range(min(n_classes, 10))]
+    shortest = min(map(len, rows))
+    return np.stack([row[:shortest] for row in rows], axis=1).ravel()
+
+
+if __name__ == "__main__":
+    cli.run(prepare)

@@ -1,0 +1,150 @@
+"""What a person sees while steps run: a live line per step, or plain lines without a terminal."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypedDict
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+
+class Update(TypedDict, total=False):
+    """One piece of news about a running step.
+
+    Args:
+        step: the step's name, e.g. ``train bn seed 1``.
+        done: units finished (epochs, trials, samples).
+        total: units expected at most.
+        text: the figures to show beside the bar.
+        state: ``running`` (the default), ``finished`` or ``failed``.
+        message: a line to print above the bars instead.
+    """
+
+    step: str
+    done: int
+    total: int
+    text: str
+    state: str
+    message: str
+
+
+Sink = Callable[[Update], None]
+
+# Where updates go: a display in this process, or a message to the process that has one.
+_sink: ContextVar[Sink | None] = ContextVar("progress_sink", default=None)
+
+
+def update(**news: Any) -> None:
+    """Tell whoever is watching about a step; without a watcher a message is printed."""
+    sink = _sink.get()
+    if sink is not None:
+        sink(Update(**news))
+    elif "message" in news:
+        print(news["message"], flush=True)
+
+
+@contextmanager
+def sending_to(sink: Sink) -> Iterator[None]:
+    """Send the updates of this context to a sink."""
+    token = _sink.set(sink)
+    try:
+        yield
+    finally:
+        _sink.reset(token)
+
+
+@contextmanager
+def display() -> Iterator[Sink]:
+    """Show updates on this terminal, or as plain lines where there is none."""
+    if _sink.get() is not None:  # a step inside a step: the outer one shows
+        yield _sink.get()  # type: ignore[misc]
+        return
+    console = Console(stderr=False, soft_wrap=True, highlight=False)
+    with _live(console) if console.is_terminal else _plain(console) as sink, sending_to(sink):
+        yield sink
+
+
+@contextmanager
+def _live(console: Console) -> Iterator[Sink]:
+    tasks: dict[str, TaskID] = {}
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.completed}/{task.total}"),
+        TextColumn("{task.fields[text]}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        clock = _Clock()
+
+        def sink(news: Update) -> None:
+            if "message" in news:
+                progress.console.print(news["message"], markup=False)
+                return
+            step, state = news["step"], news.get("state", "running")
+            if state != "running":
+                if step in tasks:
+                    progress.remove_task(tasks.pop(step))
+                mark = "done" if state == "finished" else "failed"
+                progress.console.print(f"{step}: {mark} {news.get('text', '')}", markup=False)
+                return
+            if step not in tasks:
+                tasks[step] = progress.add_task(step, total=None, text="", left="")
+            progress.update(
+                tasks[step],
+                completed=news.get("done", 0),
+                total=news.get("total"),
+                text=news.get("text", ""),
+                left=clock.left(news),
+            )
+
+        yield sink
+
+
+@contextmanager
+def _plain(console: Console, seconds_between_lines: float = 10.0) -> Iterator[Sink]:
+    printed: dict[str, float] = {}
+    clock = _Clock()
+
+    def sink(news: Update) -> None:
+        if "message" in news:
+            _print(console, news["message"])
+            return
+        step, state = news["step"], news.get("state", "running")
+        left = clock.left(news)
+        if state != "running":
+            mark = "done" if state == "finished" else "failed"
+            _print(console, f"{step}: {mark} {news.get('text', '')}")
+        elif time.monotonic() - printed.get(step, -1e9) >= seconds_between_lines:
+            printed[step] = time.monotonic()
+            done = f"{news['done']}/{news['total']}" if "done" in news else ""
+            _print(console, " ".join(filter(None, (f"{step}:", done, news.get("text"), left))))
+
+    yield sink
+
+
+def _print(console: Console, line: str) -> None:
+    console.print(line, markup=False, soft_wrap=True)
+    sys.stdout.flush()
+
+
+class _Clock:
+    """Estimates what is left of a step from the pace of what is done."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[float, int]] = {}
+
+    def left(self, news: Update) -> str:
+        """The time left as text; empty before there is a pace."""
+        if "done" not in news or not news.get("total"):
+            return ""
+        now, done = time.monotonic(), news["done"]
+        started, at = self._first.setdefault(news["step"], (now, done))
+        if done <= at:
+            return ""
+        seconds = (now - started) / (done - at) * (news["total"] - done)
+        return f"at most {seconds:.0f} s left"

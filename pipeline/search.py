@@ -1,0 +1,378 @@
+"""Entry point `search`: a variant's learning rate, by an Optuna study on one compiled model."""
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import optuna
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from pipeline import cli, environment, progress, tracking
+from pipeline.errors import DivergenceError, InputError
+from pipeline.prepare import Prepared, prepared
+from pipeline.variants import Variant
+
+if TYPE_CHECKING:
+    from pipeline.training import Trainer
+
+SOURCES = ("variants", "data", "models", "training", "search")
+PACKAGES = ("tensorflow", "keras", "numpy", "optuna")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """What a learning-rate search is asked for.
+
+    Args:
+        variant: the architecture, with its batch size and dropout.
+        n_trials: trials of the study.
+        search_epochs: most epochs of a trial.
+        learning_rate_min: lower end of the range.
+        learning_rate_max: upper end of the range.
+        seed: decides the sampler and the trials' weights.
+
+    Raises:
+        InputError: if the range is empty or not positive.
+    """
+
+    variant: Variant
+    n_trials: int
+    search_epochs: int
+    learning_rate_min: float
+    learning_rate_max: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.learning_rate_min < self.learning_rate_max < math.inf:
+            raise InputError(
+                "learning_rate_min and learning_rate_max",
+                expected="two positive numbers, the first below the second",
+                received=f"{self.learning_rate_min} and {self.learning_rate_max}",
+                action="The default range is 0.00001 to 0.1.",
+            )
+
+    def step(self, data: Prepared) -> tracking.Step:
+        """What decides the study's result on a data set."""
+        return tracking.Step(
+            entry_point="search",
+            parameters={
+                "variant": self.variant.name,
+                "batch_size": self.variant.batch_size,
+                "dropout_rate": self.variant.dropout_rate,
+                "dropout_layers": self.variant.dropout_layers,
+                "n_trials": self.n_trials,
+                "search_epochs": self.search_epochs,
+                "learning_rate_min": self.learning_rate_min,
+                "learning_rate_max": self.learning_rate_max,
+                "seed": self.seed,
+            },
+            sources=SOURCES,
+            packages=PACKAGES,
+            upstream={"fingerprint of the data": data.fingerprint},
+        )
+
+
+def search(
+    *,
+    variant: cli.VariantName,
+    n_trials: cli.NTrials = 12,
+    search_epochs: cli.SearchEpochs = 10,
+    learning_rate_min: cli.LearningRateMin = 0.00001,
+    learning_rate_max: cli.LearningRateMax = 0.1,
+    batch_size: cli.BatchSize = "auto",
+    dropout_rate: cli.DropoutRate = "auto",
+    dropout_layers: cli.DropoutLayers = "auto",
+    seed: cli.SearchSeed = 1,
+    storage: cli.Storage = "sqlite:///optuna.db",
+    dataset: cli.Dataset = "auto",
+    val_size: cli.ValSize = 5000,
+    split_seed: cli.SplitSeed = 1,
+    reuse: cli.Reuse = "auto",
+) -> str:
+    """Search the learning rate of a variant: the one with the lowest validation loss.
+
+    One Optuna study per variant, data set and settings; an interrupted one goes on where it was.
+    Trials are drawn by a seeded TPE sampler on a log scale; bad ones are stopped by the validation
+    loss of their first epochs. For one_cycle the rate is the maximum of the cycle.
+    """
+    cli.check_reuse(reuse)
+    settings = SearchSettings(
+        variant=cli.configured_variant(
+            variant,
+            batch_size=batch_size,
+            dropout_rate=dropout_rate,
+            dropout_layers=dropout_layers,
+        ),
+        n_trials=n_trials,
+        search_epochs=search_epochs,
+        learning_rate_min=learning_rate_min,
+        learning_rate_max=learning_rate_max,
+        seed=seed,
+    )
+    check_storage(storage)
+    data = prepared(dataset=dataset, val_size=val_size, seed=split_seed, reuse="auto")
+    return searched(settings, data, storage=storage, reuse=reuse)
+
+
+def searched(
+    settings: SearchSettings, data: Prepared, *, storage: str, reuse: str, announce: bool = True
+) -> str:
+    """The run of the finished study for these settings, searched now if there is none."""
+    step = settings.step(data)
+    name = f"search {settings.variant.name}"
+    if reused := tracking.reusable(step, name=name, reuse=reuse, announce=announce):
+        return reused.info.run_id
+    parameters = {
+        **step.parameters,
+        "dataset": data.dataset,
+        "storage": tracking.safe_url(storage),
+    }
+    tags = {"variant": settings.variant.name, "mlflow.runColor": settings.variant.color}
+    with tracking.step_run(
+        "search", parameters, name=name, step=step, tags={**tags, **data.tags}
+    ) as run:
+        study_name = f"{settings.variant.name}-{data.dataset}-{step.key[:12]}"
+        if reuse == "never":
+            study_name += f"-{run.run_id[:8]}"
+        study = _create_study(settings, study_name, storage)
+        run.set_tags({"study": study_name})
+        _optimize(study, settings, data, run)
+        _log_study(study, settings, run)
+    return run.run_id
+
+
+def best_learning_rate(run_id: str) -> float:
+    """The best rate that a finished search found."""
+    return float(tracking.get_run(run_id).data.params["best_learning_rate"])
+
+
+def check_storage(storage: str) -> None:
+    """Refuse a storage URL that is malformed or holds a password.
+
+    Raises:
+        InputError: the message shows the URL without its password.
+    """
+    try:
+        url = make_url(storage)
+    except ArgumentError:
+        url = None
+    if url is None or url.password:
+        raise InputError(
+            "storage",
+            expected="an SQLAlchemy URL without a password, e.g. sqlite:///optuna.db or "
+            "postgresql+psycopg2://user@host/optuna",
+            received=tracking.safe_url(storage),
+            action="Parameters are logged: give a password through PGPASSWORD or ~/.pgpass.",
+        )
+
+
+def create_storage(storage: str) -> optuna.storages.RDBStorage:
+    """Open a storage and create its tables; workers that do so at the same time would collide."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.storages.RDBStorage(storage)
+
+
+def _create_study(settings: SearchSettings, name: str, storage: str) -> optuna.Study:
+    # A schedule's validation loss says little before its rate comes down.
+    one_cycle = settings.variant.schedule == "one_cycle"
+    warmup = math.ceil(0.9 * settings.search_epochs) if one_cycle else 1
+    return optuna.create_study(
+        study_name=name,
+        storage=create_storage(storage),
+        sampler=optuna.samplers.TPESampler(seed=settings.seed, n_startup_trials=5),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=warmup),
+        load_if_exists=True,
+    )
+
+
+def _optimize(
+    study: optuna.Study, settings: SearchSettings, data: Prepared, run: tracking.StepRun
+) -> None:
+    """Run the trials that are left; where the best rate lies at an edge, widen the range once."""
+    environment.import_tensorflow()
+    from pipeline.training import shared_trainer
+
+    progress.update(step=f"search {settings.variant.name}", text="compiling")
+    trainer = shared_trainer(settings.variant, data.directory)
+    bounds = (settings.learning_rate_min, settings.learning_rate_max)
+    objective = _Objective(trainer, settings, run)
+    objective.run_trials(study, bounds, settings.n_trials)
+    wider = widened(study, bounds)
+    if wider != bounds:
+        extra = max(2, settings.n_trials // 3)
+        message = (
+            f"The best learning rate {study.best_params['learning_rate']:.3g} lies at an edge of "
+            f"{bounds[0]:g} to {bounds[1]:g}: {extra} more trials in {wider[0]:g} to {wider[1]:g}."
+        )
+        progress.update(message=f"search {settings.variant.name}: {message}")
+        run.set_tags({"widened_range": message})
+        objective.run_trials(study, wider, settings.n_trials + extra)
+
+
+def widened(study: optuna.Study, bounds: tuple[float, float]) -> tuple[float, float]:
+    """The range to search on: tenfold at an edge that the best rate lies at, else unchanged.
+
+    A rate lies at an edge when it is within a twentieth of the range, on the log scale.
+
+    Raises:
+        InputError: if no trial finished, which means that all rates of the range diverged.
+    """
+    completed = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+    low, high = bounds
+    if not completed:
+        raise InputError(
+            "learning_rate_min and learning_rate_max",
+            expected="a range in which training converges for at least one rate",
+            received=f"{low:g} to {high:g}: all {len(study.trials)} trials diverged",
+            action="Lower both ends.",
+        )
+    best = math.log(study.best_params["learning_rate"])
+    margin = math.log(high / low) / 20
+    if best > math.log(high) - margin:
+        return low, high * 10
+    if best < math.log(low) + margin:
+        return low / 10, high
+    return bounds
+
+
+class _Objective:
+    """Trains one trial after another on one compiled model, each as a nested MLflow run."""
+
+    def __init__(self, trainer: "Trainer", settings: SearchSettings, run: tracking.StepRun):
+        self.trainer = trainer
+        self.settings = settings
+        self.run = run
+        self.bounds = (settings.learning_rate_min, settings.learning_rate_max)
+
+    def run_trials(self, study: optuna.Study, bounds: tuple[float, float], total: int) -> None:
+        self.bounds = bounds
+        ended = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+        left = total - len(study.get_trials(deepcopy=False, states=ended))
+        if left > 0:
+            study.optimize(self, n_trials=left)
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        low, high = self.bounds
+        rate = trial.suggest_float("learning_rate", low, high, log=True)
+        name = self.settings.variant.name
+        try:
+            with tracking.step_run(
+                "trial",
+                {"variant": name, "learning_rate": rate},
+                name=f"trial {trial.number} {name}",
+                tags={"variant": name, "trial": trial.number},
+                parent_run_id=self.run.run_id,
+            ) as trial_run:
+                trial.set_user_attr("mlflow_run_id", trial_run.run_id)
+                value = _TrialRun(trial, trial_run, self.settings).train(self.trainer, rate)
+        except DivergenceError as error:
+            trial.set_user_attr("diverged", str(error))
+            # Pruned rather than failed: the sampler then learns that the rate is bad.
+            raise optuna.TrialPruned(str(error)) from error
+        if value is None:
+            raise optuna.TrialPruned
+        return value
+
+
+class _TrialRun:
+    """One trial: reports every epoch to Optuna, MLflow and the person watching."""
+
+    def __init__(self, trial: optuna.Trial, run: tracking.StepRun, settings: SearchSettings):
+        self.trial = trial
+        self.run = run
+        self.settings = settings
+
+    def train(self, trainer: "Trainer", learning_rate: float) -> float | None:
+        """The lowest validation loss, or None if the trial was pruned."""
+        try:
+            fit = trainer.fit(
+                learning_rate=learning_rate,
+                epochs=self.settings.search_epochs,
+                patience=None,
+                seed=self.settings.seed,
+                on_epoch=self.on_epoch,
+            )
+        except optuna.TrialPruned:
+            self.run.set_tags({"trial_state": "PRUNED"})
+            return None
+        best = fit.history[fit.best_epoch - 1]["val_loss"]
+        self.run.set_tags({"trial_state": "COMPLETE"})
+        self.run.log_metrics({"best_epoch": fit.best_epoch, "best_val_loss": best})
+        return best
+
+    def on_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        settings, number = self.settings, self.trial.number
+        self.run.log_epoch(epoch, metrics)
+        progress.update(
+            step=f"search {settings.variant.name}",
+            done=number * settings.search_epochs + epoch,
+            total=max(settings.n_trials, number + 1) * settings.search_epochs,
+            text=f"trial {number} epoch {epoch} val_loss {metrics['val_loss']:.3f}",
+        )
+        self.trial.report(metrics["val_loss"], epoch)
+        if epoch < settings.search_epochs and self.trial.should_prune():
+            raise optuna.TrialPruned
+
+
+def _log_study(study: optuna.Study, settings: SearchSettings, run: tracking.StepRun) -> None:
+    best = study.best_trial
+    rate = best.params["learning_rate"]
+    trained = sum(len(trial.intermediate_values) for trial in study.trials)
+    possible = len(study.trials) * settings.search_epochs
+    states = [_state(trial) for trial in study.trials]
+    run.log_parameters({"best_learning_rate": repr(rate)})
+    run.log_metrics(
+        {
+            "best_learning_rate": rate,
+            "best_val_loss": best.value,
+            "trials": len(states),
+            "trials_pruned": states.count("PRUNED"),
+            "trials_diverged": states.count("DIVERGED"),
+            "epochs_trained": trained,
+            "epochs_saved_by_pruning": possible - trained,
+        }
+    )
+    _log_trials(study, run)
+    run.set_note(
+        f"Learning-rate search of **{settings.variant.name}**: {len(states)} trials of up to "
+        f"{settings.search_epochs} epochs, {states.count('PRUNED')} pruned, "
+        f"{states.count('DIVERGED')} diverged; pruning saved {possible - trained} of {possible} "
+        f"epochs.\n\nBest: learning rate **{rate:.3g}** with val_loss {best.value:.4f} "
+        f"(trial {best.number})."
+    )
+    progress.update(
+        step=f"search {settings.variant.name}",
+        state="finished",
+        text=f"learning rate {rate:.3g}, val_loss {best.value:.4f}, "
+        f"{possible - trained} of {possible} epochs saved by pruning",
+    )
+
+
+def _state(trial: optuna.trial.FrozenTrial) -> str:
+    return "DIVERGED" if "diverged" in trial.user_attrs else trial.state.name
+
+
+def _log_trials(study: optuna.Study, run: tracking.StepRun) -> None:
+    from optuna.visualization import matplotlib as plots
+
+    attributes = ("number", "value", "params", "user_attrs", "state", "duration")
+    run.log_text(study.trials_dataframe(attrs=attributes).to_csv(index=False), "trials.csv")
+    with warnings.catch_warnings():
+        # Optuna marks its matplotlib plots experimental; they are pinned with Optuna.
+        warnings.simplefilter("ignore")
+        for name, plot in {
+            "optimization_history": plots.plot_optimization_history,
+            "intermediate_values": plots.plot_intermediate_values,
+            "learning_rate": plots.plot_slice,
+        }.items():
+            figure = plot(study).figure
+            figure.set_layout_engine("tight")
+            run.log_figure(figure, f"{name}.png")
+            figure.clear()
+
+
+if __name__ == "__main__":
+    cli.run(search)

@@ -1,0 +1,484 @@
+"""The one module that talks to MLflow: step runs, step keys, reuse and metric logging.
+
+Rules: a step opens its run with `step_run`, writes through the `StepRun` it gets, and never calls
+MLflow's fluent `set_experiment` (under `mlflow run` the experiment is already chosen).
+"""
+
+import ast
+import hashlib
+import json
+import os
+import platform
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+import numpy as np
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    Metric,
+    Param,
+    Run,
+    RunStatus,
+    RunTag,
+)
+from mlflow.types.schema import Schema, TensorSpec
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_DATASET_CONTEXT,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_PROJECT_ENTRY_POINT,
+)
+
+from pipeline import progress
+from pipeline.data import PreparedData, class_counts
+from pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+    from matplotlib.figure import Figure
+
+# The run of `main` that a step belongs to, where there is one; set where the step runs.
+pipeline_run_id: ContextVar[str | None] = ContextVar("pipeline_run_id", default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What decides the result of one entry point's run, and the key that names it.
+
+    Args:
+        entry_point: name of the entry point.
+        parameters: the canonical parameters that change the result.
+        sources: the modules of `pipeline` whose code produces the result.
+        packages: the packages whose versions may change the result.
+        upstream: step keys (or fingerprints) of what the step reads, by what they are.
+    """
+
+    entry_point: str
+    parameters: Mapping[str, Any]
+    sources: Sequence[str]
+    packages: Sequence[str]
+    upstream: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def inputs(self) -> dict[str, str]:
+        """Every input by a name a person can read, for the key and for explaining a miss."""
+        return {
+            **{f"parameter {name}": str(value) for name, value in self.parameters.items()},
+            **{f"code of pipeline.{name}": _source_hash(name) for name in self.sources},
+            **{f"version of {name}": version(name) for name in self.packages},
+            **dict(self.upstream),
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 over the entry point and all inputs."""
+        canonical = json.dumps([self.entry_point, self.inputs], sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _source_hash(module: str) -> str:
+    """Hash of what a module does: comments, formatting and docstrings do not count."""
+    tree = ast.parse(Path(__file__).with_name(f"{module}.py").read_text("utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_docstring(body[0]):
+            del body[0]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def client() -> mlflow.MlflowClient:
+    """A client of the tracking server in force."""
+    return mlflow.MlflowClient()
+
+
+def experiment_id() -> str:
+    """The experiment in force: that of `mlflow run`, MLFLOW_EXPERIMENT_NAME or the default."""
+    if adopted := os.environ.get("MLFLOW_RUN_ID"):
+        return client().get_run(adopted).info.experiment_id
+    if given := os.environ.get("MLFLOW_EXPERIMENT_ID"):
+        return given
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "Default")
+    experiment = client().get_experiment_by_name(name)
+    return experiment.experiment_id if experiment else client().create_experiment(name)
+
+
+def find_finished(step: Step, experiment: str) -> Run | None:
+    """The newest finished run with the step's key, or None."""
+    return _newest(f"tags.step_key = '{step.key}' and attributes.status = 'FINISHED'", experiment)
+
+
+def explain_miss(step: Step, experiment: str) -> str:
+    """Why no finished run of a step can be reused: what differs from the nearest one."""
+    same = [f"tags.step = '{step.entry_point}'", "attributes.status = 'FINISHED'"]
+    for name in ("variant", "seed"):
+        if name in step.parameters:
+            same.append(f"params.{name} = '{step.parameters[name]}'")
+    nearest = _newest(" and ".join(same), experiment)
+    if nearest is None:
+        return "no finished run of it yet"
+    before = json.loads(nearest.data.tags.get("step_inputs", "{}"))
+    changes = [
+        f"{name} changed{_from_to(name, before.get(name), step.inputs.get(name))}"
+        for name in {**before, **step.inputs}
+        if before.get(name) != step.inputs.get(name)
+    ]
+    return "; ".join(changes) or "its run was not finished"
+
+
+def _from_to(name: str, before: str | None, now: str | None) -> str:
+    return f" from {before} to {now}" if name.startswith(("parameter", "version")) else ""
+
+
+def _newest(filter_string: str, experiment: str) -> Run | None:
+    found = client().search_runs(
+        [experiment], filter_string, max_results=1, order_by=["attributes.start_time DESC"]
+    )
+    return found[0] if found else None
+
+
+class StepRun:
+    """One MLflow run, written through a client so that threads and processes do not interfere.
+
+    Args:
+        run_id: the run.
+        experiment: its experiment's id.
+    """
+
+    def __init__(self, run_id: str, experiment: str):
+        self.run_id = run_id
+        self.experiment = experiment
+        self._client = client()
+
+    def log_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Log parameters, leaving those that `mlflow run` has already logged as they are."""
+        logged = self._client.get_run(self.run_id).data.params
+        params = [
+            Param(name, str(value)) for name, value in parameters.items() if name not in logged
+        ]
+        self._client.log_batch(self.run_id, params=params)
+
+    def log_metrics(self, metrics: Mapping[str, float], *, epoch: int = 0) -> None:
+        """Log the finite ones of some metrics at an epoch."""
+        now = int(time.time() * 1000)
+        finite = [
+            Metric(name, float(value), now, epoch)
+            for name, value in metrics.items()
+            if value == value and abs(value) != float("inf")
+        ]
+        self._client.log_batch(self.run_id, metrics=finite)
+
+    def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Log one epoch's metrics; the signature `training.OnEpoch` asks for."""
+        self.log_metrics(metrics, epoch=epoch)
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        """Set tags."""
+        self._client.log_batch(
+            self.run_id, tags=[RunTag(name, str(value)) for name, value in tags.items()]
+        )
+
+    def set_note(self, markdown: str) -> None:
+        """Set the description that the run's page opens with."""
+        self.set_tags({"mlflow.note.content": markdown})
+
+    def log_figure(self, figure: "Figure", path: str) -> None:
+        """Log a figure as an image artifact."""
+        self._client.log_figure(self.run_id, figure, path)
+
+    def log_text(self, text: str, path: str) -> None:
+        """Log a text artifact."""
+        self._client.log_text(self.run_id, text, path)
+
+    def log_dict(self, content: Any, path: str) -> None:
+        """Log a JSON artifact."""
+        self._client.log_dict(self.run_id, content, path)
+
+    def log_datasets(self, prepared: PreparedData, *, location: str) -> None:
+        """Log every split of a data set as an input of the run.
+
+        Args:
+            prepared: the data set.
+            location: where it was read from.
+        """
+        splits = {
+            "training": (prepared.x_train, prepared.y_train),
+            "validation": (prepared.x_val, prepared.y_val),
+            "test": (prepared.x_test, prepared.y_test),
+        }
+        inputs = [
+            DatasetInput(
+                _dataset(prepared, images, labels, location=location),
+                [InputTag(MLFLOW_DATASET_CONTEXT, context)],
+            )
+            for context, (images, labels) in splits.items()
+        ]
+        self._client.log_inputs(self.run_id, datasets=inputs)
+
+    def log_model(self, model: "keras.Model", *, example: np.ndarray) -> None:
+        """Log a Keras model that takes raw images, with its signature and pinned requirements.
+
+        Args:
+            model: the model.
+            example: uint8 images of shape (n, height, width, channels).
+        """
+        import mlflow.tensorflow
+        from mlflow.models import Model, infer_signature
+
+        signature = infer_signature(example, model.predict(example, verbose=0))
+        Model.log(
+            artifact_path=None,
+            name="model",
+            flavor=mlflow.tensorflow,
+            run_id=self.run_id,
+            model=model,
+            signature=signature,
+            input_example=example,
+            # Named here, since finding them out loads the model in another process (10 s).
+            pip_requirements=[f"{name}=={version(name)}" for name in ("tensorflow", "keras")],
+        )
+
+    def log_directory(self, directory: Path, path: str) -> None:
+        """Log a directory of artifacts."""
+        self._client.log_artifacts(self.run_id, str(directory), path)
+
+
+def _dataset(
+    prepared: PreparedData, images: np.ndarray, labels: np.ndarray, *, location: str
+) -> Dataset:
+    profile = {
+        "images": len(images),
+        "shape": list(images.shape),
+        "classes": class_counts(labels, prepared.class_names),
+    }
+    schema = Schema([TensorSpec(images.dtype, (-1, *images.shape[1:]), "image")])
+    return Dataset(
+        name=prepared.name,
+        digest=prepared.fingerprint[:8],
+        source_type="local",
+        source=json.dumps({"uri": location}),
+        schema=json.dumps({"mlflow_tensorspec": {"features": schema.to_json(), "targets": None}}),
+        profile=json.dumps(profile),
+    )
+
+
+@contextmanager
+def step_run(
+    entry_point: str,
+    parameters: Mapping[str, Any],
+    *,
+    name: str,
+    step: Step | None = None,
+    tags: Mapping[str, Any] | None = None,
+    parent_run_id: str | None = None,
+) -> Iterator[StepRun]:
+    """Open the run of a step; it ends FINISHED, KILLED on an interrupt, or FAILED with the reason.
+
+    Under `mlflow run` the run of this entry point exists already and is adopted.
+
+    Args:
+        entry_point: name of the entry point.
+        parameters: what the entry point was called with, and what that was resolved to.
+        name: the run's name in the UI.
+        step: what decides the result, for reuse; None: the run is never reused.
+        tags: further tags.
+        parent_run_id: the run under which this one is nested.
+    """
+    run = _adopt(entry_point) or _create(name)
+    run.set_tags(
+        {
+            "mlflow.runName": name,
+            "step": entry_point,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "processor": platform.processor() or platform.machine(),
+            **({"step_key": step.key, "step_inputs": json.dumps(step.inputs)} if step else {}),
+            **({"pipeline_run": pipeline_run_id.get()} if pipeline_run_id.get() else {}),
+            **({MLFLOW_PARENT_RUN_ID: parent_run_id} if parent_run_id else {}),
+            **(tags or {}),
+        }
+    )
+    try:
+        run.log_parameters(parameters)
+        yield run
+    except KeyboardInterrupt:
+        end_run(run.run_id, RunStatus.KILLED, reason="interrupted")
+        raise
+    except BaseException as error:
+        end_run(run.run_id, RunStatus.FAILED, reason=_reason(error))
+        raise
+    end_run(run.run_id, RunStatus.FINISHED)
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:5000]
+
+
+def _adopt(entry_point: str) -> StepRun | None:
+    run_id = os.environ.get("MLFLOW_RUN_ID")
+    if not run_id:
+        return None
+    run = client().get_run(run_id)
+    if run.data.tags.get(MLFLOW_PROJECT_ENTRY_POINT) != entry_point:
+        return None
+    return StepRun(run_id, run.info.experiment_id)
+
+
+def _create(name: str) -> StepRun:
+    experiment = experiment_id()
+    run = client().create_run(experiment, run_name=name)
+    return StepRun(run.info.run_id, experiment)
+
+
+def end_run(run_id: str, status: int, *, reason: str | None = None) -> None:
+    """Give a run its final status, and the reason as a tag where it did not finish."""
+    if reason:
+        client().set_tag(run_id, "failure_reason", reason)
+    client().set_terminated(run_id, RunStatus.to_string(status))
+
+
+def end_adopted_run(status: int, *, reason: str) -> None:
+    """End the run that `mlflow run` made for this process, if it did and it is still running."""
+    if run_id := os.environ.get("MLFLOW_RUN_ID"):
+        end_if_running(run_id, status, reason=reason)
+
+
+def end_if_running(run_id: str, status: int, *, reason: str) -> None:
+    """End a run unless it has already ended."""
+    if client().get_run(run_id).info.status == "RUNNING":
+        end_run(run_id, status, reason=reason)
+
+
+def kill_running_steps(pipeline_run: str, experiment: str) -> None:
+    """Mark the unfinished step runs of a pipeline run as KILLED, after their workers ended."""
+    running = f"tags.pipeline_run = '{pipeline_run}' and attributes.status = 'RUNNING'"
+    for run in client().search_runs([experiment], running):
+        end_run(run.info.run_id, RunStatus.KILLED, reason="interrupted")
+
+
+def reusable(step: Step, *, name: str, reuse: str, announce: bool = True) -> Run | None:
+    """The finished run to use instead of running a step again; says which, or why there is none.
+
+    Args:
+        step: what decides the result.
+        name: the step's name, for the message.
+        reuse: ``auto``, or ``never`` to run it again in any case.
+        announce: whether to say what was found; not where `main` has said it already.
+    """
+    experiment = experiment_id()
+    found = None if reuse == "never" else find_finished(step, experiment)
+    if announce:
+        progress.update(message=f"{name}: {_decision(step, found, experiment, reuse)}")
+    if found is None:
+        return None
+    reuse_adopted_run(step.entry_point, found)
+    return found
+
+
+def _decision(step: Step, found: Run | None, experiment: str, reuse: str) -> str:
+    if found:
+        return f"reused {found.info.run_name} (same inputs, {found.info.run_id})"
+    reason = "reuse=never" if reuse == "never" else explain_miss(step, experiment)
+    return f"to run ({reason})"
+
+
+def reuse_adopted_run(entry_point: str, reused: Run) -> None:
+    """Link the run that `mlflow run` made to the finished run that is reused instead."""
+    run = _adopt(entry_point)
+    if run is None:
+        return
+    run.set_tags(
+        {"mlflow.runName": f"reused {reused.info.run_name}", "reused_run": reused.info.run_id}
+    )
+    run.set_note(
+        f"Nothing was run: [{reused.info.run_name}](#/experiments/{reused.info.experiment_id}"
+        f"/runs/{reused.info.run_id}) is finished and has the same inputs."
+    )
+
+
+def get_run(run_id: str) -> Run:
+    """A run by its id.
+
+    Raises:
+        InputError: if there is none on this tracking server.
+    """
+    try:
+        return client().get_run(run_id)
+    except mlflow.exceptions.MlflowException as error:
+        raise InputError(
+            "run_id",
+            expected=f"the id of a run on {safe_url(mlflow.get_tracking_uri())}",
+            received=repr(run_id),
+            action="Copy the id from the run's page in `mlflow ui`.",
+        ) from error
+
+
+def load_model(run_id: str) -> "keras.Model":
+    """The Keras model that a training run logged."""
+    import mlflow.tensorflow
+
+    return mlflow.tensorflow.load_model(f"runs:/{run_id}/model")
+
+
+def artifact_directory(run_id: str, path: str) -> Path:
+    """A local directory with an artifact directory of a run; downloaded where it is remote."""
+    return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=path))
+
+
+def training_runs() -> list[Run]:
+    """The finished training runs of this experiment, newest first."""
+    query = "tags.step = 'train' and attributes.status = 'FINISHED'"
+    newest_first = ["attributes.start_time DESC"]
+    experiment = experiment_id()
+    page = client().search_runs([experiment], query, order_by=newest_first)
+    runs = list(page)
+    while page.token:
+        page = client().search_runs(
+            [experiment], query, order_by=newest_first, page_token=page.token
+        )
+        runs += page
+    return runs
+
+
+def comparison_url(experiment: str) -> str:
+    """The address of the overlaid learning curves in the MLflow UI."""
+    uri = mlflow.get_tracking_uri()
+    server = uri if uri.startswith("http") else "http://127.0.0.1:5000"
+    view = "compareRunsMode=CHART&workflowType=machine_learning"
+    return f"{safe_url(server).rstrip('/')}/#/experiments/{experiment}/runs?{view}"
+
+
+def metric_histories(run_id: str, names: Sequence[str]) -> dict[str, dict[int, float]]:
+    """Per metric, its value at every epoch."""
+    histories = {name: client().get_metric_history(run_id, name) for name in names}
+    return {
+        name: {metric.step: metric.value for metric in history}
+        for name, history in histories.items()
+    }
+
+
+def safe_url(url: str) -> str:
+    """A storage or tracking URL without its password."""
+    scheme, separator, rest = url.partition("://")
+    if "@" not in rest:
+        return url
+    credentials, _, host = rest.rpartition("@")
+    user, colon, _ = credentials.partition(":")
+    return f"{scheme}{separator}{user}{':***' if colon else ''}@{host}"

@@ -1,0 +1,347 @@
+"""Entry point `train`: one architecture variant, trained, judged and logged."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import confusion_matrix
+
+from pipeline import cli, environment, figures, progress, tracking
+from pipeline.mc_dropout import log_mc_dropout
+from pipeline.prepare import Prepared, prepared
+from pipeline.search import SearchSettings, best_learning_rate, check_storage, searched
+from pipeline.uncertainty import negative_log_likelihood
+from pipeline.variants import Variant
+
+if TYPE_CHECKING:
+    import keras
+
+    from pipeline.training import Fit, Trainer
+
+SOURCES = ("variants", "data", "models", "training", "uncertainty", "mc_dropout", "train")
+PACKAGES = ("tensorflow", "keras", "numpy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """What one training run is asked for.
+
+    Args:
+        variant: the architecture, with its batch size, epochs, patience and dropout.
+        learning_rate: the rate, or None for the best one of the search.
+        seed: decides weights, shuffling and dropout masks.
+        mc_samples: predictions averaged by MC Dropout.
+        search: the search that finds the rate where none is given.
+    """
+
+    variant: Variant
+    learning_rate: float | None
+    seed: int
+    mc_samples: int
+    search: SearchSettings
+
+    def step(self, data: Prepared) -> tracking.Step:
+        """What decides the training's result on a data set."""
+        upstream = {"fingerprint of the data": data.fingerprint}
+        if self.learning_rate is None:
+            upstream["search"] = self.search.step(data).key
+        return tracking.Step(
+            entry_point="train",
+            parameters={
+                "variant": self.variant.name,
+                "seed": self.seed,
+                "learning_rate": self.learning_rate or "auto",
+                "epochs": self.variant.epochs,
+                "patience": self.variant.patience or "none",
+                "batch_size": self.variant.batch_size,
+                "dropout_rate": self.variant.dropout_rate,
+                "dropout_layers": self.variant.dropout_layers,
+                "mc_samples": self.mc_samples,
+            },
+            sources=SOURCES,
+            packages=PACKAGES,
+            upstream=upstream,
+        )
+
+    @property
+    def name(self) -> str:
+        """What the run is called."""
+        return f"train {self.variant.name} seed {self.seed}"
+
+
+def settings(
+    *,
+    variant: str,
+    learning_rate: str,
+    epochs: str,
+    patience: str,
+    batch_size: str,
+    seed: int,
+    dropout_rate: str,
+    dropout_layers: str,
+    mc_samples: int,
+    n_trials: int,
+    search_epochs: int,
+    learning_rate_min: float,
+    learning_rate_max: float,
+    search_seed: int,
+) -> TrainSettings:
+    """The settings behind an entry point's parameters.
+
+    Raises:
+        InputError: if one is unknown or out of range.
+    """
+    configured = cli.configured_variant(
+        variant,
+        batch_size=batch_size,
+        dropout_rate=dropout_rate,
+        dropout_layers=dropout_layers,
+        epochs=epochs,
+        patience=patience,
+    )
+    return TrainSettings(
+        variant=configured,
+        learning_rate=cli.auto_or(
+            "learning_rate", learning_rate, auto=None, minimum=1e-12, kind=float
+        ),
+        seed=seed,
+        mc_samples=mc_samples,
+        search=SearchSettings(
+            variant=configured,
+            n_trials=n_trials,
+            search_epochs=search_epochs,
+            learning_rate_min=learning_rate_min,
+            learning_rate_max=learning_rate_max,
+            seed=search_seed,
+        ),
+    )
+
+
+def train(
+    *,
+    variant: cli.VariantName,
+    learning_rate: cli.LearningRate = "auto",
+    epochs: cli.Epochs = "auto",
+    patience: cli.Patience = "auto",
+    batch_size: cli.BatchSize = "auto",
+    seed: cli.Seed = 1,
+    dropout_rate: cli.DropoutRate = "auto",
+    dropout_layers: cli.DropoutLayers = "auto",
+    mc_samples: cli.McSamples = 100,
+    n_trials: cli.NTrials = 12,
+    search_epochs: cli.SearchEpochs = 10,
+    learning_rate_min: cli.LearningRateMin = 0.00001,
+    learning_rate_max: cli.LearningRateMax = 0.1,
+    search_seed: cli.SearchSeed = 1,
+    storage: cli.Storage = "sqlite:///optuna.db",
+    dataset: cli.Dataset = "auto",
+    val_size: cli.ValSize = 5000,
+    split_seed: cli.SplitSeed = 1,
+    reuse: cli.Reuse = "auto",
+) -> str:
+    """Train one architecture variant and log everything worth knowing about it.
+
+    The data set is prepared and the learning rate searched first, where no finished run has done
+    so. reuse=never trains again; the data and the study are reused all the same.
+    """
+    cli.check_reuse(reuse)
+    wanted = settings(
+        variant=variant,
+        learning_rate=learning_rate,
+        epochs=epochs,
+        patience=patience,
+        batch_size=batch_size,
+        seed=seed,
+        dropout_rate=dropout_rate,
+        dropout_layers=dropout_layers,
+        mc_samples=mc_samples,
+        n_trials=n_trials,
+        search_epochs=search_epochs,
+        learning_rate_min=learning_rate_min,
+        learning_rate_max=learning_rate_max,
+        search_seed=search_seed,
+    )
+    check_storage(storage)
+    data = prepared(dataset=dataset, val_size=val_size, seed=split_seed, reuse="auto")
+    return trained(wanted, data, storage=storage, reuse=reuse)
+
+
+def trained(
+    wanted: TrainSettings, data: Prepared, *, storage: str, reuse: str, announce: bool = True
+) -> str:
+    """The finished training run for these settings, trained now if there is none."""
+    step = wanted.step(data)
+    if reused := tracking.reusable(step, name=wanted.name, reuse=reuse, announce=announce):
+        return reused.info.run_id
+    rate, search_run = wanted.learning_rate, None
+    if rate is None:
+        search_run = searched(wanted.search, data, storage=storage, reuse="auto", announce=announce)
+        rate = best_learning_rate(search_run)
+    tags = {
+        "variant": wanted.variant.name,
+        "mlflow.runColor": wanted.variant.color,
+        **data.tags,
+        **({"search_run": search_run} if search_run else {}),
+    }
+    parameters = {
+        **step.parameters,
+        "dataset": data.dataset,
+        "chosen_learning_rate": repr(rate),
+        "chosen_batch_size": wanted.variant.batch_size,
+    }
+    with tracking.step_run("train", parameters, name=wanted.name, step=step, tags=tags) as run:
+        _train(run, wanted, data, rate)
+    return run.run_id
+
+
+def _train(run: tracking.StepRun, wanted: TrainSettings, data: Prepared, rate: float) -> None:
+    environment.import_tensorflow()
+    from pipeline.training import shared_trainer
+
+    progress.update(step=wanted.name, text="compiling")
+    trainer = shared_trainer(wanted.variant, data.directory)
+    run.log_datasets(trainer.prepared, location=data.location)
+
+    def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
+        run.log_epoch(epoch, metrics)
+        progress.update(
+            step=wanted.name,
+            done=epoch,
+            total=wanted.variant.epochs,
+            text=f"val_accuracy {metrics['val_accuracy']:.3f} "
+            f"{metrics['epoch_seconds']:.1f} s/epoch",
+        )
+
+    fit = trainer.fit(
+        learning_rate=rate,
+        epochs=wanted.variant.epochs,
+        patience=wanted.variant.patience,
+        seed=wanted.seed,
+        on_epoch=on_epoch,
+    )
+    metrics = _fit_metrics(fit, trainer)
+    probabilities = trainer.predict(trainer.prepared.x_test)
+    metrics |= _log_test(run, trainer, probabilities)
+    run.log_metrics(metrics)
+    _log_learning_curve(run, wanted, fit)
+    model = trainer.trained_model()
+    _log_model(run, trainer, wanted, model)
+    if wanted.variant.dropout_rate > 0:
+        metrics |= log_mc_dropout(
+            run,
+            model,
+            trainer.prepared,
+            deterministic=probabilities,
+            samples=wanted.mc_samples,
+            seed=wanted.seed,
+        )
+    _set_note(run, wanted, data, rate, metrics)
+    progress.update(
+        step=wanted.name,
+        state="finished",
+        text=f"best epoch {fit.best_epoch}, val_accuracy {metrics['judged_val_accuracy']:.4f}, "
+        f"test_accuracy {metrics['test_accuracy']:.4f}, "
+        f"{metrics['median_epoch_seconds']:.2f} s/epoch",
+    )
+
+
+def _fit_metrics(fit: "Fit", trainer: "Trainer") -> dict[str, float]:
+    best, last = fit.history[fit.best_epoch - 1], fit.history[-1]
+    judged = fit.history[fit.judged_epoch - 1]
+    return {
+        "best_epoch": fit.best_epoch,
+        "best_val_loss": best["val_loss"],
+        "best_val_accuracy": best["val_accuracy"],
+        "final_val_loss": last["val_loss"],
+        "final_val_accuracy": last["val_accuracy"],
+        "judged_epoch": fit.judged_epoch,
+        "judged_val_loss": judged["val_loss"],
+        "judged_val_accuracy": judged["val_accuracy"],
+        "epochs_run": len(fit.history),
+        "median_epoch_seconds": float(np.median([row["epoch_seconds"] for row in fit.history])),
+        "train_seconds": last["elapsed_seconds"],
+        "compile_seconds": trainer.compile_seconds,
+        "parameter_count": trainer.model.count_params(),
+        "stopped_early": float(fit.stopped_early),
+    }
+
+
+def _log_test(
+    run: tracking.StepRun, trainer: "Trainer", probabilities: np.ndarray
+) -> dict[str, float]:
+    """Log how the finished model does on the test set, which nothing else has looked at."""
+    prepared_data = trainer.prepared
+    labels, names = np.asarray(prepared_data.y_test), prepared_data.class_names
+    matrix = confusion_matrix(
+        labels, probabilities.argmax(axis=1), labels=range(prepared_data.n_classes)
+    )
+    class_accuracy = matrix.diagonal() / np.maximum(matrix.sum(axis=1), 1)
+    accuracy = float(matrix.trace() / matrix.sum())
+    title = f"{trainer.variant.name}: test accuracy {accuracy:.1%}"
+    run.log_figure(figures.confusion_matrix(matrix, names, title), "confusion_matrix.png")
+    run.log_figure(figures.class_accuracy(class_accuracy, names), "class_accuracy.png")
+    run.log_dict(dict(zip(names, class_accuracy.tolist(), strict=True)), "class_accuracy.json")
+    return {
+        "test_loss": negative_log_likelihood(probabilities, labels),
+        "test_accuracy": accuracy,
+    }
+
+
+def _log_learning_curve(run: tracking.StepRun, wanted: TrainSettings, fit: "Fit") -> None:
+    curve = pd.DataFrame(fit.history)
+    curve.insert(0, "epoch", range(1, len(curve) + 1))
+    run.log_figure(figures.learning_curve(curve, fit.best_epoch, wanted.name), "learning_curve.png")
+
+
+def _log_model(
+    run: tracking.StepRun, trainer: "Trainer", wanted: TrainSettings, model: "keras.Model"
+) -> None:
+    statistics = {
+        "at initialisation": trainer.activation_statistics(seed=wanted.seed),
+        "after training": trainer.activation_statistics(),
+    }
+    run.log_dict(
+        {
+            when: {"mean": means.tolist(), "standard_deviation": deviations.tolist()}
+            for when, (means, deviations) in statistics.items()
+        },
+        "activations.json",
+    )
+    run.log_figure(
+        figures.activation_statistics(statistics, f"{wanted.variant.name}: activations by layer"),
+        "activations.png",
+    )
+    lines: list[str] = []
+    model.summary(print_fn=lines.append, line_length=100)
+    run.log_text("\n".join(lines), "model_summary.txt")
+    run.log_model(model, example=np.asarray(trainer.prepared.x_test[:2]))
+
+
+def _set_note(
+    run: tracking.StepRun,
+    wanted: TrainSettings,
+    data: Prepared,
+    rate: float,
+    metrics: Mapping[str, float],
+) -> None:
+    variant = wanted.variant
+    mc = metrics.get("mc_accuracy", math.nan)
+    run.set_note(
+        f"**{variant.name}** on {data.dataset}, seed {wanted.seed}: {variant.description}.\n\n"
+        f"| | |\n|---|---|\n"
+        f"| validation accuracy | {metrics['judged_val_accuracy']:.2%} "
+        f"(epoch {metrics['judged_epoch']:.0f} of {metrics['epochs_run']:.0f}) |\n"
+        f"| test accuracy | {metrics['test_accuracy']:.2%} |\n"
+        + (f"| MC-Dropout test accuracy | {mc:.2%} |\n" if math.isfinite(mc) else "")
+        + f"| seconds per epoch | {metrics['median_epoch_seconds']:.2f} |\n"
+        f"| learning rate | {rate:.3g} |\n\n"
+        f"Run again: `mlflow run . -e train -P variant={variant.name} -P seed={wanted.seed} "
+        f"-P learning_rate={rate!r} -P reuse=never`"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(train)
