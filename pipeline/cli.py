@@ -1,6 +1,7 @@
 """The command line of every entry point: parameters said once, errors, signals, exit codes."""
 
 import dataclasses
+import functools
 import math
 import os
 import signal
@@ -69,7 +70,10 @@ NTrials = Annotated[int, _option("Trials of the learning-rate search.", min=1)]
 SearchEpochs = Annotated[int, _option("Most epochs of a trial.", min=1)]
 LearningRateMin = Annotated[float, _option("Lower end of the searched range.")]
 LearningRateMax = Annotated[float, _option("Upper end of the searched range.")]
-SearchSeed = Annotated[int, _option("Decides the sampler and the weights of the trials.", min=0)]
+SearchSeed = Annotated[
+    int,  # Optuna seeds NumPy's RandomState, which takes 32 bits.
+    _option("Decides the sampler and the weights of the trials.", min=0, max=2**32 - 1),
+]
 Storage = Annotated[
     str,
     _option(
@@ -105,11 +109,10 @@ def run(entry_point: Callable[..., Any]) -> NoReturn:
     """
     environment.configure()
     signal.signal(signal.SIGTERM, _terminate)
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(entry_point)
     try:
+        arguments = _parse(entry_point)
         with progress.display():
-            result = app(standalone_mode=False)
+            result = 0 if arguments is None else entry_point(**arguments)
         code = result if isinstance(result, int) else 0
     except ClickException as error:
         code = _refuse(error.format_message())
@@ -124,6 +127,20 @@ def run(entry_point: Callable[..., Any]) -> NoReturn:
         _end("FAILED", f"{type(error).__name__}: {error}")
         raise
     sys.exit(code)
+
+
+def _parse(entry_point: Callable[..., Any]) -> dict[str, Any] | None:
+    """The arguments given on the command line, or None where it asked for help only."""
+
+    # Typer only parses: an entry point that it called could not tell SIGTERM from Ctrl-C.
+    @functools.wraps(entry_point)
+    def arguments_of(**arguments: Any) -> dict[str, Any]:
+        return arguments
+
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(arguments_of)
+    parsed = app(standalone_mode=False)
+    return parsed if isinstance(parsed, dict) else None
 
 
 class _Terminated(KeyboardInterrupt):
@@ -147,7 +164,7 @@ def _fail(message: str) -> int:
 
 
 def _print_error(message: str) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(
+    Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(
         f"Error: {message}", style="bold red", markup=False
     )
 
@@ -157,11 +174,13 @@ def _end(status: str, reason: str) -> None:
         return
     from pipeline import tracking
 
-    tracking.end_adopted_run(status, reason=reason)
+    tracking.end_adopted_run(tracking.RunStatus.from_string(status), reason=reason)
 
 
-def number(name: str, value: str, *, minimum: float, maximum: float, kind: type) -> Any:
-    """A parameter given as text (because it may also be ``auto``) as a number.
+def number(
+    name: str, value: str, *, minimum: float, maximum: float, kind: type, or_auto: bool = True
+) -> Any:
+    """A parameter given as text as a finite number.
 
     Args:
         name: the parameter, for the error.
@@ -169,6 +188,7 @@ def number(name: str, value: str, *, minimum: float, maximum: float, kind: type)
         minimum: lowest value accepted.
         maximum: highest value accepted.
         kind: int or float.
+        or_auto: whether to name ``auto`` among what is accepted, for the error.
 
     Raises:
         InputError: if it is not such a number.
@@ -177,12 +197,12 @@ def number(name: str, value: str, *, minimum: float, maximum: float, kind: type)
         parsed = kind(value)
     except ValueError:
         parsed = math.nan
-    if not minimum <= parsed <= maximum:
-        noun = "an integer" if kind is int else "a number"
+    if not minimum <= parsed <= maximum or parsed == math.inf:
+        noun = ("auto or " if or_auto else "") + ("an integer" if kind is int else "a number")
         bounds = f"at least {minimum}" if maximum == math.inf else f"from {minimum} to {maximum}"
         raise InputError(
             name,
-            expected=f"auto or {noun} {bounds}",
+            expected=f"{noun} {bounds}",
             received=repr(value),
             action=f"Give it as --{name.replace('_', '-')} or -P {name}=...",
         )
@@ -249,8 +269,14 @@ def split_list(name: str, text: str) -> list[str]:
 
 
 def seed_list(text: str) -> list[int]:
-    """The seeds of a list separated by commas."""
-    return [
-        number("seeds", item, minimum=0, maximum=math.inf, kind=int)
+    """The seeds of a list separated by commas.
+
+    Raises:
+        InputError: if it is empty, or an item is no seed or occurs twice.
+    """
+    seeds = [
+        number("seeds", item, minimum=0, maximum=math.inf, kind=int, or_auto=False)
         for item in split_list("seeds", text)
     ]
+    split_list("seeds", ",".join(map(str, seeds)))  # 1 and 01 are different items, but one seed
+    return seeds

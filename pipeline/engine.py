@@ -11,6 +11,7 @@ from distributed import Client, Future, LocalCluster, get_worker, wait
 from pipeline import progress
 from pipeline.environment import configure
 from pipeline.errors import InputError
+from pipeline.tracking import StepRun, pipeline_run_id, tracking_uri
 
 _TOPIC = "progress"
 
@@ -61,37 +62,48 @@ def show_progress(client: Client, sink: progress.Sink) -> None:
     client.subscribe_topic(_TOPIC, lambda event: sink(event[1]))
 
 
-def submit(
-    client: Client,
-    function: Callable[..., Any],
-    arguments: Mapping[str, Any],
-    *,
-    after: Sequence[Future] = (),
-    environment: Mapping[str, str],
-    pipeline_run: str,
-    priority: int,
-) -> Future:
-    """Submit a step; it starts when the futures it comes after are done.
+class Steps:
+    """Submits the steps of one comparison.
 
     Args:
         client: from `connect`.
-        function: the entry point's function.
-        arguments: its arguments.
-        after: futures of the steps that it reads.
-        environment: variables that tell a worker on any machine which store to use.
-        pipeline_run: the run of `main` that the step belongs to.
-        priority: steps with a higher one start first.
+        run: the run of `main`, which the steps are linked to; they use its tracking server.
     """
-    return client.submit(
-        _run_in_worker,
-        function,
-        dict(arguments),
-        list(after),
-        environment=dict(environment),
-        pipeline_run=pipeline_run,
-        pure=False,
-        priority=priority,
-    )
+
+    def __init__(self, client: Client, run: StepRun):
+        self._client = client
+        self._pipeline_run = run.run_id
+        self._environment = {
+            "MLFLOW_TRACKING_URI": tracking_uri(),
+            "MLFLOW_EXPERIMENT_ID": run.experiment,
+        }
+
+    def submit(
+        self,
+        function: Callable[..., Any],
+        arguments: Mapping[str, Any],
+        *,
+        after: Sequence[Future] = (),
+        priority: int = 0,
+    ) -> Future:
+        """Submit a step; it starts when the futures it comes after are done.
+
+        Args:
+            function: what runs in the worker.
+            arguments: its keyword arguments.
+            after: futures of the steps that it reads.
+            priority: steps with a higher one start first.
+        """
+        return self._client.submit(
+            _run_in_worker,
+            function,
+            dict(arguments),
+            list(after),
+            environment=self._environment,
+            pipeline_run=self._pipeline_run,
+            pure=False,
+            priority=priority,
+        )
 
 
 def _run_in_worker(
@@ -105,9 +117,7 @@ def _run_in_worker(
     configure()
     os.environ.pop("MLFLOW_RUN_ID", None)  # the run that `mlflow run` opened belongs to `main`
     os.environ |= environment
-    from pipeline import tracking
-
-    tracking.pipeline_run_id.set(pipeline_run)
+    pipeline_run_id.set(pipeline_run)
     worker = get_worker()
     with progress.sending_to(lambda news: worker.log_event(_TOPIC, dict(news))):
         return function(**arguments)

@@ -1,16 +1,15 @@
 """Entry point `main`: the whole comparison, its steps in parallel on Dask workers."""
 
 import os
+from dataclasses import dataclass
 from typing import Any
-
-import mlflow
 
 from pipeline import cli, progress, tracking
 from pipeline.compare import compared
 from pipeline.errors import InputError
 from pipeline.prepare import Prepared, prepared
-from pipeline.search import check_storage, create_storage
-from pipeline.train import TrainSettings, settings
+from pipeline.search import check_storage, create_storage, searched
+from pipeline.train import TrainSettings, settings, trained
 from pipeline.variants import get_variant
 
 
@@ -38,7 +37,7 @@ def main(
     jobs: cli.Jobs = "auto",
     scheduler: cli.Scheduler = "none",
     reuse: cli.Reuse = "auto",
-) -> int:
+) -> None:
     """Run the whole comparison: prepare, search per variant, train per variant and seed, compare.
 
     Steps run in parallel, one worker per core, and finished ones are reused: a second run of the
@@ -47,6 +46,13 @@ def main(
     cli.check_reuse(reuse)
     check_storage(storage)
     names = cli.split_list("variants", variants)
+    if baseline not in names:
+        raise InputError(
+            "baseline",
+            expected=f"one of the variants compared: {', '.join(names)}",
+            received=repr(baseline),
+            action="Add it to variants, or choose another baseline.",
+        )
     wanted = [
         settings(
             variant=name,
@@ -67,34 +73,29 @@ def main(
         for name in names
         for seed in cli.seed_list(seeds)
     ]
-    if baseline not in names:
-        raise InputError(
-            "baseline",
-            expected=f"one of the variants compared: {', '.join(names)}",
-            received=repr(baseline),
-            action="Add it to variants, or choose another baseline.",
-        )
-    workers = cli.auto_or("jobs", jobs, auto=os.cpu_count() or 1, minimum=1, kind=int)
+    workers = Workers(
+        jobs=cli.auto_or("jobs", jobs, auto=os.cpu_count() or 1, minimum=1, kind=int),
+        scheduler=scheduler,
+    )
     data = prepared(dataset=dataset, val_size=val_size, seed=split_seed, reuse=reuse)
     parameters = {"variants": variants, "seeds": seeds, "dataset": dataset, "reuse": reuse}
     with tracking.step_run(
         "main", parameters, name=f"comparison {data.dataset}", tags=data.tags
     ) as run:
-        token = tracking.pipeline_run_id.set(run.run_id)
-        try:
-            finished, failures = _train_all(
-                run, wanted, data, storage=storage, jobs=workers, scheduler=scheduler, reuse=reuse
-            )
-            if finished:
-                comparison = compared(finished, baseline=baseline, reuse=reuse)
-                run.set_tags({"compare_run": comparison})
-                run.set_note(tracking.get_run(comparison).data.tags["mlflow.note.content"])
-        finally:
-            tracking.pipeline_run_id.reset(token)
-        progress.update(message=f"Open after `make ui`: {tracking.comparison_url(run.experiment)}")
-        if failures:
-            raise StepsFailedError(failures)
-    return 0
+        _run_steps(run, wanted, data, workers, storage=storage, baseline=baseline, reuse=reuse)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """Where the steps run.
+
+    Args:
+        jobs: worker processes on this machine.
+        scheduler: ``none``, or the address of a Dask scheduler whose workers are used instead.
+    """
+
+    jobs: int
+    scheduler: str
 
 
 class StepsFailedError(RuntimeError):
@@ -104,87 +105,83 @@ class StepsFailedError(RuntimeError):
         super().__init__("; ".join(f"{name}: {reason}" for name, reason in failures.items()))
 
 
-def _train_all(
+def _run_steps(
     run: tracking.StepRun,
     wanted: list[TrainSettings],
     data: Prepared,
+    workers: Workers,
     *,
     storage: str,
-    jobs: int,
-    scheduler: str,
+    baseline: str,
     reuse: str,
-) -> tuple[list[tracking.Run], dict[str, str]]:
-    """Training runs of all settings, reused or trained now, and why others failed."""
-    found: dict[str, tracking.Run] = {}
+) -> None:
+    """Train what is not finished, compare what is, and fail if a step did."""
+    finished: dict[str, tracking.Run] = {}
     for one in wanted:
         reused = tracking.reusable(one.step(data), name=one.name, reuse=reuse)
         if reused:
-            found[one.name] = reused
-    missing = [one for one in wanted if one.name not in found]
-    failures: dict[str, str] = {}
-    if missing:
-        run_ids, failures = _train_missing(
-            run, missing, data, storage=storage, jobs=jobs, scheduler=scheduler, reuse=reuse
-        )
-        found |= {name: tracking.get_run(run_id) for name, run_id in run_ids.items()}
-    return [found[one.name] for one in wanted if one.name in found], failures
+            finished[one.name] = reused
+    missing = [one for one in wanted if one.name not in finished]
+    token = tracking.pipeline_run_id.set(run.run_id)
+    try:
+        run_ids, failures = {}, {}
+        if missing:
+            run_ids, failures = _train(run, missing, data, workers, storage=storage, reuse=reuse)
+        finished |= {name: tracking.get_run(run_id) for name, run_id in run_ids.items()}
+        if finished:
+            chosen = [finished[one.name] for one in wanted if one.name in finished]
+            comparison = compared(chosen, baseline=baseline, reuse=reuse)
+            run.set_tags({"compare_run": comparison})
+            run.set_note(tracking.get_run(comparison).data.tags["mlflow.note.content"])
+    finally:
+        tracking.pipeline_run_id.reset(token)
+    progress.update(message=f"Open after `make ui`: {tracking.comparison_url(run.experiment)}")
+    if failures:
+        raise StepsFailedError(failures)
 
 
-def _train_missing(
+def _train(
     run: tracking.StepRun,
     missing: list[TrainSettings],
     data: Prepared,
+    workers: Workers,
     *,
     storage: str,
-    jobs: int,
-    scheduler: str,
     reuse: str,
 ) -> tuple[dict[str, str], dict[str, str]]:
+    """Search and train on Dask workers: run ids of the trainings, and why others failed."""
     from pipeline import engine
-    from pipeline.search import searched
-    from pipeline.train import trained
 
-    context: dict[str, Any] = {
-        "environment": {
-            "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(),
-            "MLFLOW_EXPERIMENT_ID": run.experiment,
-        },
-        "pipeline_run": run.run_id,
-    }
-    common = {"data": data, "storage": storage, "reuse": reuse, "announce": False}
     create_storage(storage)
-    with engine.connect(jobs=jobs, scheduler=scheduler) as client, progress.display() as sink:
-        engine.show_progress(client, sink)
-        searches: dict[str, Any] = {}
-        trainings: dict[str, Any] = {}
-        try:
+    common = {"data": data, "storage": storage, "reuse": reuse, "announce": False}
+    variants = list(dict.fromkeys(one.variant.name for one in missing))
+    try:
+        with (
+            engine.connect(jobs=workers.jobs, scheduler=workers.scheduler) as client,
+            progress.display() as sink,
+        ):
+            engine.show_progress(client, sink)
+            steps = engine.Steps(client, run)
+            searches: dict[str, Any] = {}
+            trainings: dict[str, Any] = {}
             for one in missing:
+                name = one.variant.name
                 # Depth first: a worker that searched a variant has its compiled model.
-                priority = -list(dict.fromkeys(m.variant.name for m in missing)).index(
-                    one.variant.name
-                )
-                if one.learning_rate is None and one.variant.name not in searches:
-                    searches[one.variant.name] = engine.submit(
-                        client,
-                        searched,
-                        {"settings": one.search, **common},
-                        priority=priority,
-                        **context,
+                priority = -variants.index(name)
+                if one.learning_rate is None and name not in searches:
+                    searches[name] = steps.submit(
+                        searched, {"settings": one.search, **common}, priority=priority
                     )
-                after = searches.get(one.variant.name)
-                trainings[one.name] = engine.submit(
-                    client,
+                trainings[one.name] = steps.submit(
                     trained,
                     {"wanted": one, **common},
-                    after=[after] if after else [],
+                    after=[searches[name]] if name in searches else [],
                     priority=priority,
-                    **context,
                 )
             return engine.gather(trainings)
-        except BaseException:
-            client.close()
-            tracking.kill_running_steps(run.run_id, run.experiment)
-            raise
+    except BaseException:  # the workers have ended by now
+        tracking.kill_running_steps(run.run_id, run.experiment)
+        raise
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ class _ThreefryAlphaDropout(keras.layers.AlphaDropout):
     """
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        if not training:
+        if not training or self.rate == 0:
             return inputs
         kept = tf.cast(_uniform(self, inputs) >= self.rate, inputs.dtype)
         dropped_value = -1.6732632423543772 * 1.0507009873554805  # the limit of SELU at -infinity
@@ -90,7 +90,7 @@ class _ThreefryDropout(keras.layers.Dropout):
     """Dropout with masks that XLA draws fast on a CPU."""
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        if not training:
+        if not training or self.rate == 0:
             return inputs
         kept = tf.cast(_uniform(self, inputs) >= self.rate, inputs.dtype)
         return inputs * kept / (1 - self.rate)

@@ -19,6 +19,7 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import mlflow
 import numpy as np
@@ -32,11 +33,13 @@ from mlflow.entities import (
     RunStatus,
     RunTag,
 )
+from mlflow.tracking.context.registry import resolve_tags
 from mlflow.types.schema import Schema, TensorSpec
 from mlflow.utils.mlflow_tags import (
     MLFLOW_DATASET_CONTEXT,
     MLFLOW_PARENT_RUN_ID,
     MLFLOW_PROJECT_ENTRY_POINT,
+    MLFLOW_SOURCE_NAME,
 )
 
 from pipeline import progress
@@ -107,6 +110,11 @@ def _is_docstring(node: ast.AST) -> bool:
 def client() -> mlflow.MlflowClient:
     """A client of the tracking server in force."""
     return mlflow.MlflowClient()
+
+
+def tracking_uri() -> str:
+    """The address of the tracking server in force."""
+    return mlflow.get_tracking_uri()
 
 
 def experiment_id() -> str:
@@ -225,7 +233,7 @@ class StepRun:
         }
         inputs = [
             DatasetInput(
-                _dataset(prepared, images, labels, location=location),
+                _dataset(prepared, context, images, labels, location=location),
                 [InputTag(MLFLOW_DATASET_CONTEXT, context)],
             )
             for context, (images, labels) in splits.items()
@@ -261,7 +269,7 @@ class StepRun:
 
 
 def _dataset(
-    prepared: PreparedData, images: np.ndarray, labels: np.ndarray, *, location: str
+    prepared: PreparedData, context: str, images: np.ndarray, labels: np.ndarray, *, location: str
 ) -> Dataset:
     profile = {
         "images": len(images),
@@ -271,7 +279,8 @@ def _dataset(
     schema = Schema([TensorSpec(images.dtype, (-1, *images.shape[1:]), "image")])
     return Dataset(
         name=prepared.name,
-        digest=prepared.fingerprint[:8],
+        # A digest per split: MLflow takes inputs with one name and digest for the same.
+        digest=hashlib.sha256(f"{prepared.fingerprint} {context}".encode()).hexdigest()[:8],
         source_type="local",
         source=json.dumps({"uri": location}),
         schema=json.dumps({"mlflow_tensorspec": {"features": schema.to_json(), "targets": None}}),
@@ -301,7 +310,7 @@ def step_run(
         tags: further tags.
         parent_run_id: the run under which this one is nested.
     """
-    run = _adopt(entry_point) or _create(name)
+    run = _adopt(entry_point) or _create(entry_point, name)
     run.set_tags(
         {
             "mlflow.runName": name,
@@ -341,9 +350,10 @@ def _adopt(entry_point: str) -> StepRun | None:
     return StepRun(run_id, run.info.experiment_id)
 
 
-def _create(name: str) -> StepRun:
+def _create(entry_point: str, name: str) -> StepRun:
     experiment = experiment_id()
-    run = client().create_run(experiment, run_name=name)
+    tags = {**resolve_tags(), MLFLOW_SOURCE_NAME: f"pipeline.{entry_point}"}
+    run = client().create_run(experiment, run_name=name, tags=tags)
     return StepRun(run.info.run_id, experiment)
 
 
@@ -461,7 +471,8 @@ def comparison_url(experiment: str) -> str:
     """The address of the overlaid learning curves in the MLflow UI."""
     uri = mlflow.get_tracking_uri()
     server = uri if uri.startswith("http") else "http://127.0.0.1:5000"
-    view = "compareRunsMode=CHART&workflowType=machine_learning"
+    only_training = quote("tags.step = 'train'")
+    view = f"compareRunsMode=CHART&workflowType=machine_learning&searchFilter={only_training}"
     return f"{safe_url(server).rstrip('/')}/#/experiments/{experiment}/runs?{view}"
 
 

@@ -1,0 +1,1 @@
+"""Side-by-side measurements, run by hand; no test has a threshold on time."""

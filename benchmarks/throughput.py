@@ -1,0 +1,291 @@
+"""Compiled training against plain `keras.Model.fit` with default settings, in turns.
+
+Both sides train the same network from the same initial weights on the same images, with the same
+batch size, optimizer and learning rate, and validate after every epoch. Each measurement is a
+fresh process: plain training keeps TensorFlow's own threads and flags, compiled training sets those
+that the pipeline sets. Epoch 1 holds tracing and compilation and is not timed.
+"""
+
+import datetime
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from typer import Option
+
+from pipeline import cli, data, environment, progress, sources
+from pipeline.errors import unknown_name
+from pipeline.variants import get_variant
+
+VARIANTS = ("elu", "bn", "selu")
+SIDES = ("compiled", "plain")
+OUTPUT = Path("benchmarks/results/throughput.json")
+Row = dict[str, Any]
+OnEpoch = Callable[[int, Mapping[str, float]], None]
+
+
+def throughput(
+    *,
+    dataset: cli.Dataset = "auto",
+    variants: Annotated[str, Option(help="Of elu, bn, selu, separated by commas.")] = "elu,bn,selu",
+    epochs: Annotated[int, Option(help="Epochs timed, after a warm-up epoch.", min=1)] = 3,
+    rounds: Annotated[int, Option(help="Turns of each side; each has its seed.", min=1)] = 2,
+    learning_rate: Annotated[float, Option(help="Of Nadam, on both sides.", min=1e-12)] = 0.0002,
+    output: Annotated[Path, Option(help="JSON file for the results.", dir_okay=False)] = OUTPUT,
+) -> None:
+    """Compare compiled training with plain keras.Model.fit, side by side and in turns.
+
+    Leave the machine alone meanwhile: whatever else runs on it distorts the times.
+    """
+    names = cli.split_list("variants", variants)
+    for name in set(names) - set(VARIANTS):
+        raise unknown_name("variants", name, VARIANTS)
+    conditions = describe_machine()
+    source = sources.resolve(dataset)
+    for warning in filter(None, (conditions["warning"], source.warning)):
+        progress.update(message=f"WARNING: {warning}")
+    splits = data.prepare_splits(sources.load(source), val_size=5000, seed=1)
+    turns = [
+        {"side": side, "variant": name, "seed": seed}
+        for seed in range(1, rounds + 1)
+        for name in names
+        for side in SIDES
+    ]
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as directory:
+        data.save(splits, Path(directory))
+        settings = {"directory": directory, "epochs": epochs, "learning_rate": learning_rate}
+        for done, turn in enumerate(turns):
+            text = "{variant} {side}, seed {seed}".format(**turn)
+            progress.update(step="measuring", done=done, total=len(turns), text=text)
+            rows += measure_in_fresh_process(turn | settings)
+    progress.update(step="measuring", state="finished", text=f"{len(turns)} processes")
+    report = conditions | {
+        "dataset": splits.name,
+        "training_images": len(splits.y_train),
+        "validation_images": len(splits.y_val),
+        "learning_rate": learning_rate,
+        "summary": summarize(pd.DataFrame(rows)),
+        "measurements": rows,
+    }
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    show(report, Console(highlight=False))
+    progress.update(message=f"Written to {output}")
+
+
+def describe_machine() -> dict[str, Any]:
+    """What the times depend on, with a warning if the machine is busy."""
+    info = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.+)", info.read_text()) if info.exists() else None
+    load = os.getloadavg()[0]
+    return {
+        "date": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
+        "processor": model[1] if model else platform.processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30),
+        "versions": {"python": platform.python_version()}
+        | {name: metadata.version(name) for name in ("tensorflow", "keras", "numpy")},
+        "load_average": load,
+        "warning": f"the machine was busy at the start (load average {load:.1f}); the times are "
+        "distorted. Measure again when it is idle."
+        if load > 0.5
+        else None,
+    }
+
+
+def measure_in_fresh_process(job: Mapping[str, Any]) -> list[Row]:
+    """Run `measure` in a process of its own.
+
+    Args:
+        job: the arguments of `measure`.
+
+    Raises:
+        RuntimeError: if the process fails; the message holds the end of its stderr.
+    """
+    finished = subprocess.run(
+        [sys.executable, "-m", "benchmarks.throughput", "--worker", json.dumps(dict(job))],
+        cwd=Path(__file__).parents[1],
+        env=default_environment(),
+        capture_output=True,
+        text=True,
+    )
+    if finished.returncode:
+        raise RuntimeError(f"{job['side']} {job['variant']}: {finished.stderr[-4000:]}")
+    return json.loads(finished.stdout.splitlines()[-1])
+
+
+def default_environment() -> dict[str, str]:
+    """This process's environment without anything that sets TensorFlow's threads or flags."""
+    prefixes = ("TF_", "XLA_", "OMP_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
+    return {"CUDA_VISIBLE_DEVICES": "-1"} | kept  # the pipeline's default, so one device for both
+
+
+def measure(
+    *, side: str, variant: str, directory: str, epochs: int, learning_rate: float, seed: int
+) -> list[Row]:
+    """Train in this process and time every epoch, validation included.
+
+    Args:
+        side: ``compiled`` (the pipeline's trainer) or ``plain`` (`keras.Model.fit`).
+        variant: name of the architecture.
+        directory: where `data.save` put the data set.
+        epochs: epochs after the warm-up epoch.
+        learning_rate: constant rate of Nadam.
+        seed: decides initial weights and shuffling.
+
+    Returns:
+        One row per epoch, the warm-up epoch 1 first: wall and CPU seconds (all threads) since the
+        end of the epoch before, and its losses.
+    """
+    rows: list[Row] = []
+    clocks = [(time.perf_counter(), time.process_time())]
+
+    def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
+        clocks.append((time.perf_counter(), time.process_time()))
+        wall, cpu = (now - before for now, before in zip(clocks[-1], clocks[-2], strict=True))
+        row: Row = {"variant": variant, "side": side, "seed": seed, "epoch": epoch}
+        row |= {"wall_seconds": wall, "cpu_seconds": cpu}
+        rows.append(row | {name: float(metrics[name]) for name in ("loss", "val_loss")})
+
+    train = {"compiled": _train_compiled, "plain": _train_plain}[side]
+    train(variant, Path(directory), epochs + 1, learning_rate, seed, on_epoch)
+    return rows
+
+
+def _train_compiled(
+    variant: str, directory: Path, epochs: int, learning_rate: float, seed: int, on_epoch: OnEpoch
+) -> None:
+    environment.import_tensorflow()
+    from pipeline.training import shared_trainer
+
+    shared_trainer(get_variant(variant), directory).fit(
+        learning_rate=learning_rate,
+        epochs=epochs,
+        patience=epochs,  # early stopping does its work, as in the pipeline, but never stops
+        seed=seed,
+        on_epoch=on_epoch,
+    )
+
+
+def _train_plain(
+    variant: str, directory: Path, epochs: int, learning_rate: float, seed: int, on_epoch: OnEpoch
+) -> None:
+    import keras
+
+    from pipeline.models import build_model
+
+    prepared = data.open_prepared(directory)
+    x_train, y_train, x_val, y_val = (
+        getattr(prepared, name)[:].copy() for name in ("x_train", "y_train", "x_val", "y_val")
+    )
+    keras.utils.set_random_seed(seed)
+    model = build_model(
+        get_variant(variant),
+        image_shape=prepared.image_shape,
+        n_classes=prepared.n_classes,
+        mean=prepared.mean,
+        variance=prepared.variance,
+        seed=seed,
+    )
+    model.compile(
+        optimizer=keras.optimizers.Nadam(learning_rate),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    clock = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: on_epoch(epoch + 1, logs)
+    )
+    model.fit(
+        x_train,
+        y_train,
+        batch_size=get_variant(variant).batch_size,
+        epochs=epochs,
+        validation_data=(x_val, y_val),
+        verbose=0,
+        callbacks=[clock],
+    )
+
+
+def summarize(measurements: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
+    """Median and range by variant: of times over all timed epochs, of ratios over the seeds.
+
+    Args:
+        measurements: rows of `measure`; the warm-up epoch 1 counts for the losses alone.
+
+    Returns:
+        ``median``, ``lowest`` and ``highest`` by variant and quantity. A ratio is plain seconds
+        by compiled seconds, of the median epochs of one turn of each.
+    """
+    summary: dict[str, dict[str, dict[str, float]]] = {}
+    for variant, rows in measurements.groupby("variant", sort=False):
+        timed = rows[rows.epoch > 1]
+        spreads = summary.setdefault(str(variant), {})
+        for clock in ("wall", "cpu"):
+            for side in SIDES:
+                seconds = timed.loc[timed.side == side, f"{clock}_seconds"]
+                spreads[f"{side}_{clock}_seconds"] = _spread(seconds)
+            by_seed = timed.pivot_table(f"{clock}_seconds", "seed", "side", aggfunc="median")
+            spreads[f"{clock}_ratio"] = _spread(by_seed["plain"] / by_seed["compiled"])
+        for (epoch, side), losses in rows.groupby(["epoch", "side"])["val_loss"]:
+            spreads[f"{side}_val_loss_{epoch}"] = _spread(losses)
+    return summary
+
+
+def _spread(values: pd.Series) -> dict[str, float]:
+    return {"median": values.median(), "lowest": values.min(), "highest": values.max()}
+
+
+def show(report: Mapping[str, Any], console: Console) -> None:
+    """Print a report: times, learning curves and the conditions they were measured under."""
+    if not console.is_terminal:
+        console.width = 120  # a log has no width of its own
+    columns = ("plain_wall_seconds", "plain_cpu_seconds")
+    columns += ("compiled_wall_seconds", "compiled_cpu_seconds", "cpu_ratio", "wall_ratio")
+    heads = ("plain wall s", "plain CPU s", "compiled wall s", "compiled CPU s")
+    heads += ("epochs per CPU s, ratio", "epochs per wall s, ratio")
+    times = Table("variant", *heads, title="One epoch, validation included")
+    curves = Table("variant", "epoch", "plain", "compiled", title="val_loss after each epoch")
+    for variant, spreads in report["summary"].items():
+        times.add_row(variant, *(_text(spreads[column], digits=2) for column in columns))
+        epochs = [int(name[15:]) for name in spreads if name.startswith("plain_val_loss_")]
+        for epoch in epochs:
+            losses = [spreads[f"{side}_val_loss_{epoch}"] for side in ("plain", "compiled")]
+            curves.add_row(variant, str(epoch), *(_text(loss, digits=3) for loss in losses))
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    console.print(times, curves)
+    console.print(
+        "Median (lowest-highest); ratios are compiled to plain, by seed.\n"
+        "Compiled training uses one thread, plain training as many as TensorFlow's default.\n"
+        f"{report['dataset']}: {report['training_images']:,} training and "
+        f"{report['validation_images']:,} validation images\n"
+        f"{report['processor']}, {report['cores']} cores, {report['memory_gib']} GiB memory\n"
+        f"{report['date']}: {versions}"
+    )
+    if report["warning"]:
+        console.print(f"WARNING: {report['warning']}", style="bold red")
+
+
+def _text(spread: Mapping[str, float], *, digits: int) -> str:
+    median, lowest, highest = (f"{spread[key]:.{digits}f}" for key in spread)
+    return f"{median} ({lowest}-{highest})"
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--worker"]:  # not through cli.run, which sets the pipeline's threads
+        print(json.dumps(measure(**json.loads(sys.argv[2]))))
+    else:
+        cli.run(throughput)

@@ -1,0 +1,112 @@
+"""Fixtures: an MLflow store of its own per test, and a data set small enough for seconds."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import environment
+
+PROJECT = Path(__file__).parent.parent
+
+environment.configure()  # before any test module imports TensorFlow or MLflow
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with an empty MLflow store, as a fresh clone has it."""
+    import mlflow
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    mlflow.set_tracking_uri(uri)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def tiny_npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300 training and 60 test images of 8 x 8 x 3, in 3 classes that can be learnt."""
+    generator = np.random.default_rng(0)
+    arrays = {}
+    for split, size in {"train": 300, "test": 60}.items():
+        labels = np.arange(size, dtype=np.uint8) % 3
+        images = generator.integers(0, 120, (size, 8, 8, 3), dtype=np.uint8)
+        images[np.arange(size), :, labels] += 100
+        arrays |= {f"x_{split}": images, f"y_{split}": labels}
+    path = tmp_path_factory.mktemp("data") / "stripes.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A store in which `mlflow run` has finished a small comparison.
+
+    Args:
+        directory: working directory with `mlflow.db`, `mlruns` and `optuna.db`.
+        arguments: the command line that was run.
+        output: what it printed.
+    """
+
+    directory: Path
+    arguments: tuple[str, ...]
+    output: str
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_npz: Path) -> Finished:
+    """Two variants and two seeds through `mlflow run .`, as a user runs it; made once."""
+    directory = tmp_path_factory.mktemp("project")
+    for name in ("MLproject", "conda.yaml", "pipeline"):
+        source = PROJECT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, directory / name)
+    parameters = {
+        "dataset": tiny_npz,
+        "variants": "elu,alpha_dropout",
+        "seeds": "1,2",
+        "n_trials": 3,
+        "search_epochs": 2,
+        "epochs": 4,
+        "patience": 2,
+        "mc_samples": 10,
+    }
+    given = [text for item in parameters.items() for text in ("-P", "{}={}".format(*item))]
+    arguments = ("mlflow", "run", ".", "--env-manager", "local", *given)
+    done = run_in(directory, *arguments)
+    assert done.returncode == 0, done.stdout
+    return Finished(directory=directory, arguments=arguments, output=done.stdout)
+
+
+@pytest.fixture
+def finished_store(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> Finished:
+    """The finished comparison, as the store that this test's process talks to."""
+    import mlflow
+
+    monkeypatch.chdir(finished.directory)
+    uri = f"sqlite:///{finished.directory}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    mlflow.set_tracking_uri(uri)
+    return finished
+
+
+def run_in(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of this environment in a directory; standard error joins the output."""
+    programs = Path(sys.executable).parent
+    inherited = {name: value for name, value in os.environ.items() if "MLFLOW" not in name}
+    return subprocess.run(
+        arguments,
+        cwd=directory,
+        env={**inherited, "PATH": f"{programs}:{os.environ['PATH']}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=900,
+    )

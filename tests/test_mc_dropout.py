@@ -1,0 +1,43 @@
+"""MC Dropout on a trained run."""
+
+import mlflow
+import pytest
+from conftest import Finished, run_in
+
+from pipeline.errors import InputError
+from pipeline.mc_dropout import mc_dropout
+
+pytestmark = pytest.mark.slow
+
+
+def _run_id(variant: str) -> str:
+    query = f"tags.step = 'train' and params.variant = '{variant}' and params.seed = '2'"
+    runs = mlflow.MlflowClient().search_runs(["0"], query, order_by=["attributes.start_time"])
+    return runs[0].info.run_id
+
+
+def test_same_samples_give_the_figures_of_the_training_run(finished_store: Finished) -> None:
+    run_id = _run_id("alpha_dropout")
+    client = mlflow.MlflowClient()
+    before = client.get_run(run_id).data.metrics
+    mc_dropout(run_id=run_id, mc_samples=10)
+    after = client.get_run(run_id).data.metrics
+    assert after == before
+    assert len(client.get_metric_history(run_id, "mc_accuracy")) == 2
+
+
+def test_run_without_dropout_is_refused(finished_store: Finished) -> None:
+    with pytest.raises(InputError, match="without dropout"):
+        mc_dropout(run_id=_run_id("elu"))
+
+
+def test_unknown_run_is_refused_by_the_command(finished: Finished) -> None:
+    done = run_in(finished.directory, "python", "-m", "pipeline.mc_dropout", "--run-id", "abc")
+    assert done.returncode == 2
+    assert "Copy the id from the run's page" in done.stdout
+
+
+def test_run_that_is_no_training_is_refused(finished_store: Finished) -> None:
+    (run,) = mlflow.MlflowClient().search_runs(["0"], "tags.step = 'prepare'")
+    with pytest.raises(InputError, match="a prepare run"):
+        mc_dropout(run_id=run.info.run_id)

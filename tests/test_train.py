@@ -1,0 +1,142 @@
+"""What a training run logs, whether it can be used, and whether it can be repeated."""
+
+import json
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from conftest import Finished, run_in
+
+from pipeline import tracking
+from pipeline.data import open_prepared
+from pipeline.errors import InputError
+from pipeline.train import train
+
+pytestmark = pytest.mark.slow
+
+PER_EPOCH = {
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "learning_rate",
+    "epoch_seconds",
+    "elapsed_seconds",
+}
+
+
+def _training_run(variant: str, seed: int) -> tracking.Run:
+    query = f"tags.step = 'train' and params.variant = '{variant}' and params.seed = '{seed}'"
+    runs = mlflow.MlflowClient().search_runs(["0"], query, order_by=["attributes.start_time"])
+    return runs[0]
+
+
+def _metric(run: tracking.Run, name: str) -> list[float]:
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, name)
+    assert [metric.step for metric in history] == list(range(1, len(history) + 1))
+    return [metric.value for metric in history]
+
+
+def test_curves_have_one_value_per_epoch_from_epoch_one(finished_store: Finished) -> None:
+    run = _training_run("elu", 1)
+    lengths = {name: len(_metric(run, name)) for name in PER_EPOCH}
+    assert set(lengths.values()) == {int(run.data.metrics["epochs_run"])}
+
+
+def test_final_metrics_agree_with_the_curves(finished_store: Finished) -> None:
+    run = _training_run("elu", 2)
+    losses = _metric(run, "val_loss")
+    metrics = run.data.metrics
+    assert metrics["best_epoch"] == 1 + int(np.argmin(losses))
+    assert metrics["best_val_loss"] == min(losses)
+    assert metrics["judged_val_accuracy"] == metrics["best_val_accuracy"]
+    assert metrics["median_epoch_seconds"] == pytest.approx(
+        np.median(_metric(run, "epoch_seconds"))
+    )
+
+
+def test_logged_model_predicts_raw_images_as_the_run_says(finished_store: Finished) -> None:
+    run = _training_run("alpha_dropout", 1)
+    prepared = open_prepared(tracking.artifact_directory(run.data.tags["prepare_run"], "data"))
+    model = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
+    probabilities = np.asarray(model.predict(np.asarray(prepared.x_test)))
+    assert probabilities.shape == (60, 3)
+    accuracy = (probabilities.argmax(axis=1) == prepared.y_test).mean()
+    assert accuracy == pytest.approx(run.data.metrics["test_accuracy"])
+
+
+def test_logged_model_answers_mlflow_models_predict(
+    finished_store: Finished, tmp_path: Path
+) -> None:
+    run = _training_run("alpha_dropout", 1)
+    images = np.zeros((2, 8, 8, 3), np.uint8).tolist()
+    (tmp_path / "in.json").write_text(json.dumps({"inputs": images}))
+    done = run_in(
+        finished_store.directory,
+        *("mlflow", "models", "predict", "-m", f"runs:/{run.info.run_id}/model"),
+        *("--env-manager", "local", "-i", str(tmp_path / "in.json"), "-t", "json"),
+        *("-o", str(tmp_path / "out.json")),
+    )
+    assert done.returncode == 0, done.stdout
+    answer = json.loads((tmp_path / "out.json").read_text())
+    assert np.shape(answer["predictions"]) == (2, 3)
+
+
+def test_artifacts_and_inputs_of_a_run_with_dropout(finished_store: Finished) -> None:
+    run = _training_run("alpha_dropout", 2)
+    artifacts = mlflow.artifacts.list_artifacts(run_id=run.info.run_id)
+    assert {artifact.path for artifact in artifacts} >= {
+        "learning_curve.png",
+        "confusion_matrix.png",
+        "class_accuracy.png",
+        "activations.png",
+        "model_summary.txt",
+        "mc_dropout",
+    }
+    contexts = {tag.value for given in run.inputs.dataset_inputs for tag in given.tags}
+    assert contexts == {"training", "validation", "test"}
+
+
+def test_activations_of_all_twenty_layers_are_logged(finished_store: Finished) -> None:
+    run = _training_run("elu", 1)
+    path = mlflow.artifacts.download_artifacts(
+        run_id=run.info.run_id, artifact_path="activations.json"
+    )
+    statistics = json.loads(Path(path).read_text())
+    for when in ("at initialisation", "after training"):
+        assert np.shape(statistics[when]["mean"]) == (20,)
+        assert np.shape(statistics[when]["standard_deviation"]) == (20,)
+
+
+def test_repeated_training_gives_the_same_curve_to_the_last_digit(
+    finished_store: Finished, tiny_npz: Path
+) -> None:
+    first = _training_run("alpha_dropout", 1)
+    again = train(
+        variant="alpha_dropout",
+        dataset=str(tiny_npz),
+        seed=1,
+        n_trials=3,
+        search_epochs=2,
+        epochs="4",
+        patience="2",
+        mc_samples=10,
+        reuse="never",
+    )
+    second = mlflow.MlflowClient().get_run(again)
+    assert again != first.info.run_id
+    for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        assert _metric(second, name) == _metric(first, name)
+    for name in ("test_loss", "mc_accuracy", "mc_nll", "mc_ece"):
+        assert second.data.metrics[name] == first.data.metrics[name]
+
+
+def test_bad_values_are_refused_before_anything_is_run(store: Path, tiny_npz: Path) -> None:
+    with pytest.raises(InputError, match="no dropout"):
+        train(variant="elu", dropout_rate="0.2", dataset=str(tiny_npz))
+    with pytest.raises(InputError, match="learning_rate"):
+        train(variant="elu", learning_rate="fast", dataset=str(tiny_npz))
+    with pytest.raises(InputError, match="Did you mean 'alpha_dropout'"):
+        train(variant="alpha_drop", dataset=str(tiny_npz))
+    assert not mlflow.MlflowClient().search_runs(["0"])
