@@ -7,6 +7,7 @@ that the pipeline sets. Epoch 1 holds tracing and compilation and is not timed.
 """
 
 import datetime
+import itertools
 import json
 import os
 import platform
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,6 +38,27 @@ Row = dict[str, Any]
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 
 
+@dataclass(frozen=True)
+class Turn:
+    """One measurement.
+
+    Args:
+        side: ``compiled`` (the pipeline's trainer) or ``plain`` (`keras.Model.fit`).
+        variant: name of the architecture.
+        seed: decides initial weights and shuffling.
+        epochs: epochs timed, after the warm-up epoch.
+        learning_rate: constant rate of Nadam.
+        directory: where `data.save` put the data set.
+    """
+
+    side: str
+    variant: str
+    seed: int
+    epochs: int
+    learning_rate: float
+    directory: str
+
+
 def throughput(
     *,
     dataset: cli.Dataset = "auto",
@@ -50,36 +73,28 @@ def throughput(
     Leave the machine alone meanwhile: whatever else runs on it distorts the times.
     """
     names = cli.split_list("variants", variants)
-    for name in set(names) - set(VARIANTS):
-        raise unknown_name("variants", name, VARIANTS)
-    conditions = describe_machine()
+    for name in names:
+        if name not in VARIANTS:
+            raise unknown_name("variants", name, VARIANTS)
+    report = describe_machine() | {"learning_rate": learning_rate}
     source = sources.resolve(dataset)
-    for warning in filter(None, (conditions["warning"], source.warning)):
+    for warning in filter(None, (report["warning"], source.warning)):
         progress.update(message=f"WARNING: {warning}")
     splits = data.prepare_splits(sources.load(source), val_size=5000, seed=1)
-    turns = [
-        {"side": side, "variant": name, "seed": seed}
-        for seed in range(1, rounds + 1)
-        for name in names
-        for side in SIDES
-    ]
+    report["dataset"] = splits.name
+    report["images"] = {"training": len(splits.y_train), "validation": len(splits.y_val)}
+    turns = list(itertools.product(range(1, rounds + 1), names, SIDES))
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as directory:
         data.save(splits, Path(directory))
-        settings = {"directory": directory, "epochs": epochs, "learning_rate": learning_rate}
-        for done, turn in enumerate(turns):
-            text = "{variant} {side}, seed {seed}".format(**turn)
+        for done, (seed, name, side) in enumerate(turns):
+            text = f"{name} {side}, seed {seed}"
             progress.update(step="measuring", done=done, total=len(turns), text=text)
-            rows += measure_in_fresh_process(turn | settings)
-    progress.update(step="measuring", state="finished", text=f"{len(turns)} processes")
-    report = conditions | {
-        "dataset": splits.name,
-        "training_images": len(splits.y_train),
-        "validation_images": len(splits.y_val),
-        "learning_rate": learning_rate,
-        "summary": summarize(pd.DataFrame(rows)),
-        "measurements": rows,
-    }
+            rows += measure_in_fresh_process(
+                Turn(side, name, seed, epochs, learning_rate, directory)
+            )
+    progress.update(step="measuring", state="finished", text=f"{len(turns)} turns")
+    report |= {"summary": summarize(pd.DataFrame(rows)), "measurements": rows}
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     show(report, Console(highlight=False))
@@ -106,24 +121,21 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def measure_in_fresh_process(job: Mapping[str, Any]) -> list[Row]:
+def measure_in_fresh_process(turn: Turn) -> list[Row]:
     """Run `measure` in a process of its own.
-
-    Args:
-        job: the arguments of `measure`.
 
     Raises:
         RuntimeError: if the process fails; the message holds the end of its stderr.
     """
     finished = subprocess.run(
-        [sys.executable, "-m", "benchmarks.throughput", "--worker", json.dumps(dict(job))],
+        [sys.executable, "-m", "benchmarks.throughput", "--worker", json.dumps(asdict(turn))],
         cwd=Path(__file__).parents[1],
         env=default_environment(),
         capture_output=True,
         text=True,
     )
     if finished.returncode:
-        raise RuntimeError(f"{job['side']} {job['variant']}: {finished.stderr[-4000:]}")
+        raise RuntimeError(f"{turn.variant} {turn.side}: {finished.stderr[-4000:]}")
     return json.loads(finished.stdout.splitlines()[-1])
 
 
@@ -134,18 +146,8 @@ def default_environment() -> dict[str, str]:
     return {"CUDA_VISIBLE_DEVICES": "-1"} | kept  # the pipeline's default, so one device for both
 
 
-def measure(
-    *, side: str, variant: str, directory: str, epochs: int, learning_rate: float, seed: int
-) -> list[Row]:
+def measure(turn: Turn) -> list[Row]:
     """Train in this process and time every epoch, validation included.
-
-    Args:
-        side: ``compiled`` (the pipeline's trainer) or ``plain`` (`keras.Model.fit`).
-        variant: name of the architecture.
-        directory: where `data.save` put the data set.
-        epochs: epochs after the warm-up epoch.
-        learning_rate: constant rate of Nadam.
-        seed: decides initial weights and shuffling.
 
     Returns:
         One row per epoch, the warm-up epoch 1 first: wall and CPU seconds (all threads) since the
@@ -157,52 +159,47 @@ def measure(
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
         clocks.append((time.perf_counter(), time.process_time()))
         wall, cpu = (now - before for now, before in zip(clocks[-1], clocks[-2], strict=True))
-        row: Row = {"variant": variant, "side": side, "seed": seed, "epoch": epoch}
+        row: Row = {"variant": turn.variant, "side": turn.side, "seed": turn.seed, "epoch": epoch}
         row |= {"wall_seconds": wall, "cpu_seconds": cpu}
         rows.append(row | {name: float(metrics[name]) for name in ("loss", "val_loss")})
 
-    train = {"compiled": _train_compiled, "plain": _train_plain}[side]
-    train(variant, Path(directory), epochs + 1, learning_rate, seed, on_epoch)
+    {"compiled": _train_compiled, "plain": _train_plain}[turn.side](turn, on_epoch)
     return rows
 
 
-def _train_compiled(
-    variant: str, directory: Path, epochs: int, learning_rate: float, seed: int, on_epoch: OnEpoch
-) -> None:
+def _train_compiled(turn: Turn, on_epoch: OnEpoch) -> None:
     environment.import_tensorflow()
     from pipeline.training import shared_trainer
 
-    shared_trainer(get_variant(variant), directory).fit(
-        learning_rate=learning_rate,
-        epochs=epochs,
-        patience=epochs,  # early stopping does its work, as in the pipeline, but never stops
-        seed=seed,
+    shared_trainer(get_variant(turn.variant), Path(turn.directory)).fit(
+        learning_rate=turn.learning_rate,
+        epochs=turn.epochs + 1,
+        patience=turn.epochs + 1,  # early stopping does its work, as in the pipeline; never stops
+        seed=turn.seed,
         on_epoch=on_epoch,
     )
 
 
-def _train_plain(
-    variant: str, directory: Path, epochs: int, learning_rate: float, seed: int, on_epoch: OnEpoch
-) -> None:
+def _train_plain(turn: Turn, on_epoch: OnEpoch) -> None:
     import keras
 
     from pipeline.models import build_model
 
-    prepared = data.open_prepared(directory)
-    x_train, y_train, x_val, y_val = (
+    variant, prepared = get_variant(turn.variant), data.open_prepared(Path(turn.directory))
+    x_train, y_train, x_val, y_val = (  # in memory, not memory-mapped
         getattr(prepared, name)[:].copy() for name in ("x_train", "y_train", "x_val", "y_val")
     )
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(turn.seed)
     model = build_model(
-        get_variant(variant),
+        variant,
         image_shape=prepared.image_shape,
         n_classes=prepared.n_classes,
         mean=prepared.mean,
         variance=prepared.variance,
-        seed=seed,
+        seed=turn.seed,
     )
     model.compile(
-        optimizer=keras.optimizers.Nadam(learning_rate),
+        optimizer=keras.optimizers.Nadam(turn.learning_rate),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
@@ -212,8 +209,8 @@ def _train_plain(
     model.fit(
         x_train,
         y_train,
-        batch_size=get_variant(variant).batch_size,
-        epochs=epochs,
+        batch_size=variant.batch_size,
+        epochs=turn.epochs + 1,
         validation_data=(x_val, y_val),
         verbose=0,
         callbacks=[clock],
@@ -253,39 +250,50 @@ def show(report: Mapping[str, Any], console: Console) -> None:
     """Print a report: times, learning curves and the conditions they were measured under."""
     if not console.is_terminal:
         console.width = 120  # a log has no width of its own
-    columns = ("plain_wall_seconds", "plain_cpu_seconds")
-    columns += ("compiled_wall_seconds", "compiled_cpu_seconds", "cpu_ratio", "wall_ratio")
-    heads = ("plain wall s", "plain CPU s", "compiled wall s", "compiled CPU s")
-    heads += ("epochs per CPU s, ratio", "epochs per wall s, ratio")
-    times = Table("variant", *heads, title="One epoch, validation included")
+    columns = {
+        "plain wall s": "plain_wall_seconds",
+        "plain CPU s": "plain_cpu_seconds",
+        "compiled wall s": "compiled_wall_seconds",
+        "compiled CPU s": "compiled_cpu_seconds",
+        "epochs per CPU s: ratio": "cpu_ratio",
+        "epochs per wall s: ratio": "wall_ratio",
+    }
+    times = Table("variant", *columns, title="One epoch, validation included")
     curves = Table("variant", "epoch", "plain", "compiled", title="val_loss after each epoch")
+    epochs = max(row["epoch"] for row in report["measurements"])
     for variant, spreads in report["summary"].items():
-        times.add_row(variant, *(_text(spreads[column], digits=2) for column in columns))
-        epochs = [int(name[15:]) for name in spreads if name.startswith("plain_val_loss_")]
-        for epoch in epochs:
+        times.add_row(variant, *(_text(spreads[name], 2) for name in columns.values()))
+        for epoch in range(1, epochs + 1):
             losses = [spreads[f"{side}_val_loss_{epoch}"] for side in ("plain", "compiled")]
-            curves.add_row(variant, str(epoch), *(_text(loss, digits=3) for loss in losses))
-    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+            curves.add_row(variant, str(epoch), *(_text(loss, 3) for loss in losses))
     console.print(times, curves)
     console.print(
-        "Median (lowest-highest); ratios are compiled to plain, by seed.\n"
-        "Compiled training uses one thread, plain training as many as TensorFlow's default.\n"
-        f"{report['dataset']}: {report['training_images']:,} training and "
-        f"{report['validation_images']:,} validation images\n"
-        f"{report['processor']}, {report['cores']} cores, {report['memory_gib']} GiB memory\n"
-        f"{report['date']}: {versions}"
+        "Median (lowest-highest): of all timed epochs, and of the seeds for ratios and losses.\n"
+        "Ratios: how many times as many epochs compiled training does as plain training.\n"
+        "Compiled training runs on one thread, plain training on TensorFlow's default number."
     )
+    console.print(_conditions(report))
     if report["warning"]:
         console.print(f"WARNING: {report['warning']}", style="bold red")
 
 
-def _text(spread: Mapping[str, float], *, digits: int) -> str:
-    median, lowest, highest = (f"{spread[key]:.{digits}f}" for key in spread)
+def _conditions(report: Mapping[str, Any]) -> str:
+    images = ", ".join(f"{count:,} {split} images" for split, count in report["images"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    return (
+        f"{report['dataset']}: {images}\n"
+        f"{report['processor']}, {report['cores']} cores, {report['memory_gib']} GiB\n"
+        f"{report['date']}, {versions}"
+    )
+
+
+def _text(spread: Mapping[str, float], digits: int) -> str:
+    median, lowest, highest = (f"{value:.{digits}f}" for value in spread.values())
     return f"{median} ({lowest}-{highest})"
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:  # not through cli.run, which sets the pipeline's threads
-        print(json.dumps(measure(**json.loads(sys.argv[2]))))
+        print(json.dumps(measure(Turn(**json.loads(sys.argv[2])))))
     else:
         cli.run(throughput)

@@ -36,7 +36,7 @@ def connect(*, jobs: int, scheduler: str) -> Iterator[Client]:
             LocalCluster(
                 n_workers=jobs,
                 threads_per_worker=1,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",  # any port: several comparisons may run at once
                 memory_limit=0,
                 silence_logs="CRITICAL",
             ) as cluster,
@@ -48,11 +48,11 @@ def connect(*, jobs: int, scheduler: str) -> Iterator[Client]:
 def _remote(scheduler: str) -> Client:
     try:
         return Client(scheduler, timeout=10)
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:  # TypeError: tls:// without certificates
         raise InputError(
             "scheduler",
             expected="none, or the address of a running Dask scheduler",
-            received=scheduler,
+            received=repr(scheduler),
             action="Start one with `dask scheduler`, and workers with `dask worker --nthreads 1`.",
         ) from error
 

@@ -124,7 +124,8 @@ def _run_steps(
     missing = [one for one in wanted if one.name not in finished]
     token = tracking.pipeline_run_id.set(run.run_id)
     try:
-        run_ids, failures = {}, {}
+        run_ids: dict[str, str] = {}
+        failures: dict[str, str] = {}
         if missing:
             run_ids, failures = _train(run, missing, data, workers, storage=storage, reuse=reuse)
         finished |= {name: tracking.get_run(run_id) for name, run_id in run_ids.items()}

@@ -1,6 +1,6 @@
 """Keras models: raw images in, class probabilities out, everything between from the variant."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -101,8 +101,14 @@ def _uniform(layer: keras.layers.Layer, inputs: tf.Tensor) -> tf.Tensor:
     return tf.random.stateless_uniform(tf.shape(inputs), seed=seed, alg="threefry")
 
 
-_STOCK_DROPOUT = {"alpha": keras.layers.AlphaDropout, "standard": keras.layers.Dropout}
-_TRAINING_DROPOUT = {"alpha": _ThreefryAlphaDropout, "standard": _ThreefryDropout}
+_STOCK_DROPOUT: Mapping[str, type[keras.layers.Layer]] = {
+    "alpha": keras.layers.AlphaDropout,
+    "standard": keras.layers.Dropout,
+}
+_TRAINING_DROPOUT: Mapping[str, type[keras.layers.Layer]] = {
+    "alpha": _ThreefryAlphaDropout,
+    "standard": _ThreefryDropout,
+}
 
 
 def activation_statistics(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """Entry point `prepare`: a data set, split, measured and logged as memory-mappable arrays."""
 
+import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,9 @@ def prepare(
     The test set is what the data set says it is; the validation set is held out of the training
     images, in equal shares per class. Prints the run's id.
     """
-    return prepared(dataset=dataset, val_size=val_size, seed=seed, reuse=reuse).run_id
+    data_set = prepared(dataset=dataset, val_size=val_size, seed=seed, reuse=reuse)
+    progress.update(message=f"prepare {data_set.dataset}: run {data_set.run_id}")
+    return data_set.run_id
 
 
 def prepared(*, dataset: str, val_size: int, seed: int, reuse: str) -> Prepared:
@@ -96,11 +99,17 @@ def _run(
             data.save(splits, Path(directory))
             run.log_directory(Path(directory), "data")
         run.log_datasets(splits, location=source.location)
-        _log_description(run, splits)
+        found_again = source.location if source.location.endswith(".npz") else source.name
+        _log_description(run, splits, command=_command(**{**parameters, "dataset": found_again}))
         return run.run_id
 
 
-def _log_description(run: tracking.StepRun, splits: data.PreparedData) -> None:
+def _command(**parameters: object) -> str:
+    given = " ".join(f"-P {name}={shlex.quote(str(value))}" for name, value in parameters.items())
+    return f"mlflow run . -e prepare {given}"
+
+
+def _log_description(run: tracking.StepRun, splits: data.PreparedData, *, command: str) -> None:
     labels = {"train": splits.y_train, "validation": splits.y_val, "test": splits.y_test}
     counts = {
         split: data.class_counts(values, splits.class_names) for split, values in labels.items()
@@ -116,7 +125,7 @@ def _log_description(run: tracking.StepRun, splits: data.PreparedData) -> None:
     run.set_note(
         f"**{splits.name}**: {sizes} images of shape {splits.image_shape} in "
         f"{splits.n_classes} classes, split by class.\n\nSHA-256 of the arrays: "
-        f"`{splits.fingerprint}`. Run again: `mlflow run . -e prepare -P dataset={splits.name}`"
+        f"`{splits.fingerprint}`. Run again: `{command}`"
     )
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -41,7 +41,7 @@ def update(**news: Any) -> None:
     """Tell whoever is watching about a step; without a watcher a message is printed."""
     sink = _sink.get()
     if sink is not None:
-        sink(Update(**news))
+        sink(cast(Update, news))
     elif "message" in news:
         print(news["message"], flush=True)
 
@@ -62,7 +62,7 @@ def display() -> Iterator[Sink]:
     if _sink.get() is not None:  # a step inside a step: the outer one shows
         yield _sink.get()  # type: ignore[misc]
         return
-    console = Console(stderr=False, soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, emoji=False)
     with _live(console) if console.is_terminal else _plain(console) as sink, sending_to(sink):
         yield sink
 
@@ -71,10 +71,10 @@ def display() -> Iterator[Sink]:
 def _live(console: Console) -> Iterator[Sink]:
     tasks: dict[str, TaskID] = {}
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
         TextColumn("{task.completed}/{task.total}"),
-        TextColumn("{task.fields[text]}"),
+        TextColumn("{task.fields[text]}", markup=False),
         TimeElapsedColumn(),
         TextColumn("{task.fields[left]}"),
     )
@@ -144,7 +144,8 @@ class _Clock:
             return ""
         now, done = time.monotonic(), news["done"]
         started, at = self._first.setdefault(news["step"], (now, done))
-        if done <= at:
+        if done <= at:  # the first news, or a step that started again after its worker died
+            self._first[news["step"]] = now, done
             return ""
         seconds = (now - started) / (done - at) * (news["total"] - done)
         return f"at most {seconds:.0f} s left"

@@ -2,9 +2,9 @@
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from sqlalchemy.engine import make_url
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipeline.training import Trainer
 
 SOURCES = ("variants", "data", "models", "training", "search")
+N_SPREAD = 5
 PACKAGES = ("tensorflow", "keras", "numpy", "optuna")
 
 
@@ -176,16 +177,32 @@ def create_storage(storage: str) -> optuna.storages.RDBStorage:
 
 
 def _create_study(settings: SearchSettings, name: str, storage: str) -> optuna.Study:
-    # A schedule's validation loss says little before its rate comes down.
+    # Good rates differ by less than the noise of the first epochs, and a schedule's validation
+    # loss says little before its rate comes down.
     one_cycle = settings.variant.schedule == "one_cycle"
-    warmup = math.ceil(0.9 * settings.search_epochs) if one_cycle else 1
-    return optuna.create_study(
+    first_judged = math.ceil(0.9 * settings.search_epochs) if one_cycle else 3
+    study = optuna.create_study(
         study_name=name,
         storage=create_storage(storage),
-        sampler=optuna.samplers.TPESampler(seed=settings.seed, n_startup_trials=5),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=warmup),
+        sampler=optuna.samplers.TPESampler(seed=settings.seed, n_startup_trials=N_SPREAD),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=first_judged),
         load_if_exists=True,
     )
+    if not study.get_trials(deepcopy=False):
+        bounds = (settings.learning_rate_min, settings.learning_rate_max)
+        for rate in spread_rates(*bounds)[: settings.n_trials]:
+            study.enqueue_trial({"learning_rate": rate})
+    return study
+
+
+def spread_rates(low: float, high: float, count: int = N_SPREAD) -> list[float]:
+    """Rates spread evenly over a range on the log scale, from its middle outwards.
+
+    Chance leaves gaps when it draws few trials; TPE refines around the best of these.
+    """
+    fractions = [(index + 0.5) / count for index in range(count)]
+    fractions.sort(key=lambda fraction: abs(fraction - 0.5))
+    return [low * (high / low) ** fraction for fraction in fractions]
 
 
 def _optimize(
@@ -327,7 +344,7 @@ def _log_study(study: optuna.Study, settings: SearchSettings, run: tracking.Step
     run.log_metrics(
         {
             "best_learning_rate": rate,
-            "best_val_loss": best.value,
+            "best_val_loss": study.best_value,
             "trials": len(states),
             "trials_pruned": states.count("PRUNED"),
             "trials_diverged": states.count("DIVERGED"),
@@ -340,13 +357,13 @@ def _log_study(study: optuna.Study, settings: SearchSettings, run: tracking.Step
         f"Learning-rate search of **{settings.variant.name}**: {len(states)} trials of up to "
         f"{settings.search_epochs} epochs, {states.count('PRUNED')} pruned, "
         f"{states.count('DIVERGED')} diverged; pruning saved {possible - trained} of {possible} "
-        f"epochs.\n\nBest: learning rate **{rate:.3g}** with val_loss {best.value:.4f} "
+        f"epochs.\n\nBest: learning rate **{rate:.3g}** with val_loss {study.best_value:.4f} "
         f"(trial {best.number})."
     )
     progress.update(
         step=f"search {settings.variant.name}",
         state="finished",
-        text=f"learning rate {rate:.3g}, val_loss {best.value:.4f}, "
+        text=f"learning rate {rate:.3g}, val_loss {study.best_value:.4f}, "
         f"{possible - trained} of {possible} epochs saved by pruning",
     )
 
@@ -363,11 +380,12 @@ def _log_trials(study: optuna.Study, run: tracking.StepRun) -> None:
     with warnings.catch_warnings():
         # Optuna marks its matplotlib plots experimental; they are pinned with Optuna.
         warnings.simplefilter("ignore")
-        for name, plot in {
+        figures: Mapping[str, Callable[..., Any]] = {
             "optimization_history": plots.plot_optimization_history,
             "intermediate_values": plots.plot_intermediate_values,
             "learning_rate": plots.plot_slice,
-        }.items():
+        }
+        for name, plot in figures.items():
             figure = plot(study).figure
             figure.set_layout_engine("tight")
             run.log_figure(figure, f"{name}.png")

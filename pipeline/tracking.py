@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +31,6 @@ from mlflow.entities import (
     Metric,
     Param,
     Run,
-    RunStatus,
     RunTag,
 )
 from mlflow.tracking.context.registry import resolve_tags
@@ -77,7 +77,7 @@ class Step:
         """Every input by a name a person can read, for the key and for explaining a miss."""
         return {
             **{f"parameter {name}": str(value) for name, value in self.parameters.items()},
-            **{f"code of pipeline.{name}": _source_hash(name) for name in self.sources},
+            **{f"code of pipeline.{name}": _source_hash(_module(name)) for name in self.sources},
             **{f"version of {name}": version(name) for name in self.packages},
             **dict(self.upstream),
         }
@@ -89,9 +89,13 @@ class Step:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _source_hash(module: str) -> str:
+def _module(name: str) -> Path:
+    return Path(__file__).with_name(f"{name}.py")
+
+
+def _source_hash(module: Path) -> str:
     """Hash of what a module does: comments, formatting and docstrings do not count."""
-    tree = ast.parse(Path(__file__).with_name(f"{module}.py").read_text("utf-8"))
+    tree = ast.parse(module.read_text("utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and _is_docstring(body[0]):
@@ -142,7 +146,10 @@ def explain_miss(step: Step, experiment: str) -> str:
     nearest = _newest(" and ".join(same), experiment)
     if nearest is None:
         return "no finished run of it yet"
-    before = json.loads(nearest.data.tags.get("step_inputs", "{}"))
+    try:
+        before = json.loads(nearest.data.tags.get("step_inputs", "{}"))
+    except json.JSONDecodeError:  # MLflow cuts a tag after 8,000 characters
+        return "its inputs changed"
     changes = [
         f"{name} changed{_from_to(name, before.get(name), step.inputs.get(name))}"
         for name in {**before, **step.inputs}
@@ -328,16 +335,16 @@ def step_run(
         run.log_parameters(parameters)
         yield run
     except KeyboardInterrupt:
-        end_run(run.run_id, RunStatus.KILLED, reason="interrupted")
+        end_run(run.run_id, "KILLED", reason="interrupted")
         raise
     except BaseException as error:
-        end_run(run.run_id, RunStatus.FAILED, reason=_reason(error))
+        end_run(run.run_id, "FAILED", reason=_reason(error))
         raise
-    end_run(run.run_id, RunStatus.FINISHED)
+    end_run(run.run_id, "FINISHED")
 
 
 def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:5000]
+    return f"{type(error).__name__}: {error}"
 
 
 def _adopt(entry_point: str) -> StepRun | None:
@@ -357,20 +364,20 @@ def _create(entry_point: str, name: str) -> StepRun:
     return StepRun(run.info.run_id, experiment)
 
 
-def end_run(run_id: str, status: int, *, reason: str | None = None) -> None:
+def end_run(run_id: str, status: str, *, reason: str | None = None) -> None:
     """Give a run its final status, and the reason as a tag where it did not finish."""
     if reason:
-        client().set_tag(run_id, "failure_reason", reason)
-    client().set_terminated(run_id, RunStatus.to_string(status))
+        client().set_tag(run_id, "failure_reason", reason[:5000])
+    client().set_terminated(run_id, status)
 
 
-def end_adopted_run(status: int, *, reason: str) -> None:
+def end_adopted_run(status: str, *, reason: str) -> None:
     """End the run that `mlflow run` made for this process, if it did and it is still running."""
     if run_id := os.environ.get("MLFLOW_RUN_ID"):
         end_if_running(run_id, status, reason=reason)
 
 
-def end_if_running(run_id: str, status: int, *, reason: str) -> None:
+def end_if_running(run_id: str, status: str, *, reason: str) -> None:
     """End a run unless it has already ended."""
     if client().get_run(run_id).info.status == "RUNNING":
         end_run(run_id, status, reason=reason)
@@ -380,7 +387,7 @@ def kill_running_steps(pipeline_run: str, experiment: str) -> None:
     """Mark the unfinished step runs of a pipeline run as KILLED, after their workers ended."""
     running = f"tags.pipeline_run = '{pipeline_run}' and attributes.status = 'RUNNING'"
     for run in client().search_runs([experiment], running):
-        end_run(run.info.run_id, RunStatus.KILLED, reason="interrupted")
+        end_run(run.info.run_id, "KILLED", reason="interrupted")
 
 
 def reusable(step: Step, *, name: str, reuse: str, announce: bool = True) -> Run | None:
@@ -487,6 +494,7 @@ def metric_histories(run_id: str, names: Sequence[str]) -> dict[str, dict[int, f
 
 def safe_url(url: str) -> str:
     """A storage or tracking URL without its password."""
+    url = re.sub(r"([?&]password=)[^&]*", r"\1***", url, flags=re.IGNORECASE)
     scheme, separator, rest = url.partition("://")
     if "@" not in rest:
         return url

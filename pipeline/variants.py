@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from pipeline.errors import InputError, unknown_name
 
@@ -90,7 +90,7 @@ class Variant:
         Raises:
             InputError: if the variant has no dropout to change, or a value is out of range.
         """
-        changes = {
+        changes: dict[str, Any] = {
             key: value
             for key, value in {"dropout_rate": rate, "dropout_layers": layers}.items()
             if value is not None

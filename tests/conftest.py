@@ -35,14 +35,14 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def tiny_npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """300 training and 60 test images of 8 x 8 x 3, in 3 classes that can be learnt."""
     generator = np.random.default_rng(0)
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for split, size in {"train": 300, "test": 60}.items():
         labels = np.arange(size, dtype=np.uint8) % 3
         images = generator.integers(0, 120, (size, 8, 8, 3), dtype=np.uint8)
         images[np.arange(size), :, labels] += 100
         arrays |= {f"x_{split}": images, f"y_{split}": labels}
     path = tmp_path_factory.mktemp("data") / "stripes.npz"
-    np.savez(path, **arrays)
+    np.savez(path, allow_pickle=False, **arrays)
     return path
 
 

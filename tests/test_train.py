@@ -94,6 +94,7 @@ def test_artifacts_and_inputs_of_a_run_with_dropout(finished_store: Finished) ->
         "model_summary.txt",
         "mc_dropout",
     }
+    assert run.inputs is not None
     contexts = {tag.value for given in run.inputs.dataset_inputs for tag in given.tags}
     assert contexts == {"training", "validation", "test"}
 

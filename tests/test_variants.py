@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import re
 import subprocess
 import sys
@@ -22,7 +23,7 @@ PARAMETERS = {
 
 
 def differences(first: Variant, second: Variant) -> dict[str, Any]:
-    """Settings of the second variant that the first has otherwise; how both are shown is none."""
+    """Settings in which the second variant differs from the first, but for how they are shown."""
     settings = dataclasses.asdict(second)
     changed = {key: value for key, value in settings.items() if value != getattr(first, key)}
     return {
@@ -33,7 +34,7 @@ def differences(first: Variant, second: Variant) -> dict[str, Any]:
 def expected_parameters(variant: Variant) -> tuple[int, int]:
     """All and trainable parameters on CIFAR-10: a kernel and a bias per dense layer."""
     widths = [32 * 32 * 3, *[variant.units] * variant.hidden_layers, 10]
-    dense = sum(before * after + after for before, after in zip(widths, widths[1:], strict=False))
+    dense = sum(before * after + after for before, after in itertools.pairwise(widths))
     # Trained scale and shift, and two moving statistics that are not trained.
     normalized = variant.units * variant.hidden_layers * variant.batch_normalization
     return dense + 4 * normalized, dense + 2 * normalized
@@ -146,7 +147,7 @@ def test_get_variant_finds_every_name() -> None:
     [("alfa_dropout", "alpha_dropout"), ("onecycle", "one_cycle"), ("sellu", "selu")],
 )
 def test_an_unknown_name_suggests_the_nearest(name: str, nearest: str) -> None:
-    with pytest.raises(InputError, match=f"received '{name}'. Did you mean '{nearest}'?"):
+    with pytest.raises(InputError, match=rf"received '{name}'\. Did you mean '{nearest}'\?$"):
         get_variant(name)
 
 
@@ -157,12 +158,12 @@ def test_a_name_near_to_none_lists_them_all() -> None:
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5, float("nan")])
 def test_a_dropout_rate_out_of_range_is_refused(rate: float) -> None:
-    with pytest.raises(InputError, match=f"dropout_rate: expected .* received {rate}"):
+    with pytest.raises(InputError, match=rf"dropout_rate: expected .* received {rate}"):
         VARIANTS["alpha_dropout"].with_dropout(rate=rate, layers=None)
 
 
 def test_unknown_dropout_layers_are_refused() -> None:
-    with pytest.raises(InputError, match="dropout_layers: expected one of last, all; .* 'every'"):
+    with pytest.raises(InputError, match=r"dropout_layers: expected one of last, all; .* 'every'"):
         VARIANTS["alpha_dropout"].with_dropout(rate=None, layers="every")
 
 
@@ -189,7 +190,7 @@ def test_with_dropout_is_refused_without_dropout_to_change(name: str) -> None:
     assert variant.with_dropout(rate=None, layers=None) == variant
     with pytest.raises(InputError, match=f"variant '{name}' has no dropout; received 0.2"):
         variant.with_dropout(rate=0.2, layers=None)
-    with pytest.raises(InputError, match="^dropout_layers: .* alpha_dropout, one_cycle"):
+    with pytest.raises(InputError, match=r"^dropout_layers: .* alpha_dropout, one_cycle"):
         variant.with_dropout(rate=None, layers="all")
 
 

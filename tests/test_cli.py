@@ -1,0 +1,312 @@
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+import typer
+
+from pipeline import cli
+from pipeline.errors import InputError
+from pipeline.variants import VARIANTS
+
+PROGRAM = textwrap.dedent("""
+    import signal
+    import time
+
+    from pipeline import cli, progress
+    from pipeline.errors import DivergenceError, InputError
+
+    def step(*, variant: cli.VariantName, mc_samples: cli.McSamples = 3) -> int | str | None:
+        if variant == "bad":
+            raise InputError("variant", expected="a [b]", received=":bug:", action="Try c.")
+        if variant == "diverges":
+            raise DivergenceError("loss inf in epoch 2")
+        if variant == "fails":
+            raise OSError("disk full")
+        if variant == "waits":
+            progress.update(message="waiting")
+            time.sleep(60)
+        progress.update(message=f"{variant} {mc_samples!r}")
+        return {"returns_text": "an id", "returns_3": 3}.get(variant)
+
+    # A shell that starts a job in the background lets it ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    cli.run(step)
+""")
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The command of a small entry point."""
+    (tmp_path / "step.py").write_text(PROGRAM)
+    monkeypatch.setenv("PYTHONPATH", str(Path(cli.__file__).parents[1]))
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    return [sys.executable, str(tmp_path / "step.py")]
+
+
+def run_program(program: list[str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*program, *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "stdout", "stderr"),
+    [
+        (["--variant", "elu"], 0, "elu 3\n", ""),
+        (["--variant", "elu", "--mc-samples", "7"], 0, "elu 7\n", ""),
+        (["--variant", "returns_text"], 0, "returns_text 3\n", ""),
+        (["--variant", "returns_3"], 3, "returns_3 3\n", ""),
+        (
+            ["--variant", "bad"],
+            2,
+            "",
+            "Error: variant: expected a [b]; received :bug:. Try c.\n",
+        ),
+        (["--variant", "diverges"], 1, "", "Error: Diverged: loss inf in epoch 2\n"),
+    ],
+)
+def test_exit_code_and_output(
+    program: list[str], arguments: list[str], code: int, stdout: str, stderr: str
+) -> None:
+    ran = run_program(program, *arguments)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (code, stdout, stderr)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--varaint", "elu"], "No such option: --varaint (Possible options: --variant)"),
+        ([], "Missing option '--variant'"),
+        (["--variant", "elu", "--mc-samples", "0"], "'--mc-samples': Input should be greater"),
+        (["--variant", "elu", "--mc-samples", "2.5"], "'--mc-samples': Input should be a valid"),
+        (["--variant", "elu", "--mc-samples"], "'--mc-samples' requires an argument"),
+        (["--variant", "elu", "bn"], "unexpected extra argument(s) (bn)"),
+    ],
+)
+def test_a_wrong_command_line_exits_2_with_one_line(
+    program: list[str], arguments: list[str], said: str
+) -> None:
+    ran = run_program(program, *arguments)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("Error: ")
+    assert ran.stderr.count("\n") == 1
+    assert said in ran.stderr
+
+
+def test_an_unexpected_error_exits_1_with_its_traceback(program: list[str]) -> None:
+    ran = run_program(program, "--variant", "fails")
+    assert ran.returncode == 1
+    assert "Traceback" in ran.stderr
+    assert ran.stderr.endswith("OSError: disk full\n")
+
+
+def test_help_names_every_option_and_exits_0(program: list[str]) -> None:
+    ran = run_program(program, "--help")
+    assert ran.returncode == 0
+    assert "--variant" in ran.stdout
+    assert "alpha_dropout" in ran.stdout
+    assert "--mc-samples" in ran.stdout
+    assert "[default: 3]" in ran.stdout
+
+
+def interrupted(program: list[str], signal_number: int) -> int:
+    """The exit code of a step that gets a signal while it runs."""
+    with subprocess.Popen(
+        [*program, "--variant", "waits"], stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout
+        assert running.stdout.readline() == "waiting\n"
+        running.send_signal(signal_number)
+        return running.wait(timeout=60)
+
+
+@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_with_its_own_exit_code(
+    program: list[str], signal_number: int, code: int
+) -> None:
+    assert interrupted(program, signal_number) == code
+
+
+def adopted_step(*, how: Annotated[str, typer.Option()]) -> None:
+    if how == "fails":
+        raise OSError("disk full")
+    if how == "refused":
+        raise InputError("how", expected="a", received="b", action="Do c." + 9000 * "!")
+    if how == "terminated":
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+
+def test_the_run_that_mlflow_opened_gets_the_same_end_and_the_reason(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline import tracking
+
+    experiment = tracking.experiment_id()
+
+    def end_of(*arguments: str) -> tuple[str, str]:
+        opened = tracking.client().create_run(experiment).info.run_id
+        monkeypatch.setenv("MLFLOW_RUN_ID", opened)
+        monkeypatch.setattr(sys, "argv", ["step", *arguments])
+        with pytest.raises((SystemExit, OSError)):
+            cli.run(adopted_step)
+        run = tracking.client().get_run(opened)
+        return run.info.status, run.data.tags.get("failure_reason", "")
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert end_of("--hwo", "x") == ("FAILED", "No such option: --hwo (Possible options: --how)")
+        refused = "how: expected a; received b. Do c." + 9000 * "!"
+        assert end_of("--how", "refused") == ("FAILED", refused[:5000])
+        assert end_of("--how", "fails") == ("FAILED", "OSError: disk full")
+        assert end_of("--how", "terminated") == ("KILLED", "interrupted")
+        # `mlflow run` itself ends the run of a command that succeeds.
+        assert end_of("--how", "well") == ("RUNNING", "")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "expected"),
+    [("32", int, 32), ("1_000", int, 1000), ("0.5", float, 0.5), ("1e-3", float, 0.001)],
+)
+def test_number_reads_text(text: str, kind: type, expected: float) -> None:
+    read = cli.number("name", text, minimum=0.001, maximum=1000, kind=kind)
+    assert read == expected
+    assert type(read) is kind
+
+
+@pytest.mark.parametrize("text", ["nan", "-nan", "inf", "-inf", "1e999", "many", "", "0", "-1"])
+@pytest.mark.parametrize("maximum", [9.0, math.inf])
+def test_number_refuses_what_is_no_finite_number_in_range(text: str, maximum: float) -> None:
+    bounds = "from 0.5 to 9.0" if maximum == 9 else "at least 0.5"
+    with pytest.raises(InputError) as error:
+        cli.number("mc_samples", text, minimum=0.5, maximum=maximum, kind=float)
+    assert str(error.value) == (
+        f"mc_samples: expected auto or a number {bounds}; received {text!r}. "
+        "Give it as --mc-samples or -P mc_samples=..."
+    )
+
+
+@pytest.mark.parametrize("text", ["2.0", "1e3", "11", "0x4", "9" * 5000])
+def test_number_refuses_what_is_no_integer_in_range(text: str) -> None:
+    with pytest.raises(InputError, match="expected auto or an integer from 1 to 10; received"):
+        cli.number("epochs", text, minimum=1, maximum=10, kind=int)
+
+
+def test_auto_stands_for_what_the_caller_says() -> None:
+    assert cli.auto_or("epochs", "auto", auto=None, minimum=1, kind=int) is None
+    assert cli.auto_or("epochs", "10", auto=None, minimum=1, kind=int) == 10
+    with pytest.raises(InputError, match="auto or an integer at least 1; received 'Auto'"):
+        cli.auto_or("epochs", "Auto", auto=None, minimum=1, kind=int)
+
+
+def test_split_list_strips_spaces_and_ignores_a_trailing_comma() -> None:
+    assert cli.split_list("variants", " elu, bn ,selu,") == ["elu", "bn", "selu"]
+
+
+@pytest.mark.parametrize("text", ["", " , ", "elu,bn,elu", "elu, elu"])
+def test_split_list_refuses_an_empty_list_and_duplicates(text: str) -> None:
+    with pytest.raises(InputError, match=r"variants: .*different items.*-P variants=elu,bn"):
+        cli.split_list("variants", text)
+
+
+def test_seed_list_reads_integers() -> None:
+    assert cli.seed_list("3, 0,12") == [3, 0, 12]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "different items"),
+        ("1,2,1", "different items"),
+        ("1,01", "different items"),
+        ("1,-2", "seeds: expected an integer at least 0; received '-2'"),
+        ("1,two", "seeds: expected an integer at least 0; received 'two'"),
+        ("auto", "seeds: expected an integer at least 0; received 'auto'"),
+        ("1.0", "seeds: expected an integer at least 0; received '1.0'"),
+    ],
+)
+def test_seed_list_refuses(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        cli.seed_list(text)
+
+
+def configured(variant: str, **changes: str) -> Any:
+    own = {"batch_size": "auto", "dropout_rate": "auto", "dropout_layers": "auto"}
+    return cli.configured_variant(variant, **{**own, **changes})
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_auto_keeps_a_variants_own_settings(name: str) -> None:
+    assert configured(name, epochs="auto", patience="auto") == VARIANTS[name]
+
+
+def test_given_settings_replace_a_variants_own() -> None:
+    variant = configured(
+        "one_cycle",
+        batch_size="64",
+        dropout_rate="0",
+        dropout_layers="all",
+        epochs="3",
+        patience="2",
+    )
+    assert (variant.name, variant.color) == ("one_cycle", VARIANTS["one_cycle"].color)
+    assert (variant.batch_size, variant.epochs, variant.patience) == (64, 3, 2)
+    assert (variant.dropout_rate, variant.dropout_layers) == (0.0, "all")
+    assert configured("elu", patience="none").patience is None
+
+
+@pytest.mark.parametrize(
+    ("variant", "changes", "message"),
+    [
+        ("droput", {}, "variant: expected one of elu, bn.*received 'droput'"),
+        ("alpha-dropout", {}, "Did you mean 'alpha_dropout'"),
+        ("elu", {"batch_size": "0"}, "batch_size: expected auto or an integer at least 1"),
+        ("elu", {"epochs": "none"}, "epochs: expected auto or an integer at least 1"),
+        ("elu", {"patience": "0"}, "patience: expected auto or an integer at least 1"),
+        ("elu", {"dropout_rate": "0.2"}, "variant 'elu' has no dropout"),
+        ("elu", {"dropout_layers": "all"}, "variant 'elu' has no dropout"),
+        ("one_cycle", {"dropout_rate": "1"}, "dropout_rate: expected .*below 1"),
+        ("one_cycle", {"dropout_rate": "inf"}, "dropout_rate: expected auto or a number"),
+        ("one_cycle", {"dropout_layers": "frist"}, "dropout_layers: expected one of last, all"),
+    ],
+)
+def test_settings_out_of_range_are_refused(
+    variant: str, changes: dict[str, str], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        configured(variant, **changes)
+
+
+@pytest.mark.parametrize("reuse", ["", "always", "nevr", "Auto"])
+def test_reuse_is_auto_or_never(reuse: str) -> None:
+    cli.check_reuse("auto")
+    cli.check_reuse("never")
+    with pytest.raises(InputError, match="reuse: expected one of auto, never"):
+        cli.check_reuse(reuse)
+
+
+def test_only_the_command_line_of_an_adopted_run_needs_mlflow() -> None:
+    program = (
+        "import os, sys; os.environ.pop('MLFLOW_RUN_ID', None)\n"
+        "from pipeline import cli\n"
+        "sys.argv = ['step', '--variant', 'x', '--wrong', '1']\n"
+        "def step(*, variant: cli.VariantName) -> None: ...\n"
+        "try:\n"
+        "    cli.run(step)\n"
+        "finally:\n"
+        "    assert not {'mlflow', 'tensorflow'} & set(sys.modules)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment
+    )
+    assert ran.returncode == 2, ran.stderr

@@ -1,0 +1,216 @@
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from distributed import Client
+
+from pipeline import engine, progress, tracking
+from pipeline.errors import InputError
+from pipeline.progress import Update
+
+SERVER = "http://127.0.0.1:9"  # handed on to the workers, never asked
+
+
+@pytest.fixture(scope="module")
+def updates() -> list[Update]:
+    """What the workers reported since the last test cleared it."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def client(updates: list[Update]) -> Iterator[Client]:
+    """A local cluster of two workers, whose progress goes to `updates`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_RUN_ID", "the run that mlflow run opened")
+        with engine.connect(jobs=2, scheduler="none") as client:
+            engine.show_progress(client, updates.append)
+            yield client
+
+
+@pytest.fixture
+def steps(client: Client, updates: list[Update], monkeypatch: pytest.MonkeyPatch) -> engine.Steps:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", SERVER)
+    mlflow.set_tracking_uri(SERVER)
+    updates.clear()
+    return engine.Steps(client, tracking.StepRun("the-pipeline-run", "the-experiment"))
+
+
+# --- What runs in the workers -------------------------------------------------------------------
+
+
+def write_line(*, path: Path, line: str) -> int:
+    time.sleep(0.05)
+    with path.open("a") as file:
+        file.write(f"{line}\n")
+    return os.getpid()
+
+
+def report_epochs(*, step: str, epochs: int) -> str:
+    for epoch in range(1, epochs + 1):
+        progress.update(step=step, done=epoch, total=epochs)
+    progress.update(message=f"{step} is over")
+    return step
+
+
+def meet(*, directory: Path, own: str, other: str) -> int:
+    """Wait until the other step runs, which it never does where steps run one by one."""
+    (directory / own).touch()
+    deadline = time.monotonic() + 30
+    while not (directory / other).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return os.getpid()
+
+
+def fail() -> None:
+    raise InputError("thing", expected="a", received="b", action="Do c.")
+
+
+def surroundings() -> dict[str, Any]:
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
+    return {
+        **{name: os.environ.get(name) for name in names},
+        "threads": os.environ["TF_NUM_INTRAOP_THREADS"],
+        "pipeline_run": tracking.pipeline_run_id.get(),
+        "pid": os.getpid(),
+    }
+
+
+def die_once(*, marker: Path) -> str:
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "finished by another worker"
+
+
+# ------------------------------------------------------------------------------------------------
+
+
+def test_a_step_starts_after_the_steps_it_reads(steps: engine.Steps, tmp_path: Path) -> None:
+    path = tmp_path / "order.txt"
+    first = steps.submit(write_line, {"path": path, "line": "search"})
+    second = steps.submit(write_line, {"path": path, "line": "train"}, after=[first], priority=9)
+    third = steps.submit(write_line, {"path": path, "line": "compare"}, after=[first, second])
+    results, errors = engine.gather({"search": first, "train": second, "compare": third})
+    assert path.read_text().split() == ["search", "train", "compare"]
+    assert errors == {}
+    assert list(results) == ["search", "train", "compare"]
+    assert os.getpid() not in results.values()
+
+
+def test_steps_with_equal_arguments_are_steps_of_their_own(
+    steps: engine.Steps, tmp_path: Path
+) -> None:
+    path = tmp_path / "lines.txt"
+    futures = {
+        name: steps.submit(write_line, {"path": path, "line": "same"}) for name in ("a", "b")
+    }
+    engine.gather(futures)
+    assert path.read_text().split() == ["same", "same"]
+
+
+def test_steps_run_at_the_same_time_in_different_workers(
+    steps: engine.Steps, tmp_path: Path
+) -> None:
+    futures = {
+        name: steps.submit(meet, {"directory": tmp_path, "own": name, "other": other})
+        for name, other in (("elu", "bn"), ("bn", "elu"))
+    }
+    results, errors = engine.gather(futures)
+    assert errors == {}
+    assert len(set(results.values())) == 2
+
+
+def test_nothing_to_wait_for_is_no_error() -> None:
+    assert engine.gather({}) == ({}, {})
+
+
+def test_progress_reaches_the_sink_in_order_before_the_result(
+    steps: engine.Steps, updates: list[Update]
+) -> None:
+    futures = {
+        name: steps.submit(report_epochs, {"step": name, "epochs": 30}) for name in ("elu", "bn")
+    }
+    results, errors = engine.gather(futures)
+    assert (results, errors) == ({"elu": "elu", "bn": "bn"}, {})
+    for name in futures:
+        assert [one["done"] for one in updates if one.get("step") == name] == list(range(1, 31))
+    assert sorted(one["message"] for one in updates if "message" in one) == [
+        "bn is over",
+        "elu is over",
+    ]
+
+
+def test_a_failed_step_is_reported_by_name_and_the_others_finish(
+    steps: engine.Steps, tmp_path: Path
+) -> None:
+    failing = steps.submit(fail, {})
+    after = steps.submit(surroundings, {}, after=[failing])
+    well = steps.submit(report_epochs, {"step": "well", "epochs": 1})
+    results, errors = engine.gather({"search bn": failing, "train bn": after, "train elu": well})
+    assert results == {"train elu": "well"}
+    message = "InputError: thing: expected a; received b. Do c."
+    assert errors == {"search bn": message, "train bn": message}
+
+
+def test_a_worker_knows_the_store_and_the_pipeline_run_and_forgets_the_adopted_one(
+    steps: engine.Steps,
+) -> None:
+    results, _ = engine.gather({"step": steps.submit(surroundings, {})})
+    here = results["step"]
+    assert here.pop("pid") != os.getpid()
+    assert here == {
+        "MLFLOW_TRACKING_URI": SERVER,
+        "MLFLOW_EXPERIMENT_ID": "the-experiment",
+        "MLFLOW_RUN_ID": None,
+        "threads": "1",
+        "pipeline_run": "the-pipeline-run",
+    }
+    assert tracking.pipeline_run_id.get() is None
+
+
+def test_the_step_of_a_worker_that_died_is_run_again(steps: engine.Steps, tmp_path: Path) -> None:
+    marker = tmp_path / "died"
+    results, errors = engine.gather({"step": steps.submit(die_once, {"marker": marker})})
+    assert (results, errors) == ({"step": "finished by another worker"}, {})
+    assert marker.exists()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "nonsense",
+        "tcp://127.0.0.1",
+        "bogus://host:8786",
+        "tls://127.0.0.1:8786",
+        pytest.param("tcp://127.0.0.1:9", marks=pytest.mark.slow),  # tried for ten seconds
+    ],
+)
+def test_an_address_where_no_scheduler_answers_is_refused_in_seconds(address: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(InputError) as error, engine.connect(jobs=1, scheduler=address):
+        pass
+    assert time.monotonic() - started < 15
+    assert str(error.value) == (
+        "scheduler: expected none, or the address of a running Dask scheduler; "
+        f"received {address!r}. Start one with `dask scheduler`, and workers with "
+        "`dask worker --nthreads 1`."
+    )
+
+
+def test_steps_run_on_the_workers_of_a_scheduler_that_is_there(
+    client: Client, steps: engine.Steps
+) -> None:
+    address = client.scheduler_info()["address"]
+    run = tracking.StepRun("another-pipeline-run", "the-experiment")
+    with engine.connect(jobs=1, scheduler=address) as remote:
+        results, _ = engine.gather({"step": engine.Steps(remote, run).submit(surroundings, {})})
+        assert results["step"]["pipeline_run"] == "another-pipeline-run"
+    results, _ = engine.gather({"step": steps.submit(surroundings, {})})
+    assert results["step"]["pipeline_run"] == "the-pipeline-run"  # the scheduler goes on

@@ -1,0 +1,68 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pipeline import environment
+
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+DEFAULTS = {
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "XLA_FLAGS": "--xla_cpu_prefer_vector_width=512",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
+
+
+def test_configure_sets_one_thread_and_wide_vectors_where_nothing_is_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in {**ONE_THREAD, **DEFAULTS}:
+        monkeypatch.delenv(name)  # set when the tests were collected
+    environment.configure()
+    for name, value in {**ONE_THREAD, **DEFAULTS}.items():
+        assert os.environ[name] == value
+
+
+def test_configure_respects_what_is_set_already_but_not_more_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = {
+        "CUDA_VISIBLE_DEVICES": "0",
+        "XLA_FLAGS": "--xla_dump_to=/tmp/xla",
+        "MLFLOW_LOGGING_LEVEL": "DEBUG",
+    }
+    for name, value in {**given, "TF_NUM_INTRAOP_THREADS": "8"}.items():
+        monkeypatch.setenv(name, value)
+    environment.configure()
+    assert {name: os.environ[name] for name in given} == given
+    assert os.environ["TF_NUM_INTRAOP_THREADS"] == "1"
+
+
+def test_stderr_is_silent_inside_and_back_afterwards_even_after_an_error(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def fail_silently() -> None:
+        with environment._without_stderr():
+            os.write(2, b"hidden\n")
+            raise ImportError
+
+    open_files = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
+    with pytest.raises(ImportError):
+        fail_silently()
+    os.write(2, b"shown\n")
+    assert capfd.readouterr().err == "shown\n"
+    if open_files is not None:
+        assert len(os.listdir("/proc/self/fd")) == open_files
+
+
+@pytest.mark.slow
+def test_importing_tensorflow_prints_nothing() -> None:
+    program = (
+        "from pipeline import environment\n"
+        "environment.import_tensorflow()\n"
+        "import keras, tensorflow as tf\n"
+        "keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)]).predict(tf.ones((4, 2)))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
