@@ -174,7 +174,7 @@ def _end(status: str, reason: str) -> None:
         return
     from pipeline import tracking
 
-    tracking.end_adopted_run(tracking.RunStatus.from_string(status), reason=reason)
+    tracking.end_adopted_run(status, reason=reason)
 
 
 def number(
