@@ -1,8 +1,32 @@
 """Deep dense networks on CIFAR-10, one MLflow run per step.
 
 An entry point is one module: `prepare` -> `search` -> `train` -> `mc_dropout` -> `compare`; `main`
-chains them. What they share, from the bottom up: `variants` (the architectures as data), `data`
-(data sets), `models` (Keras models), `training` (compiled `fit`), `uncertainty` (MC Dropout),
-`report` (statistics and answers), `figures`, `tracking` (MLflow), `progress` (what a
-person sees) and `engine` (Dask).
+chains them. From the bottom up, a module importing only from those above it:
+
+    errors          what was expected, what was received, what to do
+    environment     what TensorFlow and MLflow read before they are imported
+    progress        what a person sees while steps run
+    variants        the architectures as data
+    data            data sets as arrays: split, described, stored
+    npz             .npz files, and the checks that every data set passes
+    keras_cache     the image sets of keras.datasets
+    sources         finding a data set by its name
+    models          Keras models
+    training        compiled `fit`
+    uncertainty     MC Dropout predictions
+    calibration     how far to trust probabilities
+    summary         means and convergence of each variant
+    significance    planned comparisons, tested in pairs
+    report          tables and answers in words
+    figures         curves, timings, activations
+    image_figures   images and how well they are classified
+    tracking        MLflow
+    engine          Dask
+    cli             parameters, errors and exit codes
+    prepare         entry point: a data set, split and logged
+    search          entry point: a variant's learning rate
+    mc_dropout      entry point: MC Dropout on a trained run
+    train           entry point: one variant, trained and judged
+    compare         entry point: finished runs side by side
+    main            entry point: all of it, in parallel
 """

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -115,7 +116,7 @@ def run(entry_point: Callable[..., Any]) -> NoReturn:
             result = 0 if arguments is None else entry_point(**arguments)
         code = result if isinstance(result, int) else 0
     except ClickException as error:
-        code = _refuse(error.format_message())
+        code = _refuse(f"{error.format_message()}{_received(error)}")
     except InputError as error:
         code = _refuse(str(error))
     except DivergenceError as error:
@@ -141,6 +142,13 @@ def _parse(entry_point: Callable[..., Any]) -> dict[str, Any] | None:
     app.command()(arguments_of)
     parsed = app(standalone_mode=False)
     return parsed if isinstance(parsed, dict) else None
+
+
+def _received(error: ClickException) -> str:
+    """The value that an option was given on the command line, which Typer leaves unsaid."""
+    options = getattr(getattr(error, "param", None), "opts", ())
+    given = [value for option, value in pairwise(sys.argv) if option in options]
+    return f"; received {given[-1]!r}." if given else ""
 
 
 class _Terminated(KeyboardInterrupt):

@@ -8,6 +8,8 @@ from rich.markdown import Markdown
 
 from pipeline import cli, figures, progress, report, tracking
 from pipeline.errors import InputError
+from pipeline.significance import paired_tests
+from pipeline.summary import check_comparable, summarize
 from pipeline.variants import VARIANTS
 
 CURVE_METRICS = (
@@ -64,11 +66,11 @@ def compared(chosen: list[tracking.Run], *, baseline: str, reuse: str) -> str:
         InputError: if the runs are on different data, or the baseline is not among them.
     """
     fingerprints = {run.info.run_name: run.data.tags["data_fingerprint"] for run in chosen}
-    report.check_comparable(fingerprints)
+    check_comparable(fingerprints)
     step = tracking.Step(
         entry_point="compare",
         parameters={"baseline": baseline},
-        sources=("report", "figures", "compare"),
+        sources=("summary", "significance", "report", "figures", "compare"),
         packages=("pandas", "scipy", "matplotlib"),
         upstream={
             f"run {run.info.run_name}": run.info.run_id
@@ -129,8 +131,8 @@ def _run(step: tracking.Step, chosen: list[tracking.Run], baseline: str) -> str:
     name = f"compare {tags['dataset']}"
     with tracking.step_run("compare", parameters, name=name, step=step, tags=tags) as run:
         progress.update(step="compare", text=f"{len(chosen)} runs")
-        summary = report.summarize(rows, curves, baseline)
-        tests = report.paired_tests(rows, curves, baseline=baseline)
+        summary = summarize(rows, curves, baseline)
+        tests = paired_tests(rows, curves, baseline=baseline)
         text = report.markdown_report(summary, tests, report.answers(summary, tests))
         run.log_text(text, "comparison.md")
         run.log_text(rows.to_csv(index=False), "runs.csv")

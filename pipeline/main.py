@@ -180,9 +180,8 @@ def _train(
                     priority=priority,
                 )
             return engine.gather(trainings)
-    except BaseException:  # the workers have ended by now
+    finally:  # the workers have ended by now
         tracking.kill_running_steps(run.run_id, run.experiment)
-        raise
 
 
 if __name__ == "__main__":

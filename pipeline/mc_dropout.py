@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline import cli, environment, figures, progress, tracking, uncertainty
+from pipeline import calibration, cli, environment, image_figures, progress, tracking, uncertainty
 from pipeline.data import PreparedData, open_prepared
 from pipeline.errors import InputError
 
@@ -83,22 +83,24 @@ def log_mc_dropout(
     labels = np.asarray(prepared.y_test)
     probabilities = uncertainty.mc_probabilities(model, prepared.x_test, samples=samples, seed=seed)
     mean = probabilities.mean(axis=0)
-    metrics = uncertainty.mc_summary(probabilities, deterministic, labels)
+    metrics = calibration.mc_summary(probabilities, deterministic, labels)
     run.log_metrics({**metrics, "mc_samples": samples})
     bins = {
-        name: dataclasses.astuple(uncertainty.calibration_bins(predicted, labels))
+        name: dataclasses.astuple(calibration.calibration_bins(predicted, labels))
         for name, predicted in {"deterministic": deterministic, "MC Dropout": mean}.items()
     }
-    accuracies = uncertainty.accuracy_by_samples(probabilities, labels)
-    entropy = uncertainty.predictive_entropy(mean)
+    accuracies = calibration.accuracy_by_samples(probabilities, labels)
+    entropy = calibration.predictive_entropy(mean)
     shown = np.argsort(entropy)[::-1][:12]
     run.log_figure(
-        figures.accuracy_by_samples(accuracies, float(metrics["mc_accuracy"] - metrics["mc_gain"])),
+        image_figures.accuracy_by_samples(
+            accuracies, float(metrics["mc_accuracy"] - metrics["mc_gain"])
+        ),
         "mc_dropout/accuracy_by_samples.png",
     )
-    run.log_figure(figures.reliability_diagram(bins), "mc_dropout/reliability.png")
+    run.log_figure(image_figures.reliability_diagram(bins), "mc_dropout/reliability.png")
     run.log_figure(
-        figures.uncertain_images(
+        image_figures.uncertain_images(
             np.asarray(prepared.x_test[np.sort(shown)]),
             labels[np.sort(shown)],
             mean[np.sort(shown)],
@@ -107,7 +109,7 @@ def log_mc_dropout(
         ),
         "mc_dropout/most_uncertain_images.png",
     )
-    test = uncertainty.mcnemar_exact(
+    test = calibration.mcnemar_exact(
         deterministic.argmax(axis=1) == labels, mean.argmax(axis=1) == labels
     )
     verdict = "a real difference" if test.p_value < 0.05 else "not distinguishable from chance"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import cli, data, figures, progress, sources, tracking
+from pipeline import cli, data, image_figures, progress, sources, tracking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,9 @@ def _log_description(run: tracking.StepRun, splits: data.PreparedData, *, comman
     run.log_metrics({f"{split}_images": len(values) for split, values in labels.items()})
     shown = _first_of_each_class(splits.y_train, splits.n_classes)
     run.log_figure(
-        figures.sample_images(splits.x_train[shown], splits.y_train[shown], splits.class_names),
+        image_figures.sample_images(
+            splits.x_train[shown], splits.y_train[shown], splits.class_names
+        ),
         "sample_images.png",
     )
     sizes = ", ".join(f"{len(values):,} {split}" for split, values in labels.items())

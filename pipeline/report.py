@@ -1,56 +1,17 @@
-"""Which variant is better, converges faster and trains faster: statistics and answers in words.
+"""Which variant is better, converges faster and trains faster: tables and answers in words.
 
-The comparisons are planned (`QUESTIONS`), the runs are paired by seed, and Holm's correction covers
-all the tests together, so that a sentence claims no more than the data shows.
+A sentence claims no more than the tests show.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from pipeline.errors import InputError
+from pipeline.significance import QUESTIONS, Question
 
 MISSING = "\u2013"  # an en dash
-
-RUN_COLUMNS = [
-    "run_id",
-    "variant",
-    "seed",
-    "learning_rate",
-    "best_epoch",
-    "best_val_loss",
-    "best_val_accuracy",
-    "test_accuracy",
-    "median_epoch_seconds",
-    "train_seconds",
-]
-OPTIONAL_COLUMNS = ["mc_accuracy", "mc_nll", "mc_ece", "nll", "ece", "capped"]
-CURVE_COLUMNS = ["run_id", "epoch", "val_loss", "elapsed_seconds"]
-
-
-@dataclass(frozen=True)
-class Question:
-    """A planned comparison of two variants, or of a variant with itself under MC Dropout.
-
-    Args:
-        id: its name in the table of tests.
-        variant: the variant that the question is about.
-        reference: what it is compared with.
-        metrics: what is tested: `best_val_accuracy`, `test_accuracy`, `epochs_to_baseline`,
-            `median_epoch_seconds` or `mc_gain` (MC Dropout's test accuracy less the plain one).
-        text: the question as a person asks it.
-        wanted: the sign of the difference that means yes; 0 where the figures are the answer.
-    """
-
-    id: str
-    variant: str
-    reference: str
-    metrics: tuple[str, ...]
-    text: str
-    wanted: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,296 +22,14 @@ class Answer:
     answer: str
 
 
-ACCURACIES = ("best_val_accuracy", "test_accuracy")
-CONVERGENCE = ("epochs_to_baseline",)
-SPEED = ("median_epoch_seconds",)
-MC_GAIN = ("mc_gain",)
-# fmt: off
-QUESTIONS = (
-    Question("bn_convergence", "bn", "elu", CONVERGENCE,
-             "Does batch normalisation converge faster than the baseline?", -1),
-    Question("bn_quality", "bn", "elu", ACCURACIES,
-             "Does batch normalisation give a better model than the baseline?", 1),
-    Question("bn_speed", "bn", "elu", SPEED,
-             "How does batch normalisation affect training speed?"),
-    Question("selu_convergence", "selu", "elu", CONVERGENCE,
-             "Does SELU converge faster than the baseline?", -1),
-    Question("selu_quality", "selu", "elu", ACCURACIES,
-             "Does SELU give a better model than the baseline?", 1),
-    Question("selu_speed", "selu", "elu", SPEED,
-             "How does SELU affect training speed?"),
-    Question("alpha_dropout_quality", "alpha_dropout", "selu", ACCURACIES,
-             "Does alpha dropout help over SELU alone?", 1),
-    Question("alpha_dropout_speed", "alpha_dropout", "selu", CONVERGENCE + SPEED,
-             "How does alpha dropout affect convergence and training speed?"),
-    Question("alpha_dropout_mc", "alpha_dropout", "alpha_dropout", MC_GAIN,
-             "Does MC Dropout make `alpha_dropout` more accurate?", 1),
-    Question("one_cycle_quality", "one_cycle", "alpha_dropout", ACCURACIES,
-             "Does 1cycle scheduling give a better model than alpha dropout without it?", 1),
-    Question("one_cycle_speed", "one_cycle", "alpha_dropout", CONVERGENCE + SPEED,
-             "How does 1cycle scheduling affect convergence and training time?"),
-    Question("one_cycle_mc", "one_cycle", "one_cycle", MC_GAIN,
-             "Does MC Dropout make `one_cycle` more accurate?", 1),
-)
-# fmt: on
-
-
-def mean_confidence_interval(
-    values: npt.ArrayLike, confidence: float = 0.95
-) -> tuple[float, float]:
-    """The mean and the half-width of its confidence interval by Student's t.
-
-    Args:
-        values: numbers of shape (n,), any dtype; NaNs are left out.
-        confidence: the interval's coverage, between 0 and 1.
-
-    Returns:
-        Both NaN without values; a NaN half-width for a single one, whose spread is unknown.
-    """
-    from scipy import stats  # Imported here: an import of about a second, for a few figures.
-
-    known = np.asarray(values, dtype=float)
-    known = known[~np.isnan(known)]
-    if known.size == 0:
-        return float("nan"), float("nan")
-    if known.size == 1:
-        return float(known[0]), float("nan")
-    quantile = stats.t.ppf((1 + confidence) / 2, known.size - 1)
-    half_width = quantile * known.std(ddof=1) / np.sqrt(known.size)
-    return float(known.mean()), float(half_width)
-
-
-def epochs_to_reach(curves: pd.DataFrame, target_val_loss: float) -> pd.Series:
-    """The first epoch (from 1) of each run with `val_loss` at or below the target; NaN if never."""
-    return _when_reached(curves, target_val_loss, "epoch")
-
-
-def seconds_to_reach(curves: pd.DataFrame, target_val_loss: float) -> pd.Series:
-    """The seconds until each run's `val_loss` was at or below the target; NaN if never."""
-    return _when_reached(curves, target_val_loss, "elapsed_seconds")
-
-
-def _when_reached(curves: pd.DataFrame, target: float, column: str) -> pd.Series:
-    _require(curves, CURVE_COLUMNS, "curves")
-    reached = curves[curves["val_loss"] <= target].sort_values("epoch").drop_duplicates("run_id")
-    return reached.set_index("run_id")[column].astype(float).reindex(curves["run_id"].unique())
-
-
-def summarize(runs: pd.DataFrame, curves: pd.DataFrame, baseline: str = "elu") -> pd.DataFrame:
-    """One row per variant, in the order of first appearance.
-
-    Args:
-        runs: one row per finished training; see `RUN_COLUMNS` and, optionally, `OPTIONAL_COLUMNS`.
-        curves: one row per run and epoch; see `CURVE_COLUMNS`.
-        baseline: the variant whose best validation loss, averaged over its seeds, is the target
-            of `epochs_to_baseline` and `seconds_to_baseline` (means over the runs that reached it,
-            of which there are `reached_baseline`; all NaN without such a variant).
-
-    Returns:
-        Means over the seeds (`seconds_per_epoch`: the median), with `<column>_half_width` the
-        half-width of the 95% confidence interval; accuracies are fractions. `capped` counts the
-        runs that ended at their last permitted epoch.
-
-    Raises:
-        InputError: a table is empty, lacks a column, or has a variant's seed twice.
-    """
-    prepared = _prepare(runs, curves, baseline)
-    return pd.DataFrame(
-        [_summary_row(variant, group) for variant, group in prepared.groupby("variant", sort=False)]
-    )
-
-
-def _summary_row(variant: object, group: pd.DataFrame) -> dict[str, object]:
-    row: dict[str, object] = {"variant": variant, "seeds": len(group)}
-    for name, column in (
-        ("learning_rate", "learning_rate"),
-        ("best_epoch", "best_epoch"),
-        ("val_accuracy", "best_val_accuracy"),
-        ("test_accuracy", "test_accuracy"),
-        ("mc_accuracy", "mc_accuracy"),
-        ("total_seconds", "train_seconds"),
-        ("epochs_to_baseline", "epochs_to_baseline"),
-        ("seconds_to_baseline", "seconds_to_baseline"),
-    ):
-        row[name], row[f"{name}_half_width"] = mean_confidence_interval(group[column])
-    row["seconds_per_epoch"] = group["median_epoch_seconds"].median()
-    has_baseline = group["target"].notna().all()
-    row["reached_baseline"] = group["epochs_to_baseline"].count() if has_baseline else float("nan")
-    row["capped"] = group["capped"].astype(float).sum()
-    return row | {name: group[name].mean() for name in ("nll", "mc_nll", "ece", "mc_ece")}
-
-
-def _prepare(runs: pd.DataFrame, curves: pd.DataFrame, baseline: str) -> pd.DataFrame:
-    """The runs with the columns that the curves give: target, epochs and seconds to reach it."""
-    _require(runs, RUN_COLUMNS, "runs")
-    _require(curves, CURVE_COLUMNS, "curves")
-    twice = runs[runs.duplicated(["variant", "seed"])]
-    if len(twice):
-        variant, seed = twice.iloc[0][["variant", "seed"]]
-        raise InputError(
-            "runs",
-            expected="one run for each variant and seed",
-            received=f"more than one of {variant} with seed {seed}",
-            action="Compare only the newest of them.",
-        )
-    missing = [column for column in OPTIONAL_COLUMNS if column not in runs]
-    prepared = runs.assign(**dict.fromkeys(missing, float("nan")))
-    target = prepared.loc[prepared["variant"] == baseline, "best_val_loss"].mean()
-    return prepared.assign(
-        target=target,
-        epochs_to_baseline=prepared["run_id"].map(epochs_to_reach(curves, target)),
-        seconds_to_baseline=prepared["run_id"].map(seconds_to_reach(curves, target)),
-        last_epoch=prepared["run_id"].map(curves.groupby("run_id")["epoch"].max()),
-    )
-
-
-def _require(frame: pd.DataFrame, columns: Sequence[str], subject: str) -> None:
-    missing = [column for column in columns if column not in frame]
-    if frame.empty or missing:
-        received = f"a table without {', '.join(missing)}" if missing else "an empty table"
-        raise InputError(
-            subject,
-            expected=f"at least one row with the columns {', '.join(columns)}",
-            received=received,
-            action="Compare runs that have finished.",
-        )
-
-
-def holm(p_values: npt.ArrayLike) -> np.ndarray:
-    """Adjust p-values so that the family's error rate is controlled (Holm 1979, step-down).
-
-    Args:
-        p_values: shape (n,); NaN is a test that could not be made and is no part of the family.
-
-    Returns:
-        The adjusted p-values, shape (n,), in the same order.
-    """
-    given = np.asarray(p_values, dtype=float)
-    adjusted = np.full_like(given, np.nan)
-    known = np.flatnonzero(~np.isnan(given))
-    order = known[np.argsort(given[known], kind="stable")]
-    steps = np.arange(order.size, 0, -1) * given[order]
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
-    return adjusted
-
-
-def paired_tests(
-    runs: pd.DataFrame,
-    curves: pd.DataFrame,
-    *,
-    baseline: str = "elu",
-    questions: Sequence[Question] = QUESTIONS,
-) -> pd.DataFrame:
-    """Student's paired t test for every planned comparison whose variants are there.
-
-    For `epochs_to_baseline`, a run that never reached the target counts with its last epoch (or the
-    other's, if that is later): a bound that understates how much slower it was. A pair of which
-    neither reached it is left out.
-
-    Args:
-        runs: as in `summarize`.
-        curves: as in `summarize`.
-        baseline: as in `summarize`.
-        questions: the family of comparisons that Holm's correction covers.
-
-    Returns:
-        Columns question, metric, variant, reference, difference (the mean of variant - reference),
-        half_width (of its 95% confidence interval), n_pairs, p_value, p_holm and distinguishable
-        (p_holm < 0.05). The p-values are NaN where there are fewer than two pairs.
-
-    Raises:
-        InputError: as in `summarize`.
-    """
-    prepared = _prepare(runs, curves, baseline)
-    by_variant = {name: group.set_index("seed") for name, group in prepared.groupby("variant")}
-    rows = []
-    for question in questions:
-        if question.variant not in by_variant or question.reference not in by_variant:
-            continue
-        variant, reference = by_variant[question.variant], by_variant[question.reference]
-        for metric in question.metrics:
-            if metric == "mc_gain" and variant["mc_accuracy"].isna().all():
-                continue
-            if metric == "epochs_to_baseline" and baseline not in by_variant:
-                continue
-            differences = _differences(variant, reference, metric).dropna()
-            mean, half_width = mean_confidence_interval(differences)
-            names = (question.id, metric, question.variant, question.reference)
-            p_value = _p_value(differences.to_numpy())
-            rows.append((*names, mean, half_width, len(differences), p_value))
-    columns = [
-        "question",
-        "metric",
-        "variant",
-        "reference",
-        "difference",
-        "half_width",
-        "n_pairs",
-        "p_value",
-    ]
-    tests = pd.DataFrame(rows, columns=columns)
-    tests["p_holm"] = holm(tests["p_value"])
-    tests["distinguishable"] = tests["p_holm"] < 0.05
-    return tests
-
-
-def _differences(variant: pd.DataFrame, reference: pd.DataFrame, metric: str) -> pd.Series:
-    """Variant - reference by seed; NaN where a seed lacks one of the two."""
-    if metric == "mc_gain":
-        return variant["mc_accuracy"] - variant["test_accuracy"]
-    if metric != "epochs_to_baseline":
-        return variant[metric] - reference[metric]
-    variant, reference = variant.align(reference, join="inner", axis=0)
-    epochs, epochs_reference = variant["epochs_to_baseline"], reference["epochs_to_baseline"]
-    # np.maximum keeps a NaN, so a pair of which neither reached the target stays NaN.
-    late = epochs.fillna(np.maximum(variant["last_epoch"], epochs_reference))
-    late_reference = epochs_reference.fillna(np.maximum(reference["last_epoch"], epochs))
-    return late - late_reference
-
-
-def _p_value(differences: np.ndarray) -> float:
-    """Two-sided; the paired t test is the t test of the differences against 0."""
-    from scipy import stats
-
-    if differences.size < 2:
-        return float("nan")
-    if np.allclose(differences, 0.0, rtol=0, atol=1e-12):
-        return 1.0
-    if np.allclose(differences, differences[0], rtol=1e-9, atol=1e-12):
-        # No spread to form a t from: the exact test that flips signs needs none.
-        return 2.0 ** (1 - differences.size)
-    return float(stats.ttest_1samp(differences, 0.0).pvalue)
-
-
-def check_comparable(fingerprints: Mapping[str, str]) -> None:
-    """Refuse to compare runs that were trained on different data.
-
-    Args:
-        fingerprints: the fingerprint of the data by the name of the run.
-
-    Raises:
-        InputError: there is more than one fingerprint; the message groups the runs by theirs.
-    """
-    groups: dict[str, list[str]] = {}
-    for name, fingerprint in fingerprints.items():
-        groups.setdefault(fingerprint, []).append(name)
-    if len(groups) > 1:
-        raise InputError(
-            "runs to compare",
-            expected="runs trained on the same data",
-            received="; ".join(f"data {key}: {', '.join(names)}" for key, names in groups.items()),
-            action="Compare the runs of one data set, or train the others on it again.",
-        )
-
-
 def answers(
     summary: pd.DataFrame, tests: pd.DataFrame, questions: Sequence[Question] = QUESTIONS
 ) -> list[Answer]:
     """The planned questions that the tests cover, each answered from the figures.
 
     Args:
-        summary: from `summarize`.
-        tests: from `paired_tests`, of the same runs.
+        summary: from `summary.summarize`.
+        tests: from `significance.paired_tests`, of the same runs.
         questions: the questions that were tested.
     """
     rows = {row["variant"]: row for row in summary.to_dict("records")}
@@ -486,7 +165,7 @@ def format_table(summary: pd.DataFrame) -> list[list[str]]:
     """The summary as text: the header, then a row per variant; an en dash where there is nothing.
 
     Args:
-        summary: from `summarize`.
+        summary: from `summary.summarize`.
     """
     header = (
         "Variant|Seeds|Learning rate|Best epoch|Val accuracy|Test accuracy|MC accuracy|s/epoch|"

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
-from pipeline import cli, environment, figures, progress, tracking
+from pipeline import cli, environment, figures, image_figures, progress, tracking
+from pipeline.calibration import negative_log_likelihood
 from pipeline.mc_dropout import log_mc_dropout
 from pipeline.prepare import Prepared, prepared
 from pipeline.search import SearchSettings, best_learning_rate, check_storage, searched
-from pipeline.uncertainty import negative_log_likelihood
 from pipeline.variants import Variant
 
 if TYPE_CHECKING:
@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
     from pipeline.training import Fit, Trainer
 
-SOURCES = ("variants", "data", "models", "training", "uncertainty", "mc_dropout", "train")
+SOURCES = (
+    "variants",
+    "data",
+    "models",
+    "training",
+    "uncertainty",
+    "calibration",
+    "mc_dropout",
+    "train",
+)
 PACKAGES = ("tensorflow", "keras", "numpy")
 
 
@@ -281,8 +290,8 @@ def _log_test(
     class_accuracy = matrix.diagonal() / np.maximum(matrix.sum(axis=1), 1)
     accuracy = float(matrix.trace() / matrix.sum())
     title = f"{trainer.variant.name}: test accuracy {accuracy:.1%}"
-    run.log_figure(figures.confusion_matrix(matrix, names, title), "confusion_matrix.png")
-    run.log_figure(figures.class_accuracy(class_accuracy, names), "class_accuracy.png")
+    run.log_figure(image_figures.confusion_matrix(matrix, names, title), "confusion_matrix.png")
+    run.log_figure(image_figures.class_accuracy(class_accuracy, names), "class_accuracy.png")
     run.log_dict(dict(zip(names, class_accuracy.tolist(), strict=True)), "class_accuracy.json")
     return {
         "test_loss": negative_log_likelihood(probabilities, labels),

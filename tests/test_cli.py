@@ -84,7 +84,7 @@ def test_exit_code_and_output(
     [
         (["--varaint", "elu"], "No such option: --varaint (Possible options: --variant)"),
         ([], "Missing option '--variant'"),
-        (["--variant", "elu", "--mc-samples", "0"], "'--mc-samples': Input should be greater"),
+        (["--variant", "elu", "--mc-samples", "0"], "than or equal to 1; received '0'."),
         (["--variant", "elu", "--mc-samples", "2.5"], "'--mc-samples': Input should be a valid"),
         (["--variant", "elu", "--mc-samples"], "'--mc-samples' requires an argument"),
         (["--variant", "elu", "bn"], "unexpected extra argument(s) (bn)"),

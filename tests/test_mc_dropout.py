@@ -22,7 +22,9 @@ def test_same_samples_give_the_figures_of_the_training_run(finished_store: Finis
     before = client.get_run(run_id).data.metrics
     mc_dropout(run_id=run_id, mc_samples=10)
     after = client.get_run(run_id).data.metrics
-    assert after == before
+    # One model ran under XLA, the other without: equal to float tolerance.
+    assert after == pytest.approx(before, rel=1e-2, abs=1e-6)
+    assert after["mc_accuracy"] == before["mc_accuracy"]
     assert len(client.get_metric_history(run_id, "mc_accuracy")) == 2
 
 

@@ -60,10 +60,15 @@ def test_without_a_display_only_messages_are_printed(capsys: pytest.CaptureFixtu
 def test_updates_go_to_the_innermost_sink_until_it_is_left() -> None:
     outer: list[Update] = []
     inner: list[Update] = []
-    with progress.sending_to(outer.append):
-        with pytest.raises(KeyError), progress.sending_to(inner.append):
+
+    def fail_inside() -> None:
+        with progress.sending_to(inner.append):
             progress.update(step="inner", done=1)
             raise KeyError
+
+    with progress.sending_to(outer.append):
+        with pytest.raises(KeyError):
+            fail_inside()
         progress.update(message="outer")
     assert inner == [{"step": "inner", "done": 1}]
     assert outer == [{"message": "outer"}]

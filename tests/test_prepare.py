@@ -1,0 +1,131 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import mlflow
+import numpy as np
+import pytest
+
+from pipeline import data, npz, tracking
+from pipeline.prepare import Prepared, prepare, prepared
+
+PROJECT = Path(__file__).parent.parent
+
+
+def test_the_run_holds_all_that_the_other_steps_and_a_person_need(
+    store: Path, tiny_npz: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_id = prepare(dataset=str(tiny_npz), val_size=30, seed=2)
+    run = tracking.get_run(run_id)
+    expected = data.prepare_splits(npz.read(npz.find(str(tiny_npz))), val_size=30, seed=2)
+
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "prepare stripes")
+    assert f"run {run_id}" in capsys.readouterr().out.splitlines()[-1]
+    assert run.data.params == {"dataset": str(tiny_npz), "val_size": "30", "seed": "2"}
+    assert run.data.metrics == {"train_images": 270, "validation_images": 30, "test_images": 60}
+    assert run.data.tags["step"] == "prepare"
+    assert run.data.tags["dataset"] == "stripes"
+    assert run.data.tags["data_fingerprint"] == expected.fingerprint
+    assert len(run.data.tags["step_key"]) == 64
+    note = run.data.tags["mlflow.note.content"]
+    assert f"mlflow run . -e prepare -P dataset={tiny_npz} -P val_size=30 -P seed=2" in note
+    contexts = [one.tags[0].value for one in run.inputs.dataset_inputs]
+    assert sorted(contexts) == ["test", "training", "validation"]
+
+    local = Path(mlflow.artifacts.download_artifacts(run_id=run_id))
+    assert {path.name for path in local.iterdir()} == {
+        "data",
+        "class_counts.json",
+        "sample_images.png",
+    }
+    counts = json.loads((local / "class_counts.json").read_text("utf-8"))
+    assert counts == {
+        "train": {"0": 90, "1": 90, "2": 90},
+        "validation": {"0": 10, "1": 10, "2": 10},
+        "test": {"0": 20, "1": 20, "2": 20},
+    }
+    assert matplotlib.image.imread(local / "sample_images.png").std() > 0
+
+    opened = data.open_prepared(local / "data")
+    assert opened.fingerprint == expected.fingerprint
+    for name in ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "mean", "variance"):
+        array = getattr(opened, name)
+        assert isinstance(array, np.memmap)
+        np.testing.assert_array_equal(array, getattr(expected, name))
+
+
+def test_a_second_call_reuses_the_run_and_another_split_does_not(
+    store: Path, tiny_npz: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def made(val_size: int = 30, reuse: str = "auto") -> Prepared:
+        return prepared(dataset=str(tiny_npz), val_size=val_size, seed=1, reuse=reuse)
+
+    first = made()
+    assert made() == first
+    assert first.location == str(tiny_npz)
+    assert first.directory.is_dir()
+    assert first.tags == {
+        "dataset": "stripes",
+        "data_fingerprint": first.fingerprint,
+        "prepare_run": first.run_id,
+    }
+    larger = made(val_size=60)
+    assert larger.run_id != first.run_id
+    assert larger.fingerprint != first.fingerprint
+    again = made(reuse="never")
+    assert again.run_id not in (first.run_id, larger.run_id)
+    assert again.fingerprint == first.fingerprint
+    assert capsys.readouterr().out.splitlines() == [
+        "prepare stripes: to run (no finished run of it yet)",
+        f"prepare stripes: reused prepare stripes (same inputs, {first.run_id})",
+        "prepare stripes: to run (parameter val_size changed from 30 to 60)",
+        "prepare stripes: to run (reuse=never)",
+    ]
+
+
+def test_a_file_with_other_content_under_the_same_name_is_prepared_anew(
+    store: Path, tiny_npz: Path
+) -> None:
+    path = store / "stripes.npz"
+    path.write_bytes(tiny_npz.read_bytes())
+    first = prepare(dataset=str(path), val_size=30)
+    with np.load(path) as arrays:
+        changed = {**arrays, "x_test": arrays["x_test"][::-1]}
+    np.savez(path, **changed)
+    assert prepare(dataset=str(path), val_size=30) != first
+
+
+REFUSED = """
+import sys, time
+from pipeline import cli
+from pipeline.prepare import prepare
+started = time.monotonic()
+try:
+    cli.run(prepare)
+except SystemExit as end:
+    print(end.code, time.monotonic() - started < 5, "tensorflow" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--dataset", "missing.npz"], "missing.npz: expected"),
+        (["--dataset", "cifar-10"], "received 'cifar-10'. Did you mean 'cifar10'?"),
+        (["--dataset", "stripes.npz", "--val-size", "300"], "val_size"),
+        (["--dataset", "stripes.npz", "--reuse", "nevr"], "Did you mean 'never'?"),
+    ],
+)
+def test_what_cannot_be_prepared_is_refused_in_seconds_and_without_tensorflow(
+    store: Path, tiny_npz: Path, arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (store / "stripes.npz").write_bytes(tiny_npz.read_bytes())
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+    ran = subprocess.run(
+        [sys.executable, "-c", REFUSED, *arguments], capture_output=True, text=True, check=False
+    )
+    assert ran.stdout.splitlines()[-1:] == ["2 True False"], ran.stderr
+    assert ran.stderr.startswith("Error: ")
+    assert said in ran.stderr

@@ -1,0 +1,491 @@
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+
+from pipeline import data, npz, progress, tracking
+from pipeline.errors import InputError
+from pipeline.progress import Update
+from pipeline.tracking import Step
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database whose tables exist, since making them takes seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path.parent)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+        mlflow.set_tracking_uri(f"sqlite:///{path}")
+        mlflow.search_experiments()
+    return path
+
+
+@pytest.fixture
+def store(store: Path, empty_database: Path) -> Path:
+    shutil.copy(empty_database, store / "mlflow.db")
+    return store
+
+
+def make_step(**changes: Any) -> Step:
+    usual: dict[str, Any] = {
+        "entry_point": "train",
+        "parameters": {"variant": "bn", "epochs": 2},
+        "sources": ("errors", "npz"),
+        "packages": ("numpy",),
+        "upstream": {"search": "a-key"},
+    }
+    return Step(**{**usual, **changes})
+
+
+def finish(step: Step | None = None, *, name: str = "train bn", **arguments: Any) -> str:
+    """The id of a run that was opened and finished."""
+    entry_point = step.entry_point if step else "train"
+    parameters = step.parameters if step else {}
+    with tracking.step_run(entry_point, parameters, name=name, step=step, **arguments) as run:
+        return run.run_id
+
+
+def status_of(run_id: str) -> str:
+    return tracking.get_run(run_id).info.status
+
+
+def opened_by_mlflow_run(entry_point: str, *, experiment: str, **parameters: str) -> str:
+    """A run as `mlflow run -e <entry_point>` opens it before it starts the command."""
+    client = tracking.client()
+    tags = {"mlflow.project.entryPoint": entry_point}
+    run_id = client.create_run(experiment, tags=tags).info.run_id
+    for name, value in parameters.items():
+        client.log_param(run_id, name, value)
+    return run_id
+
+
+# --- Step keys ----------------------------------------------------------------------------------
+
+
+def test_step_key_is_the_same_for_the_same_inputs_in_any_order_and_type() -> None:
+    key = make_step().key
+    assert len(key) == 64
+    assert make_step(parameters={"epochs": "2", "variant": "bn"}).key == key
+    assert make_step(sources=("npz", "errors")).key == key
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"entry_point": "search"},
+        {"parameters": {"variant": "bn", "epochs": 3}},
+        {"parameters": {"variant": "bn", "epochs": 2, "seed": 1}},
+        {"parameters": {"variant": "bn"}},
+        {"upstream": {"search": "another-key"}},
+        {"upstream": {}},
+        {"sources": ("errors",)},
+        {"sources": ("errors", "data")},
+        {"packages": ("numpy", "keras")},
+        {"packages": ()},
+    ],
+)
+def test_step_key_changes_with_every_input(changes: dict[str, Any]) -> None:
+    assert make_step(**changes).key != make_step().key
+
+
+def test_step_inputs_can_be_read_by_a_person() -> None:
+    inputs = make_step().inputs
+    assert list(inputs) == [
+        "parameter variant",
+        "parameter epochs",
+        "code of pipeline.errors",
+        "code of pipeline.npz",
+        "version of numpy",
+        "search",
+    ]
+    assert inputs["parameter epochs"] == "2"
+    assert inputs["version of numpy"] == np.__version__
+    assert inputs["search"] == "a-key"
+    assert len(inputs["code of pipeline.errors"]) == 16
+
+
+CODE = '''"""A module."""
+import math
+
+
+class Circle:
+    """A circle."""
+
+    async def area(self, radius: float) -> float:
+        """Its area."""
+        return math.pi * radius**2  # in square metres
+
+
+def empty() -> None:
+    """Only a docstring."""
+'''
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ('"""A module."""', '"""Another text,\n\nof two paragraphs."""', True),
+        ('    """A circle."""\n\n', "", True),
+        ('"""Its area."""', "'''The area.'''", True),
+        ("  # in square metres", "", True),
+        ("math.pi * radius**2", "(\n            math.pi * radius ** 2\n        )", True),
+        ("radius**2", "radius**3", False),
+        ("radius", "diameter", False),
+        ("return math", "'an expression'\n        return math", False),
+        ("def empty() -> None:", "def empty(argument=1) -> None:", False),
+        ("class Circle:", "class Circle(object):", False),
+    ],
+)
+def test_code_counts_but_docstrings_comments_and_formatting_do_not(
+    tmp_path: Path, old: str, new: str, same: bool
+) -> None:
+    before, after = tmp_path / "before.py", tmp_path / "after.py"
+    before.write_text(CODE, "utf-8")
+    after.write_text(CODE.replace(old, new), "utf-8")
+    assert after.read_text("utf-8") != CODE
+    assert (tracking._source_hash(before) == tracking._source_hash(after)) is same
+
+
+# --- Finding finished runs ----------------------------------------------------------------------
+
+
+def test_only_the_newest_finished_run_with_the_key_is_found(store: Path) -> None:
+    step, experiment = make_step(), tracking.experiment_id()
+    assert tracking.find_finished(step, experiment) is None
+    with (
+        pytest.raises(OSError, match="disk full"),
+        tracking.step_run("train", {}, name="failed", step=step),
+    ):
+        raise OSError("disk full")
+    finish(make_step(upstream={}), name="other inputs")
+    finish(None, name="without a key")
+    assert tracking.find_finished(step, experiment) is None
+    finish(step, name="older")
+    time.sleep(0.01)
+    newest = finish(step, name="newer")
+    with tracking.step_run("train", {}, name="running", step=step):
+        found = tracking.find_finished(step, experiment)
+    assert found is not None
+    assert found.info.run_id == newest
+    other = tracking.client().create_experiment("another")
+    assert tracking.find_finished(step, other) is None
+
+
+def test_a_miss_names_the_changed_inputs_of_the_nearest_finished_run(store: Path) -> None:
+    experiment = tracking.experiment_id()
+    assert tracking.explain_miss(make_step(), experiment) == "no finished run of it yet"
+    run_id = finish(make_step())
+
+    def why(**changes: Any) -> str:
+        return tracking.explain_miss(make_step(**changes), experiment)
+
+    assert why(parameters={"variant": "bn", "epochs": 3}) == "parameter epochs changed from 2 to 3"
+    assert why(upstream={"search": "another"}) == "search changed"
+    assert why(parameters={"variant": "bn", "epochs": 4}, upstream={"search": "b"}) == (
+        "parameter epochs changed from 2 to 4; search changed"
+    )
+    assert why(parameters={"variant": "elu", "epochs": 2}) == "no finished run of it yet"
+    assert why(entry_point="search") == "no finished run of it yet"
+
+    earlier = {**make_step().inputs, "code of pipeline.npz": "0123", "version of numpy": "1.0"}
+    tracking.client().set_tag(run_id, "step_inputs", json.dumps(earlier))
+    assert why() == (
+        f"code of pipeline.npz changed; version of numpy changed from 1.0 to {np.__version__}"
+    )
+
+
+def test_a_miss_is_explained_even_if_the_inputs_were_too_long_to_be_recorded(store: Path) -> None:
+    many = {f"run train bn seed {seed}": 32 * "a" for seed in range(200)}
+    finish(make_step(upstream=many))
+    reason = tracking.explain_miss(make_step(upstream={}), tracking.experiment_id())
+    assert reason == "its inputs changed"
+
+
+# --- The run of a step --------------------------------------------------------------------------
+
+
+def test_a_finished_step_has_its_parameters_and_tags(store: Path) -> None:
+    step = make_step()
+    token = tracking.pipeline_run_id.set("the-pipeline-run")
+    try:
+        run_id = finish(step, name="train bn seed 1", tags={"variant": "bn"}, parent_run_id="up")
+    finally:
+        tracking.pipeline_run_id.reset(token)
+    run = tracking.get_run(run_id)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "train bn seed 1")
+    assert run.data.params == {"variant": "bn", "epochs": "2"}
+    tags = run.data.tags
+    assert tags["step"] == "train"
+    assert tags["step_key"] == step.key
+    assert json.loads(tags["step_inputs"]) == step.inputs
+    assert tags["pipeline_run"] == "the-pipeline-run"
+    assert tags["mlflow.parentRunId"] == "up"
+    assert tags["variant"] == "bn"
+    assert tags["pid"] == str(os.getpid())
+    assert "failure_reason" not in tags
+
+
+def test_a_step_without_a_key_or_pipeline_has_no_such_tags(store: Path) -> None:
+    tags = tracking.get_run(finish()).data.tags
+    assert not {"step_key", "step_inputs", "pipeline_run", "mlflow.parentRunId"} & set(tags)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason"),
+    [
+        (OSError("disk full"), "FAILED", "OSError: disk full"),
+        (SystemExit(3), "FAILED", "SystemExit: 3"),
+        (ValueError(9000 * "x"), "FAILED", ("ValueError: " + 9000 * "x")[:5000]),
+        (KeyboardInterrupt(), "KILLED", "interrupted"),
+    ],
+)
+def test_a_step_that_does_not_end_well_says_why(
+    store: Path, error: BaseException, status: str, reason: str
+) -> None:
+    opened: list[str] = []
+
+    def end_badly() -> None:
+        with tracking.step_run("train", {}, name="train bn") as run:
+            opened.append(run.run_id)
+            assert status_of(run.run_id) == "RUNNING"
+            raise error
+
+    with pytest.raises(type(error)):
+        end_badly()
+    ended = tracking.get_run(opened[0])
+    assert (ended.info.status, ended.data.tags["failure_reason"]) == (status, reason)
+
+
+def test_the_run_that_mlflow_run_opened_is_adopted_by_its_entry_point(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = tracking.client().create_experiment("team")
+    opened = opened_by_mlflow_run("train", experiment=experiment, epochs="2.0", seed="1")
+    monkeypatch.setenv("MLFLOW_RUN_ID", opened)
+    assert tracking.experiment_id() == experiment
+    prepared = finish(make_step(entry_point="prepare"), name="prepare")  # a step of another name
+    parameters = {"epochs": 2, "seed": 1, "batch_size": 32}
+    with tracking.step_run("train", parameters, name="train bn") as run:
+        assert run.run_id == opened
+    adopted = tracking.get_run(opened)
+    assert (adopted.info.status, adopted.info.run_name) == ("FINISHED", "train bn")
+    assert adopted.data.params == {"epochs": "2.0", "seed": "1", "batch_size": "32"}
+    assert prepared != opened
+    assert tracking.get_run(prepared).info.experiment_id == experiment
+    assert len(tracking.client().search_runs([experiment])) == 2
+
+
+def test_an_adopted_run_is_ended_once(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = tracking.experiment_id()
+    tracking.end_adopted_run("FAILED", reason="nothing was adopted")
+    opened = opened_by_mlflow_run("train", experiment=experiment)
+    assert status_of(opened) == "RUNNING"
+    monkeypatch.setenv("MLFLOW_RUN_ID", opened)
+    tracking.end_adopted_run("KILLED", reason="first")
+    tracking.end_adopted_run("FAILED", reason="second")
+    run = tracking.get_run(opened)
+    assert (run.info.status, run.data.tags["failure_reason"]) == ("KILLED", "first")
+
+
+def test_killing_the_steps_of_a_pipeline_leaves_finished_and_foreign_ones(store: Path) -> None:
+    experiment = tracking.experiment_id()
+    mine = {"pipeline_run": "mine"}
+    finished = finish(tags=mine)
+    client = tracking.client()
+    running = [client.create_run(experiment, tags=mine).info.run_id for _ in range(2)]
+    foreign = client.create_run(experiment, tags={"pipeline_run": "other"}).info.run_id
+    tracking.kill_running_steps("mine", experiment)
+    assert [status_of(run_id) for run_id in running] == ["KILLED", "KILLED"]
+    assert tracking.get_run(running[0]).data.tags["failure_reason"] == "interrupted"
+    assert status_of(finished) == "FINISHED"
+    assert status_of(foreign) == "RUNNING"
+
+
+def test_the_experiment_in_force_is_the_one_the_environment_names(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tracking.experiment_id() == "0"
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "nightly")
+    created = tracking.experiment_id()
+    assert tracking.client().get_experiment(created).name == "nightly"
+    assert tracking.experiment_id() == created
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
+    assert tracking.experiment_id() == "0"
+
+
+# --- What a step logs ---------------------------------------------------------------------------
+
+
+def test_metrics_that_are_not_finite_are_left_out(store: Path) -> None:
+    with tracking.step_run("train", {}, name="train bn") as run:
+        run.log_metrics({"nan": np.nan, "inf": np.inf, "minus": -np.inf})
+        run.log_metrics({"float32": np.float32(0.5), "integer": np.int64(3), "flag": True})
+    assert tracking.get_run(run.run_id).data.metrics == {"float32": 0.5, "integer": 3, "flag": 1}
+
+
+def test_histories_have_every_epochs_value(store: Path) -> None:
+    with tracking.step_run("train", {}, name="train bn") as run:
+        run.log_epoch(1, {"loss": 2.0, "val_loss": np.nan})
+        run.log_epoch(2, {"loss": 1.5, "val_loss": 1.75})
+        run.log_epoch(3, {"loss": 1.25, "val_loss": 1.5})
+    assert tracking.metric_histories(run.run_id, ["loss", "val_loss", "absent"]) == {
+        "loss": {1: 2.0, 2: 1.5, 3: 1.25},
+        "val_loss": {2: 1.75, 3: 1.5},
+        "absent": {},
+    }
+
+
+def test_every_split_is_logged_as_an_input_of_its_own(store: Path, tiny_npz: Path) -> None:
+    arrays = npz.read(npz.find(str(tiny_npz)))
+    prepared = data.prepare_splits(arrays, val_size=30, seed=1)
+    with tracking.step_run("prepare", {}, name="prepare") as run:
+        run.log_datasets(prepared, location="/data/stripes.npz")
+    inputs = {
+        one.tags[0].value: one.dataset for one in tracking.get_run(run.run_id).inputs.dataset_inputs
+    }
+    assert set(inputs) == {"training", "validation", "test"}
+    assert len({dataset.digest for dataset in inputs.values()}) == 3
+    assert {dataset.name for dataset in inputs.values()} == {"stripes"}
+    profiles = {split: json.loads(dataset.profile) for split, dataset in inputs.items()}
+    assert {split: profile["images"] for split, profile in profiles.items()} == {
+        "training": 270,
+        "validation": 30,
+        "test": 60,
+    }
+    assert profiles["validation"]["classes"] == {"0": 10, "1": 10, "2": 10}
+    assert profiles["test"]["shape"] == [60, 8, 8, 3]
+    assert json.loads(inputs["training"].source) == {"uri": "/data/stripes.npz"}
+    schema = json.loads(inputs["training"].schema)["mlflow_tensorspec"]["features"]
+    assert json.loads(schema)[0]["tensor-spec"] == {"dtype": "uint8", "shape": [-1, 8, 8, 3]}
+
+
+def test_the_same_data_has_the_same_digests_and_other_data_has_others(
+    store: Path, tiny_npz: Path
+) -> None:
+    arrays = npz.read(npz.find(str(tiny_npz)))
+
+    def digests(seed: int) -> list[str]:
+        prepared = data.prepare_splits(arrays, val_size=30, seed=seed)
+        with tracking.step_run("prepare", {}, name="prepare") as run:
+            run.log_datasets(prepared, location="here")
+        inputs = tracking.get_run(run.run_id).inputs.dataset_inputs
+        return sorted(one.dataset.digest for one in inputs)
+
+    first = digests(1)
+    assert digests(1) == first
+    assert not set(digests(2)) & set(first)
+
+
+# --- Reuse --------------------------------------------------------------------------------------
+
+
+def test_reuse_says_once_what_it_found_and_links_the_adopted_run(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    news: list[Update] = []
+    step = make_step()
+    with progress.sending_to(news.append):
+        assert tracking.reusable(step, name="train bn", reuse="auto") is None
+        finished = finish(step, name="train bn seed 1")
+        opened = opened_by_mlflow_run("train", experiment=tracking.experiment_id())
+        monkeypatch.setenv("MLFLOW_RUN_ID", opened)
+        assert tracking.reusable(step, name="train bn", reuse="never") is None
+        assert "reused_run" not in tracking.get_run(opened).data.tags
+        found = tracking.reusable(step, name="train bn", reuse="auto")
+        silent = tracking.reusable(step, name="train bn", reuse="auto", announce=False)
+    assert found is not None
+    assert silent is not None
+    assert found.info.run_id == silent.info.run_id == finished
+    assert [one["message"] for one in news] == [
+        "train bn: to run (no finished run of it yet)",
+        "train bn: to run (reuse=never)",
+        f"train bn: reused train bn seed 1 (same inputs, {finished})",
+    ]
+    linked = tracking.get_run(opened)
+    assert linked.info.run_name == "reused train bn seed 1"
+    assert linked.data.tags["reused_run"] == finished
+    assert f"/runs/{finished}" in linked.data.tags["mlflow.note.content"]
+    assert "step_key" not in linked.data.tags
+
+
+def test_a_step_of_another_entry_point_leaves_the_adopted_run_alone(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = make_step(entry_point="prepare")
+    finished = finish(step)
+    opened = opened_by_mlflow_run("train", experiment=tracking.experiment_id())
+    monkeypatch.setenv("MLFLOW_RUN_ID", opened)
+    found = tracking.reusable(step, name="prepare", reuse="auto", announce=False)
+    assert found is not None
+    assert found.info.run_id == finished
+    assert "reused_run" not in tracking.get_run(opened).data.tags
+
+
+# --- Reading runs -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("run_id", ["0123456789abcdef0123456789abcdef", "no id", ""])
+def test_an_unknown_run_id_is_refused_with_the_store_that_was_asked(
+    store: Path, run_id: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        tracking.get_run(run_id)
+    assert error.value.subject == "run_id"
+    assert error.value.received == repr(run_id)
+    assert str(store / "mlflow.db") in error.value.expected
+
+
+def test_training_runs_are_the_finished_ones_newest_first(store: Path) -> None:
+    assert tracking.training_runs() == []
+    older = finish(name="train elu seed 1")
+    time.sleep(0.01)
+    newer = finish(name="train bn seed 1")
+    finish(make_step(entry_point="search"), name="search bn")
+    with pytest.raises(OSError, match="full"), tracking.step_run("train", {}, name="failed"):
+        raise OSError("full")
+    assert [run.info.run_id for run in tracking.training_runs()] == [newer, older]
+
+
+@pytest.mark.parametrize(
+    ("uri", "server"),
+    [
+        ("sqlite:///mlflow.db", "http://127.0.0.1:5000"),
+        ("https://me:secret@mlflow.team:8443/", "https://me:***@mlflow.team:8443"),
+    ],
+)
+def test_the_comparison_opens_on_the_server_in_force(
+    uri: str, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "restored afterwards")
+    mlflow.set_tracking_uri(uri)
+    address, _, query = tracking.comparison_url("7").partition("?")
+    assert address == f"{server}/#/experiments/7/runs"
+    assert "compareRunsMode=CHART" in query
+    assert "secret" not in query
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("sqlite:///optuna.db", "sqlite:///optuna.db"),
+        ("sqlite:////data/a@b.db", "sqlite:////data/a@b.db"),
+        ("postgresql://me@host/db", "postgresql://me@host/db"),
+        ("postgresql://me:secret@host:5432/db", "postgresql://me:***@host:5432/db"),
+        ("postgresql+psycopg2://me:se:cr@et@host/db", "postgresql+psycopg2://me:***@host/db"),
+        (
+            "postgresql://host/db?user=me&password=secret&sslmode=require",
+            "postgresql://host/db?user=me&password=***&sslmode=require",
+        ),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("no url", "no url"),
+    ],
+)
+def test_passwords_are_not_shown(url: str, shown: str) -> None:
+    assert tracking.safe_url(url) == shown
