@@ -5,6 +5,7 @@ import functools
 import math
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from itertools import pairwise
@@ -17,7 +18,7 @@ from rich.console import Console
 from typer._click.exceptions import ClickException
 
 from pipeline import environment, progress
-from pipeline.errors import DivergenceError, InputError, unknown_name
+from pipeline.errors import DivergenceError, InputError, StepsFailedError, unknown_name
 from pipeline.variants import Variant, get_variant
 
 EXIT_FAILED = 1
@@ -121,9 +122,12 @@ def run(entry_point: Callable[..., Any]) -> NoReturn:
         code = _refuse(str(error))
     except DivergenceError as error:
         code = _fail(f"Diverged: {error}")
+    except StepsFailedError as error:
+        code = _fail(str(error))
     except KeyboardInterrupt as interrupt:
         code = EXIT_TERMINATED if isinstance(interrupt, _Terminated) else EXIT_INTERRUPTED
         _end("KILLED", "interrupted")
+        _keep_killed()
     except Exception as error:
         _end("FAILED", f"{type(error).__name__}: {error}")
         raise
@@ -183,6 +187,19 @@ def _end(status: str, reason: str) -> None:
     from pipeline import tracking
 
     tracking.end_adopted_run(status, reason=reason)
+
+
+def _keep_killed() -> None:
+    """Leave a process behind that outlives `mlflow run`, which would mark the run FAILED."""
+    if run_id := os.environ.get("MLFLOW_RUN_ID"):
+        script = f"from pipeline import tracking; tracking.keep_killed({run_id!r})"
+        subprocess.Popen(
+            [sys.executable, "-c", script],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
 
 def number(

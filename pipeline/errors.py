@@ -33,6 +33,17 @@ class DivergenceError(ArithmeticError):
     """Training reached a loss that is not finite."""
 
 
+class StepsFailedError(RuntimeError):
+    """Some steps of a comparison failed; the others were compared.
+
+    Args:
+        failures: by the step's name, why it failed.
+    """
+
+    def __init__(self, failures: dict[str, str]):
+        super().__init__("; ".join(f"{name}: {reason}" for name, reason in failures.items()))
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Suggest the known name nearest to a misspelt one, as a sentence (empty if none is near)."""
     near = difflib.get_close_matches(name, list(known), n=1)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline import cli, progress, tracking
 from pipeline.compare import compared
-from pipeline.errors import InputError
+from pipeline.errors import InputError, StepsFailedError
 from pipeline.prepare import Prepared, prepared
 from pipeline.search import check_storage, create_storage, searched
 from pipeline.train import TrainSettings, settings, trained
@@ -96,13 +96,6 @@ class Workers:
 
     jobs: int
     scheduler: str
-
-
-class StepsFailedError(RuntimeError):
-    """Some steps of a comparison failed; the others were compared."""
-
-    def __init__(self, failures: dict[str, str]):
-        super().__init__("; ".join(f"{name}: {reason}" for name, reason in failures.items()))
 
 
 def _run_steps(

@@ -377,6 +377,24 @@ def end_adopted_run(status: str, *, reason: str) -> None:
         end_if_running(run_id, status, reason=reason)
 
 
+def keep_killed(run_id: str, *, seconds: float = 60.0) -> None:
+    """Set a run back to KILLED when `mlflow run` overwrites that with FAILED.
+
+    MLflow 3.17 means to leave a run that has ended as it is, but compares the name of its status
+    with a number, so every run whose command does not exit with 0 becomes FAILED.
+
+    Args:
+        run_id: a run that ended KILLED.
+        seconds: how long to wait for `mlflow run`.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if client().get_run(run_id).info.status == "FAILED":
+            client().set_terminated(run_id, "KILLED")
+            return
+        time.sleep(0.2)
+
+
 def end_if_running(run_id: str, status: str, *, reason: str) -> None:
     """End a run unless it has already ended."""
     if client().get_run(run_id).info.status == "RUNNING":

@@ -326,8 +326,9 @@ def test_the_experiment_in_force_is_the_one_the_environment_names(
 def test_metrics_that_are_not_finite_are_left_out(store: Path) -> None:
     with tracking.step_run("train", {}, name="train bn") as run:
         run.log_metrics({"nan": np.nan, "inf": np.inf, "minus": -np.inf})
-        run.log_metrics({"float32": np.float32(0.5), "integer": np.int64(3), "flag": True})
-    assert tracking.get_run(run.run_id).data.metrics == {"float32": 0.5, "integer": 3, "flag": 1}
+        numbers: dict[str, Any] = {"float32": np.float32(0.5), "int64": np.int64(3), "flag": True}
+        run.log_metrics(numbers)
+    assert tracking.get_run(run.run_id).data.metrics == {"float32": 0.5, "int64": 3, "flag": 1}
 
 
 def test_histories_have_every_epochs_value(store: Path) -> None:
@@ -342,14 +343,19 @@ def test_histories_have_every_epochs_value(store: Path) -> None:
     }
 
 
+def inputs_of(run_id: str) -> dict[str, Any]:
+    """The data sets that a run has as inputs, by context."""
+    inputs = tracking.get_run(run_id).inputs
+    assert inputs
+    return {one.tags[0].value: one.dataset for one in inputs.dataset_inputs}
+
+
 def test_every_split_is_logged_as_an_input_of_its_own(store: Path, tiny_npz: Path) -> None:
     arrays = npz.read(npz.find(str(tiny_npz)))
     prepared = data.prepare_splits(arrays, val_size=30, seed=1)
     with tracking.step_run("prepare", {}, name="prepare") as run:
         run.log_datasets(prepared, location="/data/stripes.npz")
-    inputs = {
-        one.tags[0].value: one.dataset for one in tracking.get_run(run.run_id).inputs.dataset_inputs
-    }
+    inputs = inputs_of(run.run_id)
     assert set(inputs) == {"training", "validation", "test"}
     assert len({dataset.digest for dataset in inputs.values()}) == 3
     assert {dataset.name for dataset in inputs.values()} == {"stripes"}
@@ -375,8 +381,7 @@ def test_the_same_data_has_the_same_digests_and_other_data_has_others(
         prepared = data.prepare_splits(arrays, val_size=30, seed=seed)
         with tracking.step_run("prepare", {}, name="prepare") as run:
             run.log_datasets(prepared, location="here")
-        inputs = tracking.get_run(run.run_id).inputs.dataset_inputs
-        return sorted(one.dataset.digest for one in inputs)
+        return sorted(dataset.digest for dataset in inputs_of(run.run_id).values())
 
     first = digests(1)
     assert digests(1) == first
