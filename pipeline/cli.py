@@ -110,7 +110,8 @@ def run(entry_point: Callable[..., Any]) -> NoReturn:
     `mlflow run` opened for this process gets the same end, and the reason as a tag.
     """
     environment.configure()
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         arguments = _parse(entry_point)
         with progress.display():
@@ -159,8 +160,12 @@ class _Terminated(KeyboardInterrupt):
     """SIGTERM, which is to end a run as Ctrl-C does."""
 
 
-def _terminate(_signal: int, _frame: object) -> NoReturn:
-    raise _Terminated
+def _interrupt(received: int, _frame: object) -> NoReturn:
+    # `mlflow run` answers Ctrl-C with a SIGTERM of its own: it must not cut short what the first
+    # signal set off, the ending of workers and runs.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise _Terminated if received == signal.SIGTERM else KeyboardInterrupt
 
 
 def _refuse(message: str) -> int:

@@ -16,7 +16,7 @@ from conftest import Finished, run_in, start_in
 from pipeline.errors import InputError
 from pipeline.main import main
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished")]
 
 
 def _first_comparison() -> mlflow.entities.Run:
@@ -146,7 +146,7 @@ def _statuses(client: mlflow.MlflowClient) -> dict[str, set[str]]:
     return statuses
 
 
-def _wait_for(condition: Callable[[], object], seconds: float = 120.0) -> None:
+def _wait_for(condition: Callable[[], object], seconds: float = 300.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
