@@ -156,7 +156,7 @@ def _row(run: tracking.Run) -> dict[str, object]:
         "seed": int(parameters["seed"]),
         "learning_rate": float(parameters["chosen_learning_rate"]),
         "batch_size": int(parameters["chosen_batch_size"]),
-        "capped": not metrics["stopped_early"] and metrics["judged_epoch"] != metrics["epochs_run"],
+        "capped": parameters["patience"] != "none" and not metrics["stopped_early"],
         **{column: metrics.get(name, math.nan) for column, name in COLUMNS.items()},
     }
 
