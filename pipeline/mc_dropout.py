@@ -1,6 +1,7 @@
 """Entry point `mc_dropout`: MC Dropout on an already trained run, without retraining."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -89,42 +90,56 @@ def log_mc_dropout(
         name: dataclasses.astuple(calibration.calibration_bins(predicted, labels))
         for name, predicted in {"deterministic": deterministic, "MC Dropout": mean}.items()
     }
-    accuracies = calibration.accuracy_by_samples(probabilities, labels)
-    entropy = calibration.predictive_entropy(mean)
-    shown = np.argsort(entropy)[::-1][:12]
+    run.log_figure(image_figures.reliability_diagram(bins), "mc_dropout/reliability.png")
     run.log_figure(
         image_figures.accuracy_by_samples(
-            accuracies, float(metrics["mc_accuracy"] - metrics["mc_gain"])
+            calibration.accuracy_by_samples(probabilities, labels),
+            metrics["mc_accuracy"] - metrics["mc_gain"],
         ),
         "mc_dropout/accuracy_by_samples.png",
     )
-    run.log_figure(image_figures.reliability_diagram(bins), "mc_dropout/reliability.png")
-    run.log_figure(
-        image_figures.uncertain_images(
-            np.asarray(prepared.x_test[np.sort(shown)]),
-            labels[np.sort(shown)],
-            mean[np.sort(shown)],
-            entropy[np.sort(shown)],
-            prepared.class_names,
-        ),
-        "mc_dropout/most_uncertain_images.png",
+    _log_most_uncertain(run, prepared, mean)
+    _log_mcnemar(run, metrics, deterministic, mean, labels)
+    return metrics
+
+
+def _log_most_uncertain(
+    run: tracking.StepRun, prepared: PreparedData, mean: np.ndarray, count: int = 12
+) -> None:
+    entropy = calibration.predictive_entropy(mean)
+    shown = np.sort(np.argsort(entropy)[::-1][:count])  # in the file's order, to read it fast
+    figure = image_figures.uncertain_images(
+        np.asarray(prepared.x_test[shown]),
+        np.asarray(prepared.y_test[shown]),
+        mean[shown],
+        entropy[shown],
+        prepared.class_names,
     )
+    run.log_figure(figure, "mc_dropout/most_uncertain_images.png")
+
+
+def _log_mcnemar(
+    run: tracking.StepRun,
+    metrics: Mapping[str, float],
+    deterministic: np.ndarray,
+    mean: np.ndarray,
+    labels: np.ndarray,
+) -> None:
+    """Log and say whether MC Dropout and the deterministic model differ beyond chance."""
     test = calibration.mcnemar_exact(
         deterministic.argmax(axis=1) == labels, mean.argmax(axis=1) == labels
     )
     verdict = "a real difference" if test.p_value < 0.05 else "not distinguishable from chance"
+    sentence = (
+        f"MC Dropout: test accuracy {metrics['mc_accuracy']:.4f} ({metrics['mc_gain']:+.4f}, "
+        f"McNemar p = {test.p_value:.3g}: {verdict})"
+    )
     run.log_text(
-        f"MC Dropout with {samples} samples: accuracy {metrics['mc_accuracy']:.4f} against "
-        f"{metrics['mc_accuracy'] - metrics['mc_gain']:.4f} deterministic.\n"
-        f"Only deterministic right: {test.only_a} images; only MC right: {test.only_b}.\n"
-        f"Exact McNemar test: p = {test.p_value:.3g}, {verdict}.\n",
+        f"{sentence}\nOnly the deterministic model right: {test.only_a} images; only MC Dropout: "
+        f"{test.only_b}.\n",
         "mc_dropout/mcnemar.txt",
     )
-    progress.update(
-        message=f"MC Dropout, {samples} samples: test accuracy {metrics['mc_accuracy']:.4f} "
-        f"({metrics['mc_gain']:+.4f}, McNemar p = {test.p_value:.3g}: {verdict})"
-    )
-    return metrics
+    progress.update(message=sentence)
 
 
 if __name__ == "__main__":

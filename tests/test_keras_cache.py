@@ -157,7 +157,13 @@ def test_cached_fashion_mnist_is_read(cached_fashion_mnist: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"text", gzip.compress(b"\0\0\x08\x01\0\0\0\x09one"), gzip.compress(b"none")]
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"text", id="not compressed"),
+        pytest.param(gzip.compress(b"\0\0\x08\x01\0\0\0\x09one"), id="too short"),
+        pytest.param(gzip.compress(b"none"), id="no header"),
+    ],
 )
 def test_damaged_fashion_mnist_is_refused(cached_fashion_mnist: Path, content: bytes) -> None:
     (cached_fashion_mnist / keras_cache._FASHION_FILES["y_test"]).write_bytes(content)
