@@ -12,7 +12,7 @@ from pipeline.compare import compare
 from pipeline.errors import InputError
 from pipeline.train import train
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished")]
+pytestmark = pytest.mark.slow
 
 
 def _artifact(run_id: str, name: str) -> str:

@@ -16,7 +16,7 @@ from conftest import Finished, run_in, start_in
 from pipeline.errors import InputError
 from pipeline.main import main
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished")]
+pytestmark = pytest.mark.slow
 
 
 def _first_comparison() -> mlflow.entities.Run:

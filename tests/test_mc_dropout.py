@@ -7,7 +7,7 @@ from conftest import Finished, run_in
 from pipeline.errors import InputError
 from pipeline.mc_dropout import mc_dropout
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished")]
+pytestmark = pytest.mark.slow
 
 
 def _run_id(variant: str) -> str:

@@ -12,8 +12,6 @@ from pipeline import search as search_module
 from pipeline.errors import InputError
 from pipeline.search import check_storage, widened
 
-pytestmark = pytest.mark.xdist_group("finished")
-
 
 def _study(*values: tuple[float, float | None]) -> optuna.Study:
     """A study whose trials had these rates and values; None: pruned."""

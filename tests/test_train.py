@@ -13,7 +13,7 @@ from pipeline.data import open_prepared
 from pipeline.errors import InputError
 from pipeline.train import train
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished")]
+pytestmark = pytest.mark.slow
 
 PER_EPOCH = {
     "loss",
