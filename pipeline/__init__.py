@@ -20,7 +20,9 @@ chains them. From the bottom up, a module importing only from those above it:
     report          tables and answers in words
     figures         curves, timings, activations
     image_figures   images and how well they are classified
-    tracking        MLflow
+    steps           step keys: what decides a result
+    tracking        MLflow runs
+    reuse           finished steps in place of new ones
     engine          Dask
     cli             parameters, errors and exit codes
     prepare         entry point: a data set, split and logged

@@ -8,7 +8,9 @@ from rich.markdown import Markdown
 
 from pipeline import cli, figures, progress, report, tracking
 from pipeline.errors import InputError
+from pipeline.reuse import reusable
 from pipeline.significance import paired_tests
+from pipeline.steps import Step
 from pipeline.summary import check_comparable, summarize
 from pipeline.variants import VARIANTS
 
@@ -67,7 +69,7 @@ def compared(chosen: list[tracking.Run], *, baseline: str, reuse: str) -> str:
     """
     fingerprints = {run.info.run_name: run.data.tags["data_fingerprint"] for run in chosen}
     check_comparable(fingerprints)
-    step = tracking.Step(
+    step = Step(
         entry_point="compare",
         parameters={"baseline": baseline},
         sources=("summary", "significance", "report", "figures", "compare"),
@@ -77,7 +79,7 @@ def compared(chosen: list[tracking.Run], *, baseline: str, reuse: str) -> str:
             for run in sorted(chosen, key=lambda run: run.info.run_id)
         },
     )
-    reused = tracking.reusable(step, name="compare", reuse=reuse)
+    reused = reusable(step, name="compare", reuse=reuse)
     run_id = reused.info.run_id if reused else _run(step, chosen, baseline)
     text = tracking.artifact_directory(run_id, "comparison.md").read_text("utf-8")
     Console(soft_wrap=False, width=max(Console().width, 120)).print(Markdown(text))
@@ -121,7 +123,7 @@ def _newest_of_each(found: list[tracking.Run]) -> list[tracking.Run]:
     )
 
 
-def _run(step: tracking.Step, chosen: list[tracking.Run], baseline: str) -> str:
+def _run(step: Step, chosen: list[tracking.Run], baseline: str) -> str:
     rows = pd.DataFrame([_row(run) for run in chosen])
     curves = pd.concat([_curve(run) for run in chosen], ignore_index=True)
     tags = {

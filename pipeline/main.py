@@ -8,6 +8,7 @@ from pipeline import cli, progress, tracking
 from pipeline.compare import compared
 from pipeline.errors import InputError, StepsFailedError
 from pipeline.prepare import Prepared, prepared
+from pipeline.reuse import reusable
 from pipeline.search import check_storage, create_storage, searched
 from pipeline.train import TrainSettings, settings, trained
 from pipeline.variants import get_variant
@@ -111,7 +112,7 @@ def _run_steps(
     """Train what is not finished, compare what is, and fail if a step did."""
     finished: dict[str, tracking.Run] = {}
     for one in wanted:
-        reused = tracking.reusable(one.step(data), name=one.name, reuse=reuse)
+        reused = reusable(one.step(data), name=one.name, reuse=reuse)
         if reused:
             finished[one.name] = reused
     missing = [one for one in wanted if one.name not in finished]

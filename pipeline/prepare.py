@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import cli, data, image_figures, progress, sources, tracking
+from pipeline.reuse import reusable
+from pipeline.steps import Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,7 @@ def prepared(*, dataset: str, val_size: int, seed: int, reuse: str) -> Prepared:
     source = sources.resolve(dataset)
     if source.warning:
         progress.update(message=f"WARNING: {source.warning}")
-    step = tracking.Step(
+    step = Step(
         entry_point="prepare",
         parameters={"val_size": val_size, "seed": seed},
         sources=("data", "npz", "keras_cache", "sources"),
@@ -76,7 +78,7 @@ def prepared(*, dataset: str, val_size: int, seed: int, reuse: str) -> Prepared:
         upstream={"content of the data set": f"{source.name} {source.identity}"},
     )
     run_name = f"prepare {source.name}"
-    reused = tracking.reusable(step, name=run_name, reuse=reuse)
+    reused = reusable(step, name=run_name, reuse=reuse)
     run_id = reused.info.run_id if reused else _run(step, source, dataset, val_size, seed)
     tags = tracking.get_run(run_id).data.tags
     return Prepared(
@@ -87,9 +89,7 @@ def prepared(*, dataset: str, val_size: int, seed: int, reuse: str) -> Prepared:
     )
 
 
-def _run(
-    step: tracking.Step, source: sources.Source, dataset: str, val_size: int, seed: int
-) -> str:
+def _run(step: Step, source: sources.Source, dataset: str, val_size: int, seed: int) -> str:
     parameters = {"dataset": dataset, "val_size": val_size, "seed": seed}
     with tracking.step_run("prepare", parameters, name=f"prepare {source.name}", step=step) as run:
         arrays = sources.load(source)

@@ -13,6 +13,8 @@ from sqlalchemy.exc import ArgumentError
 from pipeline import cli, environment, progress, tracking
 from pipeline.errors import DivergenceError, InputError
 from pipeline.prepare import Prepared, prepared
+from pipeline.reuse import reusable
+from pipeline.steps import Step
 from pipeline.variants import Variant
 
 if TYPE_CHECKING:
@@ -55,9 +57,9 @@ class SearchSettings:
                 action="The default range is 0.00001 to 0.1.",
             )
 
-    def step(self, data: Prepared) -> tracking.Step:
+    def step(self, data: Prepared) -> Step:
         """What decides the study's result on a data set."""
-        return tracking.Step(
+        return Step(
             entry_point="search",
             parameters={
                 "variant": self.variant.name,
@@ -124,7 +126,7 @@ def searched(
     """The run of the finished study for these settings, searched now if there is none."""
     step = settings.step(data)
     name = f"search {settings.variant.name}"
-    if reused := tracking.reusable(step, name=name, reuse=reuse, announce=announce):
+    if reused := reusable(step, name=name, reuse=reuse, announce=announce):
         return reused.info.run_id
     parameters = {
         **step.parameters,

@@ -1,10 +1,9 @@
-"""The one module that talks to MLflow: step runs, step keys, reuse and metric logging.
+"""The one module that talks to MLflow: step runs, what they log, and reading them.
 
 Rules: a step opens its run with `step_run`, writes through the `StepRun` it gets, and never calls
 MLflow's fluent `set_experiment` (under `mlflow run` the experiment is already chosen).
 """
 
-import ast
 import hashlib
 import json
 import os
@@ -15,8 +14,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,9 +39,9 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_SOURCE_NAME,
 )
 
-from pipeline import progress
 from pipeline.data import PreparedData, class_counts
 from pipeline.errors import InputError
+from pipeline.steps import Step
 
 if TYPE_CHECKING:
     import keras
@@ -52,63 +49,6 @@ if TYPE_CHECKING:
 
 # The run of `main` that a step belongs to, where there is one; set where the step runs.
 pipeline_run_id: ContextVar[str | None] = ContextVar("pipeline_run_id", default=None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """What decides the result of one entry point's run, and the key that names it.
-
-    Args:
-        entry_point: name of the entry point.
-        parameters: the canonical parameters that change the result.
-        sources: the modules of `pipeline` whose code produces the result.
-        packages: the packages whose versions may change the result.
-        upstream: step keys (or fingerprints) of what the step reads, by what they are.
-    """
-
-    entry_point: str
-    parameters: Mapping[str, Any]
-    sources: Sequence[str]
-    packages: Sequence[str]
-    upstream: Mapping[str, str] = field(default_factory=dict)
-
-    @cached_property
-    def inputs(self) -> dict[str, str]:
-        """Every input by a name a person can read, for the key and for explaining a miss."""
-        return {
-            **{f"parameter {name}": str(value) for name, value in self.parameters.items()},
-            **{f"code of pipeline.{name}": _source_hash(_module(name)) for name in self.sources},
-            **{f"version of {name}": version(name) for name in self.packages},
-            **dict(self.upstream),
-        }
-
-    @cached_property
-    def key(self) -> str:
-        """SHA-256 over the entry point and all inputs."""
-        canonical = json.dumps([self.entry_point, self.inputs], sort_keys=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _module(name: str) -> Path:
-    return Path(__file__).with_name(f"{name}.py")
-
-
-def _source_hash(module: Path) -> str:
-    """Hash of what a module does: comments, formatting and docstrings do not count."""
-    tree = ast.parse(module.read_text("utf-8"))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _is_docstring(body[0]):
-            del body[0]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
-
-
-def _is_docstring(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
 
 
 def client() -> mlflow.MlflowClient:
@@ -130,43 +70,6 @@ def experiment_id() -> str:
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "Default")
     experiment = client().get_experiment_by_name(name)
     return experiment.experiment_id if experiment else client().create_experiment(name)
-
-
-def find_finished(step: Step, experiment: str) -> Run | None:
-    """The newest finished run with the step's key, or None."""
-    return _newest(f"tags.step_key = '{step.key}' and attributes.status = 'FINISHED'", experiment)
-
-
-def explain_miss(step: Step, experiment: str) -> str:
-    """Why no finished run of a step can be reused: what differs from the nearest one."""
-    same = [f"tags.step = '{step.entry_point}'", "attributes.status = 'FINISHED'"]
-    for name in ("variant", "seed"):
-        if name in step.parameters:
-            same.append(f"params.{name} = '{step.parameters[name]}'")
-    nearest = _newest(" and ".join(same), experiment)
-    if nearest is None:
-        return "no finished run of it yet"
-    try:
-        before = json.loads(nearest.data.tags.get("step_inputs", "{}"))
-    except json.JSONDecodeError:  # MLflow cuts a tag after 8,000 characters
-        return "its inputs changed"
-    changes = [
-        f"{name} changed{_from_to(name, before.get(name), step.inputs.get(name))}"
-        for name in {**before, **step.inputs}
-        if before.get(name) != step.inputs.get(name)
-    ]
-    return "; ".join(changes) or "its run was not finished"
-
-
-def _from_to(name: str, before: str | None, now: str | None) -> str:
-    return f" from {before} to {now}" if name.startswith(("parameter", "version")) else ""
-
-
-def _newest(filter_string: str, experiment: str) -> Run | None:
-    found = client().search_runs(
-        [experiment], filter_string, max_results=1, order_by=["attributes.start_time DESC"]
-    )
-    return found[0] if found else None
 
 
 class StepRun:
@@ -317,7 +220,7 @@ def step_run(
         tags: further tags.
         parent_run_id: the run under which this one is nested.
     """
-    run = _adopt(entry_point) or _create(entry_point, name)
+    run = adopted_run(entry_point) or _create(entry_point, name)
     run.set_tags(
         {
             "mlflow.runName": name,
@@ -347,7 +250,8 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _adopt(entry_point: str) -> StepRun | None:
+def adopted_run(entry_point: str) -> StepRun | None:
+    """The run that `mlflow run` opened for this entry point, if it did."""
     run_id = os.environ.get("MLFLOW_RUN_ID")
     if not run_id:
         return None
@@ -406,46 +310,6 @@ def kill_running_steps(pipeline_run: str, experiment: str) -> None:
     running = f"tags.pipeline_run = '{pipeline_run}' and attributes.status = 'RUNNING'"
     for run in client().search_runs([experiment], running):
         end_run(run.info.run_id, "KILLED", reason="interrupted")
-
-
-def reusable(step: Step, *, name: str, reuse: str, announce: bool = True) -> Run | None:
-    """The finished run to use instead of running a step again; says which, or why there is none.
-
-    Args:
-        step: what decides the result.
-        name: the step's name, for the message.
-        reuse: ``auto``, or ``never`` to run it again in any case.
-        announce: whether to say what was found; not where `main` has said it already.
-    """
-    experiment = experiment_id()
-    found = None if reuse == "never" else find_finished(step, experiment)
-    if announce:
-        progress.update(message=f"{name}: {_decision(step, found, experiment, reuse)}")
-    if found is None:
-        return None
-    reuse_adopted_run(step.entry_point, found)
-    return found
-
-
-def _decision(step: Step, found: Run | None, experiment: str, reuse: str) -> str:
-    if found:
-        return f"reused {found.info.run_name} (same inputs, {found.info.run_id})"
-    reason = "reuse=never" if reuse == "never" else explain_miss(step, experiment)
-    return f"to run ({reason})"
-
-
-def reuse_adopted_run(entry_point: str, reused: Run) -> None:
-    """Link the run that `mlflow run` made to the finished run that is reused instead."""
-    run = _adopt(entry_point)
-    if run is None:
-        return
-    run.set_tags(
-        {"mlflow.runName": f"reused {reused.info.run_name}", "reused_run": reused.info.run_id}
-    )
-    run.set_note(
-        f"Nothing was run: [{reused.info.run_name}](#/experiments/{reused.info.experiment_id}"
-        f"/runs/{reused.info.run_id}) is finished and has the same inputs."
-    )
 
 
 def get_run(run_id: str) -> Run:

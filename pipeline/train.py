@@ -13,7 +13,9 @@ from pipeline import cli, environment, figures, image_figures, progress, trackin
 from pipeline.calibration import negative_log_likelihood
 from pipeline.mc_dropout import log_mc_dropout
 from pipeline.prepare import Prepared, prepared
+from pipeline.reuse import reusable
 from pipeline.search import SearchSettings, best_learning_rate, check_storage, searched
+from pipeline.steps import Step
 from pipeline.variants import Variant
 
 if TYPE_CHECKING:
@@ -52,12 +54,12 @@ class TrainSettings:
     mc_samples: int
     search: SearchSettings
 
-    def step(self, data: Prepared) -> tracking.Step:
+    def step(self, data: Prepared) -> Step:
         """What decides the training's result on a data set."""
         upstream = {"fingerprint of the data": data.fingerprint}
         if self.learning_rate is None:
             upstream["search"] = self.search.step(data).key
-        return tracking.Step(
+        return Step(
             entry_point="train",
             parameters={
                 "variant": self.variant.name,
@@ -183,7 +185,7 @@ def trained(
 ) -> str:
     """The finished training run for these settings, trained now if there is none."""
     step = wanted.step(data)
-    if reused := tracking.reusable(step, name=wanted.name, reuse=reuse, announce=announce):
+    if reused := reusable(step, name=wanted.name, reuse=reuse, announce=announce):
         return reused.info.run_id
     rate, search_run = wanted.learning_rate, None
     if rate is None:

@@ -40,6 +40,6 @@ def test_unknown_run_is_refused_by_the_command(finished: Finished) -> None:
 
 
 def test_run_that_is_no_training_is_refused(finished_store: Finished) -> None:
-    (run,) = mlflow.MlflowClient().search_runs(["0"], "tags.step = 'prepare'")
+    run, *_ = mlflow.MlflowClient().search_runs(["0"], "tags.step = 'prepare'")
     with pytest.raises(InputError, match="a prepare run"):
         mc_dropout(run_id=run.info.run_id)

@@ -1,0 +1,68 @@
+"""Step keys: what decides the result of a step, and the hash that names it."""
+
+import ast
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What decides the result of one entry point's run, and the key that names it.
+
+    Args:
+        entry_point: name of the entry point.
+        parameters: the canonical parameters that change the result.
+        sources: the modules of `pipeline` whose code produces the result.
+        packages: the packages whose versions may change the result.
+        upstream: step keys (or fingerprints) of what the step reads, by what they are.
+    """
+
+    entry_point: str
+    parameters: Mapping[str, Any]
+    sources: Sequence[str]
+    packages: Sequence[str]
+    upstream: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def inputs(self) -> dict[str, str]:
+        """Every input by a name a person can read, for the key and for explaining a miss."""
+        return {
+            **{f"parameter {name}": str(value) for name, value in self.parameters.items()},
+            **{f"code of pipeline.{name}": _source_hash(_module(name)) for name in self.sources},
+            **{f"version of {name}": version(name) for name in self.packages},
+            **dict(self.upstream),
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 over the entry point and all inputs."""
+        canonical = json.dumps([self.entry_point, self.inputs], sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _module(name: str) -> Path:
+    return Path(__file__).with_name(f"{name}.py")
+
+
+def _source_hash(module: Path) -> str:
+    """Hash of what a module does: comments, formatting and docstrings do not count."""
+    tree = ast.parse(module.read_text("utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_docstring(body[0]):
+            del body[0]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
