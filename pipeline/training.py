@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline import data
+from pipeline.checkpoints import Checkpoint, Checkpoints
 from pipeline.errors import DivergenceError
 from pipeline.models import activation_statistics, build_model
 from pipeline.variants import Variant
@@ -235,8 +236,12 @@ class Trainer:
         patience: int | None,
         seed: int,
         on_epoch: OnEpoch,
+        checkpoints: Checkpoints | None = None,
     ) -> Fit:
         """Train from initial weights; the model then holds the weights of the judged epoch.
+
+        With checkpoints, a run that was cut off goes on after its last finished epoch and comes to
+        the same result, to the last digit, as one that was not.
 
         Args:
             learning_rate: constant rate, or the maximum of the 1cycle schedule.
@@ -244,26 +249,31 @@ class Trainer:
             patience: epochs without a lower ``val_loss`` before stopping; None: never stop early
                 and keep the last epoch's weights.
             seed: decides the initial weights, the permutations and the dropout masks.
-            on_epoch: called after every epoch with its number (from 1) and its metrics.
+            on_epoch: called after every epoch with its number (from 1) and its metrics; for the
+                epochs before a checkpoint too.
+            checkpoints: where the run's checkpoints are kept; None: it keeps none.
 
         Raises:
             DivergenceError: if a loss is not finite.
+            OSError: if a checkpoint cannot be written.
         """
         self.reset(learning_rate=learning_rate, epochs=epochs, seed=seed)
-        recorder = _EpochRecorder(self, seed=seed, on_epoch=on_epoch)
-        callbacks: list[keras.callbacks.Callback] = [recorder]
-        if patience is not None:
-            callbacks.append(
-                keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)
+        recorder = _EpochRecorder(self, seed=seed)
+        stopping = _EarlyStopping(patience)
+        after_epoch = _AfterEpoch(self, recorder, stopping, on_epoch, checkpoints)
+        after_epoch.go_on_from_checkpoint()
+        if not stopping.patience_ran_out:
+            self.block_model.fit(
+                self.blocks,
+                initial_epoch=len(recorder.history),
+                epochs=epochs,
+                verbose=0,
+                shuffle=False,
+                validation_data=self._validation(),
+                callbacks=[recorder, stopping, after_epoch],
             )
-        self.block_model.fit(
-            self.blocks,
-            epochs=epochs,
-            verbose=0,
-            shuffle=False,
-            validation_data=self._validation(),
-            callbacks=callbacks,
-        )
+        if stopping.best_weights is not None:
+            self.model.set_weights(stopping.best_weights)
         history = recorder.history
         best_epoch = 1 + int(np.argmin([metrics["val_loss"] for metrics in history]))
         return Fit(
@@ -272,6 +282,21 @@ class Trainer:
             judged_epoch=len(history) if patience is None else best_epoch,
             stopped_early=len(history) < epochs,
         )
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Weights and optimizer state by name; dropout and shuffling follow from the epoch."""
+        weights, optimizer = self.model.get_weights(), self.optimizer.variables
+        return {
+            **{f"weight_{index}": value for index, value in enumerate(weights)},
+            **{f"optimizer_{index}": value.numpy() for index, value in enumerate(optimizer)},
+        }
+
+    def set_state(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Set what `state` has returned."""
+        count = len(self.model.get_weights())
+        self.model.set_weights([arrays[f"weight_{index}"] for index in range(count)])
+        for index, variable in enumerate(self.optimizer.variables):
+            variable.assign(arrays[f"optimizer_{index}"])
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Class probabilities, float32 of shape (n, classes), for uint8 images."""
@@ -329,13 +354,11 @@ class EvaluationBatches(keras.utils.PyDataset):
 class _EpochRecorder(keras.callbacks.Callback):
     """Seeds every epoch, times it, records its metrics and stops a diverging run at once."""
 
-    def __init__(self, trainer: Trainer, *, seed: int, on_epoch: OnEpoch):
+    def __init__(self, trainer: Trainer, *, seed: int):
         super().__init__()
         self.trainer = trainer
         self.seed = seed
-        self.on_epoch = on_epoch
         self.history: list[dict[str, float]] = []
-        self.elapsed_seconds = 0.0
 
     def on_epoch_begin(self, epoch: int, _logs: dict | None = None) -> None:
         self.started = time.perf_counter()
@@ -345,18 +368,17 @@ class _EpochRecorder(keras.callbacks.Callback):
     def on_train_batch_end(self, _batch: int, logs: dict | None = None) -> None:
         self._check_finite("loss", (logs or {}).get("loss", 0.0))
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, _epoch: int, logs: dict | None = None) -> None:
         metrics = {name: float(value) for name, value in (logs or {}).items()}
         self._check_finite("val_loss", metrics["val_loss"])
         epoch_seconds = time.perf_counter() - self.started
-        self.elapsed_seconds += epoch_seconds
+        before = self.history[-1]["elapsed_seconds"] if self.history else 0.0
         metrics |= {
             "learning_rate": self.trainer.current_learning_rate(),
             "epoch_seconds": epoch_seconds,
-            "elapsed_seconds": self.elapsed_seconds,
+            "elapsed_seconds": before + epoch_seconds,
         }
         self.history.append(metrics)
-        self.on_epoch(epoch + 1, metrics)
 
     def _check_finite(self, name: str, value: float) -> None:
         if not math.isfinite(value):
@@ -367,6 +389,90 @@ class _EpochRecorder(keras.callbacks.Callback):
                 + (f"; the last finite val_loss was {last:.4f}" if last is not None else "")
                 + ". The learning rate is probably too high."
             )
+
+
+class _EarlyStopping(keras.callbacks.EarlyStopping):
+    """Early stopping whose state goes into a checkpoint; it keeps the best weights for `fit`.
+
+    Args:
+        patience: epochs without a lower ``val_loss``; None: never stop.
+    """
+
+    def __init__(self, patience: int | None):
+        super().__init__(patience=patience or 0, restore_best_weights=True)
+        self.enabled = patience is not None
+        self.best_weights: list[np.ndarray] | None = None
+        self.wait = 0
+        self.best: float | None = None
+        self.best_epoch = 0
+
+    @property
+    def patience_ran_out(self) -> bool:
+        return self.enabled and self.best is not None and self.wait >= self.patience
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Keep what a checkpoint has set, where Keras would begin anew."""
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if self.enabled:
+            super().on_epoch_end(epoch, logs)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Leave the best weights to `fit`, which also restores them where nothing was trained."""
+
+
+class _AfterEpoch(keras.callbacks.Callback):
+    """Writes a checkpoint after every epoch, and only then tells the epoch to the outside."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        recorder: _EpochRecorder,
+        stopping: _EarlyStopping,
+        on_epoch: OnEpoch,
+        checkpoints: Checkpoints | None,
+    ):
+        super().__init__()
+        self.trainer = trainer
+        self.recorder = recorder
+        self.stopping = stopping
+        self.on_epoch = on_epoch
+        self.checkpoints = checkpoints
+
+    def go_on_from_checkpoint(self) -> None:
+        """Put everything into the state of the newest checkpoint, if there is one."""
+        found = self.checkpoints.newest() if self.checkpoints else None
+        if found is None:
+            return
+        self.trainer.set_state(found.arrays)
+        self.recorder.history = [dict(metrics) for metrics in found.state["history"]]
+        self.stopping.wait = found.state["wait"]
+        self.stopping.best = found.state["best"]
+        self.stopping.best_epoch = found.state["best_epoch"]
+        best = [name for name in found.arrays if name.startswith("best_")]
+        if best:
+            self.stopping.best_weights = [found.arrays[f"best_{i}"] for i in range(len(best))]
+        for epoch, metrics in enumerate(self.recorder.history, start=1):
+            self.on_epoch(epoch, metrics)
+
+    def on_epoch_end(self, epoch: int, _logs: dict | None = None) -> None:
+        if self.checkpoints:
+            self.checkpoints.save(self._checkpoint(epoch + 1))
+        self.on_epoch(epoch + 1, self.recorder.history[-1])
+
+    def _checkpoint(self, epoch: int) -> Checkpoint:
+        stopping = self.stopping
+        best = {f"best_{i}": value for i, value in enumerate(stopping.best_weights or [])}
+        return Checkpoint(
+            epoch=epoch,
+            arrays={**self.trainer.state(), **best},
+            state={
+                "history": self.recorder.history,
+                "wait": stopping.wait,
+                "best": stopping.best,
+                "best_epoch": stopping.best_epoch,
+            },
+        )
 
 
 def seed_dropout(model: keras.Model, *, seed: int, epoch: int) -> None:

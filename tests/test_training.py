@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline import data, npz, training
+from pipeline.checkpoints import Checkpoints
 from pipeline.errors import DivergenceError
 from pipeline.models import build_model
 from pipeline.training import Blocks, EvaluationBatches, Fit, OneCycle, Trainer, block_shape
@@ -436,3 +437,92 @@ def test_activation_statistics_of_untrained_and_of_trained_weights(trainer: Trai
     trained = trainer.activation_statistics(images=100)
     assert [statistics.shape for statistics in trained] == [(3,), (3,)]
     assert not np.isclose(trained, initial, rtol=1e-3).any()
+
+
+# --- Checkpoints --------------------------------------------------------------------------------
+
+
+class CutOff(Exception):
+    """Stands for the end of the process."""
+
+
+def cut_off_after(last: int) -> training.OnEpoch:
+    def on_epoch(epoch: int, _metrics: Mapping[str, float]) -> None:
+        if epoch == last:
+            raise CutOff
+
+    return on_epoch
+
+
+def resumed(trainer: Trainer, checkpoints: Checkpoints, last: int, **changes: Any) -> Fit:
+    """A run that was cut off after an epoch and went on; the trainer did other work between."""
+    with pytest.raises(CutOff):
+        fit(trainer, checkpoints=checkpoints, on_epoch=cut_off_after(last), **changes)
+    fit(trainer, epochs=1, seed=77)
+    return fit(trainer, checkpoints=checkpoints, **changes)
+
+
+@pytest.mark.parametrize("last", [1, 2, 3])
+def test_a_run_that_was_cut_off_equals_one_that_was_not(
+    trainer: Trainer, fresh_run: Reference, tmp_path: Path, last: int
+) -> None:
+    """Alpha dropout in all layers and Nadam: masks, moments and shuffling go on."""
+    run = resumed(trainer, Checkpoints(tmp_path), last)
+    assert_equals_fresh_run(trainer, run, fresh_run)
+    elapsed = [metrics["elapsed_seconds"] for metrics in run.history]
+    seconds = [metrics["epoch_seconds"] for metrics in run.history]
+    assert elapsed == pytest.approx(np.cumsum(seconds))
+
+
+def test_batch_normalisation_and_momentum_go_on(bn_trainer: Trainer, tmp_path: Path) -> None:
+    whole = fit(bn_trainer)
+    weights = bn_trainer.model.get_weights()
+    assert_equals_fresh_run(
+        bn_trainer, resumed(bn_trainer, Checkpoints(tmp_path), 2), (curves(whole), weights)
+    )
+
+
+def test_the_position_in_1cycle_goes_on(prepared: data.PreparedData, tmp_path: Path) -> None:
+    trainer = Trainer(ONE_CYCLE, prepared)
+    whole = fit(trainer, epochs=4)
+    weights = trainer.model.get_weights()
+    run = resumed(trainer, Checkpoints(tmp_path), 2, epochs=4)
+    assert_equals_fresh_run(trainer, run, (curves(whole), weights))
+
+
+@pytest.mark.parametrize("last", [2, 3, "the last epoch"])
+def test_early_stopping_goes_on_with_its_patience_and_best_weights(
+    trainer: Trainer, tmp_path: Path, last: int | str
+) -> None:
+    changes = {"epochs": 30, "patience": 3, "learning_rate": 0.02}
+    whole = fit(trainer, **changes)
+    assert whole.stopped_early
+    weights = trainer.model.get_weights()
+    epoch = len(whole.history) if isinstance(last, str) else last
+    run = resumed(trainer, Checkpoints(tmp_path), epoch, **changes)
+    assert_equals_fresh_run(trainer, run, (curves(whole), weights))
+    assert (run.best_epoch, run.stopped_early) == (whole.best_epoch, True)
+
+
+def test_epochs_before_the_checkpoint_are_told_again(trainer: Trainer, tmp_path: Path) -> None:
+    told: list[tuple[int, float]] = []
+    checkpoints = Checkpoints(tmp_path)
+    with pytest.raises(CutOff):
+        fit(trainer, checkpoints=checkpoints, on_epoch=cut_off_after(2))
+    run = fit(trainer, checkpoints=checkpoints, on_epoch=lambda n, m: told.append((n, m["loss"])))
+    assert told == [(n, metrics["loss"]) for n, metrics in enumerate(run.history, start=1)]
+    assert [n for n, _ in told] == [1, 2, 3]
+
+
+def test_an_epoch_is_told_only_when_its_checkpoint_is_whole(
+    trainer: Trainer, tmp_path: Path
+) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    found = []
+
+    def on_epoch(_epoch: int, _metrics: Mapping[str, float]) -> None:
+        newest = checkpoints.newest()
+        found.append(newest.epoch if newest else 0)
+
+    fit(trainer, checkpoints=checkpoints, on_epoch=on_epoch)
+    assert found == [1, 2, 3]
