@@ -2,12 +2,16 @@
 
 import dataclasses
 import functools
+import inspect
 import math
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Annotated, Any, NoReturn
 
@@ -18,13 +22,24 @@ from rich.console import Console
 from typer._click.exceptions import ClickException
 
 from pipeline import environment, progress
-from pipeline.errors import DivergenceError, InputError, StepsFailedError, unknown_name
+from pipeline.errors import (
+    DivergenceError,
+    InputError,
+    StepsFailedError,
+    TrackingUnavailableError,
+    unknown_name,
+)
 from pipeline.variants import Variant, get_variant
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
+
+MOST = 1_000_000  # of epochs, trials, ...: more is a slip of the keyboard
+LARGEST_BATCH = 65_536
+LARGEST_SEED = 2**32 - 1  # NumPy's RandomState, which Keras and Optuna seed, takes 32 bits
+LONGEST_MESSAGE = 4000  # characters
 
 
 def _option(help_text: str, **constraints: Any) -> Any:
@@ -39,8 +54,12 @@ Dataset = Annotated[
         "else the 5,000 digits of mnist_5k, with a warning."
     ),
 ]
-ValSize = Annotated[int, _option("Images held out of the training images for validation.", min=1)]
-SplitSeed = Annotated[int, _option("Decides which images are held out for validation.", min=0)]
+ValSize = Annotated[
+    int, _option("Images held out of the training images for validation.", min=1, max=10**9)
+]
+SplitSeed = Annotated[
+    int, _option("Decides which images are held out for validation.", min=0, max=LARGEST_SEED)
+]
 VariantName = Annotated[str, _option("elu, bn, selu, alpha_dropout or one_cycle.")]
 LearningRate = Annotated[
     str,
@@ -60,21 +79,22 @@ Patience = Annotated[
 BatchSize = Annotated[
     str, _option("Images per mini-batch. auto: the variant's own (32; 128 for one_cycle).")
 ]
-Seed = Annotated[int, _option("Decides weights, shuffling and dropout masks.", min=0)]
+Seed = Annotated[
+    int, _option("Decides weights, shuffling and dropout masks.", min=0, max=LARGEST_SEED)
+]
 DropoutRate = Annotated[
     str, _option("Rate of the variants that have dropout. auto: the variant's own (0.1).")
 ]
 DropoutLayers = Annotated[
     str, _option("Where dropout stands: last (before the output layer), all, or auto.")
 ]
-McSamples = Annotated[int, _option("MC Dropout: predictions averaged per image.", min=1)]
-NTrials = Annotated[int, _option("Trials of the learning-rate search.", min=1)]
-SearchEpochs = Annotated[int, _option("Most epochs of a trial.", min=1)]
+McSamples = Annotated[int, _option("MC Dropout: predictions averaged per image.", min=1, max=MOST)]
+NTrials = Annotated[int, _option("Trials of the learning-rate search.", min=1, max=MOST)]
+SearchEpochs = Annotated[int, _option("Most epochs of a trial.", min=1, max=MOST)]
 LearningRateMin = Annotated[float, _option("Lower end of the searched range.")]
 LearningRateMax = Annotated[float, _option("Upper end of the searched range.")]
 SearchSeed = Annotated[
-    int,  # Optuna seeds NumPy's RandomState, which takes 32 bits.
-    _option("Decides the sampler and the weights of the trials.", min=0, max=2**32 - 1),
+    int, _option("Decides the sampler and the weights of the trials.", min=0, max=LARGEST_SEED)
 ]
 Storage = Annotated[
     str,
@@ -101,6 +121,13 @@ Scheduler = Annotated[
 Reuse = Annotated[
     str, _option("auto: a finished step with the same inputs is reused. never: run it again.")
 ]
+Plan = Annotated[
+    str,
+    _option(
+        "none: run the comparison. only: print what would run, what would be reused and why, and "
+        "how long it would take; run nothing."
+    ),
+]
 
 
 def run(entry_point: Callable[..., Any]) -> NoReturn:
@@ -110,6 +137,8 @@ def run(entry_point: Callable[..., Any]) -> NoReturn:
     `mlflow run` opened for this process gets the same end, and the reason as a tag.
     """
     environment.configure()
+    # MLflow's own line at the end of a run shows a password that the server's address holds.
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     try:
@@ -123,15 +152,16 @@ def run(entry_point: Callable[..., Any]) -> NoReturn:
         code = _refuse(str(error))
     except DivergenceError as error:
         code = _fail(f"Diverged: {error}")
-    except StepsFailedError as error:
+    except (StepsFailedError, TrackingUnavailableError) as error:
         code = _fail(str(error))
     except KeyboardInterrupt as interrupt:
         code = EXIT_TERMINATED if isinstance(interrupt, _Terminated) else EXIT_INTERRUPTED
         _end("KILLED", "interrupted")
         _keep_killed()
     except Exception as error:
+        sys.stderr.write(hide_passwords(traceback.format_exc()))
         _end("FAILED", f"{type(error).__name__}: {error}")
-        raise
+        code = EXIT_FAILED
     sys.exit(code)
 
 
@@ -182,7 +212,7 @@ def _fail(message: str) -> int:
 
 def _print_error(message: str) -> None:
     Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(
-        f"Error: {message}", style="bold red", markup=False
+        f"Error: {shown(message)}", style="bold red", markup=False
     )
 
 
@@ -191,7 +221,30 @@ def _end(status: str, reason: str) -> None:
         return
     from pipeline import tracking
 
-    tracking.end_adopted_run(status, reason=reason)
+    try:
+        tracking.end_adopted_run(status, reason=shown(reason))
+    except Exception as error:  # what the command itself came to must not be lost over this
+        _print_error(f"the run could not be ended as {status} ({type(error).__name__}: {error})")
+
+
+def shown(message: str) -> str:
+    """A message as it may be shown: on one line, not endless, without passwords.
+
+    Messages repeat what was given, and a path or a class name can hold anything: sequences that a
+    terminal obeys, bytes that are no text, thousands of characters.
+    """
+    text = "".join(
+        character if character.isprintable() else repr(character)[1:-1]
+        for character in hide_passwords(message)
+    )
+    cut = len(text) - LONGEST_MESSAGE
+    return text if cut <= 0 else f"{text[:LONGEST_MESSAGE]}... ({cut} more characters)"
+
+
+def hide_passwords(text: str) -> str:
+    """A text in which the passwords of URLs are stars."""
+    text = re.sub(r"(://[^\s:/?#@]*):\S*@", r"\1:***@", text)
+    return re.sub(r"(?i)([?&;](?:password|passwd|pwd)=)[^\s&;]*", r"\1***", text)
 
 
 def _keep_killed() -> None:
@@ -205,6 +258,24 @@ def _keep_killed() -> None:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+
+
+def mlflow_run(entry_point: str, parameters: Mapping[str, Any]) -> str:
+    """The `mlflow run` command that calls an entry point with these parameters.
+
+    Args:
+        entry_point: a key of MLproject.
+        parameters: those that are given; shell characters in them are quoted.
+    """
+    entry = "" if entry_point == "main" else f" -e {entry_point}"
+    given = "".join(f" -P {shlex.quote(f'{name}={value}')}" for name, value in parameters.items())
+    return f"mlflow run .{entry}{given}"
+
+
+def not_default(entry_point: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of an entry point's arguments that are not its defaults."""
+    signature = inspect.signature(entry_point).parameters
+    return {name: value for name, value in arguments.items() if signature[name].default != value}
 
 
 def number(
@@ -239,11 +310,17 @@ def number(
     return parsed
 
 
-def auto_or(name: str, value: str, *, auto: Any, minimum: float, kind: type) -> Any:
+def auto_or(
+    name: str, value: str, *, auto: Any, minimum: float, kind: type, maximum: float = MOST
+) -> Any:
     """The number given, or what ``auto`` stands for."""
     if value == "auto":
         return auto
-    return number(name, value, minimum=minimum, maximum=math.inf, kind=kind)
+    return number(name, value, minimum=minimum, maximum=maximum, kind=kind)
+
+
+def _batch_size(value: str, own: int) -> int:
+    return auto_or("batch_size", value, auto=own, minimum=1, maximum=LARGEST_BATCH, kind=int)
 
 
 def configured_variant(
@@ -267,7 +344,7 @@ def configured_variant(
     )
     return dataclasses.replace(
         own,
-        batch_size=auto_or("batch_size", batch_size, auto=own.batch_size, minimum=1, kind=int),
+        batch_size=_batch_size(batch_size, own.batch_size),
         epochs=auto_or("epochs", epochs, auto=own.epochs, minimum=1, kind=int),
         patience=None
         if patience == "none"
@@ -279,6 +356,12 @@ def check_reuse(reuse: str) -> None:
     """Refuse a value of ``reuse`` that is neither ``auto`` nor ``never``."""
     if reuse not in ("auto", "never"):
         raise unknown_name("reuse", reuse, ("auto", "never"))
+
+
+def check_plan(plan: str) -> None:
+    """Refuse a value of ``plan`` that is neither ``none`` nor ``only``."""
+    if plan not in ("none", "only"):
+        raise unknown_name("plan", plan, ("none", "only"))
 
 
 def split_list(name: str, text: str) -> list[str]:
@@ -305,7 +388,7 @@ def seed_list(text: str) -> list[int]:
         InputError: if it is empty, or an item is no seed or occurs twice.
     """
     seeds = [
-        number("seeds", item, minimum=0, maximum=math.inf, kind=int, or_auto=False)
+        number("seeds", item, minimum=0, maximum=LARGEST_SEED, kind=int, or_auto=False)
         for item in split_list("seeds", text)
     ]
     split_list("seeds", ",".join(map(str, seeds)))  # 1 and 01 are different items, but one seed

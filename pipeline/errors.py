@@ -33,6 +33,25 @@ class DivergenceError(ArithmeticError):
     """Training reached a loss that is not finite."""
 
 
+class TrackingUnavailableError(ConnectionError):
+    """The tracking server could not be reached; what was trained is kept in a checkpoint.
+
+    Args:
+        reason: what went wrong last.
+    """
+
+    def __init__(self, reason: str):
+        self.reason = reason
+        super().__init__(
+            f"The tracking server could not be reached, so not everything was logged: {reason}. "
+            "The training is kept: the same command, once the server is back, logs the rest "
+            "without training again."
+        )
+
+    def __reduce__(self):
+        return type(self), (self.reason,)
+
+
 class StepsFailedError(RuntimeError):
     """Some steps of a comparison failed; the others were compared.
 

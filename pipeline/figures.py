@@ -1,4 +1,4 @@
-"""Figures of the runs over time and of their comparison; nothing is drawn on a screen.
+"""Figures of runs over time, and what all figures share; nothing is drawn on a screen.
 
 Every function returns a `matplotlib.figure.Figure` of its own, made without pyplot and so without
 state that threads would share; saved as PNG it is 1200 pixels wide. A variant's colour is the
@@ -20,6 +20,9 @@ from matplotlib.ticker import MaxNLocator
 from pipeline.errors import InputError
 
 BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#5F5F5F"
+GRID = "#E5E5E5"
+# Drawing more would fill a band, not tell more.
+MOST_LINES, MOST_DOTS, MOST_POINTS = 10, 120, 200
 WIDTH, DOTS_PER_INCH = 8.0, 150  # inches; together 1200 pixels
 
 Array = npt.NDArray[Any]
@@ -65,67 +68,59 @@ def learning_curve(curve: pd.DataFrame, best_epoch: int, title: str) -> Figure:
     return figure
 
 
-def comparison_curves(curves: pd.DataFrame, colors: Mapping[str, str], x: str = "epoch") -> Figure:
-    """Validation loss and accuracy of every variant on the same axes.
+def draw_curves(
+    axes: Axes, curves: pd.DataFrame, colors: Mapping[str, str], *, x: str, column: str
+) -> None:
+    """Draw the validation loss or accuracy of every variant.
 
-    Over epochs: the mean over the seeds in a band from the lowest to the highest, as far as all the
-    seeds go, and beyond that each seed's own thin line. Over seconds: a thin line per seed.
+    The mean over the seeds in a band from the lowest to the highest, as far as all the seeds go,
+    and beyond that the thin lines of the first ten seeds.
 
     Args:
-        curves: one row per run and epoch: run_id, variant, epoch, val_loss, val_accuracy and, for
-            seconds, elapsed_seconds.
+        axes: to draw on.
+        curves: one row per run and epoch: run_id, variant, `x` and `column`.
         colors: a colour (hex) for each variant.
         x: `epoch` or `elapsed_seconds`.
-
-    Raises:
-        InputError: there are no curves, or `x` is another column.
+        column: `val_loss` or `val_accuracy`.
     """
-    require_some("curves", curves)
-    if x not in ("epoch", "elapsed_seconds"):
-        raise InputError(
-            "x", expected="epoch or elapsed_seconds", received=repr(x), action="Choose one."
-        )
-    figure = blank_figure(4.2)
-    panels = figure.subplots(1, 2)
-    label = "Epoch" if x == "epoch" else "Training time (s)"
-    for axes, column, scale, unit in (
-        (panels[0], "val_loss", 1, "Validation loss (nats per image)"),
-        (panels[1], "val_accuracy", 100, "Validation accuracy (%)"),
-    ):
-        for variant, group in curves.groupby("variant", sort=False):
-            color = colors.get(str(variant), GREY)
-            values = group.assign(value=scale * group[column])
-            if x == "epoch":
-                _draw_mean(axes, values, str(variant), color)
-            else:
-                _draw_runs(axes, values, str(variant), color)
-        _limit_to_bulk(axes, scale * curves[column], top=column == "val_loss")
-        style(axes, label, unit)
-        if x == "epoch":
-            whole_numbers(axes)
-    legend(figure, panels[0])
-    return figure
+    scale = 100 if column == "val_accuracy" else 1
+    for variant, group in curves.groupby("variant", sort=False):
+        wide = scale * _aligned(group, x, column)
+        _draw_mean(axes, wide, str(variant), colors.get(str(variant), GREY))
+    _limit_to_bulk(axes, scale * curves[column], top=column == "val_loss")
+    unit = "Validation loss (nats per image)" if scale == 1 else "Validation accuracy (%)"
+    style(axes, "Epoch" if x == "epoch" else "Training time (s)", unit)
+    if x == "epoch":
+        whole_numbers(axes)
 
 
-def _draw_mean(axes: Axes, group: pd.DataFrame, variant: str, color: str) -> None:
-    by_epoch = group.pivot_table(index="epoch", columns="run_id", values="value")
-    common = by_epoch.index <= group.groupby("run_id")["epoch"].max().min()
-    shared = by_epoch[common]
-    if by_epoch.shape[1] > 1:
+def _aligned(group: pd.DataFrame, x: str, column: str) -> pd.DataFrame:
+    """A column per run, a row per epoch or moment; NaN before a run's first and after its last."""
+    if x == "epoch":
+        return group.pivot_table(index="epoch", columns="run_id", values=column)
+    moments = np.unique(group[x])
+    if len(moments) > MOST_POINTS:
+        moments = moments[np.linspace(0, len(moments) - 1, MOST_POINTS).astype(int)]
+    return pd.DataFrame(
+        {
+            run_id: np.interp(moments, run[x], run[column], left=np.nan, right=np.nan)
+            for run_id, run in group.sort_values(x).groupby("run_id", sort=False)
+        },
+        index=moments,
+    )
+
+
+def _draw_mean(axes: Axes, wide: pd.DataFrame, variant: str, color: str) -> None:
+    everyone = wide.notna().all(axis=1)
+    shared = wide[everyone]
+    if wide.shape[1] > 1:
         axes.fill_between(
             shared.index, shared.min(axis=1), shared.max(axis=1), color=color, alpha=0.18, lw=0
         )
-        alone = by_epoch.iloc[max(common.sum() - 1, 0) :]
-        for run in alone.columns[alone.notna().sum() > 1]:
+        alone = wide.loc[shared.index[-1] :] if len(shared) else wide
+        for run in alone.columns[alone.notna().sum() > 1][:MOST_LINES]:
             axes.plot(alone.index, alone[run], color=color, lw=0.7, alpha=0.5)
     axes.plot(shared.index, shared.mean(axis=1), color=color, label=variant, **marker(shared))
-
-
-def _draw_runs(axes: Axes, group: pd.DataFrame, variant: str, color: str) -> None:
-    for place, (_, run) in enumerate(group.sort_values("epoch").groupby("run_id", sort=False)):
-        name = variant if place == 0 else None
-        look = marker(run) | {"lw": 1.1}
-        axes.plot(run["elapsed_seconds"], run["value"], color=color, label=name, **look)
 
 
 def _limit_to_bulk(axes: Axes, values: pd.Series, top: bool) -> None:
@@ -141,28 +136,18 @@ def _limit_to_bulk(axes: Axes, values: pd.Series, top: bool) -> None:
         axes.set_ylim(low - 0.2 * room, high + 0.05 * room)
 
 
-def epoch_seconds(curves: pd.DataFrame, colors: Mapping[str, str]) -> Figure:
-    """How long the epochs of every variant took: a box, and a dot per epoch.
+def draw_epoch_seconds(axes: Axes, groups: Mapping[str, Array], colors: Mapping[str, str]) -> None:
+    """Draw how long the epochs of every variant took: a box, and dots for some of the epochs.
 
     Args:
-        curves: one row per run and epoch: variant, epoch_seconds.
+        axes: to draw on.
+        groups: the times of all epochs of each variant, in seconds, float of shape (n,).
         colors: a colour (hex) for each variant.
-
-    Raises:
-        InputError: there are no curves.
     """
-    require_some("curves", curves)
-    groups = {
-        str(variant): values.dropna().to_numpy()
-        for variant, values in curves.groupby("variant", sort=False)["epoch_seconds"]
-    }
-    figure = blank_figure(1.2 + 0.55 * len(groups))
-    axes = figure.subplots()
     for place, (variant, seconds) in enumerate(groups.items()):
         color = colors.get(variant, GREY)
-        # The golden ratio spreads the dots evenly and always in the same way.
-        jitter = ((np.arange(len(seconds)) * 0.618034) % 1 - 0.5) * 0.5
-        axes.scatter(seconds, place + jitter, s=9, color=color, alpha=0.45, lw=0)
+        shown = thinned(seconds, MOST_DOTS)
+        axes.scatter(shown, place + jitter(len(shown)), s=9, color=color, alpha=0.45, lw=0)
         axes.boxplot(
             seconds,
             positions=[place],
@@ -181,10 +166,25 @@ def epoch_seconds(curves: pd.DataFrame, colors: Mapping[str, str]) -> Figure:
     # program, can be many times as long as the others.
     axes.set_xlim(0, 1.6 * usual)
     note = f"; {beyond} longer epochs off the scale" if beyond else ""
-    axes.set_yticks(range(len(groups)), list(groups))
-    axes.invert_yaxis()
+    name_rows(axes, groups)
     style(axes, f"Time per epoch (s), with the median{note}", "")
-    return figure
+
+
+def thinned(values: Array, most: int) -> Array:
+    """At most so many of some values, taken evenly from all of them."""
+    if len(values) <= most:
+        return values
+    return values[np.linspace(0, len(values) - 1, most).astype(int)]
+
+
+def jitter(count: int) -> Array:
+    """Offsets that spread dots evenly and always in the same way, by the golden ratio."""
+    return ((np.arange(count) * 0.618034) % 1 - 0.5) * 0.5
+
+
+def name_rows(axes: Axes, names: Any) -> None:
+    axes.set_yticks(range(len(names)), list(names))
+    axes.set_ylim(len(names) - 0.5, -0.5)
 
 
 def activation_statistics(statistics: Mapping[str, tuple[Array, Array]], title: str) -> Figure:
@@ -224,10 +224,10 @@ def activation_statistics(statistics: Mapping[str, tuple[Array, Array]], title: 
     return figure
 
 
-def blank_figure(height: float) -> Figure:
-    """An empty white figure, 8 inches wide and `height` inches high."""
+def blank_figure(height: float, width: float = WIDTH) -> Figure:
+    """An empty white figure; its size is in inches."""
     layout = ConstrainedLayoutEngine(wspace=0.04, hspace=0.04)
-    return Figure(figsize=(WIDTH, height), dpi=DOTS_PER_INCH, layout=layout, facecolor="white")
+    return Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout=layout, facecolor="white")
 
 
 def style(axes: Axes, x: str, y: str, *, grid: bool = True, small: bool = False) -> None:
@@ -240,7 +240,7 @@ def style(axes: Axes, x: str, y: str, *, grid: bool = True, small: bool = False)
     axes.spines[["top", "right"]].set_visible(not grid)
     axes.set_axisbelow(True)
     if grid:
-        axes.grid(color="#E5E5E5", lw=0.7)
+        axes.grid(color=GRID, lw=0.7)
 
 
 def whole_numbers(axes: Axes) -> None:

@@ -1,17 +1,19 @@
 """Entry point `main`: the whole comparison, its steps in parallel on Dask workers."""
 
-import os
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-from pipeline import cli, progress, tracking
+from pipeline import cli, progress, tracking, views
 from pipeline.compare import compared
-from pipeline.errors import InputError, StepsFailedError
+from pipeline.errors import StepsFailedError
+from pipeline.plan import Comparison, as_text, comparison, searches_of
+from pipeline.plan import plan as planned
 from pipeline.prepare import Prepared, prepared
 from pipeline.reuse import reusable
-from pipeline.search import check_storage, create_storage, searched
-from pipeline.train import TrainSettings, settings, trained
-from pipeline.variants import get_variant
+from pipeline.search import create_storage, searched
+from pipeline.train import TrainSettings, trained
+
+if TYPE_CHECKING:
+    from pipeline import engine
 
 
 def main(
@@ -38,144 +40,115 @@ def main(
     jobs: cli.Jobs = "auto",
     scheduler: cli.Scheduler = "none",
     reuse: cli.Reuse = "auto",
+    plan: cli.Plan = "none",
 ) -> None:
     """Run the whole comparison: prepare, search per variant, train per variant and seed, compare.
 
     Steps run in parallel, one worker per core, and finished ones are reused: a second run of the
-    same command starts nothing. A changed parameter reruns only what depends on it.
+    same command starts nothing. A changed parameter reruns only what depends on it. With plan=only
+    it says what would run, why, and how long it would take, and runs nothing.
     """
-    cli.check_reuse(reuse)
-    check_storage(storage)
-    names = cli.split_list("variants", variants)
-    if baseline not in names:
-        raise InputError(
-            "baseline",
-            expected=f"one of the variants compared: {', '.join(names)}",
-            received=repr(baseline),
-            action="Add it to variants, or choose another baseline.",
-        )
-    wanted = [
-        settings(
-            variant=name,
-            learning_rate=learning_rate,
-            epochs=epochs,
-            patience=patience,
-            batch_size=batch_size,
-            seed=seed,
-            dropout_rate=dropout_rate if get_variant(name).dropout else "auto",
-            dropout_layers=dropout_layers if get_variant(name).dropout else "auto",
-            mc_samples=mc_samples,
-            n_trials=n_trials,
-            search_epochs=search_epochs,
-            learning_rate_min=learning_rate_min,
-            learning_rate_max=learning_rate_max,
-            search_seed=search_seed,
-        )
-        for name in names
-        for seed in cli.seed_list(seeds)
-    ]
-    workers = Workers(
-        jobs=cli.auto_or("jobs", jobs, auto=os.cpu_count() or 1, minimum=1, kind=int),
-        scheduler=scheduler,
+    parameters = dict(locals())  # nothing but the parameters, passed on as they are
+    command = cli.mlflow_run("main", cli.not_default(main, parameters))
+    cli.check_plan(parameters.pop("plan"))
+    wanted = comparison(**parameters)
+    if plan == "only":
+        _say_plan(wanted)
+    else:
+        _run(wanted, command)
+
+
+def _say_plan(wanted: Comparison) -> None:
+    text = as_text(planned(wanted), wanted)
+    progress.update(message=text)
+    if run := tracking.adopted_run("main"):
+        run.set_tags({"mlflow.runName": "plan"})
+        run.set_note(f"Nothing was run.\n\n```\n{text}\n```")
+
+
+def _run(wanted: Comparison, command: str) -> None:
+    reuse = wanted.reuse
+    data = prepared(
+        dataset=wanted.dataset, val_size=wanted.val_size, seed=wanted.split_seed, reuse=reuse
     )
-    data = prepared(dataset=dataset, val_size=val_size, seed=split_seed, reuse=reuse)
-    parameters = {"variants": variants, "seeds": seeds, "dataset": dataset, "reuse": reuse}
-    with tracking.step_run(
-        "main", parameters, name=f"comparison {data.dataset}", tags=data.tags
-    ) as run:
-        _run_steps(run, wanted, data, workers, storage=storage, baseline=baseline, reuse=reuse)
+    parameters = {
+        "variants": ",".join(dict.fromkeys(one.variant.name for one in wanted.trainings)),
+        "seeds": ",".join(dict.fromkeys(str(one.seed) for one in wanted.trainings)),
+        "dataset": wanted.dataset,
+        "reuse": reuse,
+    }
+    name = f"comparison {data.dataset}"
+    with tracking.step_run("main", parameters, name=name, tags=data.tags) as run:
+        token = tracking.pipeline_run_id.set(run.run_id)
+        try:
+            _run_steps(run, wanted, data, command)
+        finally:
+            tracking.pipeline_run_id.reset(token)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Workers:
-    """Where the steps run.
-
-    Args:
-        jobs: worker processes on this machine.
-        scheduler: ``none``, or the address of a Dask scheduler whose workers are used instead.
-    """
-
-    jobs: int
-    scheduler: str
-
-
-def _run_steps(
-    run: tracking.StepRun,
-    wanted: list[TrainSettings],
-    data: Prepared,
-    workers: Workers,
-    *,
-    storage: str,
-    baseline: str,
-    reuse: str,
-) -> None:
+def _run_steps(run: tracking.StepRun, wanted: Comparison, data: Prepared, command: str) -> None:
     """Train what is not finished, compare what is, and fail if a step did."""
     finished: dict[str, tracking.Run] = {}
-    for one in wanted:
-        reused = reusable(one.step(data), name=one.name, reuse=reuse)
+    for one in wanted.trainings:
+        reused = reusable(one.step(data), name=one.name, reuse=wanted.reuse)
         if reused:
             finished[one.name] = reused
-    missing = [one for one in wanted if one.name not in finished]
-    token = tracking.pipeline_run_id.set(run.run_id)
-    try:
-        run_ids: dict[str, str] = {}
-        failures: dict[str, str] = {}
-        if missing:
-            run_ids, failures = _train(run, missing, data, workers, storage=storage, reuse=reuse)
-        finished |= {name: tracking.get_run(run_id) for name, run_id in run_ids.items()}
-        if finished:
-            chosen = [finished[one.name] for one in wanted if one.name in finished]
-            comparison = compared(chosen, baseline=baseline, reuse=reuse)
-            run.set_tags({"compare_run": comparison})
-            run.set_note(tracking.get_run(comparison).data.tags["mlflow.note.content"])
-    finally:
-        tracking.pipeline_run_id.reset(token)
-    progress.update(message=f"Open after `make ui`: {tracking.comparison_url(run.experiment)}")
+    missing = [one for one in wanted.trainings if one.name not in finished]
+    run_ids, failures = _train(run, missing, data, wanted) if missing else ({}, {})
+    finished |= {name: tracking.get_run(run_id) for name, run_id in run_ids.items()}
+    if finished:
+        chosen = [finished[one.name] for one in wanted.trainings if one.name in finished]
+        compare_run = compared(
+            chosen, baseline=wanted.baseline, reuse=wanted.reuse, command=command
+        )
+        run.set_tags({"compare_run": compare_run})
+        run.set_note(tracking.get_run(compare_run).data.tags["mlflow.note.content"])
+        views.announce(views.view_urls(run.experiment, chosen[0]))
     if failures:
         raise StepsFailedError(failures)
 
 
 def _train(
-    run: tracking.StepRun,
-    missing: list[TrainSettings],
-    data: Prepared,
-    workers: Workers,
-    *,
-    storage: str,
-    reuse: str,
+    run: tracking.StepRun, missing: list[TrainSettings], data: Prepared, wanted: Comparison
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Search and train on Dask workers: run ids of the trainings, and why others failed."""
     from pipeline import engine
 
-    create_storage(storage)
-    common = {"data": data, "storage": storage, "reuse": reuse, "announce": False}
-    variants = list(dict.fromkeys(one.variant.name for one in missing))
+    create_storage(wanted.storage)
+    searches = searches_of(missing)
     try:
         with (
-            engine.connect(jobs=workers.jobs, scheduler=workers.scheduler) as client,
+            engine.connect(
+                jobs=min(wanted.jobs, len(missing) + len(searches)), scheduler=wanted.scheduler
+            ) as client,
             progress.display() as sink,
         ):
             engine.show_progress(client, sink)
-            steps = engine.Steps(client, run)
-            searches: dict[str, Any] = {}
-            trainings: dict[str, Any] = {}
-            for one in missing:
-                name = one.variant.name
-                # Depth first: a worker that searched a variant has its compiled model.
-                priority = -variants.index(name)
-                if one.learning_rate is None and name not in searches:
-                    searches[name] = steps.submit(
-                        searched, {"settings": one.search, **common}, priority=priority
-                    )
-                trainings[one.name] = steps.submit(
-                    trained,
-                    {"wanted": one, **common},
-                    after=[searches[name]] if name in searches else [],
-                    priority=priority,
-                )
-            return engine.gather(trainings)
+            return engine.gather(_submit(engine.Steps(client, run), missing, data, wanted))
     finally:  # the workers have ended by now
         tracking.kill_running_steps(run.run_id, run.experiment)
+
+
+def _submit(
+    steps: "engine.Steps", missing: list[TrainSettings], data: Prepared, wanted: Comparison
+) -> dict[str, "engine.Future"]:
+    """Submit the searches and the trainings after them; by name, the trainings' futures."""
+    common = {"data": data, "storage": wanted.storage, "reuse": wanted.reuse, "announce": False}
+    # Depth first: a worker that searched a variant has its compiled model.
+    variants = list(dict.fromkeys(one.variant.name for one in missing))
+    searches = {
+        name: steps.submit(searched, {"settings": search, **common}, priority=-variants.index(name))
+        for name, search in searches_of(missing).items()
+    }
+    return {
+        one.name: steps.submit(
+            trained,
+            {"wanted": one, **common},
+            after=[searches[one.variant.name]] if one.variant.name in searches else [],
+            priority=-variants.index(one.variant.name),
+        )
+        for one in missing
+    }
 
 
 if __name__ == "__main__":

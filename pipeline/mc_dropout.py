@@ -1,10 +1,13 @@
 """Entry point `mc_dropout`: MC Dropout on an already trained run, without retraining."""
 
+import base64
 import dataclasses
+import io
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.image import imsave
 
 from pipeline import calibration, cli, environment, image_figures, progress, tracking, uncertainty
 from pipeline.data import PreparedData, open_prepared
@@ -86,36 +89,80 @@ def log_mc_dropout(
     mean = probabilities.mean(axis=0)
     metrics = calibration.mc_summary(probabilities, deterministic, labels)
     run.log_metrics({**metrics, "mc_samples": samples})
+    _log_record(run, prepared, metrics, deterministic=deterministic, samples=probabilities)
+    _log_mcnemar(run, metrics, deterministic, mean, labels)
+    return metrics
+
+
+def _log_record(
+    run: tracking.StepRun,
+    prepared: PreparedData,
+    metrics: Mapping[str, float],
+    *,
+    deterministic: np.ndarray,
+    samples: np.ndarray,
+) -> None:
+    """Log the figures, and what they show as a record that other figures can be drawn from."""
+    labels, mean = np.asarray(prepared.y_test), samples.mean(axis=0)
     bins = {
         name: dataclasses.astuple(calibration.calibration_bins(predicted, labels))
         for name, predicted in {"deterministic": deterministic, "MC Dropout": mean}.items()
     }
     run.log_figure(image_figures.reliability_diagram(bins), "mc_dropout/reliability.png")
+    by_samples = calibration.accuracy_by_samples(samples, labels)
+    plain_accuracy = metrics["mc_accuracy"] - metrics["mc_gain"]
     run.log_figure(
-        image_figures.accuracy_by_samples(
-            calibration.accuracy_by_samples(probabilities, labels),
-            metrics["mc_accuracy"] - metrics["mc_gain"],
-        ),
+        image_figures.accuracy_by_samples(by_samples, plain_accuracy),
         "mc_dropout/accuracy_by_samples.png",
     )
-    _log_most_uncertain(run, prepared, mean)
-    _log_mcnemar(run, metrics, deterministic, mean, labels)
-    return metrics
+    record = {
+        "deterministic_accuracy": plain_accuracy,
+        "accuracy_by_samples": by_samples.tolist(),
+        "calibration": {name: _lists(*arrays) for name, arrays in bins.items()},
+        "most_uncertain": _log_most_uncertain(run, prepared, mean),
+    }
+    run.log_dict(record, "mc_dropout/record.json")
+
+
+def _lists(confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray) -> dict[str, list]:
+    """The bins of a reliability diagram for JSON, which has no NaN: an empty bin is null."""
+    filled = count > 0
+    return {
+        name: [float(value) if known else None for value, known in zip(values, filled, strict=True)]
+        for name, values in {"confidence": confidence, "accuracy": accuracy}.items()
+    } | {"count": count.tolist()}
 
 
 def _log_most_uncertain(
     run: tracking.StepRun, prepared: PreparedData, mean: np.ndarray, count: int = 12
-) -> None:
+) -> list[dict[str, Any]]:
+    """Log the figure of the most uncertain images; returns them, the most uncertain first."""
     entropy = calibration.predictive_entropy(mean)
     shown = np.sort(np.argsort(entropy)[::-1][:count])  # in the file's order, to read it fast
-    figure = image_figures.uncertain_images(
-        np.asarray(prepared.x_test[shown]),
-        np.asarray(prepared.y_test[shown]),
-        mean[shown],
-        entropy[shown],
-        prepared.class_names,
-    )
+    images, labels = np.asarray(prepared.x_test[shown]), np.asarray(prepared.y_test[shown])
+    names = prepared.class_names
+    figure = image_figures.uncertain_images(images, labels, mean[shown], entropy[shown], names)
     run.log_figure(figure, "mc_dropout/most_uncertain_images.png")
+    return [
+        {
+            "true": names[labels[place]],
+            "guesses": [
+                [names[guess], float(mean[shown[place], guess])]
+                for guess in np.argsort(-mean[shown[place]], kind="stable")[:2]
+            ],
+            "entropy": float(entropy[shown[place]]),
+            "image": _data_uri(images[place]),
+        }
+        for place in np.argsort(-entropy[shown], kind="stable")
+    ]
+
+
+def _data_uri(image: np.ndarray) -> str:
+    """A uint8 image of shape (height, width, channels) as the address of a PNG in itself."""
+    buffer = io.BytesIO()
+    shown = image[..., 0] if image.shape[-1] == 1 else image
+    imsave(buffer, shown, cmap="gray", vmin=0, vmax=255, format="png")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _log_mcnemar(

@@ -1,12 +1,15 @@
 """The arrays of a data set: the checks that every source shares, and reading .npz files.
 
-NumPy only.
+NumPy only. An .npz file may come from anywhere: what it declares is checked before its content is
+read, nothing is unpickled or written to disk, and only the four arrays and the names are opened.
 """
 
 import math
 import os
+import unicodedata
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +19,12 @@ from pipeline.data import Arrays, Labels, refused_if_damaged
 from pipeline.errors import InputError, did_you_mean
 
 MAX_CLASSES = 1000
+MAX_CLASS_NAME = 50  # characters
+MAX_FEATURES = 1_000_000  # numbers in one image: a dense layer has a weight for each of them
+MAX_HEADER = 1024  # bytes; NumPy's own are 128
+# Photographs shrink by less than 10 when they are deflated, and drawings by less than 50.
+MAX_EXPANSION = 100
+ALWAYS_EXPANDED = 256 * 2**20  # bytes, however small the file: an empty drawing shrinks by 1000
 # fmt: off
 CIFAR10_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -44,18 +53,38 @@ def find(dataset: str) -> Path:
     Raises:
         InputError: there is no such file, or it cannot be used.
     """
+    if _unprintable(dataset):
+        raise InputError(
+            "data set",
+            expected="a path without control characters, in valid Unicode",
+            received=repr(dataset),
+            action="Rename the file or its folder.",
+        )
     path = Path(os.path.abspath(os.path.expanduser(dataset)))
     if path.suffix != ".npz" or not os.path.isfile(path):
-        near = did_you_mean(path.name, [sibling.name for sibling in path.parent.glob("*.npz")])
         found = "another kind of file" if os.path.exists(path) else "no such file"
         raise InputError(
             f"data set {path}",
             expected="the path of an .npz file",
             received=found,
-            action=near or "Check the path.",
+            action=did_you_mean(path.name, _npz_files(path.parent)) or "Check the path.",
         )
-    _npz_headers(path)
+    with _opened(path) as archive:
+        _npz_headers(path, archive)
     return path
+
+
+def _unprintable(text: str) -> bool:
+    """Whether a text has control characters, line ends or bytes that are no text."""
+    refused = ("Cc", "Cs", "Zl", "Zp")
+    return any(unicodedata.category(character) in refused for character in text)
+
+
+def _npz_files(directory: Path) -> list[str]:
+    try:
+        return [sibling.name for sibling in directory.glob("*.npz")]
+    except OSError:  # the folder's name is too long, or it cannot be read
+        return []
 
 
 def read(path: Path) -> Arrays:
@@ -64,57 +93,94 @@ def read(path: Path) -> Arrays:
     Raises:
         InputError: the file is damaged, or its arrays cannot be used.
     """
-    headers = _npz_headers(path)
     subject = f"data set {path}"
-    with (
-        refused_if_damaged(subject, "Copy or write it again."),
-        np.load(path, allow_pickle=False) as archive,
-    ):
+    with _opened(path) as archive:
+        headers = _npz_headers(path, archive)
         # The labels first: they are small, and wrong ones are refused without reading images.
-        labels = {key: archive[key].reshape(-1) for key in ("y_train", "y_test")}
-        _check_labels(subject, labels["y_train"], labels["y_test"])
-        images = {key: archive[key] for key in ("x_train", "x_test")}
-        class_names = archive["class_names"] if "class_names" in headers else ()
-        return assemble(subject, name=path.stem, arrays=images | labels, class_names=class_names)
+        arrays = {key: _npy_content(archive, key).reshape(-1) for key in ("y_train", "y_test")}
+        _check_labels(subject, arrays["y_train"], arrays["y_test"])
+        arrays |= {key: _npy_content(archive, key) for key in ("x_train", "x_test")}
+        names = _npy_content(archive, "class_names").tolist() if "class_names" in headers else ()
+        return assemble(subject, name=path.stem, arrays=arrays, class_names=names)
 
 
-def _npz_headers(path: Path) -> dict[str, _Header]:
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """An archive; whatever goes wrong while it is open is an InputError about the file."""
+    action = "Copy it again, or write it again with numpy.savez(path, x_train=...)."
+    with refused_if_damaged(f"data set {path}", action), zipfile.ZipFile(path) as archive:
+        yield archive
+
+
+def _npz_headers(path: Path, archive: zipfile.ZipFile) -> dict[str, _Header]:
     """Check everything that the zip directory and the .npy headers tell, reading no content."""
     subject = f"data set {path}"
-    with (
-        refused_if_damaged(subject, "Write it again with numpy.savez(path, x_train=...)."),
-        zipfile.ZipFile(path) as archive,
-    ):
-        present = {name.removesuffix(".npy") for name in archive.namelist()}
-        missing = [name for name in _NPZ_ARRAYS if name not in present]
-        if missing:
-            raise InputError(
-                subject,
-                expected=f"the arrays {', '.join(_NPZ_ARRAYS)}",
-                received=f"{', '.join(sorted(present)) or 'none'} (no {', '.join(missing)})",
-                action=did_you_mean(missing[0], present - {*_NPZ_ARRAYS}) or "Add what is missing.",
-            )
-        wanted = [*_NPZ_ARRAYS, *({"class_names"} & present)]
-        headers = {name: _npy_header(archive, name, subject) for name in wanted}
-    _check_headers(subject, headers)
-    names = headers.get("class_names")
-    if names and (names.dtype.kind != "U" or len(names.shape) != 1):
+    members = [name for name in archive.namelist() if name.endswith(".npy")]
+    present = {name.removesuffix(".npy") for name in members}
+    missing = [name for name in _NPZ_ARRAYS if name not in present]
+    if missing:
+        shown = ", ".join(sorted(name[:MAX_CLASS_NAME] for name in present)[:20])
         raise InputError(
             subject,
-            expected="class_names as a one-dimensional array of strings",
-            received=f"{names.dtype} {names.shape}",
-            action="Write class_names=np.array([...]) or leave it out.",
+            expected=f"the arrays {', '.join(_NPZ_ARRAYS)}",
+            received=f"{shown or 'none'} (no {', '.join(missing)})",
+            action=did_you_mean(missing[0], present - {*_NPZ_ARRAYS}) or "Add what is missing.",
         )
+    wanted = [*_NPZ_ARRAYS, *({"class_names"} & present)]
+    if twice := [name for name in wanted if members.count(f"{name}.npy") > 1]:
+        raise InputError(
+            subject,
+            expected="every array once",
+            received=f"{twice[0]} several times",
+            action="Write the file again.",
+        )
+    _check_sizes(path, {name: archive.getinfo(f"{name}.npy") for name in wanted})
+    headers = {name: _npy_header(archive, name, subject) for name in wanted}
+    _check_headers(subject, headers)
     return headers
+
+
+def _check_sizes(path: Path, members: Mapping[str, zipfile.ZipInfo]) -> None:
+    """Refuse what would fill the memory when it is read, from a small file or a large one."""
+    subject, action = f"data set {path}", "Write it with numpy.savez, or give a smaller data set."
+    methods = {member.compress_type for member in members.values()}
+    if not methods <= {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        raise InputError(
+            subject,
+            expected="arrays stored as they are or deflated, as NumPy does",
+            received=f"methods {', '.join(map(str, sorted(methods)))} of the zip format",
+            action=action,
+        )
+    declared = sum(member.file_size for member in members.values())
+    stored, memory = path.stat().st_size, _memory()
+    # The arrays are split into copies of them, so they are in memory twice, besides the rest.
+    if 3 * declared > memory:
+        received = f"{declared} bytes, with {memory} bytes of memory"
+        expected = "arrays fit for memory, of a third of it at most"
+        raise InputError(subject, expected=expected, received=received, action=action)
+    if declared > max(ALWAYS_EXPANDED, MAX_EXPANSION * stored):
+        received = f"{declared} bytes from a file of {stored} bytes"
+        expected = f"arrays of at most {MAX_EXPANSION} times the file's size"
+        raise InputError(subject, expected=expected, received=received, action=action)
+
+
+def _memory() -> int:
+    """Bytes of memory of this machine, or of the container that this process is in."""
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text("ascii").strip()
+    except OSError:
+        return physical
+    return min(physical, int(limit)) if limit.isdecimal() else physical
 
 
 def _npy_header(archive: zipfile.ZipFile, name: str, subject: str) -> _Header:
     member = archive.getinfo(f"{name}.npy")
     with archive.open(member) as stream:
-        npy = np.lib.format
-        is_first_version = npy.read_magic(stream) == (1, 0)
-        read = npy.read_array_header_1_0 if is_first_version else npy.read_array_header_2_0
-        shape, _, dtype = read(stream)
+        # Version 1.0 is what NumPy writes for numbers and strings; its headers end after 64 KiB.
+        if np.lib.format.read_magic(stream) != (1, 0):
+            raise ValueError(f"{name} is not in version 1.0 of the .npy format")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=MAX_HEADER)
         declared = stream.tell() + math.prod(shape) * dtype.itemsize
     if dtype.hasobject:
         raise InputError(
@@ -123,16 +189,22 @@ def _npy_header(archive: zipfile.ZipFile, name: str, subject: str) -> _Header:
             received="pickled Python objects, which are never read",
             action=f"Give {name} a dtype that is not object.",
         )
-    # A size that lies is a damaged file or a zip bomb; so is one that no memory can hold.
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if declared != member.file_size or declared > memory:
+    if declared != member.file_size:
         raise InputError(
             subject,
-            expected=f"{name} of {declared} bytes as its header declares, and fit for memory",
-            received=f"{member.file_size} bytes stored, {memory} bytes of memory",
-            action="Write the file again, or give a smaller data set.",
+            expected=f"{name} of {declared} bytes as its header declares",
+            received=f"{member.file_size} bytes stored",
+            action="Write the file again.",
         )
     return _Header(shape, dtype)
+
+
+def _npy_content(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    # Not by np.load, which takes a member `x_train` for the `x_train.npy` that was checked.
+    with archive.open(f"{name}.npy") as stream:
+        array = np.lib.format.read_array(stream, allow_pickle=False, max_header_size=MAX_HEADER)
+        stream.read()  # nothing is left; at the end the checksum is compared
+    return array
 
 
 # --- Checks shared by every source ------------------------------------------------------------
@@ -150,6 +222,14 @@ def _check_headers(subject: str, headers: Mapping[str, _Header]) -> None:
                 received=f"{labels.dtype} {labels.shape}",
                 action="Store the class numbers, counted from 0, e.g. y.astype('int64').",
             )
+    names = headers.get("class_names")
+    if names and (names.dtype.kind != "U" or len(names.shape) != 1):
+        raise InputError(
+            subject,
+            expected="class_names as a one-dimensional array of strings",
+            received=f"{names.dtype} {names.shape}",
+            action="Write class_names=np.array([...]) or leave it out.",
+        )
     train, test = headers["x_train"].shape[1:], headers["x_test"].shape[1:]
     if train != test:
         raise InputError(
@@ -177,6 +257,13 @@ def _check_images(subject: str, name: str, header: _Header) -> None:
             received=str(shape),
             action="Reshape it; channels come last: x.transpose(0, 2, 3, 1).",
         )
+    if math.prod(shape[1:]) > MAX_FEATURES:
+        raise InputError(
+            subject,
+            expected=f"{name} with images of at most {MAX_FEATURES} numbers",
+            received=f"{math.prod(shape[1:])} in each of {shape[0]}",
+            action="Scale the images down.",
+        )
 
 
 def _check_labels(subject: str, y_train: Labels, y_test: Labels) -> int:
@@ -202,6 +289,22 @@ def _check_labels(subject: str, y_train: Labels, y_test: Labels) -> int:
     return n_classes
 
 
+def _check_class_names(subject: str, names: Sequence[str], n_classes: int) -> None:
+    """Refuse names that do not tell the classes apart or have no place in a figure."""
+    action = "Correct class_names or leave it out."
+    shown = ", ".join(repr(name[:MAX_CLASS_NAME]) for name in names[:20])
+    if len(names) != n_classes or len(set(names)) != n_classes or "" in names:
+        expected = f"{n_classes} different class_names, one per class"
+        raise InputError(
+            subject, expected=expected, received=f"{len(names)}: {shown}", action=action
+        )
+    longest = max(map(len, names))
+    if longest > MAX_CLASS_NAME or any(map(_unprintable, names)):
+        expected = f"class_names of at most {MAX_CLASS_NAME} characters, on one line"
+        received = f"up to {longest} characters: {shown}"
+        raise InputError(subject, expected=expected, received=received, action=action)
+
+
 def assemble(
     subject: str, *, name: str, arrays: Mapping[str, Any], class_names: Sequence[str] = ()
 ) -> Arrays:
@@ -222,13 +325,7 @@ def assemble(
     is_cifar10 = "cifar10" in name and n_classes == len(CIFAR10_CLASSES)
     default = CIFAR10_CLASSES if is_cifar10 else tuple(str(label) for label in range(n_classes))
     names = tuple(str(class_name) for class_name in class_names) or default
-    if len(names) != n_classes or len(set(names)) != n_classes or "" in names:
-        raise InputError(
-            subject,
-            expected=f"{n_classes} different class_names, one per class",
-            received=f"{len(names)}: {', '.join(names[:20])}",
-            action="Correct class_names or leave it out.",
-        )
+    _check_class_names(subject, names, n_classes)
     images = {key: arrays[key] for key in ("x_train", "x_test")}
     return Arrays(
         name=name,

@@ -1,14 +1,14 @@
 """Entry point `prepare`: a data set, split, measured and logged as memory-mappable arrays."""
 
-import shlex
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pipeline import cli, data, image_figures, progress, sources, tracking
-from pipeline.reuse import reusable
+from pipeline.reuse import once
 from pipeline.steps import Step
 
 
@@ -21,12 +21,14 @@ class Prepared:
         dataset: the data set's name.
         location: where the data set was read from.
         fingerprint: SHA-256 of the prepared arrays.
+        parameters: what steps that read it are called with to get the same data.
     """
 
     run_id: str
     dataset: str
     location: str
     fingerprint: str
+    parameters: Mapping[str, str]
 
     @property
     def directory(self) -> Path:
@@ -77,15 +79,27 @@ def prepared(*, dataset: str, val_size: int, seed: int, reuse: str) -> Prepared:
         packages=("numpy",),
         upstream={"content of the data set": f"{source.name} {source.identity}"},
     )
-    run_name = f"prepare {source.name}"
-    reused = reusable(step, name=run_name, reuse=reuse)
-    run_id = reused.info.run_id if reused else _run(step, source, dataset, val_size, seed)
-    tags = tracking.get_run(run_id).data.tags
+    run_id = once(
+        step,
+        name=f"prepare {source.name}",
+        reuse=reuse,
+        run=lambda: _run(step, source, dataset, val_size, seed),
+    )
+    return prepared_by(tracking.get_run(run_id), source)
+
+
+def prepared_by(run: tracking.Run, source: sources.Source) -> Prepared:
+    """What a finished `prepare` run made of a source."""
     return Prepared(
-        run_id=run_id,
+        run_id=run.info.run_id,
         dataset=source.name,
         location=source.location,
-        fingerprint=tags["data_fingerprint"],
+        fingerprint=run.data.tags["data_fingerprint"],
+        parameters={
+            "dataset": _found_again(source),
+            "val_size": run.data.params["val_size"],
+            "split_seed": run.data.params["seed"],
+        },
     )
 
 
@@ -99,14 +113,14 @@ def _run(step: Step, source: sources.Source, dataset: str, val_size: int, seed: 
             data.save(splits, Path(directory))
             run.log_directory(Path(directory), "data")
         run.log_datasets(splits, location=source.location)
-        found_again = source.location if source.location.endswith(".npz") else source.name
-        _log_description(run, splits, command=_command(**{**parameters, "dataset": found_again}))
+        command = cli.mlflow_run("prepare", {**parameters, "dataset": _found_again(source)})
+        _log_description(run, splits, command=command)
         return run.run_id
 
 
-def _command(**parameters: object) -> str:
-    given = " ".join(f"-P {name}={shlex.quote(str(value))}" for name, value in parameters.items())
-    return f"mlflow run . -e prepare {given}"
+def _found_again(source: sources.Source) -> str:
+    """The value of `dataset` that finds the data from anywhere on this machine."""
+    return source.location if source.location.endswith(".npz") else source.name
 
 
 def _log_description(run: tracking.StepRun, splits: data.PreparedData, *, command: str) -> None:

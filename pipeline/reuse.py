@@ -1,11 +1,139 @@
-"""Reuse of finished steps: the run to use instead, or why there is none."""
+"""One run per step: a finished one is reused, one that was cut off goes on, no two at a time."""
 
 import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+from filelock import FileLock, Timeout
 from mlflow.entities import Run
 
-from pipeline import progress, tracking
+from pipeline import ownership, progress, tracking
 from pipeline.steps import Step
+
+CHECKPOINTS = Path("checkpoints")
+
+
+def once(
+    step: Step, *, name: str, reuse: str, run: Callable[[], str], announce: bool = True
+) -> str:
+    """The id of the step's run: the finished one, or one made now by this process alone.
+
+    Args:
+        step: what decides the result.
+        name: the step's name, for messages.
+        reuse: ``auto``, or ``never`` to run it again in any case.
+        run: runs the step and returns the id of its run.
+        announce: whether to say what is reused or why it is not.
+    """
+    end_abandoned(tracking.experiment_id())
+    if found := reusable(step, name=name, reuse=reuse, announce=announce):
+        return found.info.run_id
+    with _hold(step, name) as waited:
+        found = reusable(step, name=name, reuse=reuse) if waited else None
+        return found.info.run_id if found else run()
+
+
+@contextmanager
+def _hold(step: Step, name: str) -> Iterator[bool]:
+    """Be the one process that runs a step; yields whether another one had to be waited for.
+
+    A lock on a file, which ends with its process, decides on this host; runs with a living owner
+    tell of other hosts.
+    """
+    CHECKPOINTS.mkdir(exist_ok=True)
+    lock = FileLock(CHECKPOINTS / f"{step.key[:32]}.lock")
+    waited = False
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        progress.update(message=f"{name}: waiting for {_holder(step)}, which runs it now.")
+        lock.acquire()
+        waited = True
+    try:
+        while other := _running_elsewhere(step):
+            if not waited:
+                progress.update(message=f"{name}: waiting for {_described(other)}.")
+            waited = True
+            time.sleep(ownership.HEARTBEAT_SECONDS)
+        yield waited
+    finally:
+        lock.release()
+
+
+def _holder(step: Step) -> str:
+    running = _unfinished(step, "attributes.status = 'RUNNING'")
+    return _described(running[0]) if running else "another process on this machine"
+
+
+def _described(run: Run) -> str:
+    tags = run.data.tags
+    return f"process {tags['pid']} on {tags['host']} (run {run.info.run_id})"
+
+
+def _running_elsewhere(step: Step) -> Run | None:
+    """A run of the step whose owner is alive on another host (here, the lock decides)."""
+    here = ownership.owner_tags()["host"]
+    running = _unfinished(step, "attributes.status = 'RUNNING'")
+    return next((run for run in running if run.data.tags["host"] != here and _is_alive(run)), None)
+
+
+def _is_alive(run: Run) -> bool:
+    def read_heartbeat() -> str:
+        return tracking.get_run(run.info.run_id).data.tags["heartbeat"]
+
+    return ownership.owner_is_alive(run.data.tags, read_heartbeat)
+
+
+def cut_off(step: Step) -> Run | None:
+    """The newest run of a step that was cut off and can go on, or None.
+
+    Args:
+        step: a step whose hold this process has.
+    """
+    for run in _unfinished(step, "attributes.status != 'FINISHED'"):
+        went_on = "elapsed_seconds" in run.data.metrics
+        has_checkpoint = checkpoint_directory(run.info.run_id).exists()
+        # Without its checkpoint, what it has logged could not be gone on from.
+        if "diverged" not in run.data.tags and (has_checkpoint or not went_on):
+            return run
+    return None
+
+
+def checkpoint_directory(run_id: str) -> Path:
+    """Where a training run keeps its checkpoints, on the machine that trains."""
+    return CHECKPOINTS / run_id
+
+
+def _unfinished(step: Step, status: str) -> list[Run]:
+    return tracking.search_runs(
+        tracking.experiment_id(), f"tags.step_key = '{step.key}' and {status}"
+    )
+
+
+def end_abandoned(experiment: str) -> None:
+    """Mark the runs whose process is gone as KILLED; a run of a living process is left alone."""
+    for run in tracking.search_runs(experiment, "attributes.status = 'RUNNING'"):
+        tags = run.data.tags
+        if "heartbeat" in tags:
+            abandoned = not _is_alive(run)
+        elif tags.get("mlflow.project.entryPoint") in tracking.ENTRY_POINTS:
+            abandoned = _shell_is_gone(run)
+        else:
+            continue
+        if abandoned:
+            tracking.end_if_running(
+                run.info.run_id, "KILLED", reason="its process is gone: killed, or a machine died"
+            )
+
+
+def _shell_is_gone(run: Run) -> bool:
+    """Whether nobody works for a run that `mlflow run` opened and no step has taken over."""
+    age = time.time() - run.info.start_time / 1000
+    if tracking.tracking_uri().startswith(("sqlite:", "file:")):  # then the run is this host's
+        return age > 5 and not ownership.shell_is_alive(run.info.run_id)
+    return age > 3600
 
 
 def reusable(step: Step, *, name: str, reuse: str, announce: bool = True) -> Run | None:
@@ -23,7 +151,9 @@ def reusable(step: Step, *, name: str, reuse: str, announce: bool = True) -> Run
         progress.update(message=f"{name}: {_decision(step, found, experiment, reuse)}")
     if found is None:
         return None
-    _link_adopted_run(step.entry_point, found)
+    tracking.link_adopted_run(
+        step.entry_point, found, verb="reused", note="is finished and has the same inputs."
+    )
     return found
 
 
@@ -32,20 +162,6 @@ def _decision(step: Step, found: Run | None, experiment: str, reuse: str) -> str
         return f"reused {found.info.run_name} (same inputs, {found.info.run_id})"
     reason = "reuse=never" if reuse == "never" else explain_miss(step, experiment)
     return f"to run ({reason})"
-
-
-def _link_adopted_run(entry_point: str, reused: Run) -> None:
-    """Link the run that `mlflow run` made to the finished run that is reused instead."""
-    run = tracking.adopted_run(entry_point)
-    if run is None:
-        return
-    run.set_tags(
-        {"mlflow.runName": f"reused {reused.info.run_name}", "reused_run": reused.info.run_id}
-    )
-    run.set_note(
-        f"Nothing was run: [{reused.info.run_name}](#/experiments/{reused.info.experiment_id}"
-        f"/runs/{reused.info.run_id}) is finished and has the same inputs."
-    )
 
 
 def find_finished(step: Step, experiment: str) -> Run | None:

@@ -1,19 +1,23 @@
 """Entry point `search`: a variant's learning rate, by an Optuna study on one compiled model."""
 
+import contextlib
 import math
+import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from pipeline import cli, environment, progress, tracking
+from pipeline.checkpoints import Checkpoints
 from pipeline.errors import DivergenceError, InputError
 from pipeline.prepare import Prepared, prepared
-from pipeline.reuse import reusable
+from pipeline.reuse import checkpoint_directory, cut_off, once
 from pipeline.steps import Step
 from pipeline.variants import Variant
 
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 SOURCES = ("variants", "data", "models", "training", "search")
 N_SPREAD = 5
 PACKAGES = ("tensorflow", "keras", "numpy", "optuna")
+LOWEST_RATE, HIGHEST_RATE = 1e-12, 1e6  # of which the weights' float32 can make something
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +43,7 @@ class SearchSettings:
         seed: decides the sampler and the trials' weights.
 
     Raises:
-        InputError: if the range is empty or not positive.
+        InputError: if the range is empty or goes beyond what can be computed with.
     """
 
     variant: Variant
@@ -49,13 +54,26 @@ class SearchSettings:
     seed: int
 
     def __post_init__(self) -> None:
-        if not 0 < self.learning_rate_min < self.learning_rate_max < math.inf:
+        low, high = self.learning_rate_min, self.learning_rate_max
+        # Optuna's sampler comes to nan in a range that is hardly one.
+        if not (low >= LOWEST_RATE and 1.1 * low <= high <= HIGHEST_RATE):
             raise InputError(
                 "learning_rate_min and learning_rate_max",
-                expected="two positive numbers, the first below the second",
+                expected=f"two numbers from {LOWEST_RATE:g} to {HIGHEST_RATE:g}, "
+                "the second at least a tenth above the first",
                 received=f"{self.learning_rate_min} and {self.learning_rate_max}",
                 action="The default range is 0.00001 to 0.1.",
             )
+
+    @property
+    def extra_trials(self) -> int:
+        """Trials added where the range is widened."""
+        return max(2, self.n_trials // 3)
+
+    @property
+    def name(self) -> str:
+        """What the run is called."""
+        return f"search {self.variant.name}"
 
     def step(self, data: Prepared) -> Step:
         """What decides the study's result on a data set."""
@@ -123,11 +141,17 @@ def search(
 def searched(
     settings: SearchSettings, data: Prepared, *, storage: str, reuse: str, announce: bool = True
 ) -> str:
-    """The run of the finished study for these settings, searched now if there is none."""
+    """The run of the study for these settings: the finished one, or one searched now."""
     step = settings.step(data)
-    name = f"search {settings.variant.name}"
-    if reused := reusable(step, name=name, reuse=reuse, announce=announce):
-        return reused.info.run_id
+
+    def run() -> str:
+        return _run(step, settings, data, storage=storage, reuse=reuse)
+
+    return once(step, name=settings.name, reuse=reuse, run=run, announce=announce)
+
+
+def _run(step: Step, settings: SearchSettings, data: Prepared, *, storage: str, reuse: str) -> str:
+    """Search, in the run that was cut off if there is one."""
     parameters = {
         **step.parameters,
         "dataset": data.dataset,
@@ -135,15 +159,22 @@ def searched(
     }
     tags = {"variant": settings.variant.name, "mlflow.runColor": settings.variant.color}
     with tracking.step_run(
-        "search", parameters, name=name, step=step, tags={**tags, **data.tags}
+        "search",
+        parameters,
+        name=settings.name,
+        step=step,
+        tags={**tags, **data.tags},
+        reopened=cut_off(step),
     ) as run:
         study_name = f"{settings.variant.name}-{data.dataset}-{step.key[:12]}"
         if reuse == "never":
             study_name += f"-{run.run_id[:8]}"
         study = _create_study(settings, study_name, storage)
         run.set_tags({"study": study_name})
+        _link(study, run, {"variant": settings.variant.name, "dataset": data.dataset})
         _optimize(study, settings, data, run)
-        _log_study(study, settings, run)
+        again = cli.mlflow_run("search", _to_run_again(settings, data))
+        _log_study(study, settings, run, again=again)
     return run.run_id
 
 
@@ -158,24 +189,69 @@ def check_storage(storage: str) -> None:
     Raises:
         InputError: the message shows the URL without its password.
     """
-    try:
+    # Whatever comes before an @ may be a password.
+    shown = "something else" if "@" in storage else tracking.safe_url(storage)
+    url = None
+    with contextlib.suppress(ArgumentError, ValueError):  # ValueError: a port that is no number
         url = make_url(storage)
-    except ArgumentError:
-        url = None
-    if url is None or url.password:
+        # SQLAlchemy shows what follows an unescaped @ in a password.
+        shown = tracking.safe_url(url.set(query={}).render_as_string(hide_password=False))
+    if url is None or url.password or any(map(_is_secret, url.query)):
         raise InputError(
             "storage",
             expected="an SQLAlchemy URL without a password, e.g. sqlite:///optuna.db or "
             "postgresql+psycopg2://user@host/optuna",
-            received=tracking.safe_url(storage),
-            action="Parameters are logged: give a password through PGPASSWORD or ~/.pgpass.",
+            received=shown,
+            action="Parameters are logged: give a password through PGPASSWORD or ~/.pgpass."
+            + _already_logged(),
         )
 
 
+def _already_logged() -> str:
+    # `mlflow run` logs what it is given before it starts any command.
+    if run_id := os.environ.get("MLFLOW_RUN_ID"):
+        return (
+            f" If there was one, `mlflow run` has logged it in run {run_id}: change it, and delete "
+            "the run for good with `mlflow runs delete` and `mlflow gc`."
+        )
+    return ""
+
+
+def _is_secret(option: str) -> bool:
+    """Whether an option of a URL's query holds a password; `passfile` says where one is."""
+    words = ("pass", "pwd", "secret", "token", "odbc_connect")
+    return option.lower() != "passfile" and any(word in option.lower() for word in words)
+
+
 def create_storage(storage: str) -> optuna.storages.RDBStorage:
-    """Open a storage and create its tables; workers that do so at the same time would collide."""
+    """Open a storage and create its tables; workers that do so at the same time would collide.
+
+    Raises:
+        InputError: if there is no such database, or no driver for it.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.storages.RDBStorage(storage)
+    try:
+        return optuna.storages.RDBStorage(storage)
+    except (SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            "storage",
+            expected="a database that can be opened, and its driver installed",
+            received=f"{tracking.safe_url(storage)} ({type(error).__name__}: {reason})",
+            action="Start it, correct the URL, or use the default, sqlite:///optuna.db.",
+        ) from error
+
+
+def _link(
+    record: optuna.Study | optuna.Trial, run: tracking.StepRun, names: Mapping[str, str]
+) -> None:
+    """Tell whoever looks at a study or a trial what it is of, and where its MLflow run is."""
+    attributes = {**names, "mlflow_run_id": run.run_id}
+    if tracking.tracking_uri().startswith("http"):
+        server = tracking.safe_url(tracking.tracking_uri()).rstrip("/")
+        attributes["mlflow_url"] = f"{server}/#/experiments/{run.experiment}/runs/{run.run_id}"
+    for name, value in attributes.items():
+        record.set_user_attr(name, value)
 
 
 def _create_study(settings: SearchSettings, name: str, storage: str) -> optuna.Study:
@@ -186,14 +262,12 @@ def _create_study(settings: SearchSettings, name: str, storage: str) -> optuna.S
     study = optuna.create_study(
         study_name=name,
         storage=create_storage(storage),
-        sampler=optuna.samplers.TPESampler(seed=settings.seed, n_startup_trials=N_SPREAD),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=first_judged),
         load_if_exists=True,
     )
-    if not study.get_trials(deepcopy=False):
-        bounds = (settings.learning_rate_min, settings.learning_rate_max)
-        for rate in spread_rates(*bounds)[: settings.n_trials]:
-            study.enqueue_trial({"learning_rate": rate})
+    bounds = (settings.learning_rate_min, settings.learning_rate_max)
+    for rate in spread_rates(*bounds)[: settings.n_trials]:
+        study.enqueue_trial({"learning_rate": rate}, skip_if_exists=True)
     return study
 
 
@@ -214,41 +288,49 @@ def _optimize(
     environment.import_tensorflow()
     from pipeline.training import shared_trainer
 
-    progress.update(step=f"search {settings.variant.name}", text="compiling")
+    progress.update(step=settings.name, text="compiling")
     trainer = shared_trainer(settings.variant, data.directory)
     bounds = (settings.learning_rate_min, settings.learning_rate_max)
-    objective = _Objective(trainer, settings, run)
+    objective = _Objective(trainer, settings, run, data)
     objective.run_trials(study, bounds, settings.n_trials)
-    wider = widened(study, bounds)
+    wider = widened(study, bounds, n_trials=settings.n_trials)
     if wider != bounds:
-        extra = max(2, settings.n_trials // 3)
+        extra = settings.extra_trials
         message = (
             f"The best learning rate {study.best_params['learning_rate']:.3g} lies at an edge of "
             f"{bounds[0]:g} to {bounds[1]:g}: {extra} more trials in {wider[0]:g} to {wider[1]:g}."
         )
-        progress.update(message=f"search {settings.variant.name}: {message}")
+        progress.update(message=f"{settings.name}: {message}")
         run.set_tags({"widened_range": message})
         objective.run_trials(study, wider, settings.n_trials + extra)
 
 
-def widened(study: optuna.Study, bounds: tuple[float, float]) -> tuple[float, float]:
+def widened(
+    study: optuna.Study, bounds: tuple[float, float], *, n_trials: int
+) -> tuple[float, float]:
     """The range to search on: tenfold at an edge that the best rate lies at, else unchanged.
 
     A rate lies at an edge when it is within a twentieth of the range, on the log scale.
 
+    Args:
+        study: the study.
+        bounds: the range that was searched.
+        n_trials: trials drawn from that range; later ones, in a wider range, do not count.
+
     Raises:
         InputError: if no trial finished, which means that all rates of the range diverged.
     """
-    completed = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+    drawn = study.get_trials(deepcopy=False)[:n_trials]
+    completed = [one for one in drawn if one.state == optuna.trial.TrialState.COMPLETE]
     low, high = bounds
     if not completed:
         raise InputError(
             "learning_rate_min and learning_rate_max",
             expected="a range in which training converges for at least one rate",
-            received=f"{low:g} to {high:g}: all {len(study.trials)} trials diverged",
+            received=f"{low:g} to {high:g}: all {len(drawn)} trials diverged",
             action="Lower both ends.",
         )
-    best = math.log(study.best_params["learning_rate"])
+    best = math.log(min(completed, key=lambda one: one.values[0]).params["learning_rate"])
     margin = math.log(high / low) / 20
     if best > math.log(high) - margin:
         return low, high * 10
@@ -260,32 +342,51 @@ def widened(study: optuna.Study, bounds: tuple[float, float]) -> tuple[float, fl
 class _Objective:
     """Trains one trial after another on one compiled model, each as a nested MLflow run."""
 
-    def __init__(self, trainer: "Trainer", settings: SearchSettings, run: tracking.StepRun):
+    def __init__(
+        self, trainer: "Trainer", settings: SearchSettings, run: tracking.StepRun, data: Prepared
+    ):
         self.trainer = trainer
         self.settings = settings
         self.run = run
+        self.data = data
         self.bounds = (settings.learning_rate_min, settings.learning_rate_max)
 
     def run_trials(self, study: optuna.Study, bounds: tuple[float, float], total: int) -> None:
+        """Run trials until so many have ended; one that was cut off goes on first."""
         self.bounds = bounds
-        ended = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-        left = total - len(study.get_trials(deepcopy=False, states=ended))
-        if left > 0:
-            study.optimize(self, n_trials=left)
+        states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+        while (ended := len(study.get_trials(deepcopy=False, states=states))) < total:
+            trial = _cut_off_trial(study)
+            if trial is None:
+                # A seed for every trial: a search that goes on draws what it would have drawn.
+                seed = np.random.SeedSequence([self.settings.seed, ended]).generate_state(1)
+                study.sampler = optuna.samplers.TPESampler(
+                    seed=int(seed[0]), n_startup_trials=N_SPREAD
+                )
+                trial = study.ask()
+            # Any other end, such as a signal, leaves the trial running, to be gone on with.
+            try:
+                study.tell(trial, self(trial))
+            except optuna.TrialPruned:
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
 
     def __call__(self, trial: optuna.Trial) -> float:
         low, high = self.bounds
         rate = trial.suggest_float("learning_rate", low, high, log=True)
-        name = self.settings.variant.name
+        variant = self.settings.variant.name
+        name = f"trial {trial.number} {variant} on {self.data.dataset}"
+        study = {"optuna_study": trial.study.study_name, "optuna_trial": trial.number}
+        earlier = trial.user_attrs.get("mlflow_run_id")
         try:
             with tracking.step_run(
                 "trial",
-                {"variant": name, "learning_rate": rate},
-                name=f"trial {trial.number} {name}",
-                tags={"variant": name, "trial": trial.number},
+                {"variant": variant, "learning_rate": rate},
+                name=name,
+                tags={"variant": variant, **self.data.tags, **study},
                 parent_run_id=self.run.run_id,
+                reopened=tracking.get_run(earlier) if earlier else None,
             ) as trial_run:
-                trial.set_user_attr("mlflow_run_id", trial_run.run_id)
+                _link(trial, trial_run, {"name": name})
                 value = _TrialRun(trial, trial_run, self.settings).train(self.trainer, rate)
         except DivergenceError as error:
             trial.set_user_attr("diverged", str(error))
@@ -296,6 +397,12 @@ class _Objective:
         return value
 
 
+def _cut_off_trial(study: optuna.Study) -> optuna.Trial | None:
+    """The trial that was running when the search was cut off; nobody else runs this study."""
+    running = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+    return optuna.Trial(study, running[0]._trial_id) if running else None
+
+
 class _TrialRun:
     """One trial: reports every epoch to Optuna, MLflow and the person watching."""
 
@@ -303,9 +410,12 @@ class _TrialRun:
         self.trial = trial
         self.run = run
         self.settings = settings
+        frozen = trial.storage.get_trial(trial._trial_id)
+        self.reported = max(frozen.intermediate_values, default=0)
 
     def train(self, trainer: "Trainer", learning_rate: float) -> float | None:
         """The lowest validation loss, or None if the trial was pruned."""
+        checkpoints = Checkpoints(checkpoint_directory(self.run.run_id))
         try:
             fit = trainer.fit(
                 learning_rate=learning_rate,
@@ -313,10 +423,16 @@ class _TrialRun:
                 patience=None,
                 seed=self.settings.seed,
                 on_epoch=self.on_epoch,
+                checkpoints=checkpoints,
             )
         except optuna.TrialPruned:
+            checkpoints.delete()
             self.run.set_tags({"trial_state": "PRUNED"})
             return None
+        except DivergenceError:
+            checkpoints.delete()
+            raise
+        checkpoints.delete()
         best = fit.history[fit.best_epoch - 1]["val_loss"]
         self.run.set_tags({"trial_state": "COMPLETE"})
         self.run.log_metrics({"best_epoch": fit.best_epoch, "best_val_loss": best})
@@ -326,17 +442,39 @@ class _TrialRun:
         settings, number = self.settings, self.trial.number
         self.run.log_epoch(epoch, metrics)
         progress.update(
-            step=f"search {settings.variant.name}",
+            step=settings.name,
             done=number * settings.search_epochs + epoch,
             total=max(settings.n_trials, number + 1) * settings.search_epochs,
             text=f"trial {number} epoch {epoch} val_loss {metrics['val_loss']:.3f}",
         )
-        self.trial.report(metrics["val_loss"], epoch)
-        if epoch < settings.search_epochs and self.trial.should_prune():
+        # A trial that goes on is told its epochs again.
+        if epoch > self.reported:
+            self.trial.report(metrics["val_loss"], epoch)
+        if self.reported <= epoch < settings.search_epochs and self.trial.should_prune():
             raise optuna.TrialPruned
 
 
-def _log_study(study: optuna.Study, settings: SearchSettings, run: tracking.StepRun) -> None:
+def _to_run_again(settings: SearchSettings, data: Prepared) -> dict[str, object]:
+    """The parameters that make the same search anew."""
+    variant = settings.variant
+    dropout = {"dropout_rate": variant.dropout_rate, "dropout_layers": variant.dropout_layers}
+    return {
+        "variant": variant.name,
+        "n_trials": settings.n_trials,
+        "search_epochs": settings.search_epochs,
+        "learning_rate_min": settings.learning_rate_min,
+        "learning_rate_max": settings.learning_rate_max,
+        "batch_size": variant.batch_size,
+        **(dropout if variant.dropout else {}),
+        "seed": settings.seed,
+        **data.parameters,
+        "reuse": "never",
+    }
+
+
+def _log_study(
+    study: optuna.Study, settings: SearchSettings, run: tracking.StepRun, *, again: str
+) -> None:
     best = study.best_trial
     rate = best.params["learning_rate"]
     trained = sum(len(trial.intermediate_values) for trial in study.trials)
@@ -360,10 +498,10 @@ def _log_study(study: optuna.Study, settings: SearchSettings, run: tracking.Step
         f"{settings.search_epochs} epochs, {states.count('PRUNED')} pruned, "
         f"{states.count('DIVERGED')} diverged; pruning saved {possible - trained} of {possible} "
         f"epochs.\n\nBest: learning rate **{rate:.3g}** with val_loss {study.best_value:.4f} "
-        f"(trial {best.number})."
+        f"(trial {best.number}).\n\nRun again: `{again}`"
     )
     progress.update(
-        step=f"search {settings.variant.name}",
+        step=settings.name,
         state="finished",
         text=f"learning rate {rate:.3g}, val_loss {study.best_value:.4f}, "
         f"{possible - trained} of {possible} epochs saved by pruning",

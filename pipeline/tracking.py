@@ -6,18 +6,18 @@ MLflow's fluent `set_experiment` (under `mlflow run` the experiment is already c
 
 import hashlib
 import json
+import math
 import os
 import platform
 import re
-import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import mlflow
 import numpy as np
@@ -39,13 +39,18 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_SOURCE_NAME,
 )
 
+from pipeline import ownership
 from pipeline.data import PreparedData, class_counts
-from pipeline.errors import InputError
+from pipeline.errors import DivergenceError, InputError, TrackingUnavailableError
+from pipeline.publisher import Publisher
 from pipeline.steps import Step
 
 if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
+
+# The keys of MLproject: what `mlflow run` opens a run for.
+ENTRY_POINTS = ("main", "prepare", "search", "train", "mc_dropout", "compare")
 
 # The run of `main` that a step belongs to, where there is one; set where the step runs.
 pipeline_run_id: ContextVar[str | None] = ContextVar("pipeline_run_id", default=None)
@@ -84,6 +89,11 @@ class StepRun:
         self.run_id = run_id
         self.experiment = experiment
         self._client = client()
+        self._published: set[int] = set()
+
+    @cached_property
+    def _publisher(self) -> Publisher[list[Metric]]:
+        return Publisher(lambda metrics: self._client.log_batch(self.run_id, metrics=metrics))
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Log parameters, leaving those that `mlflow run` has already logged as they are."""
@@ -95,17 +105,36 @@ class StepRun:
 
     def log_metrics(self, metrics: Mapping[str, float], *, epoch: int = 0) -> None:
         """Log the finite ones of some metrics at an epoch."""
-        now = int(time.time() * 1000)
-        finite = [
-            Metric(name, float(value), now, epoch)
-            for name, value in metrics.items()
-            if value == value and abs(value) != float("inf")
-        ]
-        self._client.log_batch(self.run_id, metrics=finite)
+        self._client.log_batch(self.run_id, metrics=_finite(metrics, epoch))
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Log one epoch's metrics; the signature `training.OnEpoch` asks for."""
-        self.log_metrics(metrics, epoch=epoch)
+        """Log one epoch's metrics in the background; the signature `training.OnEpoch` asks for.
+
+        An epoch that the run has already, because it was cut off and goes on, is not logged again.
+        """
+        if epoch not in self._published:
+            self._publisher.put(_finite(metrics, epoch))
+
+    def reopen(self) -> None:
+        """Let a run that was cut off go on."""
+        self._client.update_run(self.run_id, status="RUNNING")
+        if "failure_reason" in self._client.get_run(self.run_id).data.tags:
+            self._client.delete_tag(self.run_id, "failure_reason")
+        history = self._client.get_metric_history(self.run_id, "elapsed_seconds")
+        self._published = {metric.step for metric in history}
+
+    def flush(self, *, timeout: float = 60.0) -> None:
+        """Wait until every epoch is logged.
+
+        Args:
+            timeout: seconds to wait for a tracking server that is away.
+
+        Raises:
+            TrackingUnavailableError: if it is still away then.
+        """
+        if "_publisher" in self.__dict__:
+            self._publisher.close(timeout=timeout)
+            del self._publisher
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags."""
@@ -153,6 +182,8 @@ class StepRun:
     def log_model(self, model: "keras.Model", *, example: np.ndarray) -> None:
         """Log a Keras model that takes raw images, with its signature and pinned requirements.
 
+        Its `python_function` does MC Dropout on request where the model has dropout.
+
         Args:
             model: the model.
             example: uint8 images of shape (n, height, width, channels).
@@ -160,22 +191,46 @@ class StepRun:
         import mlflow.tensorflow
         from mlflow.models import Model, infer_signature
 
-        signature = infer_signature(example, model.predict(example, verbose=0))
+        from pipeline import uncertainty, uncertainty_model
+
+        probabilities = model.predict(example, verbose=0)
+        flavor: dict[str, Any] = {
+            "flavor": mlflow.tensorflow,
+            "signature": infer_signature(example, probabilities),
+            # Named here, since finding them out loads the model in another process (10 s).
+            "pip_requirements": [f"{name}=={version(name)}" for name in ("tensorflow", "keras")],
+        }
+        if uncertainty.dropout_layers(model):
+            flavor = {
+                "flavor": uncertainty_model,
+                "signature": infer_signature(
+                    example, probabilities, params=dict(uncertainty_model.PARAMS)
+                ),
+                "pip_requirements": uncertainty_model.pip_requirements(),
+                # It would leave the path of a temporary directory in this process's sys.path.
+                "validate_serving_input": False,
+            }
         Model.log(
             artifact_path=None,
             name="model",
-            flavor=mlflow.tensorflow,
             run_id=self.run_id,
             model=model,
-            signature=signature,
             input_example=example,
-            # Named here, since finding them out loads the model in another process (10 s).
-            pip_requirements=[f"{name}=={version(name)}" for name in ("tensorflow", "keras")],
+            **flavor,
         )
 
     def log_directory(self, directory: Path, path: str) -> None:
         """Log a directory of artifacts."""
         self._client.log_artifacts(self.run_id, str(directory), path)
+
+
+def _finite(metrics: Mapping[str, float], epoch: int) -> list[Metric]:
+    now = int(time.time() * 1000)
+    return [
+        Metric(name, float(value), now, epoch)
+        for name, value in metrics.items()
+        if math.isfinite(value)
+    ]
 
 
 def _dataset(
@@ -207,6 +262,7 @@ def step_run(
     step: Step | None = None,
     tags: Mapping[str, Any] | None = None,
     parent_run_id: str | None = None,
+    reopened: Run | None = None,
 ) -> Iterator[StepRun]:
     """Open the run of a step; it ends FINISHED, KILLED on an interrupt, or FAILED with the reason.
 
@@ -219,14 +275,17 @@ def step_run(
         step: what decides the result, for reuse; None: the run is never reused.
         tags: further tags.
         parent_run_id: the run under which this one is nested.
+        reopened: the run that was cut off and goes on.
+
+    Raises:
+        TrackingUnavailableError: if the tracking server did not take everything.
     """
-    run = adopted_run(entry_point) or _create(entry_point, name)
+    run = _open(entry_point, name, reopened)
     run.set_tags(
         {
             "mlflow.runName": name,
             "step": entry_point,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
+            **ownership.owner_tags(),
             "processor": platform.processor() or platform.machine(),
             **({"step_key": step.key, "step_inputs": json.dumps(step.inputs)} if step else {}),
             **({"pipeline_run": pipeline_run_id.get()} if pipeline_run_id.get() else {}),
@@ -235,19 +294,57 @@ def step_run(
         }
     )
     try:
-        run.log_parameters(parameters)
-        yield run
+        with ownership.heartbeat(lambda now: run.set_tags({"heartbeat": now})):
+            run.log_parameters(parameters)
+            yield run
+            run.flush()
+        end_run(run.run_id, "FINISHED")
     except KeyboardInterrupt:
         end_run(run.run_id, "KILLED", reason="interrupted")
         raise
-    except BaseException as error:
+    except DivergenceError as error:
+        run.flush()
+        run.set_tags({"diverged": error})
         end_run(run.run_id, "FAILED", reason=_reason(error))
         raise
-    end_run(run.run_id, "FINISHED")
+    except BaseException as error:
+        try:
+            end_run(run.run_id, "FAILED", reason=_reason(error))
+        except Exception as away:
+            raise TrackingUnavailableError(_reason(away)) from error
+        raise
+
+
+def _open(entry_point: str, name: str, reopened: Run | None) -> StepRun:
+    if reopened is None:
+        return adopted_run(entry_point) or _create(entry_point, name)
+    link_adopted_run(entry_point, reopened, verb="continued", note="was cut off and goes on.")
+    run = StepRun(reopened.info.run_id, reopened.info.experiment_id)
+    run.reopen()
+    return run
 
 
 def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
+
+
+def link_adopted_run(entry_point: str, run: Run, *, verb: str, note: str) -> None:
+    """Point the run that `mlflow run` opened, if it did, to the one that holds the results.
+
+    Args:
+        entry_point: name of the entry point.
+        run: the run with the results.
+        verb: ``reused`` or ``continued``, for the name and the tag.
+        note: what follows the linked name of the run in the note.
+    """
+    adopted = adopted_run(entry_point)
+    if adopted is None or adopted.run_id == run.info.run_id:
+        return
+    adopted.set_tags(
+        {"mlflow.runName": f"{verb} {run.info.run_name}", f"{verb}_run": run.info.run_id}
+    )
+    address = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    adopted.set_note(f"[{run.info.run_name}]({address}) {note}")
 
 
 def adopted_run(entry_point: str) -> StepRun | None:
@@ -333,7 +430,10 @@ def load_model(run_id: str) -> "keras.Model":
     """The Keras model that a training run logged."""
     import mlflow.tensorflow
 
-    return mlflow.tensorflow.load_model(f"runs:/{run_id}/model")
+    # Safe mode, Keras's default, runs no code that a model brings along.
+    return mlflow.tensorflow.load_model(
+        f"runs:/{run_id}/model", keras_model_kwargs={"safe_mode": True}
+    )
 
 
 def artifact_directory(run_id: str, path: str) -> Path:
@@ -341,11 +441,9 @@ def artifact_directory(run_id: str, path: str) -> Path:
     return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=path))
 
 
-def training_runs() -> list[Run]:
-    """The finished training runs of this experiment, newest first."""
-    query = "tags.step = 'train' and attributes.status = 'FINISHED'"
+def search_runs(experiment: str, query: str) -> list[Run]:
+    """All runs of an experiment that a query finds, newest first."""
     newest_first = ["attributes.start_time DESC"]
-    experiment = experiment_id()
     page = client().search_runs([experiment], query, order_by=newest_first)
     runs = list(page)
     while page.token:
@@ -356,13 +454,9 @@ def training_runs() -> list[Run]:
     return runs
 
 
-def comparison_url(experiment: str) -> str:
-    """The address of the overlaid learning curves in the MLflow UI."""
-    uri = mlflow.get_tracking_uri()
-    server = uri if uri.startswith("http") else "http://127.0.0.1:5000"
-    only_training = quote("tags.step = 'train'")
-    view = f"compareRunsMode=CHART&workflowType=machine_learning&searchFilter={only_training}"
-    return f"{safe_url(server).rstrip('/')}/#/experiments/{experiment}/runs?{view}"
+def training_runs() -> list[Run]:
+    """The finished training runs of this experiment, newest first."""
+    return search_runs(experiment_id(), "tags.step = 'train' and attributes.status = 'FINISHED'")
 
 
 def metric_histories(run_id: str, names: Sequence[str]) -> dict[str, dict[int, float]]:

@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
-from pipeline import cli, environment, figures, image_figures, progress, tracking
+from pipeline import cli, environment, figures, image_figures, progress, tracking, views
 from pipeline.calibration import negative_log_likelihood
+from pipeline.checkpoints import Checkpoints
+from pipeline.errors import DivergenceError
 from pipeline.mc_dropout import log_mc_dropout
 from pipeline.prepare import Prepared, prepared
-from pipeline.reuse import reusable
+from pipeline.reuse import checkpoint_directory, cut_off, once
 from pipeline.search import SearchSettings, best_learning_rate, check_storage, searched
 from pipeline.steps import Step
 from pipeline.variants import Variant
@@ -177,16 +179,25 @@ def train(
     )
     check_storage(storage)
     data = prepared(dataset=dataset, val_size=val_size, seed=split_seed, reuse="auto")
-    return trained(wanted, data, storage=storage, reuse=reuse)
+    run_id = trained(wanted, data, storage=storage, reuse=reuse)
+    views.announce(views.write_views(tracking.experiment_id()))
+    return run_id
 
 
 def trained(
     wanted: TrainSettings, data: Prepared, *, storage: str, reuse: str, announce: bool = True
 ) -> str:
-    """The finished training run for these settings, trained now if there is none."""
+    """The training run for these settings: the finished one, or one trained now."""
     step = wanted.step(data)
-    if reused := reusable(step, name=wanted.name, reuse=reuse, announce=announce):
-        return reused.info.run_id
+
+    def run() -> str:
+        return _run(step, wanted, data, storage=storage, announce=announce)
+
+    return once(step, name=wanted.name, reuse=reuse, run=run, announce=announce)
+
+
+def _run(step: Step, wanted: TrainSettings, data: Prepared, *, storage: str, announce: bool) -> str:
+    """Train, in the run that was cut off if there is one."""
     rate, search_run = wanted.learning_rate, None
     if rate is None:
         search_run = searched(wanted.search, data, storage=storage, reuse="auto", announce=announce)
@@ -203,12 +214,26 @@ def trained(
         "chosen_learning_rate": repr(rate),
         "chosen_batch_size": wanted.variant.batch_size,
     }
-    with tracking.step_run("train", parameters, name=wanted.name, step=step, tags=tags) as run:
-        _train(run, wanted, data, rate)
+    with tracking.step_run(
+        "train", parameters, name=wanted.name, step=step, tags=tags, reopened=cut_off(step)
+    ) as run:
+        checkpoints = Checkpoints(checkpoint_directory(run.run_id))
+        try:
+            _train(run, wanted, data, rate, checkpoints)
+        except DivergenceError:
+            checkpoints.delete()  # it would only diverge again
+            raise
+    checkpoints.delete()
     return run.run_id
 
 
-def _train(run: tracking.StepRun, wanted: TrainSettings, data: Prepared, rate: float) -> None:
+def _train(
+    run: tracking.StepRun,
+    wanted: TrainSettings,
+    data: Prepared,
+    rate: float,
+    checkpoints: Checkpoints,
+) -> None:
     environment.import_tensorflow()
     from pipeline.training import shared_trainer
 
@@ -232,7 +257,9 @@ def _train(run: tracking.StepRun, wanted: TrainSettings, data: Prepared, rate: f
         patience=wanted.variant.patience,
         seed=wanted.seed,
         on_epoch=on_epoch,
+        checkpoints=checkpoints,
     )
+    run.flush()
     metrics = _fit_metrics(fit, trainer)
     probabilities = trainer.predict(trainer.prepared.x_test)
     metrics |= _log_test(run, trainer, probabilities)
@@ -349,9 +376,26 @@ def _set_note(
         + (f"| MC-Dropout test accuracy | {mc:.2%} |\n" if math.isfinite(mc) else "")
         + f"| seconds per epoch | {metrics['median_epoch_seconds']:.2f} |\n"
         f"| learning rate | {rate:.3g} |\n\n"
-        f"Run again: `mlflow run . -e train -P variant={variant.name} -P seed={wanted.seed} "
-        f"-P learning_rate={rate!r} -P reuse=never`"
+        f"Run again: `{cli.mlflow_run('train', _to_run_again(wanted, data, rate))}`"
     )
+
+
+def _to_run_again(wanted: TrainSettings, data: Prepared, rate: float) -> dict[str, object]:
+    """The parameters that give exactly this run, without a search."""
+    variant = wanted.variant
+    dropout = {"dropout_rate": variant.dropout_rate, "dropout_layers": variant.dropout_layers}
+    return {
+        "variant": variant.name,
+        "learning_rate": repr(rate),
+        "epochs": variant.epochs,
+        "patience": variant.patience or "none",
+        "batch_size": variant.batch_size,
+        "seed": wanted.seed,
+        **(dropout if variant.dropout else {}),
+        "mc_samples": wanted.mc_samples,
+        **data.parameters,
+        "reuse": "never",
+    }
 
 
 if __name__ == "__main__":

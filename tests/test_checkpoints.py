@@ -9,7 +9,7 @@ from pipeline.checkpoints import Checkpoint, Checkpoints
 def checkpoint(epoch: int) -> Checkpoint:
     return Checkpoint(
         epoch=epoch,
-        arrays={"weight_0": np.full((3, 2), epoch, np.float32), "step": np.int64(epoch)},
+        arrays={"weight_0": np.full((3, 2), epoch, np.float32), "step": np.array(epoch)},
         state={"history": [{"loss": 0.1 * epoch}], "best": None},
     )
 

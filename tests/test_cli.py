@@ -28,7 +28,7 @@ PROGRAM = textwrap.dedent("""
         if variant == "diverges":
             raise DivergenceError("loss inf in epoch 2")
         if variant == "fails":
-            raise OSError("disk full")
+            raise OSError("no answer from " + "http://user:hunter" + "2@host")
         if variant == "waits":
             progress.update(message="waiting")
             time.sleep(60)
@@ -100,11 +100,13 @@ def test_a_wrong_command_line_exits_2_with_one_line(
     assert said in ran.stderr
 
 
-def test_an_unexpected_error_exits_1_with_its_traceback(program: list[str]) -> None:
+def test_an_unexpected_error_exits_1_with_its_traceback_but_without_passwords(
+    program: list[str],
+) -> None:
     ran = run_program(program, "--variant", "fails")
     assert ran.returncode == 1
     assert "Traceback" in ran.stderr
-    assert ran.stderr.endswith("OSError: disk full\n")
+    assert ran.stderr.endswith("OSError: no answer from http://user:***@host\n")
 
 
 def test_help_names_every_option_and_exits_0(program: list[str]) -> None:
@@ -164,7 +166,7 @@ def test_the_run_that_mlflow_opened_gets_the_same_end_and_the_reason(
     try:
         assert end_of("--hwo", "x") == ("FAILED", "No such option: --hwo (Possible options: --how)")
         refused = "how: expected a; received b. Do c." + 9000 * "!"
-        assert end_of("--how", "refused") == ("FAILED", refused[:5000])
+        assert end_of("--how", "refused") == ("FAILED", cli.shown(refused))
         assert end_of("--how", "fails") == ("FAILED", "OSError: disk full")
         assert end_of("--how", "terminated") == ("KILLED", "interrupted")
         # `mlflow run` itself ends the run of a command that succeeds.
@@ -181,6 +183,28 @@ def test_number_reads_text(text: str, kind: type, expected: float) -> None:
     read = cli.number("name", text, minimum=0.001, maximum=1000, kind=kind)
     assert read == expected
     assert type(read) is kind
+
+
+def test_a_message_is_shown_on_one_line_and_not_endlessly() -> None:
+    assert cli.shown("a\x1b[2Jb\r\nc\x00 \udc80 é 汉 [red]") == (
+        "a\\x1b[2Jb\\r\\nc\\x00 \\udc80 é 汉 [red]"
+    )
+    assert cli.shown(10_000 * "x") == 4000 * "x" + "... (6000 more characters)"
+    assert cli.shown("") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("at http://user:hunter2@host:5000/#/x.", "at http://user:***@host:5000/#/x."),
+        ("postgresql+psycopg2://u:hun/t@er2@h/d", "postgresql+psycopg2://u:***@h/d"),
+        ("postgresql://h/d?a=b&PASSWORD=hunter2&c=d", "postgresql://h/d?a=b&PASSWORD=***&c=d"),
+        ("http://host:5000 and https://other/path", "http://host:5000 and https://other/path"),
+        ("sqlite:///a@b.db", "sqlite:///a@b.db"),
+    ],
+)
+def test_passwords_of_urls_are_hidden(text: str, shown: str) -> None:
+    assert cli.hide_passwords(text) == shown
 
 
 @pytest.mark.parametrize("text", ["nan", "-nan", "inf", "-inf", "1e999", "many", "", "0", "-1"])
@@ -204,7 +228,7 @@ def test_number_refuses_what_is_no_integer_in_range(text: str) -> None:
 def test_auto_stands_for_what_the_caller_says() -> None:
     assert cli.auto_or("epochs", "auto", auto=None, minimum=1, kind=int) is None
     assert cli.auto_or("epochs", "10", auto=None, minimum=1, kind=int) == 10
-    with pytest.raises(InputError, match="auto or an integer at least 1; received 'Auto'"):
+    with pytest.raises(InputError, match="auto or an integer from 1 to 1000000; received 'Auto'"):
         cli.auto_or("epochs", "Auto", auto=None, minimum=1, kind=int)
 
 
@@ -228,10 +252,11 @@ def test_seed_list_reads_integers() -> None:
         ("", "different items"),
         ("1,2,1", "different items"),
         ("1,01", "different items"),
-        ("1,-2", "seeds: expected an integer at least 0; received '-2'"),
-        ("1,two", "seeds: expected an integer at least 0; received 'two'"),
-        ("auto", "seeds: expected an integer at least 0; received 'auto'"),
-        ("1.0", "seeds: expected an integer at least 0; received '1.0'"),
+        ("1,-2", "seeds: expected an integer from 0 to 4294967295; received '-2'"),
+        ("1,two", "seeds: expected an integer from 0 to 4294967295; received 'two'"),
+        ("auto", "seeds: expected an integer from 0 to 4294967295; received 'auto'"),
+        ("1.0", "seeds: expected an integer from 0 to 4294967295; received '1.0'"),
+        ("4294967296", "seeds: expected an integer from 0 to 4294967295; received '4294967296'"),
     ],
 )
 def test_seed_list_refuses(text: str, message: str) -> None:
@@ -269,9 +294,11 @@ def test_given_settings_replace_a_variants_own() -> None:
     [
         ("droput", {}, "variant: expected one of elu, bn.*received 'droput'"),
         ("alpha-dropout", {}, "Did you mean 'alpha_dropout'"),
-        ("elu", {"batch_size": "0"}, "batch_size: expected auto or an integer at least 1"),
-        ("elu", {"epochs": "none"}, "epochs: expected auto or an integer at least 1"),
-        ("elu", {"patience": "0"}, "patience: expected auto or an integer at least 1"),
+        ("elu", {"batch_size": "0"}, "batch_size: expected auto or an integer from 1 to 65536"),
+        ("elu", {"batch_size": "65537"}, "batch_size: expected auto or an integer from 1 to 65536"),
+        ("elu", {"epochs": "none"}, "epochs: expected auto or an integer from 1 to 1000000"),
+        ("elu", {"epochs": "9" * 400}, "epochs: expected auto or an integer from 1 to 1000000"),
+        ("elu", {"patience": "0"}, "patience: expected auto or an integer from 1 to 1000000"),
         ("elu", {"dropout_rate": "0.2"}, "variant 'elu' has no dropout"),
         ("elu", {"dropout_layers": "all"}, "variant 'elu' has no dropout"),
         ("one_cycle", {"dropout_rate": "1"}, "dropout_rate: expected .*below 1"),
@@ -284,6 +311,14 @@ def test_settings_out_of_range_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         configured(variant, **changes)
+
+
+@pytest.mark.parametrize("plan", ["", "auto", "onyl", "None"])
+def test_plan_is_none_or_only(plan: str) -> None:
+    cli.check_plan("none")
+    cli.check_plan("only")
+    with pytest.raises(InputError, match="plan: expected one of none, only"):
+        cli.check_plan(plan)
 
 
 @pytest.mark.parametrize("reuse", ["", "always", "nevr", "Auto"])

@@ -2,26 +2,161 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import Finished
+from mlflow.entities import Metric, Param, RunTag
+from test_fairness import train_run
 
+from pipeline import compare as module
+from pipeline import tracking
 from pipeline.compare import compare
 from pipeline.errors import InputError
 from pipeline.train import train
 
-pytestmark = pytest.mark.slow
+PICTURES = {"curves_by_epoch", "curves_by_seconds", "epoch_seconds", "time_to_baseline"}
 
 
 def _artifact(run_id: str, name: str) -> str:
     return mlflow.artifacts.load_text(f"runs:/{run_id}/{name}")
 
 
+def _artifacts(run_id: str) -> set[str]:
+    return {item.path for item in mlflow.artifacts.list_artifacts(run_id=run_id)}
+
+
+def _table(run_id: str, name: str) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(_artifact(run_id, f"{name}.csv")))
+
+
+def _trained(variant: str, seed: int, *, epochs: int = 3, **changes: Any) -> str:
+    """The id of a run with the metrics that `train` logs, made up: no network is trained."""
+    run_id = train_run(variant, seed, **changes).info.run_id
+    generator = np.random.default_rng([seed, len(variant)])
+    val_loss = np.sort(generator.uniform(1, 2, epochs))[::-1]
+    metrics = [
+        Metric(name, float(values[epoch - 1]), epoch, epoch)
+        for epoch in range(1, epochs + 1)
+        for name, values in {
+            "loss": val_loss - 0.1,
+            "accuracy": 1 - val_loss / 3,
+            "val_loss": val_loss,
+            "val_accuracy": 1 - val_loss / 3,
+            "learning_rate": np.full(epochs, 0.001),
+            "epoch_seconds": np.full(epochs, 2.0),
+            "elapsed_seconds": 2.0 * np.arange(1, epochs + 1),
+        }.items()
+    ]
+    once = {
+        "best_val_loss": val_loss[-1],
+        "judged_val_loss": val_loss[-1],
+        "judged_val_accuracy": 1 - val_loss[-1] / 3,
+        "judged_epoch": epochs,
+        "epochs_run": epochs,
+        "test_accuracy": 0.5 + seed / 100,
+        "test_loss": 1.5,
+        "median_epoch_seconds": 2.0,
+        "train_seconds": 2.0 * epochs,
+    }
+    metrics += [Metric(name, float(value), 0, 0) for name, value in once.items()]
+    mlflow.MlflowClient().log_batch(
+        run_id,
+        metrics=metrics,
+        params=[Param("chosen_learning_rate", "0.001")],
+        tags=[RunTag("prepare_run", "gone")],
+    )
+    return run_id
+
+
+@pytest.fixture
+def four_runs(store: Path) -> list[str]:
+    return [_trained(variant, seed) for variant in ("elu", "bn") for seed in (1, 2)]
+
+
+def test_report_tables_and_pictures_are_logged(four_runs: list[str]) -> None:
+    run_id = compare()
+    names = _artifacts(run_id)
+    assert {"report.html", "comparison.md", "summary.csv", "tests.csv"} <= names
+    assert {name.removesuffix(".png") for name in names if name.endswith(".png")} == PICTURES
+    assert "4 training runs of 2 variants" in _artifact(run_id, "report.html")
+    assert "## Not compared" not in _artifact(run_id, "comparison.md")
+    assert list(_table(run_id, "runs")["run_id"]) == four_runs
+
+
+def test_curves_are_those_that_were_logged(four_runs: list[str]) -> None:
+    curves = _table(compare(), "curves")
+    assert list(curves["run_id"]) == [run_id for run_id in four_runs for _ in range(3)]
+    assert list(curves["epoch"]) == [1, 2, 3] * 4
+    for row in curves.to_dict("records"):
+        history = mlflow.MlflowClient().get_metric_history(row["run_id"], "val_loss")
+        assert row["val_loss"] in {
+            metric.value for metric in history if metric.step == row["epoch"]
+        }
+    assert not curves[list(module.CURVE_METRICS)].isna().any().any()
+
+
+def test_curves_from_a_tracking_server_equal_those_from_its_database(
+    four_runs: list[str],
+) -> None:
+    by = ["run_id", "epoch", "metric"]
+    tables = [
+        read(four_runs).sort_values(by).reset_index(drop=True)
+        for read in (module._from_database, module._from_server)
+    ]
+    assert len(tables[0]) == 4 * 3 * 7
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_runs_that_failed_are_named_and_make_for_a_new_comparison(four_runs: list[str]) -> None:
+    before = compare()
+    assert compare() == before
+    reason = {"failure_reason": "DivergenceError: loss is nan in epoch 2 & <b>"}
+    train_run("bn", 3, status="FAILED", tags=reason)
+    after = compare()
+    assert after != before
+    said = "train bn seed 3: diverged (loss is nan in epoch 2 & <b>)"
+    assert f"## Not compared\n\n- {said}\n" in _artifact(after, "comparison.md")
+    page = _artifact(after, "report.html")
+    assert "train bn seed 3: diverged (loss is nan in epoch 2 &amp; &lt;b&gt;)" in page
+    assert "<b>" not in page
+    assert len(_table(after, "runs")) == 4
+
+
+def test_runs_of_a_variant_that_is_no_longer_known_come_last_and_are_compared(
+    four_runs: list[str],
+) -> None:
+    last = _trained("elu", 3, parameters={"variant": "of_old"})
+    run_id = compare()
+    assert list(_table(run_id, "summary")["variant"]) == ["elu", "bn", "of_old"]
+    assert list(_table(run_id, "runs")["run_id"]) == [*four_runs, last]
+
+
+def test_many_runs_are_counted_where_their_names_would_be_cut_off(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_NAMED", 3)
+    for seed in range(1, 5):
+        _trained("elu", seed)
+    run_id = compare()
+    assert tracking.get_run(run_id).data.params["runs"] == "4, see runs.csv"
+    assert compare() == run_id
+    _trained("elu", 5)
+    assert compare() != run_id
+
+
+def test_nothing_to_compare_is_refused(store: Path) -> None:
+    with pytest.raises(InputError, match="none"):
+        compare()
+
+
+@pytest.mark.slow
 def test_table_has_the_means_of_the_runs(finished_store: Finished) -> None:
     (run,) = mlflow.MlflowClient().search_runs(["0"], "tags.step = 'compare'")[-1:]
-    summary = pd.read_csv(io.StringIO(_artifact(run.info.run_id, "summary.csv")))
+    summary = _table(run.info.run_id, "summary")
     assert list(summary["variant"]) == ["elu", "alpha_dropout"]
     for row in summary.itertuples():
         query = f"tags.step = 'train' and params.variant = '{row.variant}'"
@@ -33,19 +168,18 @@ def test_table_has_the_means_of_the_runs(finished_store: Finished) -> None:
         assert row.seeds == 2
 
 
-def test_overlaid_curves_are_logged(finished_store: Finished) -> None:
+@pytest.mark.slow
+def test_report_of_a_finished_comparison_has_every_part(finished_store: Finished) -> None:
     (run,) = mlflow.MlflowClient().search_runs(["0"], "tags.step = 'compare'")[-1:]
-    names = {item.path for item in mlflow.artifacts.list_artifacts(run_id=run.info.run_id)}
-    assert {"curves_by_epoch.png", "curves_by_seconds.png", "epoch_seconds.png"} <= names
-    curves = pd.read_csv(io.StringIO(_artifact(run.info.run_id, "curves.csv")))
-    assert set(curves.groupby("run_id")["epoch"].min()) == {1}
+    pictures = PICTURES | {"learning_rate_search", "activations", "mc_dropout"}
+    assert {f"{name}.png" for name in pictures} <= _artifacts(run.info.run_id)
+    page = _artifact(run.info.run_id, "report.html")
+    for part in ("Learning-rate searches", "Self-normalisation", "Most uncertain images"):
+        assert part in page
+    assert page.count("data:image/png;base64,") == 12  # the most uncertain images
 
 
-def test_nothing_to_compare_is_refused(store: Path) -> None:
-    with pytest.raises(InputError, match="none"):
-        compare()
-
-
+@pytest.mark.slow
 def test_runs_on_different_data_are_refused_and_named(
     finished_store: Finished, tiny_npz: Path
 ) -> None:

@@ -95,7 +95,8 @@ def test_changed_parameter_reruns_only_what_depends_on_it(finished: Finished) ->
     [
         ({"variants": "elu,bnn"}, "Did you mean 'bn'?"),
         ({"seeds": "1,1"}, "different items"),
-        ({"jobs": "0"}, "at least 1"),
+        ({"jobs": "0"}, "from 1 to 1000000"),
+        ({"plan": "onyl"}, "Did you mean 'only'"),
         ({"reuse": "sometimes"}, "one of auto, never"),
         ({"baseline": "bn", "variants": "elu,selu"}, "one of the variants compared"),
         ({"dataset": "missing.npz"}, "missing.npz"),

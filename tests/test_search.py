@@ -2,15 +2,18 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import optuna
 import pytest
 from conftest import Finished
 
+from pipeline import progress, tracking
 from pipeline import search as search_module
 from pipeline.errors import InputError
-from pipeline.search import check_storage, widened
+from pipeline.search import SearchSettings, check_storage, create_storage, widened
+from pipeline.variants import get_variant
 
 
 def _study(*values: tuple[float, float | None]) -> optuna.Study:
@@ -41,12 +44,17 @@ def _study(*values: tuple[float, float | None]) -> optuna.Study:
 )
 def test_range_is_widened_only_at_an_edge(best_rate: float, expected: tuple[float, float]) -> None:
     study = _study((1e-4, 2.0), (best_rate, 1.0), (0.1, None))
-    assert widened(study, (1e-5, 1e-1)) == pytest.approx(expected)
+    assert widened(study, (1e-5, 1e-1), n_trials=3) == pytest.approx(expected)
+
+
+def test_trials_in_the_wider_range_do_not_decide_about_widening() -> None:
+    study = _study((1e-4, 2.0), (9e-2, 1.0), (1e-3, 0.5))
+    assert widened(study, (1e-5, 1e-1), n_trials=2) == pytest.approx((1e-5, 1.0))
 
 
 def test_all_trials_diverged_is_an_error_that_names_the_range() -> None:
     with pytest.raises(InputError, match=r"1 to 10: all 2 trials diverged"):
-        widened(_study((2.0, None), (5.0, None)), (1.0, 10.0))
+        widened(_study((2.0, None), (5.0, None)), (1.0, 10.0), n_trials=2)
 
 
 @pytest.mark.parametrize(
@@ -56,17 +64,101 @@ def test_storage_without_password_is_accepted(storage: str) -> None:
     check_storage(storage)
 
 
-@pytest.mark.parametrize("storage", ["optuna.db", "postgresql://user:hunter2@host/optuna"])
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "optuna.db",
+        "postgresql://user:hunter2@host/optuna",
+        "postgresql://user:hun@ter2hunter2@host/optuna",
+        "postgresql://host/optuna?password=hunter2",
+        "mysql://host/optuna?PassWD=hunter2",
+        "mssql://host/optuna?odbc_connect=PWD%3Dhunter2",
+        "postgresql://user:hunter2@host:port/optuna",
+        "user:hunter2@host/optuna",
+        "://user:hunter2@",
+        "",
+    ],
+)
 def test_malformed_storage_or_password_is_refused_without_showing_it(storage: str) -> None:
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError, match="storage: expected an SQLAlchemy URL") as refused:
         check_storage(storage)
     assert "hunter2" not in str(refused.value)
 
 
-@pytest.mark.parametrize(("low", "high"), [(0.0, 0.1), (0.1, 0.01), (0.1, math.inf)])
-def test_empty_or_non_positive_range_is_refused(store: Path, low: float, high: float) -> None:
+def test_a_refusal_under_mlflow_run_says_what_is_logged_already(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", "a1b2")
+    with pytest.raises(InputError, match=r"logged it in run a1b2: change it, .*`mlflow gc`"):
+        check_storage("postgresql://user:hunter2@host/optuna")
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "sqlite:///missing/folder/optuna.db",
+        "sqlite:///.",
+        "sqlite:///text.db",
+        "nosuch://host/optuna",
+        "firebird://user@host/optuna",
+    ],
+)
+def test_storage_that_cannot_be_opened_is_refused(
+    storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.db").write_text("no database" * 100)
+    check_storage(storage)
+    with pytest.raises(InputError, match="storage: expected a database that can be opened"):
+        create_storage(storage)
+    assert [path.name for path in tmp_path.iterdir()] == ["text.db"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        (0.0, 0.1),
+        (0.1, 0.01),
+        (0.1, 0.1),
+        (0.1, 0.1000001),
+        (0.1, math.inf),
+        (math.nan, 0.1),
+        (0.1, math.nan),
+        (5e-324, 0.1),
+        (0.1, 1e300),
+    ],
+)
+def test_range_that_is_empty_or_out_of_bounds_is_refused(
+    store: Path, low: float, high: float
+) -> None:
     with pytest.raises(InputError, match="learning_rate_min"):
         search_module.search(variant="elu", learning_rate_min=low, learning_rate_max=high)
+
+
+def test_extra_trials_are_a_third_but_at_least_two() -> None:
+    own: dict[str, Any] = {
+        "search_epochs": 1,
+        "learning_rate_min": 0.1,
+        "learning_rate_max": 1.0,
+        "seed": 1,
+    }
+    extra = {
+        count: SearchSettings(variant=get_variant("elu"), n_trials=count, **own).extra_trials
+        for count in (1, 6, 8, 9, 12)
+    }
+    assert extra == {1: 2, 6: 2, 8: 2, 9: 3, 12: 4}
+
+
+def test_link_holds_the_address_where_there_is_a_server_but_never_its_password(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = optuna.create_study()
+    run = tracking.StepRun("a1", "7")
+    search_module._link(study, run, {"variant": "elu"})
+    assert study.user_attrs == {"variant": "elu", "mlflow_run_id": "a1"}
+    mlflow.set_tracking_uri("http://user:hunter2@host:5000/")
+    search_module._link(study, run, {})
+    assert study.user_attrs["mlflow_url"] == "http://user:***@host:5000/#/experiments/7/runs/a1"
 
 
 @pytest.mark.slow
@@ -75,8 +167,32 @@ def test_trials_are_nested_runs_with_a_curve_and_linked_both_ways(finished_store
     (run,) = client.search_runs(["0"], "tags.step = 'search' and tags.variant = 'elu'")
     trials = client.search_runs(["0"], f"tags.mlflow.parentRunId = '{run.info.run_id}'")
     study = optuna.load_study(study_name=run.data.tags["study"], storage="sqlite:///optuna.db")
-    assert {trial.user_attrs["mlflow_run_id"] for trial in study.trials} == {
-        trial.info.run_id for trial in trials
+    assert study.study_name.startswith("elu-stripes-")
+    assert study.user_attrs == {
+        "variant": "elu",
+        "dataset": "stripes",
+        "mlflow_run_id": run.info.run_id,
+    }
+    linked = {
+        (
+            trial.data.tags["optuna_study"],
+            int(trial.data.tags["optuna_trial"]),
+            trial.info.run_id,
+            trial.info.run_name,
+        )
+        for trial in trials
+    }
+    assert linked == {
+        (
+            study.study_name,
+            trial.number,
+            trial.user_attrs["mlflow_run_id"],
+            f"trial {trial.number} elu on stripes",
+        )
+        for trial in study.trials
+    }
+    assert {trial.user_attrs["name"] for trial in study.trials} == {
+        trial.info.run_name for trial in trials
     }
     for trial in study.trials:
         history = client.get_metric_history(trial.user_attrs["mlflow_run_id"], "val_loss")
@@ -118,8 +234,8 @@ def test_diverging_trials_are_marked_and_an_all_diverging_study_names_the_range(
             dataset=str(tiny_npz),
             n_trials=2,
             search_epochs=1,
-            learning_rate_min=1e30,
-            learning_rate_max=1e32,
+            learning_rate_min=1e5,
+            learning_rate_max=1e6,
         )
     client = mlflow.MlflowClient()
     (run,) = client.search_runs(["0"], "tags.step = 'search'")
@@ -127,3 +243,69 @@ def test_diverging_trials_are_marked_and_an_all_diverging_study_names_the_range(
     assert run.info.status == "FAILED"
     assert [trial.info.status for trial in trials] == ["FAILED", "FAILED"]
     assert all("in epoch 1" in trial.data.tags["failure_reason"] for trial in trials)
+
+
+# A study of elu on the tiny data: five trials spread over the range, the others drawn by TPE.
+SETTINGS = {"variant": "elu", "n_trials": 7, "search_epochs": 4, "learning_rate_max": 0.001}
+Trials = list[tuple[int, str, float, dict[int, float]]]
+
+
+def _trials(directory: Path) -> Trials:
+    """Number, state, rate and curve of every trial of the one study of a folder."""
+    storage = f"sqlite:///{directory}/optuna.db"
+    (name,) = optuna.get_all_study_names(storage)
+    return [
+        (one.number, one.state.name, one.params["learning_rate"], one.intermediate_values)
+        for one in optuna.load_study(study_name=name, storage=storage).trials
+    ]
+
+
+def _search_cut_off_at(moments: list[str], tiny_npz: Path) -> None:
+    """Search, interrupted at each of these lines of progress, and started again every time."""
+    left = list(moments)
+
+    def interrupt(news: progress.Update) -> None:
+        if left and news.get("text", "").startswith(left[0]):
+            left.pop(0)
+            raise KeyboardInterrupt
+
+    for _ in moments:
+        with pytest.raises(KeyboardInterrupt), progress.sending_to(interrupt):
+            search_module.search(dataset=str(tiny_npz), **SETTINGS)  # type: ignore[arg-type]
+    with progress.sending_to(interrupt):
+        search_module.search(dataset=str(tiny_npz), **SETTINGS)  # type: ignore[arg-type]
+    assert left == []
+
+
+@pytest.mark.slow
+def test_a_search_that_was_cut_off_goes_on_and_equals_one_that_was_not(
+    store: Path, tiny_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(_folder(tmp_path / "whole"))
+    _search_cut_off_at([], tiny_npz)
+    whole = _trials(tmp_path / "whole")
+    for run in mlflow.search_runs(output_format="list"):  # nothing of it is to be reused
+        mlflow.delete_run(run.info.run_id)
+
+    monkeypatch.chdir(_folder(tmp_path / "cut off"))
+    moments = ["compiling", "trial 0 epoch 1", "trial 2 epoch 3", "trial 5 epoch 2", "trial 6"]
+    _search_cut_off_at(moments, tiny_npz)
+    assert _trials(tmp_path / "cut off") == whole
+    assert len(whole) == 7 + 2  # the best rate lay at an edge
+
+    client = mlflow.MlflowClient()
+    runs = client.search_runs(["0"], "attributes.status != 'FINISHED'")
+    assert [run.info.run_name for run in runs] == []
+    trial_runs = client.search_runs(["0"], "tags.step = 'trial'")
+    assert len(trial_runs) == len(whole)
+    for run in trial_runs:
+        history = client.get_metric_history(run.info.run_id, "val_loss")
+        number = int(run.data.tags["optuna_trial"])
+        assert {metric.step: metric.value for metric in history} == whole[number][3]
+        assert len(history) == len(whole[number][3])
+    assert [path.suffix for path in Path("checkpoints").iterdir()] == [".lock"] * 2
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path

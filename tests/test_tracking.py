@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 import pytest
 from step_runs import finish, make_step, opened_by_mlflow_run, status_of
@@ -213,24 +212,6 @@ def test_training_runs_are_the_finished_ones_newest_first(store: Path) -> None:
     with pytest.raises(OSError, match="full"), tracking.step_run("train", {}, name="failed"):
         raise OSError("full")
     assert [run.info.run_id for run in tracking.training_runs()] == [newer, older]
-
-
-@pytest.mark.parametrize(
-    ("uri", "server"),
-    [
-        ("sqlite:///mlflow.db", "http://127.0.0.1:5000"),
-        ("https://me:secret@mlflow.team:8443/", "https://me:***@mlflow.team:8443"),
-    ],
-)
-def test_the_comparison_opens_on_the_server_in_force(
-    uri: str, server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "restored afterwards")
-    mlflow.set_tracking_uri(uri)
-    address, _, query = tracking.comparison_url("7").partition("?")
-    assert address == f"{server}/#/experiments/7/runs"
-    assert "compareRunsMode=CHART" in query
-    assert "secret" not in query
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,95 @@
+"""Who runs a step: the process behind a run, and whether it is still there."""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import pairwise
+
+import psutil
+
+HEARTBEAT_SECONDS = 20.0
+
+
+def owner_tags() -> dict[str, str]:
+    """The tags that say which process a run belongs to."""
+    return {
+        "host": socket.gethostname(),
+        "pid": str(os.getpid()),
+        "process_started": str(psutil.Process().create_time()),
+        "heartbeat": str(time.time()),
+    }
+
+
+def owner_is_alive(tags: Mapping[str, str], read_heartbeat: Callable[[], str]) -> bool:
+    """Whether the process that a run belongs to is still there.
+
+    On this host, its process is looked up. On another, a heartbeat younger than three beats tells
+    it is; an older one is watched for as long, since clocks differ and servers pause.
+
+    Args:
+        tags: the run's tags.
+        read_heartbeat: reads the run's heartbeat anew.
+    """
+    if tags["host"] == socket.gethostname():
+        return _process_is_alive(int(tags["pid"]), float(tags["process_started"]))
+    before = tags["heartbeat"]
+    if abs(time.time() - float(before)) < 3 * HEARTBEAT_SECONDS:
+        return True
+    time.sleep(3 * HEARTBEAT_SECONDS)
+    return read_heartbeat() != before
+
+
+def _process_is_alive(pid: int, started: float) -> bool:
+    try:
+        process = psutil.Process(pid)
+        # A process id is given out again; a start time moves a little when the clock is set.
+        return abs(process.create_time() - started) < 5 and process.status() != "zombie"
+    except psutil.NoSuchProcess:
+        return False
+
+
+def shell_is_alive(run_id: str) -> bool:
+    """Whether a process on this host works for a run that `mlflow run` opened.
+
+    Args:
+        run_id: a run that no step has taken over yet.
+    """
+    for process in psutil.process_iter(["cmdline", "environ", "cwd"]):
+        environment = process.info["environ"] or {}
+        if environment.get("MLFLOW_RUN_ID") == run_id:
+            return True
+        names = [os.path.basename(argument) for argument in (process.info["cmdline"] or [])[:4]]
+        # Which run it opened cannot be seen from outside: any on this store may be the one.
+        if ("mlflow", "run") in pairwise(names) and (
+            process.info["cwd"] == os.getcwd()
+            or environment.get("MLFLOW_TRACKING_URI") == os.environ.get("MLFLOW_TRACKING_URI", "")
+        ):
+            return True
+    return False
+
+
+@contextmanager
+def heartbeat(beat: Callable[[str], None]) -> Iterator[None]:
+    """Beat in the background, so that other hosts see that this process is alive.
+
+    Args:
+        beat: writes a heartbeat; an error, such as a server that is away, is left to the next one.
+    """
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.wait(HEARTBEAT_SECONDS):
+            try:
+                beat(str(time.time()))
+            except Exception:
+                continue
+
+    thread = threading.Thread(target=run, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()

@@ -1,0 +1,65 @@
+import threading
+import time
+
+import pytest
+
+from pipeline.errors import TrackingUnavailableError
+from pipeline.publisher import Publisher
+
+
+class Server:
+    """Takes items while it is there."""
+
+    def __init__(self, *, there: bool = True):
+        self.there = threading.Event()
+        if there:
+            self.there.set()
+        self.attempts = 0
+        self.taken: list[int] = []
+
+    def take(self, item: int) -> None:
+        self.attempts += 1
+        if not self.there.is_set():
+            raise ConnectionError("connection refused")
+        self.taken.append(item)
+
+
+def test_items_arrive_in_order() -> None:
+    server = Server()
+    publisher = Publisher(server.take)
+    for item in range(100):
+        publisher.put(item)
+    publisher.close(timeout=10)
+    assert server.taken == list(range(100))
+    assert server.attempts == 100
+
+
+def test_what_is_put_while_the_server_is_away_arrives_in_order_once_it_is_back() -> None:
+    server = Server(there=False)
+    publisher = Publisher(server.take, retry_seconds=0.01)
+    started = time.monotonic()
+    for item in range(20):
+        publisher.put(item)
+    assert time.monotonic() - started < 0.5  # nobody waited for the server
+    while server.attempts < 3:
+        time.sleep(0.01)
+    assert server.taken == []
+    server.there.set()
+    publisher.close(timeout=10)
+    assert server.taken == list(range(20))
+
+
+def test_a_server_that_stays_away_is_an_error_that_tells_what_went_wrong() -> None:
+    server = Server(there=False)
+    publisher = Publisher(server.take, retry_seconds=0.01)
+    publisher.put(1)
+    with pytest.raises(TrackingUnavailableError, match="connection refused"):
+        publisher.close(timeout=0.1)
+    publisher._thread.join(5)
+    assert not publisher._thread.is_alive()
+
+
+def test_nothing_put_is_nothing_sent() -> None:
+    server = Server()
+    Publisher(server.take).close(timeout=10)
+    assert server.attempts == 0
