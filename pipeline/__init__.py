@@ -3,32 +3,43 @@
 An entry point is one module: `prepare` -> `search` -> `train` -> `mc_dropout` -> `compare`; `main`
 chains them. From the bottom up, a module importing only from those above it:
 
-    errors          what was expected, what was received, what to do
-    environment     what TensorFlow and MLflow read before they are imported
-    progress        what a person sees while steps run
-    variants        the architectures as data
-    data            data sets as arrays: split, described, stored
-    npz             .npz files, and the checks that every data set passes
-    keras_cache     the image sets of keras.datasets
-    sources         finding a data set by its name
-    models          Keras models
-    training        compiled `fit`
-    uncertainty     MC Dropout predictions
-    calibration     how far to trust probabilities
-    summary         means and convergence of each variant
-    significance    planned comparisons, tested in pairs
-    report          tables and answers in words
-    figures         curves, timings, activations
-    image_figures   images and how well they are classified
-    steps           step keys: what decides a result
-    tracking        MLflow runs
-    reuse           finished steps in place of new ones
-    engine          Dask
-    cli             parameters, errors and exit codes
-    prepare         entry point: a data set, split and logged
-    search          entry point: a variant's learning rate
-    mc_dropout      entry point: MC Dropout on a trained run
-    train           entry point: one variant, trained and judged
-    compare         entry point: finished runs side by side
-    main            entry point: all of it, in parallel
+    errors            what was expected, what was received, what to do
+    environment       what TensorFlow and MLflow read before they are imported
+    progress          what a person sees while steps run
+    variants          the architectures as data
+    data              data sets as arrays: split, described, stored
+    npz               .npz files, and the checks that every data set passes
+    keras_cache       the image sets of keras.datasets
+    sources           finding a data set by its name
+    models            Keras models
+    checkpoints       what a run needs to go on where it was cut off
+    training          compiled `fit`
+    uncertainty       MC Dropout predictions
+    calibration       how far to trust probabilities
+    uncertainty_model logged models that do MC Dropout on request
+    summary           means and convergence of each variant
+    significance      planned comparisons, tested in pairs
+    report            tables and answers in words
+    figures           curves, timings, activations
+    image_figures     images and how well they are classified
+    report_figures    the figures of the report, as SVG and PNG
+    steps             step keys: what decides a result
+    ownership         which process a run belongs to, and whether it is alive
+    publisher         metrics on their way to a server that may be away
+    tracking          MLflow runs
+    reuse             one run per step: reused, gone on with, or made
+    registry          the best models, and the champion
+    views             what the MLflow UI opens on
+    fairness          what the compared runs differ in besides the architecture
+    html_report       the report as one page
+    engine            Dask
+    cli               parameters, errors and exit codes
+    prepare           entry point: a data set, split and logged
+    search            entry point: a variant's learning rate
+    mc_dropout        entry point: MC Dropout on a trained run
+    train             entry point: one variant, trained and judged
+    compare           entry point: finished runs side by side
+    plan              what of a comparison is finished, and how long the rest takes
+    main              entry point: all of it, in parallel
+    ui                the MLflow UI, opened on the comparison
 """
