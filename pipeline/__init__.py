@@ -13,6 +13,9 @@ chains them. From the bottom up, a module importing only from those above it:
     sources           finding a data set by its name
     models            Keras models
     checkpoints       what a run needs to go on where it was cut off
+    schedules         1cycle
+    blocks            the order in which images are read, and how they are batched
+    callbacks         what happens around every epoch
     training          compiled `fit`
     uncertainty       MC Dropout predictions
     calibration       how far to trust probabilities

@@ -24,7 +24,16 @@ from pipeline.variants import Variant
 if TYPE_CHECKING:
     from pipeline.training import Trainer
 
-SOURCES = ("variants", "data", "models", "training", "search")
+SOURCES = (
+    "variants",
+    "data",
+    "models",
+    "schedules",
+    "blocks",
+    "callbacks",
+    "training",
+    "search",
+)
 N_SPREAD = 5
 PACKAGES = ("tensorflow", "keras", "numpy", "optuna")
 LOWEST_RATE, HIGHEST_RATE = 1e-12, 1e6  # of which the weights' float32 can make something

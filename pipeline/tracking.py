@@ -1,4 +1,4 @@
-"""The one module that talks to MLflow: step runs, what they log, and reading them.
+"""The one module that talks to the tracking server: step runs, what they log, and reading them.
 
 Rules: a step opens its run with `step_run`, writes through the `StepRun` it gets, and never calls
 MLflow's fluent `set_experiment` (under `mlflow run` the experiment is already chosen).
@@ -108,7 +108,7 @@ class StepRun:
         self._client.log_batch(self.run_id, metrics=_finite(metrics, epoch))
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Log one epoch's metrics in the background; the signature `training.OnEpoch` asks for.
+        """Log one epoch's metrics in the background; the signature `callbacks.OnEpoch` asks for.
 
         An epoch that the run has already, because it was cut off and goes on, is not logged again.
         """

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import Finished
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
 from test_fairness import train_run
 
 from pipeline import compare as module
@@ -36,6 +36,9 @@ def _table(run_id: str, name: str) -> pd.DataFrame:
 def _trained(variant: str, seed: int, *, epochs: int = 3, **changes: Any) -> str:
     """The id of a run with the metrics that `train` logs, made up: no network is trained."""
     run_id = train_run(variant, seed, **changes).info.run_id
+    client = mlflow.MlflowClient()
+    model = client.create_logged_model("0", name="model", source_run_id=run_id)
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     generator = np.random.default_rng([seed, len(variant)])
     val_loss = np.sort(generator.uniform(1, 2, epochs))[::-1]
     metrics = [
@@ -63,7 +66,7 @@ def _trained(variant: str, seed: int, *, epochs: int = 3, **changes: Any) -> str
         "train_seconds": 2.0 * epochs,
     }
     metrics += [Metric(name, float(value), 0, 0) for name, value in once.items()]
-    mlflow.MlflowClient().log_batch(
+    client.log_batch(
         run_id,
         metrics=metrics,
         params=[Param("chosen_learning_rate", "0.001")],

@@ -1,5 +1,4 @@
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,12 @@ import numpy as np
 import pytest
 
 from pipeline import data, npz, training
+from pipeline.blocks import Blocks
+from pipeline.callbacks import OnEpoch, seed_dropout
 from pipeline.checkpoints import Checkpoints
 from pipeline.errors import DivergenceError
 from pipeline.models import build_model
-from pipeline.training import Blocks, EvaluationBatches, Fit, OneCycle, Trainer, block_shape
+from pipeline.training import Fit, Trainer
 from pipeline.variants import VARIANTS, Variant
 
 METRICS = {
@@ -106,108 +107,6 @@ def evaluated(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, flo
     return float(loss), float((probabilities.argmax(axis=1) == labels).mean())
 
 
-# --- Blocks and batches -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("n_images", "batch_size", "expected"),
-    [
-        (45_000, 32, (67, 21)),
-        (45_000, 128, (88, 4)),
-        (3_200, 32, (100, 1)),
-        (4_096, 32, (128, 1)),
-        (4_097, 32, (65, 2)),  # one mini-batch more than a block can hold
-        (260, 2, (65, 2)),
-        (10, 32, (1, 1)),
-    ],
-)
-def test_block_shape(n_images: int, batch_size: int, expected: tuple[int, int]) -> None:
-    assert block_shape(n_images, batch_size) == expected
-
-
-@pytest.mark.parametrize("batch_size", [1, 3, 32, 128, 1000])
-def test_block_shape_never_loses_an_image_and_repeats_the_fewest(batch_size: int) -> None:
-    for n_images in range(1, 60_000, 997):
-        batches_per_block, n_blocks = block_shape(n_images, batch_size)
-        batches = math.ceil(n_images / batch_size)
-        assert batches_per_block * n_blocks >= batches
-        if batches <= 128:
-            assert (batches_per_block, n_blocks) == (batches, 1)
-        else:
-            assert 64 <= batches_per_block <= 128
-            fewest = min(size * math.ceil(batches / size) for size in range(64, 129))
-            assert batches_per_block * n_blocks == fewest
-
-
-def numbered_blocks(n_images: int, batch_size: int) -> Blocks:
-    """Blocks of images that hold their own number."""
-    numbers = np.arange(n_images)
-    images = np.stack([numbers // 256, numbers % 256], axis=1).astype(np.uint8)
-    return Blocks(images.reshape(-1, 1, 1, 2), numbers, batch_size=batch_size)
-
-
-@pytest.mark.parametrize("n_images", [260, 300, 5])
-def test_an_epoch_holds_every_image_and_fills_up_with_its_first(n_images: int) -> None:
-    blocks = numbered_blocks(n_images, batch_size=8 if n_images < 260 else 2)
-    blocks.set_epoch(seed=3, epoch=7)
-    images, labels = (np.concatenate(part) for part in zip(*list(blocks), strict=True))
-    assert images.shape == (blocks.steps_per_epoch, blocks.batch_size, 1, 1, 2)
-    assert (images.dtype, labels.dtype) == (np.uint8, np.int32)
-    order = labels.ravel()
-    np.testing.assert_array_equal(images.reshape(-1, 2) @ np.array([256, 1]), order)
-    assert sorted(order[:n_images]) == list(range(n_images))
-    assert 0 <= len(order) - n_images < blocks.n_blocks * blocks.batch_size
-    np.testing.assert_array_equal(order[n_images:], order[: len(order) - n_images])
-
-
-def test_blocks_have_equal_shapes() -> None:
-    blocks = numbered_blocks(45_000, batch_size=32)
-    assert (len(blocks), blocks.steps_per_epoch) == (21, 1407)
-    assert {labels.shape for _, labels in blocks} == {(67, 32)}
-
-
-def test_the_permutation_depends_on_seed_and_epoch_alone() -> None:
-    blocks, used = numbered_blocks(300, batch_size=2), numbered_blocks(300, batch_size=2)
-    orders = {}
-    for seed, epoch in [(1, 1), (1, 2), (2, 1), (2, 2)]:
-        blocks.set_epoch(seed=seed, epoch=epoch)
-        orders[seed, epoch] = blocks.order
-    assert len({order.tobytes() for order in orders.values()}) == 4
-    for seed, epoch in [(2, 1), (1, 2), (2, 1)]:
-        used.set_epoch(seed=seed, epoch=epoch)
-        np.testing.assert_array_equal(used.order, orders[seed, epoch])
-
-
-@pytest.mark.parametrize(
-    ("n_images", "batch_size", "expected"),
-    [
-        (5000, 1000, [1000] * 5),
-        (1001, 1000, [501, 500]),
-        (2500, 1000, [834, 834, 832]),
-        (40, 1000, [40]),
-        (10, 3, [3, 3, 3, 1]),
-    ],
-)
-def test_evaluation_batches_hold_every_image_once_in_order(
-    n_images: int, batch_size: int, expected: list[int]
-) -> None:
-    numbers = np.arange(n_images)
-    batches = EvaluationBatches(numbers[:, None], numbers[::-1], batch_size=batch_size)
-    images, labels = zip(*list(batches), strict=True)
-    assert [len(batch) for batch in images] == [len(batch) for batch in labels] == expected
-    np.testing.assert_array_equal(np.concatenate(images)[:, 0], numbers)
-    np.testing.assert_array_equal(np.concatenate(labels), numbers[::-1])
-
-
-def test_one_cycle_equals_numpy() -> None:
-    schedule = OneCycle()
-    schedule.maximum.assign(0.2)
-    schedule.total_steps.assign(1000)
-    for step in (0, 1, 225, 449, 450, 451, 675, 899, 900, 901, 950, 999, 1000, 1100):
-        fraction = np.interp(step, [0, 450, 900, 1000], [0.1, 1, 0.1, 0.001])
-        np.testing.assert_allclose(schedule(step), 0.2 * fraction, rtol=1e-4)
-
-
 # --- Equality with plain Keras ------------------------------------------------------------------
 
 
@@ -243,7 +142,7 @@ def plain_keras(
     history = []
     for epoch, epoch_rates in enumerate(rates, start=1):
         blocks.set_epoch(seed=seed, epoch=epoch)
-        training.seed_dropout(model, seed=seed, epoch=epoch)
+        seed_dropout(model, seed=seed, epoch=epoch)
         metrics = []
         orders = blocks.order.reshape(-1, variant.batch_size)
         for order, rate in zip(orders, epoch_rates, strict=True):
@@ -446,7 +345,7 @@ class CutOff(Exception):
     """Stands for the end of the process."""
 
 
-def cut_off_after(last: int) -> training.OnEpoch:
+def cut_off_after(last: int) -> OnEpoch:
     def on_epoch(epoch: int, _metrics: Mapping[str, float]) -> None:
         if epoch == last:
             raise CutOff
