@@ -75,8 +75,8 @@ def compare(
     """
     cli.check_reuse(reuse)
     chosen = _choose(runs)
-    ids = ",".join(run.info.run_id for run in chosen)
-    command = cli.mlflow_run("compare", {"runs": ids, "baseline": baseline})
+    wanted = _named(chosen, "auto" if runs == "auto" else "<the ids in runs.csv>")
+    command = cli.mlflow_run("compare", {"runs": wanted, "baseline": baseline})
     run_id = compared(chosen, baseline=baseline, reuse=reuse, command=command)
     views.announce(views.view_urls(tracking.experiment_id(), chosen[0]))
     return run_id
@@ -132,6 +132,12 @@ def _run_ids(chosen: list[tracking.Run]) -> dict[str, str]:
     return {f"the {len(by_id)} runs": hashlib.sha256(joined.encode()).hexdigest()}
 
 
+def _named(chosen: list[tracking.Run], many: str) -> str:
+    """The ids of the runs separated by commas; of many runs another text."""
+    few = len(chosen) <= MOST_NAMED
+    return ",".join(run.info.run_id for run in chosen) if few else many
+
+
 def _choose(runs: str) -> list[tracking.Run]:
     if runs == "auto":
         return _newest_of_each(tracking.training_runs())
@@ -183,9 +189,7 @@ def _run(
     tags = {
         name: chosen[0].data.tags[name] for name in ("dataset", "data_fingerprint", "prepare_run")
     }
-    many = len(chosen) > MOST_NAMED
-    runs = f"{len(chosen)}, see runs.csv" if many else ",".join(run.info.run_id for run in chosen)
-    parameters = {"baseline": baseline, "runs": runs}
+    parameters = {"baseline": baseline, "runs": _named(chosen, f"{len(chosen)}, see runs.csv")}
     name = f"compare {tags['dataset']}"
     with tracking.step_run("compare", parameters, name=name, step=step, tags=tags) as run:
         progress.update(step="compare", text=f"{len(chosen)} runs")

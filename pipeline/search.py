@@ -198,14 +198,13 @@ def check_storage(storage: str) -> None:
     Raises:
         InputError: the message shows the URL without its password.
     """
-    # Whatever comes before an @ may be a password.
-    shown = "something else" if "@" in storage else tracking.safe_url(storage)
+    shown = tracking.safe_url(storage).partition("?")[0]
     url = None
     with contextlib.suppress(ArgumentError, ValueError):  # ValueError: a port that is no number
         url = make_url(storage)
-        # SQLAlchemy shows what follows an unescaped @ in a password.
-        shown = tracking.safe_url(url.set(query={}).render_as_string(hide_password=False))
-    if url is None or url.password or any(map(_is_secret, url.query)):
+    if url is None and "://" not in storage and "@" in storage:
+        shown = "something else"  # before the @ there may be a password
+    if url is None or _has_password(storage) or any(map(_is_secret, url.query)):
         raise InputError(
             "storage",
             expected="an SQLAlchemy URL without a password, e.g. sqlite:///optuna.db or "
@@ -224,6 +223,12 @@ def _already_logged() -> str:
             "the run for good with `mlflow runs delete` and `mlflow gc`."
         )
     return ""
+
+
+def _has_password(url: str) -> bool:
+    """Whether something stands between a colon and an @, also where a / or ? was not escaped."""
+    before, at, _ = url.partition("://")[2].partition("@")
+    return bool(at) and bool(before.partition(":")[2])
 
 
 def _is_secret(option: str) -> bool:
@@ -391,11 +396,18 @@ class _Objective:
                 "trial",
                 {"variant": variant, "learning_rate": rate},
                 name=name,
-                tags={"variant": variant, **self.data.tags, **study},
+                tags={
+                    "variant": variant,
+                    "mlflow.runColor": self.settings.variant.color,
+                    **self.data.tags,
+                    **study,
+                },
                 parent_run_id=self.run.run_id,
                 reopened=tracking.get_run(earlier) if earlier else None,
             ) as trial_run:
                 _link(trial, trial_run, {"name": name})
+                if not earlier:  # the scatter chart of the MLflow UI has no logarithmic axis
+                    trial_run.log_metrics({"log10_learning_rate": math.log10(rate)})
                 value = _TrialRun(trial, trial_run, self.settings).train(self.trainer, rate)
         except DivergenceError as error:
             trial.set_user_attr("diverged", str(error))
@@ -420,6 +432,7 @@ class _TrialRun:
         self.run = run
         self.settings = settings
         frozen = trial.storage.get_trial(trial._trial_id)
+        self.lowest = math.inf
         self.reported = max(frozen.intermediate_values, default=0)
 
     def train(self, trainer: "Trainer", learning_rate: float) -> float | None:
@@ -437,6 +450,7 @@ class _TrialRun:
         except optuna.TrialPruned:
             checkpoints.delete()
             self.run.set_tags({"trial_state": "PRUNED"})
+            self.run.log_metrics({"best_val_loss": self.lowest})
             return None
         except DivergenceError:
             checkpoints.delete()
@@ -450,6 +464,7 @@ class _TrialRun:
     def on_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         settings, number = self.settings, self.trial.number
         self.run.log_epoch(epoch, metrics)
+        self.lowest = min(self.lowest, metrics["val_loss"])
         progress.update(
             step=settings.name,
             done=number * settings.search_epochs + epoch,

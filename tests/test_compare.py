@@ -146,6 +146,7 @@ def test_many_runs_are_counted_where_their_names_would_be_cut_off(
         _trained("elu", seed)
     run_id = compare()
     assert tracking.get_run(run_id).data.params["runs"] == "4, see runs.csv"
+    assert "-P runs=auto" in mlflow.get_experiment("0").tags["mlflow.note.content"]
     assert compare() == run_id
     _trained("elu", 5)
     assert compare() != run_id

@@ -70,6 +70,8 @@ def test_storage_without_password_is_accepted(storage: str) -> None:
         "optuna.db",
         "postgresql://user:hunter2@host/optuna",
         "postgresql://user:hun@ter2hunter2@host/optuna",
+        "postgresql://us/er:hunter2@host/optuna",
+        "postgresql://us?er:hun/ter2@host/optuna",
         "postgresql://host/optuna?password=hunter2",
         "mysql://host/optuna?PassWD=hunter2",
         "mssql://host/optuna?odbc_connect=PWD%3Dhunter2",
