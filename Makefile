@@ -27,7 +27,7 @@ test: .venv  ## All tests.
 ui: .venv  ## The MLflow UI on this machine, opened on the comparison.
 	$(BIN)/python -m pipeline.ui
 
-.venv/dashboard: .venv requirements-dashboard.txt
+.venv/dashboard: .venv/installed requirements-dashboard.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dashboard.txt
 	touch $@
 
@@ -43,4 +43,4 @@ bench: .venv  ## Compiled training against plain Model.fit.
 	$(BIN)/python -m benchmarks.throughput --dataset $(DATASET)
 
 faults: .venv  ## Kill training 30 times at random moments; every run must come to the same result.
-	FAULTS=30 $(BIN)/python -m pytest tests/test_faults.py
+	FAULTS=30 $(BIN)/python -m pytest -m faults

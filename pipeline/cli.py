@@ -137,8 +137,6 @@ def run(entry_point: Callable[..., Any]) -> NoReturn:
     `mlflow run` opened for this process gets the same end, and the reason as a tag.
     """
     environment.configure()
-    # MLflow's own line at the end of a run shows a password that the server's address holds.
-    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     try:

@@ -50,7 +50,7 @@ def sample_images(
     for axes in grid.flat:
         axes.axis("off")
     for column, (label, indices) in enumerate(zip(classes, per_class, strict=True)):
-        grid[0, column].set_title(class_names[label], fontsize=9)
+        grid[0, column].set_title(class_names[label], fontsize=9, parse_math=False)
         for row, index in enumerate(indices):
             _show_image(grid[row, column], images[index])
     return figure
@@ -91,7 +91,7 @@ def uncertain_images(
         _show_image(axes, images[index])
         right = top[0] == labels[index]
         text = f"true: {class_names[labels[index]]}\n{', '.join(guesses)}"
-        axes.set_title(text, fontsize=9, color=BLUE if right else VERMILLION)
+        axes.set_title(text, fontsize=9, color=BLUE if right else VERMILLION, parse_math=False)
         axes.text(
             0.5,
             -0.03,
@@ -142,8 +142,9 @@ def confusion_matrix(matrix: Array, class_names: Sequence[str], title: str) -> F
             axes.text(column, row, text, ha="center", va="center", fontsize=size, color=color)
     step = -(-count // 25)
     ticks = range(0, count, step)
-    axes.set_xticks(ticks, [class_names[tick] for tick in ticks], rotation=45, ha="right")
-    axes.set_yticks(ticks, [class_names[tick] for tick in ticks])
+    plain = {"parse_math": False}  # a class name may hold dollar signs
+    axes.set_xticks(ticks, [class_names[tick] for tick in ticks], rotation=45, ha="right", **plain)
+    axes.set_yticks(ticks, [class_names[tick] for tick in ticks], **plain)
     style(axes, "Predicted class", "True class", grid=False)
     axes.set_title(title, fontsize=12)
     figure.colorbar(image, ax=axes, label="Share of the true class (%)", shrink=0.8)
@@ -175,7 +176,7 @@ def class_accuracy(accuracies: Array, class_names: Sequence[str]) -> Figure:
         mean = np.nanmean(percent)
         axes.axvline(mean, color=VERMILLION, linestyle="--", label=f"mean, {mean:.1f}%", lw=1.2)
         figure.legend(loc="outside upper right", frameon=False, fontsize=9)
-    axes.set_yticks(range(len(order)), [class_names[index] for index in order])
+    axes.set_yticks(range(len(order)), [class_names[index] for index in order], parse_math=False)
     axes.invert_yaxis()
     axes.margins(x=0.1, y=0.01)
     axes.set_xlim(left=0)

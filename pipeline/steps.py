@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ def _module(name: str) -> Path:
     return Path(__file__).with_name(f"{name}.py")
 
 
+@lru_cache
 def _source_hash(module: Path) -> str:
     """Hash of what a module does: comments, formatting and docstrings do not count."""
     tree = ast.parse(module.read_text("utf-8"))

@@ -470,7 +470,7 @@ def metric_histories(run_id: str, names: Sequence[str]) -> dict[str, dict[int, f
 
 def safe_url(url: str) -> str:
     """A storage or tracking URL without its password."""
-    url = re.sub(r"([?&]password=)[^&]*", r"\1***", url, flags=re.IGNORECASE)
+    url = re.sub(r"([?&;](?:password|passwd|pwd)=)[^&\s]*", r"\1***", url, flags=re.IGNORECASE)
     scheme, separator, rest = url.partition("://")
     if "@" not in rest:
         return url

@@ -17,7 +17,7 @@ from conftest import PROJECT, start_in
 FAULTS = int(os.environ.get("FAULTS", "1"))
 CURVE = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "elapsed_seconds")
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.faults
 
 
 def project(directory: Path) -> Path:

@@ -13,6 +13,7 @@ import mlflow
 import pytest
 from conftest import Finished, run_in, start_in
 
+from pipeline import views
 from pipeline.errors import InputError
 from pipeline.main import main
 
@@ -38,11 +39,13 @@ def test_runs_every_step_once(finished_store: Finished) -> None:
     }
 
 
-def test_prints_the_table_the_answers_and_the_address(finished: Finished) -> None:
+def test_prints_the_table_the_answers_and_the_address_of_every_view(finished: Finished) -> None:
     assert "alpha_dropout" in finished.output
     assert "Does alpha dropout" not in finished.output  # its reference, selu, was not trained
     assert "Does MC Dropout make alpha_dropout more accurate?" in finished.output
-    assert "#/experiments/0/runs?compareRunsMode=CHART" in finished.output
+    address = r"^  (\S.*): http://127\.0\.0\.1:5000/#/experiments/0/runs\?viewStateShareKey=\S+$"
+    named = re.findall(address, finished.output, re.MULTILINE)
+    assert named == [view.name for view in views.VIEWS]
 
 
 def test_prints_nothing_a_user_can_do_nothing_about(finished: Finished) -> None:
