@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +84,7 @@ class Finished:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, tiny_npz: Path) -> Finished:
+def finished_original(tmp_path_factory: pytest.TempPathFactory, tiny_npz: Path) -> Finished:
     """Two variants and two seeds through `mlflow run .`, as a user runs it; made once."""
     directory = tmp_path_factory.mktemp("project")
     for name in ("MLproject", "conda.yaml", "pipeline"):
@@ -105,6 +105,22 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_npz: Path) -> Finish
     done = run_in(directory, *arguments)
     assert done.returncode == 0, done.stdout
     return Finished(directory=directory, arguments=arguments, output=done.stdout)
+
+
+def copy_of(original: Finished, directory: Path) -> Finished:
+    """A finished comparison with databases of its own; the artifacts are the original's."""
+    directory.mkdir()
+    for name in ("mlflow.db", "optuna.db"):
+        shutil.copy(original.directory / name, directory)
+    for name in ("MLproject", "conda.yaml", "pipeline"):
+        (directory / name).symlink_to(original.directory / name)
+    return replace(original, directory=directory)
+
+
+@pytest.fixture
+def finished(finished_original: Finished, tmp_path: Path) -> Finished:
+    """The finished comparison, in a folder that is the test's alone."""
+    return copy_of(finished_original, tmp_path / "finished")
 
 
 @pytest.fixture

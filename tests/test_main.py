@@ -125,7 +125,9 @@ def test_wrong_type_ends_the_mlflow_run_as_failed_with_the_reason(finished_store
     assert "received 'many'" in done.stdout
 
 
-@pytest.mark.parametrize("interrupt", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "interrupt", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.faults)]
+)
 def test_interrupted_comparison_leaves_no_run_running_and_ends_killed(
     finished: Finished, tmp_path: Path, interrupt: signal.Signals
 ) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from browser import free_port
-from conftest import PROJECT, Finished
+from conftest import PROJECT, Finished, copy_of
 
 from pipeline import ui
 
@@ -90,7 +90,10 @@ def memory(pids: list[int]) -> int:
 
 
 @pytest.fixture(scope="module")
-def started(finished: Finished, start: Start) -> Iterator[Started]:
+def started(
+    finished_original: Finished, start: Start, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Started]:
+    finished = copy_of(finished_original, tmp_path_factory.mktemp("started") / "finished")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -8,7 +8,7 @@ from typing import Any
 import mlflow
 import pytest
 from browser import PICTURES, Browser, free_port, opened, run_address, take_pictures
-from conftest import Finished
+from conftest import Finished, copy_of
 from mlflow.entities import Run
 from step_runs import finish, make_step
 
@@ -293,9 +293,10 @@ def charts_of(view: views.View) -> list[views.Chart]:
 
 
 @pytest.fixture(scope="module")
-def served(finished: Finished) -> Iterator[str]:
+def served(finished_original: Finished, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a lean server on the finished comparison."""
-    database = f"sqlite:///{finished.directory}/mlflow.db"
+    copy = copy_of(finished_original, tmp_path_factory.mktemp("served") / "finished")
+    database = f"sqlite:///{copy.directory}/mlflow.db"
     with ui.server(host="127.0.0.1", port=free_port(), store=database) as (_, address):
         yield address
 
