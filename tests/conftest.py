@@ -19,6 +19,14 @@ PROJECT = Path(__file__).parent.parent
 environment.configure()  # before any test module imports TensorFlow or MLflow
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give a module's tests to one process, and to one all that need the finished comparison."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        group = "finished" if "finished_original" in fixtures else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(autouse=True)
 def signal_handlers() -> Iterator[None]:
     """Undo what a command that ran in this process has set; child processes would inherit it."""
