@@ -19,6 +19,7 @@ PROJECT = Path(__file__).parent.parent
 environment.configure()  # before any test module imports TensorFlow or MLflow
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give a module's tests to one process, and to one all that need the finished comparison."""
     for item in items:
