@@ -1,5 +1,6 @@
 """Fixtures: an MLflow store of its own per test, and a data set small enough for seconds."""
 
+import json
 import os
 import shutil
 import signal
@@ -11,21 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from pipeline import environment
 
 PROJECT = Path(__file__).parent.parent
 
 environment.configure()  # before any test module imports TensorFlow or MLflow
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give a module's tests to one process, and to one all that need the finished comparison."""
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        group = "finished" if "finished_original" in fixtures else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(autouse=True)
@@ -95,12 +88,24 @@ class Finished:
 @pytest.fixture(scope="session")
 def finished_original(tmp_path_factory: pytest.TempPathFactory, tiny_npz: Path) -> Finished:
     """Two variants and two seeds through `mlflow run .`, as a user runs it; made once."""
-    directory = tmp_path_factory.mktemp("project")
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent  # of all the processes that tests run in
+    directory = shared / "project"
+    with FileLock(shared / "project.lock"):
+        if not directory.exists():
+            _make_comparison(directory, tiny_npz)
+    arguments, output = json.loads((directory / "ran.json").read_text("utf-8"))
+    return Finished(directory=directory, arguments=tuple(arguments), output=output)
+
+
+def _make_comparison(directory: Path, dataset: Path) -> None:
+    directory.mkdir()
     for name in ("MLproject", "conda.yaml", "pipeline"):
         source = PROJECT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, directory / name)
     parameters = {
-        "dataset": tiny_npz,
+        "dataset": dataset,
         "variants": "elu,alpha_dropout",
         "seeds": "1,2",
         "n_trials": 3,
@@ -112,8 +117,8 @@ def finished_original(tmp_path_factory: pytest.TempPathFactory, tiny_npz: Path) 
     given = [text for item in parameters.items() for text in ("-P", "{}={}".format(*item))]
     arguments = ("mlflow", "run", ".", "--env-manager", "local", *given)
     done = run_in(directory, *arguments)
+    (directory / "ran.json").write_text(json.dumps([arguments, done.stdout]), "utf-8")
     assert done.returncode == 0, done.stdout
-    return Finished(directory=directory, arguments=arguments, output=done.stdout)
 
 
 def copy_of(original: Finished, directory: Path) -> Finished:
