@@ -537,11 +537,13 @@ def _state(trial: optuna.trial.FrozenTrial) -> str:
 
 
 def _log_trials(study: optuna.Study, run: tracking.StepRun) -> None:
+    import matplotlib
     from optuna.visualization import matplotlib as plots
 
     attributes = ("number", "value", "params", "user_attrs", "state", "duration")
     run.log_text(study.trials_dataframe(attrs=attributes).to_csv(index=False), "trials.csv")
-    with warnings.catch_warnings():
+    # Optuna sets a style for all figures of the process, which is to end with its own.
+    with matplotlib.rc_context(), warnings.catch_warnings():
         # Optuna marks its matplotlib plots experimental; they are pinned with Optuna.
         warnings.simplefilter("ignore")
         figures: Mapping[str, Callable[..., Any]] = {

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import mlflow
 import optuna
 import pytest
@@ -284,7 +285,9 @@ def test_a_search_that_was_cut_off_goes_on_and_equals_one_that_was_not(
     store: Path, tiny_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(_folder(tmp_path / "whole"))
+    style = dict(matplotlib.rcParams)
     _search_cut_off_at([], tiny_npz)
+    assert dict(matplotlib.rcParams) == style  # Optuna's is for its own figures alone
     whole = _trials(tmp_path / "whole")
     for run in mlflow.search_runs(output_format="list"):  # nothing of it is to be reused
         mlflow.delete_run(run.info.run_id)
