@@ -5,6 +5,7 @@ chains them. From the bottom up, a module importing only from those above it:
 
     errors            what was expected, what was received, what to do
     environment       what TensorFlow and MLflow read before they are imported
+    passwords         found in URLs and hidden
     progress          what a person sees while steps run
     variants          the architectures as data
     data              data sets as arrays: split, described, stored

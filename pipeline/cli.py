@@ -5,7 +5,6 @@ import functools
 import inspect
 import math
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -29,6 +28,7 @@ from pipeline.errors import (
     TrackingUnavailableError,
     unknown_name,
 )
+from pipeline.passwords import hide_passwords
 from pipeline.variants import Variant, get_variant
 
 EXIT_FAILED = 1
@@ -237,12 +237,6 @@ def shown(message: str) -> str:
     )
     cut = len(text) - LONGEST_MESSAGE
     return text if cut <= 0 else f"{text[:LONGEST_MESSAGE]}... ({cut} more characters)"
-
-
-def hide_passwords(text: str) -> str:
-    """A text in which the passwords of URLs are stars."""
-    text = re.sub(r"(://[^\s:/?#@]*):\S*@", r"\1:***@", text)
-    return re.sub(r"(?i)([?&;](?:password|passwd|pwd)=)[^\s&;]*", r"\1***", text)
 
 
 def _keep_killed() -> None:

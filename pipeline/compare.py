@@ -140,7 +140,7 @@ def _named(chosen: list[tracking.Run], many: str) -> str:
 
 def _choose(runs: str) -> list[tracking.Run]:
     if runs == "auto":
-        return _newest_of_each(tracking.training_runs())
+        return _newest_of_each(tracking.finished_runs("train", tracking.experiment_id()))
     chosen = [tracking.get_run(run_id.strip()) for run_id in runs.split(",")]
     for run in chosen:
         if run.data.tags.get("step") != "train" or run.info.status != "FINISHED":

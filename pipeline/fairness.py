@@ -4,13 +4,13 @@ A difference that a variant is defined by, such as the batch size of `one_cycle`
 design" and not hidden; any other is flagged.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlflow.entities import Run
 
 from pipeline import tracking
+from pipeline.steps import recorded_inputs
 from pipeline.variants import VARIANTS, Variant
 
 UNKNOWN = "not logged"
@@ -288,12 +288,10 @@ def _optimizer_of(variant: Variant) -> str:
 
 def _inputs(run: Run, prefix: str) -> dict[str, str]:
     """What a run's step key was made from, under a prefix."""
-    try:
-        inputs = json.loads(run.data.tags.get("step_inputs", "{}"))
-    except json.JSONDecodeError:  # MLflow cuts a tag after 8,000 characters
-        return {}
     return {
-        name.removeprefix(prefix): text for name, text in inputs.items() if name.startswith(prefix)
+        name.removeprefix(prefix): text
+        for name, text in recorded_inputs(run.data.tags).items()
+        if name.startswith(prefix)
     }
 
 

@@ -1,6 +1,5 @@
 """What a comparison consists of; what of it is finished, and how long the rest would take."""
 
-import json
 import math
 import os
 import re
@@ -22,7 +21,7 @@ from pipeline.errors import InputError
 from pipeline.prepare import Prepared, prepared_by
 from pipeline.reuse import explain_miss, find_finished
 from pipeline.search import SearchSettings, check_storage
-from pipeline.steps import Step
+from pipeline.steps import Step, recorded_inputs
 from pipeline.train import TrainSettings, settings
 from pipeline.variants import Variant, get_variant
 
@@ -204,14 +203,9 @@ def _of_same_data(step: Step, experiment: str | None) -> tracking.Run | None:
         if not name.startswith(("code of ", "version of "))
     }
     runs = _finished("prepare", experiment)
-    return next((run for run in runs if same.items() <= _inputs(run).items()), None)
-
-
-def _inputs(run: tracking.Run) -> dict[str, str]:
-    try:
-        return json.loads(run.data.tags["step_inputs"])
-    except (KeyError, json.JSONDecodeError):  # MLflow cuts a tag after 8,000 characters
-        return {}
+    return next(
+        (run for run in runs if same.items() <= recorded_inputs(run.data.tags).items()), None
+    )
 
 
 @contextmanager
@@ -255,7 +249,7 @@ def _as_before(
     finished = _finished(entry_point, experiment)
     if not finished:
         return None
-    inputs = _inputs(finished[0])
+    inputs = recorded_inputs(finished[0].data.tags)
 
     def named(prefix: str) -> list[str]:
         return [name.removeprefix(prefix) for name in inputs if name.startswith(prefix)]
@@ -273,12 +267,7 @@ def _as_before(
 
 
 def _finished(entry_point: str, experiment: str | None) -> list[tracking.Run]:
-    """The newest finished runs of an entry point, at most a thousand."""
-    if experiment is None:
-        return []
-    query = f"tags.step = '{entry_point}' and attributes.status = 'FINISHED'"
-    order = ["attributes.start_time DESC"]
-    return tracking.client().search_runs([experiment], query, max_results=1000, order_by=order)
+    return tracking.finished_runs(entry_point, experiment) if experiment else []
 
 
 # --- Time ------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """One run per step: a finished one is reused, one that was cut off goes on, no two at a time."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from filelock import FileLock, Timeout
 from mlflow.entities import Run
 
 from pipeline import ownership, progress, tracking
-from pipeline.steps import Step
+from pipeline.steps import Step, recorded_inputs
 
 CHECKPOINTS = Path("checkpoints")
 
@@ -178,9 +177,8 @@ def explain_miss(step: Step, experiment: str) -> str:
     nearest = _newest(" and ".join(same), experiment)
     if nearest is None:
         return "no finished run of it yet"
-    try:
-        before = json.loads(nearest.data.tags.get("step_inputs", "{}"))
-    except json.JSONDecodeError:  # MLflow cuts a tag after 8,000 characters
+    before = recorded_inputs(nearest.data.tags)
+    if not before:
         return "its inputs changed"
     changes = [
         f"{name} changed{_from_to(name, before.get(name), step.inputs.get(name))}"

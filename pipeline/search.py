@@ -16,24 +16,16 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from pipeline import cli, environment, progress, tracking
 from pipeline.checkpoints import Checkpoints
 from pipeline.errors import DivergenceError, InputError
+from pipeline.passwords import has_password, hide_passwords, is_secret
 from pipeline.prepare import Prepared, prepared
 from pipeline.reuse import checkpoint_directory, cut_off, once
-from pipeline.steps import Step
+from pipeline.steps import TRAINING_SOURCES, Step
 from pipeline.variants import Variant
 
 if TYPE_CHECKING:
     from pipeline.training import Trainer
 
-SOURCES = (
-    "variants",
-    "data",
-    "models",
-    "schedules",
-    "blocks",
-    "callbacks",
-    "training",
-    "search",
-)
+SOURCES = (*TRAINING_SOURCES, "search")
 N_SPREAD = 5
 PACKAGES = ("tensorflow", "keras", "numpy", "optuna")
 LOWEST_RATE, HIGHEST_RATE = 1e-12, 1e6  # of which the weights' float32 can make something
@@ -164,7 +156,7 @@ def _run(step: Step, settings: SearchSettings, data: Prepared, *, storage: str, 
     parameters = {
         **step.parameters,
         "dataset": data.dataset,
-        "storage": tracking.safe_url(storage),
+        "storage": hide_passwords(storage),
     }
     tags = {"variant": settings.variant.name, "mlflow.runColor": settings.variant.color}
     with tracking.step_run(
@@ -198,13 +190,14 @@ def check_storage(storage: str) -> None:
     Raises:
         InputError: the message shows the URL without its password.
     """
-    shown = tracking.safe_url(storage).partition("?")[0]
+    # A password may hold spaces, at which one in running text would end.
+    shown = hide_passwords("".join(storage.split())).partition("?")[0]
     url = None
     with contextlib.suppress(ArgumentError, ValueError):  # ValueError: a port that is no number
         url = make_url(storage)
     if url is None and "://" not in storage and "@" in storage:
         shown = "something else"  # before the @ there may be a password
-    if url is None or _has_password(storage) or any(map(_is_secret, url.query)):
+    if url is None or has_password(storage) or any(map(is_secret, url.query)):
         raise InputError(
             "storage",
             expected="an SQLAlchemy URL without a password, e.g. sqlite:///optuna.db or "
@@ -225,18 +218,6 @@ def _already_logged() -> str:
     return ""
 
 
-def _has_password(url: str) -> bool:
-    """Whether something stands between a colon and an @, also where a / or ? was not escaped."""
-    before, at, _ = url.partition("://")[2].partition("@")
-    return bool(at) and bool(before.partition(":")[2])
-
-
-def _is_secret(option: str) -> bool:
-    """Whether an option of a URL's query holds a password; `passfile` says where one is."""
-    words = ("pass", "pwd", "secret", "token", "odbc_connect")
-    return option.lower() != "passfile" and any(word in option.lower() for word in words)
-
-
 def create_storage(storage: str) -> optuna.storages.RDBStorage:
     """Open a storage and create its tables; workers that do so at the same time would collide.
 
@@ -251,7 +232,7 @@ def create_storage(storage: str) -> optuna.storages.RDBStorage:
         raise InputError(
             "storage",
             expected="a database that can be opened, and its driver installed",
-            received=f"{tracking.safe_url(storage)} ({type(error).__name__}: {reason})",
+            received=f"{hide_passwords(storage)} ({type(error).__name__}: {reason})",
             action="Start it, correct the URL, or use the default, sqlite:///optuna.db.",
         ) from error
 
@@ -262,7 +243,7 @@ def _link(
     """Tell whoever looks at a study or a trial what it is of, and where its MLflow run is."""
     attributes = {**names, "mlflow_run_id": run.run_id}
     if tracking.tracking_uri().startswith("http"):
-        server = tracking.safe_url(tracking.tracking_uri()).rstrip("/")
+        server = hide_passwords(tracking.tracking_uri()).rstrip("/")
         attributes["mlflow_url"] = f"{server}/#/experiments/{run.experiment}/runs/{run.run_id}"
     for name, value in attributes.items():
         record.set_user_attr(name, value)

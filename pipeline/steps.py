@@ -10,6 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+# The modules of `pipeline` that decide what a training comes to.
+TRAINING_SOURCES = ("variants", "data", "models", "schedules", "blocks", "callbacks", "training")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
@@ -48,6 +51,14 @@ class Step:
 
 def _module(name: str) -> Path:
     return Path(__file__).with_name(f"{name}.py")
+
+
+def recorded_inputs(tags: Mapping[str, str]) -> dict[str, str]:
+    """The inputs that a run was made from, by its tags; none where they were not recorded whole."""
+    try:
+        return json.loads(tags.get("step_inputs", "{}"))
+    except json.JSONDecodeError:  # MLflow cuts a tag after 8,000 characters
+        return {}
 
 
 @lru_cache

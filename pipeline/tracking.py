@@ -9,7 +9,6 @@ import json
 import math
 import os
 import platform
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,6 +41,7 @@ from mlflow.utils.mlflow_tags import (
 from pipeline import ownership
 from pipeline.data import PreparedData, class_counts
 from pipeline.errors import DivergenceError, InputError, TrackingUnavailableError
+from pipeline.passwords import hide_passwords
 from pipeline.publisher import Publisher
 from pipeline.steps import Step
 
@@ -368,7 +368,7 @@ def _create(entry_point: str, name: str) -> StepRun:
 def end_run(run_id: str, status: str, *, reason: str | None = None) -> None:
     """Give a run its final status, and the reason as a tag where it did not finish."""
     if reason:
-        client().set_tag(run_id, "failure_reason", reason[:5000])
+        client().set_tag(run_id, "failure_reason", hide_passwords(reason)[:5000])
     client().set_terminated(run_id, status)
 
 
@@ -420,7 +420,7 @@ def get_run(run_id: str) -> Run:
     except mlflow.exceptions.MlflowException as error:
         raise InputError(
             "run_id",
-            expected=f"the id of a run on {safe_url(mlflow.get_tracking_uri())}",
+            expected=f"the id of a run on {hide_passwords(tracking_uri())}",
             received=repr(run_id),
             action="Copy the id from the run's page in `mlflow ui`.",
         ) from error
@@ -454,9 +454,10 @@ def search_runs(experiment: str, query: str) -> list[Run]:
     return runs
 
 
-def training_runs() -> list[Run]:
-    """The finished training runs of this experiment, newest first."""
-    return search_runs(experiment_id(), "tags.step = 'train' and attributes.status = 'FINISHED'")
+def finished_runs(entry_point: str, experiment: str) -> list[Run]:
+    """The finished runs of an entry point, newest first."""
+    query = f"tags.step = '{entry_point}' and attributes.status = 'FINISHED'"
+    return search_runs(experiment, query)
 
 
 def metric_histories(run_id: str, names: Sequence[str]) -> dict[str, dict[int, float]]:
@@ -466,14 +467,3 @@ def metric_histories(run_id: str, names: Sequence[str]) -> dict[str, dict[int, f
         name: {metric.step: metric.value for metric in history}
         for name, history in histories.items()
     }
-
-
-def safe_url(url: str) -> str:
-    """A storage or tracking URL without its password."""
-    url = re.sub(r"([?&;](?:password|passwd|pwd)=)[^&\s]*", r"\1***", url, flags=re.IGNORECASE)
-    scheme, separator, rest = url.partition("://")
-    if "@" not in rest:
-        return url
-    credentials, _, host = rest.rpartition("@")
-    user, colon, _ = credentials.partition(":")
-    return f"{scheme}{separator}{user}{':***' if colon else ''}@{host}"

@@ -17,7 +17,7 @@ from pipeline.mc_dropout import log_mc_dropout
 from pipeline.prepare import Prepared, prepared
 from pipeline.reuse import checkpoint_directory, cut_off, once
 from pipeline.search import SearchSettings, best_learning_rate, check_storage, searched
-from pipeline.steps import Step
+from pipeline.steps import TRAINING_SOURCES, Step
 from pipeline.variants import Variant
 
 if TYPE_CHECKING:
@@ -25,19 +25,7 @@ if TYPE_CHECKING:
 
     from pipeline.training import Fit, Trainer
 
-SOURCES = (
-    "variants",
-    "data",
-    "models",
-    "schedules",
-    "blocks",
-    "callbacks",
-    "training",
-    "uncertainty",
-    "calibration",
-    "mc_dropout",
-    "train",
-)
+SOURCES = (*TRAINING_SOURCES, "uncertainty", "calibration", "mc_dropout", "train")
 PACKAGES = ("tensorflow", "keras", "numpy")
 
 

@@ -193,20 +193,6 @@ def test_a_message_is_shown_on_one_line_and_not_endlessly() -> None:
     assert cli.shown("") == ""
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("at http://user:hunter2@host:5000/#/x.", "at http://user:***@host:5000/#/x."),
-        ("postgresql+psycopg2://u:hun/t@er2@h/d", "postgresql+psycopg2://u:***@h/d"),
-        ("postgresql://h/d?a=b&PASSWORD=hunter2&c=d", "postgresql://h/d?a=b&PASSWORD=***&c=d"),
-        ("http://host:5000 and https://other/path", "http://host:5000 and https://other/path"),
-        ("sqlite:///a@b.db", "sqlite:///a@b.db"),
-    ],
-)
-def test_passwords_of_urls_are_hidden(text: str, shown: str) -> None:
-    assert cli.hide_passwords(text) == shown
-
-
 @pytest.mark.parametrize("text", ["nan", "-nan", "inf", "-inf", "1e999", "many", "", "0", "-1"])
 @pytest.mark.parametrize("maximum", [9.0, math.inf])
 def test_number_refuses_what_is_no_finite_number_in_range(text: str, maximum: float) -> None:

@@ -175,7 +175,9 @@ def test_of_two_processes_the_second_waits_and_reuses_the_run_of_the_first(
     with progress.sending_to(watch):
         run_id = once(make_step(), name="train bn", reuse="auto", run=lambda: "another run")
     assert first.communicate(timeout=60)[0].split()[-1] == run_id
-    assert [run.info.run_id for run in tracking.training_runs()] == [run_id]
+    assert [
+        run.info.run_id for run in tracking.finished_runs("train", tracking.experiment_id())
+    ] == [run_id]
     waiting = f"train bn: waiting for process {first.pid} on {socket.gethostname()} (run {run_id})"
     assert f"{waiting}, which runs it now." in said
 

@@ -203,32 +203,22 @@ def test_an_unknown_run_id_is_refused_with_the_store_that_was_asked(
     assert str(store / "mlflow.db") in error.value.expected
 
 
-def test_training_runs_are_the_finished_ones_newest_first(store: Path) -> None:
-    assert tracking.training_runs() == []
+def test_finished_runs_of_an_entry_point_come_newest_first(store: Path) -> None:
+    experiment = tracking.experiment_id()
+    assert tracking.finished_runs("train", experiment) == []
     older = finish(name="train elu seed 1")
     time.sleep(0.01)
     newer = finish(name="train bn seed 1")
     finish(make_step(entry_point="search"), name="search bn")
     with pytest.raises(OSError, match="full"), tracking.step_run("train", {}, name="failed"):
         raise OSError("full")
-    assert [run.info.run_id for run in tracking.training_runs()] == [newer, older]
+    found = tracking.finished_runs("train", experiment)
+    assert [run.info.run_id for run in found] == [newer, older]
 
 
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("sqlite:///optuna.db", "sqlite:///optuna.db"),
-        ("sqlite:////data/a@b.db", "sqlite:////data/a@b.db"),
-        ("postgresql://me@host/db", "postgresql://me@host/db"),
-        ("postgresql://me:secret@host:5432/db", "postgresql://me:***@host:5432/db"),
-        ("postgresql+psycopg2://me:se:cr@et@host/db", "postgresql+psycopg2://me:***@host/db"),
-        (
-            "postgresql://host/db?user=me&password=secret&sslmode=require",
-            "postgresql://host/db?user=me&password=***&sslmode=require",
-        ),
-        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
-        ("no url", "no url"),
-    ],
-)
-def test_passwords_are_not_shown(url: str, shown: str) -> None:
-    assert tracking.safe_url(url) == shown
+def test_the_reason_of_a_failure_is_logged_without_passwords(store: Path) -> None:
+    error = OSError("no answer from postgresql://me:secret@host/db")
+    with pytest.raises(OSError, match="secret"), tracking.step_run("train", {}, name="x") as run:
+        raise error
+    reason = tracking.get_run(run.run_id).data.tags["failure_reason"]
+    assert reason == "OSError: no answer from postgresql://me:***@host/db"
