@@ -29,6 +29,7 @@ chains them. From the bottom up, a module importing only from those above it:
     report_figures    the figures of the report, as SVG and PNG
     steps             step keys: what decides a result
     ownership         which process a run belongs to, and whether it is alive
+    studies           Optuna studies: storage, first rates, range
     publisher         metrics on their way to a server that may be away
     tracking          MLflow runs
     reuse             one run per step: reused, gone on with, or made
@@ -36,6 +37,7 @@ chains them. From the bottom up, a module importing only from those above it:
     views             what the MLflow UI opens on
     fairness          what the compared runs differ in besides the architecture
     html_report       the report as one page
+    evidence          what a comparison rests on
     engine            Dask
     cli               parameters, errors and exit codes
     prepare           entry point: a data set, split and logged
@@ -43,6 +45,7 @@ chains them. From the bottom up, a module importing only from those above it:
     mc_dropout        entry point: MC Dropout on a trained run
     train             entry point: one variant, trained and judged
     compare           entry point: finished runs side by side
+    estimates         how long a step takes
     plan              what of a comparison is finished, and how long the rest takes
     main              entry point: all of it, in parallel
     ui                the MLflow UI, opened on the comparison

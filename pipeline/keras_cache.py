@@ -106,17 +106,29 @@ def cache_directory() -> Path:
     return Path(os.path.abspath(home.expanduser())) / "datasets"
 
 
-def find(name: str) -> Path:
+def find(name: str, *, fetch: bool = True) -> Path:
     """Find the file or folder of one of `KERAS_FILES` in Keras's cache; fetch what is missing.
 
+    Args:
+        name: a key of `KERAS_FILES`.
+        fetch: whether to fetch what is missing.
+
     Raises:
-        InputError: it is not cached and there is no network, or a download is not what it must be.
+        InputError: it is not cached and there is no network or it is not to be fetched, or a
+            download is not what it must be.
     """
     cache = cache_directory()
     files = KERAS_FILES[name]
     found = [_cached(cache, file) for file in files]
     if not all(found) and (folder := _extracted(cache, name)):
         return folder
+    if not all(found) and not fetch:
+        raise InputError(
+            f"data set {name}",
+            expected=f"a cached copy in {cache}",
+            received="none",
+            action="It is fetched when it is needed.",
+        )
     paths = [path or _fetch(cache, file) for path, file in zip(found, files, strict=True)]
     return paths[0] if len(paths) == 1 else paths[0].parent
 

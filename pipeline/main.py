@@ -9,7 +9,8 @@ from pipeline.plan import Comparison, as_text, comparison, searches_of
 from pipeline.plan import plan as planned
 from pipeline.prepare import Prepared, prepared
 from pipeline.reuse import reusable
-from pipeline.search import create_storage, searched
+from pipeline.search import searched
+from pipeline.studies import create_storage
 from pipeline.train import TrainSettings, trained
 
 if TYPE_CHECKING:

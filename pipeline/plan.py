@@ -1,29 +1,28 @@
 """What a comparison consists of; what of it is finished, and how long the rest would take."""
 
-import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
-from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import cli, keras_cache, progress, sources, tracking
+from pipeline import cli, compare, fairness, keras_cache, prepare, progress, sources, tracking
 from pipeline.errors import InputError
-from pipeline.prepare import Prepared, prepared_by
+from pipeline.estimates import Estimate, Measured
+from pipeline.prepare import Prepared
 from pipeline.reuse import explain_miss, find_finished
-from pipeline.search import SearchSettings, check_storage
+from pipeline.search import SearchSettings
 from pipeline.steps import Step, recorded_inputs
+from pipeline.studies import check_storage
 from pipeline.train import TrainSettings, settings
-from pipeline.variants import Variant, get_variant
+from pipeline.variants import get_variant
 
 NARROWEST = 150  # columns, where there is no terminal
 
@@ -114,7 +113,7 @@ class Planned:
     reused: tracking.Run | None
     reason: str = ""
     variant: str = ""
-    estimate: "Estimate | None" = None
+    estimate: Estimate | None = None
 
 
 def plan(wanted: Comparison) -> list[Planned]:
@@ -125,7 +124,7 @@ def plan(wanted: Comparison) -> list[Planned]:
     """
     experiment = _experiment()
     preparation, dataset, data = _plan_data(wanted, experiment)
-    measured = _Measured(experiment, dataset=dataset, data=data)
+    measured = Measured(experiment, dataset=dataset, data=data)
 
     def decided(one: TrainSettings | SearchSettings) -> Planned:
         step = _decided(one.name, one.step(data) if data else None, wanted.reuse, experiment)
@@ -164,14 +163,10 @@ def _experiment() -> str | None:
     return tracking.experiment_id()
 
 
-# --- Data and comparison: short steps, whose inputs a finished one of their kind tells ---------
-
-
 def _plan_data(wanted: Comparison, experiment: str | None) -> tuple[Planned, str, Prepared | None]:
     """The preparation, the data set's name, and the prepared data set where it can be told."""
     try:
-        with _no_network():
-            source = sources.resolve(wanted.dataset)
+        source = sources.resolve(wanted.dataset, fetch=False)
     except InputError:
         if wanted.dataset not in keras_cache.KERAS_FILES:
             raise
@@ -183,16 +178,14 @@ def _plan_data(wanted: Comparison, experiment: str | None) -> tuple[Planned, str
             message="CIFAR-10 is not cached, so this is the plan for mnist_5k. If CIFAR-10 can be "
             "fetched, it is, and everything runs on that instead."
         )
-    parameters = {"val_size": wanted.val_size, "seed": wanted.split_seed}
-    content = {"content of the data set": f"{source.name} {source.identity}"}
-    step = _as_before("prepare", experiment, parameters, content)
-    decided = _decided(f"prepare {source.name}", step, wanted.reuse, experiment if step else None)
-    run = decided.reused or (_of_same_data(step, experiment) if step else None)
+    step = prepare.step_of(source, val_size=wanted.val_size, seed=wanted.split_seed)
+    decided = _decided(f"prepare {source.name}", step, wanted.reuse, experiment)
+    run = decided.reused or _of_same_data(step, experiment)
     if run is None:
         return decided, source.name, None
     if decided.reused is None:
         decided = replace(decided, reason=f"{decided.reason} (taken to give the same data)")
-    return decided, source.name, prepared_by(run, source)
+    return decided, source.name, prepare.prepared_by(run, source)
 
 
 def _of_same_data(step: Step, experiment: str | None) -> tracking.Run | None:
@@ -202,23 +195,10 @@ def _of_same_data(step: Step, experiment: str | None) -> tracking.Run | None:
         for name, value in step.inputs.items()
         if not name.startswith(("code of ", "version of "))
     }
-    runs = _finished("prepare", experiment)
+    found = tracking.finished_runs("prepare", experiment) if experiment else []
     return next(
-        (run for run in runs if same.items() <= recorded_inputs(run.data.tags).items()), None
+        (run for run in found if same.items() <= recorded_inputs(run.data.tags).items()), None
     )
-
-
-@contextmanager
-def _no_network() -> Iterator[None]:
-    """Let nothing be fetched: a proxy that nobody answers at is in the way."""
-    before = os.environ.get("https_proxy")
-    os.environ["https_proxy"] = "http://127.0.0.1:9"
-    try:
-        yield
-    finally:
-        del os.environ["https_proxy"]
-        if before is not None:
-            os.environ["https_proxy"] = before
 
 
 def _plan_compare(
@@ -227,155 +207,8 @@ def _plan_compare(
     runs = [one.reused for one in trainings if one.reused]
     if len(runs) < len(trainings):
         return Planned(name="compare", reused=None, reason="after the trainings")
-    upstream = {f"run {run.info.run_name}": run.info.run_id for run in runs}
-    step = _as_before("compare", experiment, {"baseline": wanted.baseline}, upstream)
-    return _decided("compare", step, wanted.reuse, experiment if step else None)
-
-
-def _as_before(
-    entry_point: str,
-    experiment: str | None,
-    parameters: Mapping[str, Any],
-    upstream: Mapping[str, str],
-) -> Step | None:
-    """The newest finished step of its kind with other parameters and runs; None without one.
-
-    Args:
-        entry_point: of the step.
-        experiment: where to look.
-        parameters: in place of the finished step's.
-        upstream: in place of what the finished step has of the same names, and of its runs.
-    """
-    finished = _finished(entry_point, experiment)
-    if not finished:
-        return None
-    inputs = recorded_inputs(finished[0].data.tags)
-
-    def named(prefix: str) -> list[str]:
-        return [name.removeprefix(prefix) for name in inputs if name.startswith(prefix)]
-
-    here = Path(__file__).parent
-    others = ("parameter ", "code of ", "version of ", "run ")
-    kept = {name: value for name, value in inputs.items() if not name.startswith(others)}
-    return Step(
-        entry_point=entry_point,
-        parameters=parameters,
-        sources=[name for name in named("code of pipeline.") if (here / f"{name}.py").exists()],
-        packages=named("version of "),
-        upstream={**kept, **upstream},
-    )
-
-
-def _finished(entry_point: str, experiment: str | None) -> list[tracking.Run]:
-    return tracking.finished_runs(entry_point, experiment) if experiment else []
-
-
-# --- Time ------------------------------------------------------------------------------------
-
-
-class Estimate(NamedTuple):
-    """Seconds that a step takes on one worker.
-
-    Args:
-        expected: with early stopping and pruning as in the runs measured.
-        most: without either.
-        basis: the runs measured.
-        rough: whether these were of another variant, batch size or data set.
-    """
-
-    expected: float
-    most: float
-    basis: str
-    rough: bool
-
-
-class _Past(NamedTuple):
-    """A finished run: its seconds, its metrics, and how many times as long an epoch takes now."""
-
-    seconds: float
-    metrics: Mapping[str, float]
-    scale: float
-
-
-class _Measured:
-    """Times of finished runs, by which those to come are estimated."""
-
-    def __init__(self, experiment: str | None, *, dataset: str, data: Prepared | None):
-        self._trainings = _finished("train", experiment)
-        self._searches = _finished("search", experiment)
-        self._images = {
-            run.info.run_id: run.data.metrics["train_images"]
-            for run in _finished("prepare", experiment)
-        }
-        self._dataset = dataset
-        self._images_now = self._images.get(data.run_id) if data else None
-
-    def estimate(self, wanted: TrainSettings | SearchSettings) -> Estimate | None:
-        """The time of a step; None where nothing like it was measured."""
-        if isinstance(wanted, SearchSettings):
-            return self._search(wanted)
-        past, basis, rough = self._alike(self._trainings, wanted.variant)
-        if not past:
-            return None
-        epoch = median(run.metrics["median_epoch_seconds"] * run.scale for run in past)
-        # Compiling, testing, logging. The least, as a run that was cut off counts the pause too.
-        beside = min(run.seconds - run.metrics["train_seconds"] for run in past)
-        usual = median(
-            run.metrics["epochs_run"] if run.metrics["stopped_early"] else math.inf for run in past
-        )
-        epochs = wanted.variant.epochs
-        expected = beside + min(usual, epochs) * epoch
-        return Estimate(expected, beside + epochs * epoch, basis, rough)
-
-    def _search(self, wanted: SearchSettings) -> Estimate | None:
-        past, basis, rough = self._alike(self._searches, wanted.variant)
-        if past:
-            epoch = min(run.seconds / run.metrics["epochs_trained"] * run.scale for run in past)
-            trained = sum(run.metrics["epochs_trained"] for run in past)
-            saved = sum(run.metrics["epochs_saved_by_pruning"] for run in past)
-            share = trained / (trained + saved)
-        else:
-            past, basis, rough = self._alike(self._trainings, wanted.variant)
-            if not past:
-                return None
-            epoch = median(run.metrics["median_epoch_seconds"] * run.scale for run in past)
-            share = 1.0
-        expected = share * wanted.n_trials * wanted.search_epochs * epoch
-        most = (wanted.n_trials + wanted.extra_trials) * wanted.search_epochs * epoch
-        return Estimate(expected, most, basis, rough)
-
-    def _alike(
-        self, runs: Sequence[tracking.Run], variant: Variant
-    ) -> tuple[list[_Past], str, bool]:
-        """The runs that are most like one to come, what they are, and whether they differ."""
-        now = {
-            "variant": variant.name,
-            "batch_size": str(variant.batch_size),
-            "dataset": self._dataset,
-        }
-        for names, basis in (
-            (("variant", "batch_size", "dataset"), f"of {variant.name}"),
-            (("batch_size", "dataset"), "of other variants"),
-            (("dataset",), "at other batch sizes"),
-            ((), "on other data"),
-        ):
-            past = [
-                _Past((run.info.end_time - run.info.start_time) / 1000, run.data.metrics, scale)
-                for run in runs
-                if (scale := self._scale(run, variant))
-                and all(run.data.params[name] == now[name] for name in names)
-            ]
-            if past:
-                return past, f"{len(past)} run{'s'[: len(past) > 1]} {basis}", len(names) < 3
-        return [], "", True
-
-    def _scale(self, run: tracking.Run, variant: Variant) -> float:
-        """By how much more mini-batches an epoch has now than in a run; 0 if that is unknown."""
-        images = self._images.get(run.data.tags.get("prepare_run", ""))
-        ratio = (self._images_now or 0) / images if images else 0.0
-        if run.data.params["dataset"] == self._dataset:
-            ratio = 1.0
-        return ratio * int(run.data.params["batch_size"]) / variant.batch_size
+    step = compare.step_of(runs, fairness.left_out(runs), baseline=wanted.baseline)
+    return _decided("compare", step, wanted.reuse, experiment)
 
 
 def time_left(steps: Sequence[Planned], jobs: int) -> tuple[float, float] | None:
@@ -400,9 +233,6 @@ def time_left(steps: Sequence[Planned], jobs: int) -> tuple[float, float] | None
     expected, _ = bounds({name: time.expected for name, time in times.items()})
     _, most = bounds({name: time.most for name, time in times.items()})
     return expected, most
-
-
-# --- Text ------------------------------------------------------------------------------------
 
 
 def as_text(steps: Sequence[Planned], wanted: Comparison) -> str:

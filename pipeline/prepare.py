@@ -72,13 +72,7 @@ def prepared(*, dataset: str, val_size: int, seed: int, reuse: str) -> Prepared:
     source = sources.resolve(dataset)
     if source.warning:
         progress.update(message=f"WARNING: {source.warning}")
-    step = Step(
-        entry_point="prepare",
-        parameters={"val_size": val_size, "seed": seed},
-        sources=("data", "npz", "keras_cache", "sources"),
-        packages=("numpy",),
-        upstream={"content of the data set": f"{source.name} {source.identity}"},
-    )
+    step = step_of(source, val_size=val_size, seed=seed)
     run_id = once(
         step,
         name=f"prepare {source.name}",
@@ -86,6 +80,17 @@ def prepared(*, dataset: str, val_size: int, seed: int, reuse: str) -> Prepared:
         run=lambda: _run(step, source, dataset, val_size, seed),
     )
     return prepared_by(tracking.get_run(run_id), source)
+
+
+def step_of(source: sources.Source, *, val_size: int, seed: int) -> Step:
+    """What decides the result of preparing a source."""
+    return Step(
+        entry_point="prepare",
+        parameters={"val_size": val_size, "seed": seed},
+        sources=("data", "npz", "keras_cache", "sources"),
+        packages=("numpy",),
+        upstream={"content of the data set": f"{source.name} {source.identity}"},
+    )
 
 
 def prepared_by(run: tracking.Run, source: sources.Source) -> Prepared:

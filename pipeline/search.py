@@ -1,8 +1,6 @@
 """Entry point `search`: a variant's learning rate, by an Optuna study on one compiled model."""
 
-import contextlib
 import math
-import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,23 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from pipeline import cli, environment, progress, tracking
 from pipeline.checkpoints import Checkpoints
 from pipeline.errors import DivergenceError, InputError
-from pipeline.passwords import has_password, hide_passwords, is_secret
+from pipeline.passwords import hide_passwords
 from pipeline.prepare import Prepared, prepared
 from pipeline.reuse import checkpoint_directory, cut_off, once
 from pipeline.steps import TRAINING_SOURCES, Step
+from pipeline.studies import (
+    N_SPREAD,
+    check_storage,
+    create_study,
+    cut_off_trial,
+    widened,
+)
 from pipeline.variants import Variant
 
 if TYPE_CHECKING:
     from pipeline.training import Trainer
 
-SOURCES = (*TRAINING_SOURCES, "search")
-N_SPREAD = 5
+SOURCES = (*TRAINING_SOURCES, "studies", "search")
 PACKAGES = ("tensorflow", "keras", "numpy", "optuna")
 LOWEST_RATE, HIGHEST_RATE = 1e-12, 1e6  # of which the weights' float32 can make something
 
@@ -70,6 +72,16 @@ class SearchSettings:
     def extra_trials(self) -> int:
         """Trials added where the range is widened."""
         return max(2, self.n_trials // 3)
+
+    @property
+    def first_judged(self) -> int:
+        """The first epoch after which a trial may be pruned.
+
+        Good rates differ by less than the noise of the first epochs, and a schedule's validation
+        loss says little before its rate comes down.
+        """
+        one_cycle = self.variant.schedule == "one_cycle"
+        return math.ceil(0.9 * self.search_epochs) if one_cycle else 3
 
     @property
     def name(self) -> str:
@@ -170,7 +182,13 @@ def _run(step: Step, settings: SearchSettings, data: Prepared, *, storage: str, 
         study_name = f"{settings.variant.name}-{data.dataset}-{step.key[:12]}"
         if reuse == "never":
             study_name += f"-{run.run_id[:8]}"
-        study = _create_study(settings, study_name, storage)
+        study = create_study(
+            study_name,
+            storage=storage,
+            bounds=(settings.learning_rate_min, settings.learning_rate_max),
+            n_trials=settings.n_trials,
+            first_judged=settings.first_judged,
+        )
         run.set_tags({"study": study_name})
         _link(study, run, {"variant": settings.variant.name, "dataset": data.dataset})
         _optimize(study, settings, data, run)
@@ -184,59 +202,6 @@ def best_learning_rate(run_id: str) -> float:
     return float(tracking.get_run(run_id).data.params["best_learning_rate"])
 
 
-def check_storage(storage: str) -> None:
-    """Refuse a storage URL that is malformed or holds a password.
-
-    Raises:
-        InputError: the message shows the URL without its password.
-    """
-    # A password may hold spaces, at which one in running text would end.
-    shown = hide_passwords("".join(storage.split())).partition("?")[0]
-    url = None
-    with contextlib.suppress(ArgumentError, ValueError):  # ValueError: a port that is no number
-        url = make_url(storage)
-    if url is None and "://" not in storage and "@" in storage:
-        shown = "something else"  # before the @ there may be a password
-    if url is None or has_password(storage) or any(map(is_secret, url.query)):
-        raise InputError(
-            "storage",
-            expected="an SQLAlchemy URL without a password, e.g. sqlite:///optuna.db or "
-            "postgresql+psycopg2://user@host/optuna",
-            received=shown,
-            action="Parameters are logged: give a password through PGPASSWORD or ~/.pgpass."
-            + _already_logged(),
-        )
-
-
-def _already_logged() -> str:
-    # `mlflow run` logs what it is given before it starts any command.
-    if run_id := os.environ.get("MLFLOW_RUN_ID"):
-        return (
-            f" If there was one, `mlflow run` has logged it in run {run_id}: change it, and delete "
-            "the run for good with `mlflow runs delete` and `mlflow gc`."
-        )
-    return ""
-
-
-def create_storage(storage: str) -> optuna.storages.RDBStorage:
-    """Open a storage and create its tables; workers that do so at the same time would collide.
-
-    Raises:
-        InputError: if there is no such database, or no driver for it.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        return optuna.storages.RDBStorage(storage)
-    except (SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(
-            "storage",
-            expected="a database that can be opened, and its driver installed",
-            received=f"{hide_passwords(storage)} ({type(error).__name__}: {reason})",
-            action="Start it, correct the URL, or use the default, sqlite:///optuna.db.",
-        ) from error
-
-
 def _link(
     record: optuna.Study | optuna.Trial, run: tracking.StepRun, names: Mapping[str, str]
 ) -> None:
@@ -247,33 +212,6 @@ def _link(
         attributes["mlflow_url"] = f"{server}/#/experiments/{run.experiment}/runs/{run.run_id}"
     for name, value in attributes.items():
         record.set_user_attr(name, value)
-
-
-def _create_study(settings: SearchSettings, name: str, storage: str) -> optuna.Study:
-    # Good rates differ by less than the noise of the first epochs, and a schedule's validation
-    # loss says little before its rate comes down.
-    one_cycle = settings.variant.schedule == "one_cycle"
-    first_judged = math.ceil(0.9 * settings.search_epochs) if one_cycle else 3
-    study = optuna.create_study(
-        study_name=name,
-        storage=create_storage(storage),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=first_judged),
-        load_if_exists=True,
-    )
-    bounds = (settings.learning_rate_min, settings.learning_rate_max)
-    for rate in spread_rates(*bounds)[: settings.n_trials]:
-        study.enqueue_trial({"learning_rate": rate}, skip_if_exists=True)
-    return study
-
-
-def spread_rates(low: float, high: float, count: int = N_SPREAD) -> list[float]:
-    """Rates spread evenly over a range on the log scale, from its middle outwards.
-
-    Chance leaves gaps when it draws few trials; TPE refines around the best of these.
-    """
-    fractions = [(index + 0.5) / count for index in range(count)]
-    fractions.sort(key=lambda fraction: abs(fraction - 0.5))
-    return [low * (high / low) ** fraction for fraction in fractions]
 
 
 def _optimize(
@@ -300,40 +238,6 @@ def _optimize(
         objective.run_trials(study, wider, settings.n_trials + extra)
 
 
-def widened(
-    study: optuna.Study, bounds: tuple[float, float], *, n_trials: int
-) -> tuple[float, float]:
-    """The range to search on: tenfold at an edge that the best rate lies at, else unchanged.
-
-    A rate lies at an edge when it is within a twentieth of the range, on the log scale.
-
-    Args:
-        study: the study.
-        bounds: the range that was searched.
-        n_trials: trials drawn from that range; later ones, in a wider range, do not count.
-
-    Raises:
-        InputError: if no trial finished, which means that all rates of the range diverged.
-    """
-    drawn = study.get_trials(deepcopy=False)[:n_trials]
-    completed = [one for one in drawn if one.state == optuna.trial.TrialState.COMPLETE]
-    low, high = bounds
-    if not completed:
-        raise InputError(
-            "learning_rate_min and learning_rate_max",
-            expected="a range in which training converges for at least one rate",
-            received=f"{low:g} to {high:g}: all {len(drawn)} trials diverged",
-            action="Lower both ends.",
-        )
-    best = math.log(min(completed, key=lambda one: one.values[0]).params["learning_rate"])
-    margin = math.log(high / low) / 20
-    if best > math.log(high) - margin:
-        return low, high * 10
-    if best < math.log(low) + margin:
-        return low / 10, high
-    return bounds
-
-
 class _Objective:
     """Trains one trial after another on one compiled model, each as a nested MLflow run."""
 
@@ -351,7 +255,7 @@ class _Objective:
         self.bounds = bounds
         states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
         while (ended := len(study.get_trials(deepcopy=False, states=states))) < total:
-            trial = _cut_off_trial(study)
+            trial = cut_off_trial(study)
             if trial is None:
                 # A seed for every trial: a search that goes on draws what it would have drawn.
                 seed = np.random.SeedSequence([self.settings.seed, ended]).generate_state(1)
@@ -397,12 +301,6 @@ class _Objective:
         if value is None:
             raise optuna.TrialPruned
         return value
-
-
-def _cut_off_trial(study: optuna.Study) -> optuna.Trial | None:
-    """The trial that was running when the search was cut off; nobody else runs this study."""
-    running = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
-    return optuna.Trial(study, running[0]._trial_id) if running else None
 
 
 class _TrialRun:

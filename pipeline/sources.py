@@ -31,23 +31,24 @@ class Source:
     warning: str | None = None
 
 
-def resolve(dataset: str) -> Source:
+def resolve(dataset: str, *, fetch: bool = True) -> Source:
     """Find a data set, fetching it if it is one of Keras's and not cached yet.
 
     Args:
         dataset: one of `DATASETS`, or the path of an .npz file with x_train, y_train, x_test,
             y_test and optionally class_names. `auto` is CIFAR-10 where it is cached or can be
             fetched, otherwise mnist_5k with a warning.
+        fetch: whether to fetch what is not cached.
 
     Raises:
         InputError: an unknown name, a file that is missing or cannot be used, no network.
     """
     if dataset == "auto":
-        return _cifar10_or_mnist_5k()
+        return _cifar10_or_mnist_5k(fetch=fetch)
     if dataset == "mnist_5k":
         return _mnist_5k_source()
     if dataset in keras_cache.KERAS_FILES:
-        return _source(dataset, str(keras_cache.find(dataset)))
+        return _source(dataset, str(keras_cache.find(dataset, fetch=fetch)))
     if os.sep in dataset or dataset.endswith(".npz"):
         path = npz.find(dataset)
         return _source(path.stem, str(path))
@@ -79,9 +80,9 @@ def load(source: Source) -> Arrays:
     return keras_cache.read(source.name, path, identity=source.identity)
 
 
-def _cifar10_or_mnist_5k() -> Source:
+def _cifar10_or_mnist_5k(*, fetch: bool) -> Source:
     try:
-        return _source("cifar10", str(keras_cache.find("cifar10")))
+        return _source("cifar10", str(keras_cache.find("cifar10", fetch=fetch)))
     except InputError as error:
         warning = (
             f"This is NOT CIFAR-10 but mnist_5k, 5,000 small images of digits, because CIFAR-10 "

@@ -16,8 +16,9 @@ from pipeline.errors import DivergenceError
 from pipeline.mc_dropout import log_mc_dropout
 from pipeline.prepare import Prepared, prepared
 from pipeline.reuse import checkpoint_directory, cut_off, once
-from pipeline.search import SearchSettings, best_learning_rate, check_storage, searched
+from pipeline.search import SearchSettings, best_learning_rate, searched
 from pipeline.steps import TRAINING_SOURCES, Step
+from pipeline.studies import check_storage
 from pipeline.variants import Variant
 
 if TYPE_CHECKING:

@@ -43,16 +43,21 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def store(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with an empty MLflow store."""
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    _work_in(tmp_path, monkeypatch)
+    return tmp_path
+
+
+def _work_in(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a directory and the store in it those of this test's process."""
     import mlflow
 
-    shutil.copy(empty_database, tmp_path / "mlflow.db")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(directory)
     for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(name, raising=False)
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = f"sqlite:///{directory}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     mlflow.set_tracking_uri(uri)
-    return tmp_path
 
 
 @pytest.fixture(scope="session")
@@ -140,12 +145,7 @@ def finished(finished_original: Finished, tmp_path: Path) -> Finished:
 @pytest.fixture
 def finished_store(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> Finished:
     """The finished comparison, as the store that this test's process talks to."""
-    import mlflow
-
-    monkeypatch.chdir(finished.directory)
-    uri = f"sqlite:///{finished.directory}/mlflow.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    mlflow.set_tracking_uri(uri)
+    _work_in(finished.directory, monkeypatch)
     return finished
 
 

@@ -13,7 +13,7 @@ from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
 from test_fairness import train_run
 
 from pipeline import compare as module
-from pipeline import tracking
+from pipeline import evidence, tracking
 from pipeline.compare import compare
 from pipeline.errors import InputError
 from pipeline.train import train
@@ -99,7 +99,7 @@ def test_curves_are_those_that_were_logged(four_runs: list[str]) -> None:
         assert row["val_loss"] in {
             metric.value for metric in history if metric.step == row["epoch"]
         }
-    assert not curves[list(module.CURVE_METRICS)].isna().any().any()
+    assert not curves[list(evidence.CURVE_METRICS)].isna().any().any()
 
 
 def test_curves_from_a_tracking_server_equal_those_from_its_database(
@@ -108,7 +108,7 @@ def test_curves_from_a_tracking_server_equal_those_from_its_database(
     by = ["run_id", "epoch", "metric"]
     tables = [
         read(four_runs).sort_values(by).reset_index(drop=True)
-        for read in (module._from_database, module._from_server)
+        for read in (evidence._from_database, evidence._from_server)
     ]
     assert len(tables[0]) == 4 * 3 * 7
     pd.testing.assert_frame_equal(*tables)

@@ -35,7 +35,7 @@ from pipeline.errors import InputError
 from pipeline.main import main
 from pipeline.plan import Comparison, comparison
 from pipeline.prepare import prepared
-from pipeline.search import check_storage
+from pipeline.studies import check_storage
 
 settings.register_profile(
     "few",

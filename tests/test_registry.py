@@ -27,8 +27,8 @@ from mlflow.entities import LoggedModelOutput
 from step_runs import finish
 
 from pipeline import data, tracking
-from pipeline.compare import CURVE_METRICS
 from pipeline.errors import InputError
+from pipeline.evidence import CURVE_METRICS
 from pipeline.registry import CHAMPION, Registration, register, registered_model_name
 
 DATA = {"dataset": "stripes", "data_fingerprint": "a fingerprint", "prepare_run": "not read"}

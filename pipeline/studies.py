@@ -1,0 +1,145 @@
+"""Optuna studies of a learning rate: where they are kept, which rates they begin with and try."""
+
+import contextlib
+import math
+import os
+
+import optuna
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from pipeline.errors import InputError
+from pipeline.passwords import has_password, hide_passwords, is_secret
+
+N_SPREAD = 5
+
+
+def check_storage(storage: str) -> None:
+    """Refuse a storage URL that is malformed or holds a password.
+
+    Raises:
+        InputError: the message shows the URL without its password.
+    """
+    # A password may hold spaces, at which one in running text would end.
+    shown = hide_passwords("".join(storage.split())).partition("?")[0]
+    url = None
+    with contextlib.suppress(ArgumentError, ValueError):  # ValueError: a port that is no number
+        url = make_url(storage)
+    if url is None and "://" not in storage and "@" in storage:
+        shown = "something else"  # before the @ there may be a password
+    if url is None or has_password(storage) or any(map(is_secret, url.query)):
+        raise InputError(
+            "storage",
+            expected="an SQLAlchemy URL without a password, e.g. sqlite:///optuna.db or "
+            "postgresql+psycopg2://user@host/optuna",
+            received=shown,
+            action="Parameters are logged: give a password through PGPASSWORD or ~/.pgpass."
+            + _already_logged(),
+        )
+
+
+def _already_logged() -> str:
+    # `mlflow run` logs what it is given before it starts any command.
+    if run_id := os.environ.get("MLFLOW_RUN_ID"):
+        return (
+            f" If there was one, `mlflow run` has logged it in run {run_id}: change it, and delete "
+            "the run for good with `mlflow runs delete` and `mlflow gc`."
+        )
+    return ""
+
+
+def create_storage(storage: str) -> optuna.storages.RDBStorage:
+    """Open a storage and create its tables; workers that do so at the same time would collide.
+
+    Raises:
+        InputError: if there is no such database, or no driver for it.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.storages.RDBStorage(storage)
+    except (SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            "storage",
+            expected="a database that can be opened, and its driver installed",
+            received=f"{hide_passwords(storage)} ({type(error).__name__}: {reason})",
+            action="Start it, correct the URL, or use the default, sqlite:///optuna.db.",
+        ) from error
+
+
+def create_study(
+    name: str,
+    *,
+    storage: str,
+    bounds: tuple[float, float],
+    n_trials: int,
+    first_judged: int,
+) -> optuna.Study:
+    """Create a study, or open the one of that name, whose first trials are spread over the range.
+
+    Args:
+        name: the study's name.
+        storage: URL of its database.
+        bounds: lowest and highest learning rate.
+        n_trials: how many trials it is to have.
+        first_judged: the first epoch after which a trial may be pruned.
+    """
+    study = optuna.create_study(
+        study_name=name,
+        storage=create_storage(storage),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=first_judged),
+        load_if_exists=True,
+    )
+    for rate in spread_rates(*bounds)[:n_trials]:
+        study.enqueue_trial({"learning_rate": rate}, skip_if_exists=True)
+    return study
+
+
+def spread_rates(low: float, high: float, count: int = N_SPREAD) -> list[float]:
+    """Rates spread evenly over a range on the log scale, from its middle outwards.
+
+    Chance leaves gaps when it draws few trials; TPE refines around the best of these.
+    """
+    fractions = [(index + 0.5) / count for index in range(count)]
+    fractions.sort(key=lambda fraction: abs(fraction - 0.5))
+    return [low * (high / low) ** fraction for fraction in fractions]
+
+
+def cut_off_trial(study: optuna.Study) -> optuna.Trial | None:
+    """The trial that was running when the search was cut off; nobody else runs this study."""
+    running = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+    return optuna.Trial(study, running[0]._trial_id) if running else None
+
+
+def widened(
+    study: optuna.Study, bounds: tuple[float, float], *, n_trials: int
+) -> tuple[float, float]:
+    """The range to search on: tenfold at an edge that the best rate lies at, else unchanged.
+
+    A rate lies at an edge when it is within a twentieth of the range, on the log scale.
+
+    Args:
+        study: the study.
+        bounds: the range that was searched.
+        n_trials: trials drawn from that range; later ones, in a wider range, do not count.
+
+    Raises:
+        InputError: if no trial finished, which means that all rates of the range diverged.
+    """
+    drawn = study.get_trials(deepcopy=False)[:n_trials]
+    completed = [one for one in drawn if one.state == optuna.trial.TrialState.COMPLETE]
+    low, high = bounds
+    if not completed:
+        raise InputError(
+            "learning_rate_min and learning_rate_max",
+            expected="a range in which training converges for at least one rate",
+            received=f"{low:g} to {high:g}: all {len(drawn)} trials diverged",
+            action="Lower both ends.",
+        )
+    best = math.log(min(completed, key=lambda one: one.values[0]).params["learning_rate"])
+    margin = math.log(high / low) / 20
+    if best > math.log(high) - margin:
+        return low, high * 10
+    if best < math.log(low) + margin:
+        return low / 10, high
+    return bounds

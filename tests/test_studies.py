@@ -1,0 +1,109 @@
+"""Studies: their storage, and when their range is widened."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.studies import check_storage, create_storage, widened
+
+
+def _study(*values: tuple[float, float | None]) -> optuna.Study:
+    """A study whose trials had these rates and values; None: pruned."""
+    study = optuna.create_study()
+    distribution = optuna.distributions.FloatDistribution(1e-9, 1e9, log=True)
+    for rate, value in values:
+        state = optuna.trial.TrialState.PRUNED if value is None else None
+        study.add_trial(
+            optuna.create_trial(
+                params={"learning_rate": rate},
+                distributions={"learning_rate": distribution},
+                value=value,
+                state=state or optuna.trial.TrialState.COMPLETE,
+            )
+        )
+    return study
+
+
+@pytest.mark.parametrize(
+    ("best_rate", "expected"),
+    [
+        (1e-3, (1e-5, 1e-1)),
+        (9e-2, (1e-5, 1.0)),
+        (1.1e-5, (1e-6, 1e-1)),
+        (3e-2, (1e-5, 1e-1)),
+    ],
+)
+def test_range_is_widened_only_at_an_edge(best_rate: float, expected: tuple[float, float]) -> None:
+    study = _study((1e-4, 2.0), (best_rate, 1.0), (0.1, None))
+    assert widened(study, (1e-5, 1e-1), n_trials=3) == pytest.approx(expected)
+
+
+def test_trials_in_the_wider_range_do_not_decide_about_widening() -> None:
+    study = _study((1e-4, 2.0), (9e-2, 1.0), (1e-3, 0.5))
+    assert widened(study, (1e-5, 1e-1), n_trials=2) == pytest.approx((1e-5, 1.0))
+
+
+def test_all_trials_diverged_is_an_error_that_names_the_range() -> None:
+    with pytest.raises(InputError, match=r"1 to 10: all 2 trials diverged"):
+        widened(_study((2.0, None), (5.0, None)), (1.0, 10.0), n_trials=2)
+
+
+@pytest.mark.parametrize(
+    "storage", ["sqlite:///optuna.db", "postgresql+psycopg2://user@host/optuna"]
+)
+def test_storage_without_password_is_accepted(storage: str) -> None:
+    check_storage(storage)
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "optuna.db",
+        "postgresql://user:hunter2@host/optuna",
+        "postgresql://user:hun@ter2hunter2@host/optuna",
+        "postgresql://us/er:hunter2@host/optuna",
+        "postgresql://us?er:hun/ter2@host/optuna",
+        "postgresql://host/optuna?password=hunter2",
+        "mysql://host/optuna?PassWD=hunter2",
+        "mssql://host/optuna?odbc_connect=PWD%3Dhunter2",
+        "postgresql://user:hunter2@host:port/optuna",
+        "user:hunter2@host/optuna",
+        "://user:hunter2@",
+        "",
+    ],
+)
+def test_malformed_storage_or_password_is_refused_without_showing_it(storage: str) -> None:
+    with pytest.raises(InputError, match="storage: expected an SQLAlchemy URL") as refused:
+        check_storage(storage)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_refusal_under_mlflow_run_says_what_is_logged_already(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", "a1b2")
+    with pytest.raises(InputError, match=r"logged it in run a1b2: change it, .*`mlflow gc`"):
+        check_storage("postgresql://user:hunter2@host/optuna")
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "sqlite:///missing/folder/optuna.db",
+        "sqlite:///.",
+        "sqlite:///text.db",
+        "nosuch://host/optuna",
+        "firebird://user@host/optuna",
+    ],
+)
+def test_storage_that_cannot_be_opened_is_refused(
+    storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.db").write_text("no database" * 100)
+    check_storage(storage)
+    with pytest.raises(InputError, match="storage: expected a database that can be opened"):
+        create_storage(storage)
+    assert [path.name for path in tmp_path.iterdir()] == ["text.db"]
