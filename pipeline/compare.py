@@ -202,8 +202,8 @@ def _log(
     text = report.markdown_report(summary, tests, report.answers(summary, tests))
     if comparison.left_out:
         text += "\n## Not compared\n\n" + "".join(f"- {one}\n" for one in comparison.left_out)
-    text += f"\n## Champion\n\n{registered}\n"
-    run.log_text(text, "comparison.md")
+    ending = f"\n## Champion\n\n{registered}\n"
+    run.log_text(text + ending, "comparison.md")
     tables = {"runs": comparison.runs, "curves": comparison.curves}
     for name, table in {**tables, "summary": summary, "tests": tests}.items():
         run.log_text(table.to_csv(index=False), f"{name}.csv")
@@ -211,7 +211,8 @@ def _log(
     run.log_text(html_report.html_report(comparison, panels), "report.html")
     for name, of in panels.items():
         run.log_figure(report_figures.sheet(of), f"{name}.png")
-    run.set_note(text + f"\nRun again: `{again}`")
+    ending += f"\nRun again: `{again}`"
+    run.set_note(views.beginning(text, tracking.NOTE_LENGTH - len(ending)) + ending)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What TensorFlow and MLflow read from the environment, set before they are imported."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ def configure() -> None:
         # Some 15 s until a server that is away is said to be; metrics are sent again for longer.
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3"),
     }
+    # For an MLflow that has been imported already.
+    logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"])
 
 
 def import_tensorflow() -> None:

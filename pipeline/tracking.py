@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
 
+NOTE_LENGTH = 8000  # characters: MLflow cuts longer tags of a run
 # The keys of MLproject: what `mlflow run` opens a run for.
 ENTRY_POINTS = ("main", "prepare", "search", "train", "mc_dropout", "compare")
 

@@ -247,10 +247,13 @@ def write_experiment_note(experiment: str, *, report: str, command: str) -> None
     data = f" On {escape_markdown(shown.data.tags['dataset'])}:" if shown else ""
     ending = "\n".join(["## Views", "", *links, "", "## Make it again", "", f"    {command}"])
     room = NOTE_LENGTH - len(QUESTION + data + ending) - 10
-    if len(report) > room:
-        report = report[:room].rpartition("\n")[0]
-    note = f"{QUESTION}{data}\n\n{report.strip()}\n\n{ending}\n"
+    note = f"{QUESTION}{data}\n\n{beginning(report, room).strip()}\n\n{ending}\n"
     _write(experiment, tracking.client().get_experiment(experiment).tags, NOTE_TAG, note)
+
+
+def beginning(text: str, length: int) -> str:
+    """As many whole lines of a text as fit into a number of characters."""
+    return text if len(text) <= length else text[:length].rpartition("\n")[0]
 
 
 def _write(experiment: str, tags: Mapping[str, str], tag: str, value: str) -> None:

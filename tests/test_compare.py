@@ -152,6 +152,19 @@ def test_many_runs_are_counted_where_their_names_would_be_cut_off(
     assert compare() != run_id
 
 
+def test_a_long_note_loses_lines_of_the_middle_but_not_the_command(
+    four_runs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "NOTE_LENGTH", 1500)
+    run_id = compare()
+    note = tracking.get_run(run_id).data.tags["mlflow.note.content"]
+    assert 1000 < len(note) <= 1500
+    assert note.startswith("## Comparison")
+    assert note.endswith("-P baseline=elu`")
+    assert "**Champion**" in note
+    assert len(_artifact(run_id, "comparison.md")) > len(note)
+
+
 def test_nothing_to_compare_is_refused(store: Path) -> None:
     with pytest.raises(InputError, match="none"):
         compare()

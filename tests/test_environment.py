@@ -1,3 +1,4 @@
+import logging
 import os
 import subprocess
 import sys
@@ -22,6 +23,7 @@ def test_configure_sets_one_thread_and_wide_vectors_where_nothing_is_set(
     environment.configure()
     for name, value in {**ONE_THREAD, **DEFAULTS}.items():
         assert os.environ[name] == value
+    assert logging.getLogger("mlflow").level == logging.WARNING
 
 
 def test_configure_respects_what_is_set_already_but_not_more_threads(
