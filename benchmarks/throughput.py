@@ -189,7 +189,8 @@ def _train_plain(turn: Turn, on_epoch: OnEpoch) -> None:
     x_train, y_train, x_val, y_val = (  # in memory, not memory-mapped
         getattr(prepared, name)[:].copy() for name in ("x_train", "y_train", "x_val", "y_val")
     )
-    keras.utils.set_random_seed(turn.seed)
+    # No global seed: with one, Model.fit shuffles the same way in every epoch, and a network with
+    # batch normalisation learns the mini-batches by heart. The weights have a seed of their own.
     model = build_model(
         variant,
         image_shape=prepared.image_shape,

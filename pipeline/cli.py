@@ -1,6 +1,7 @@
 """The command line of every entry point: parameters said once, errors, signals, exit codes."""
 
 import dataclasses
+import errno
 import functools
 import inspect
 import math
@@ -20,7 +21,7 @@ from rich.console import Console
 # Typer carries its own copy of Click and exports only some of its exceptions.
 from typer._click.exceptions import ClickException
 
-from pipeline import environment, progress
+from pipeline import environment, patience, progress
 from pipeline.errors import (
     DivergenceError,
     InputError,
@@ -40,6 +41,15 @@ MOST = 1_000_000  # of epochs, trials, ...: more is a slip of the keyboard
 LARGEST_BATCH = 65_536
 LARGEST_SEED = 2**32 - 1  # NumPy's RandomState, which Keras and Optuna seed, takes 32 bits
 LONGEST_MESSAGE = 4000  # characters
+_DISK_ERRORS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+)
 
 
 def _option(help_text: str, **constraints: Any) -> Any:
@@ -156,10 +166,15 @@ def run(entry_point: Callable[..., Any]) -> NoReturn:
         code = EXIT_TERMINATED if isinstance(interrupt, _Terminated) else EXIT_INTERRUPTED
         _end("KILLED", "interrupted")
         _keep_killed()
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            code = _report_defect(error)
+        else:
+            code = _fail(
+                f"{error}. Mend that and give the same command again: what is kept is used."
+            )
     except Exception as error:
-        sys.stderr.write(hide_passwords(traceback.format_exc()))
-        _end("FAILED", f"{type(error).__name__}: {error}")
-        code = EXIT_FAILED
+        code = _report_defect(error)
     sys.exit(code)
 
 
@@ -193,6 +208,7 @@ def _interrupt(received: int, _frame: object) -> NoReturn:
     # signal set off, the ending of workers and runs.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    patience.stop_waiting()
     raise _Terminated if received == signal.SIGTERM else KeyboardInterrupt
 
 
@@ -208,6 +224,12 @@ def _fail(message: str) -> int:
     return EXIT_FAILED
 
 
+def _report_defect(error: Exception) -> int:
+    sys.stderr.write(hide_passwords(traceback.format_exc()))
+    _end("FAILED", f"{type(error).__name__}: {error}")
+    return EXIT_FAILED
+
+
 def _print_error(message: str) -> None:
     Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(
         f"Error: {shown(message)}", style="bold red", markup=False
@@ -220,7 +242,8 @@ def _end(status: str, reason: str) -> None:
     from pipeline import tracking
 
     try:
-        tracking.end_adopted_run(status, reason=shown(reason))
+        with patience.not_waiting():
+            tracking.end_adopted_run(status, reason=shown(reason))
     except Exception as error:  # what the command itself came to must not be lost over this
         _print_error(f"the run could not be ended as {status} ({type(error).__name__}: {error})")
 

@@ -83,7 +83,7 @@ def compared(chosen: list[tracking.Run], *, baseline: str, reuse: str, command: 
         run=lambda: _run(step, chosen, absent, baseline, command),
     )
     text = tracking.artifact_directory(run_id, "comparison.md").read_text("utf-8")
-    Console(soft_wrap=False, width=max(Console().width, 120)).print(Markdown(text))
+    Console(soft_wrap=False, width=max(Console().width, 125)).print(Markdown(text))
     experiment = tracking.experiment_id()
     views.write_views(experiment)
     views.write_experiment_note(experiment, report=text, command=command)
@@ -186,13 +186,17 @@ def _run(
 
 def _registered(comparison: html_report.Comparison, tags: Mapping[str, str]) -> str:
     """Register each variant's best model; what came of it, as Markdown."""
-    return register(
-        comparison.runs,
-        comparison.curves,
-        dataset=tags["dataset"],
-        data_fingerprint=tags["data_fingerprint"],
-        prepare_run=tags["prepare_run"],
-    ).text
+    try:
+        return register(
+            comparison.runs,
+            comparison.curves,
+            dataset=tags["dataset"],
+            data_fingerprint=tags["data_fingerprint"],
+            prepare_run=tags["prepare_run"],
+        ).text
+    except InputError as error:  # a model was deleted; what the runs came to can be compared
+        progress.update(message=f"No model was registered: {error}")
+        return f"No model was registered: {views.escape_markdown(str(error))}"
 
 
 def _log(

@@ -8,7 +8,7 @@ from typing import Any
 import dask
 from distributed import Client, Future, LocalCluster, get_worker, wait
 
-from pipeline import progress
+from pipeline import patience, progress
 from pipeline.environment import configure
 from pipeline.errors import InputError
 from pipeline.tracking import StepRun, pipeline_run_id, tracking_uri
@@ -117,6 +117,7 @@ def _run_in_worker(
     configure()
     os.environ.pop("MLFLOW_RUN_ID", None)  # the run that `mlflow run` opened belongs to `main`
     os.environ |= environment
+    patience.expect_server()  # the process of `main` has had its answers
     pipeline_run_id.set(pipeline_run)
     worker = get_worker()
     with progress.sending_to(lambda news: worker.log_event(_TOPIC, dict(news))):

@@ -26,8 +26,8 @@ def configure() -> None:
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # a model is its weights, never code
         # MLflow's line at the end of a run shows a password that the server's address holds.
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-        # Some 15 s until a server that is away is said to be; metrics are sent again for longer.
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3"),
+        # Only the first retry, which is at once: `patience` waits, and says that it does.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1"),
     }
     # For an MLflow that has been imported already.
     logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"])

@@ -34,7 +34,7 @@ class DivergenceError(ArithmeticError):
 
 
 class TrackingUnavailableError(ConnectionError):
-    """The tracking server could not be reached; what was trained is kept in a checkpoint.
+    """The tracking server did not take everything; what was trained is kept in a checkpoint.
 
     Args:
         reason: what went wrong last.
@@ -43,8 +43,8 @@ class TrackingUnavailableError(ConnectionError):
     def __init__(self, reason: str):
         self.reason = reason
         super().__init__(
-            f"The tracking server could not be reached, so not everything was logged: {reason}. "
-            "The training is kept: the same command, once the server is back, logs the rest "
+            f"The tracking server did not take everything: {reason}. What was trained is kept: the "
+            "same command, once the server is well, logs the rest "
             "without training again."
         )
 

@@ -94,6 +94,7 @@ def register(
         InputError: a run to be registered has no model.
     """
     runs = runs.dropna(subset=[_METRIC])  # A run that diverged has none.
+    runs = runs.sort_values("seed", kind="stable")  # Of equal runs, always the same one.
     compared = _Compared(runs, curves, dataset, data_fingerprint, prepare_run)
     name, client = registered_model_name(dataset), tracking.client()
     _create(name)
@@ -152,10 +153,11 @@ def _registered(name: str, run: Mapping[Hashable, Any], compared: _Compared) -> 
 
 def _logged_model(run_id: str) -> str:
     """The id of the model that a training run logged; a run that went on has logged it again."""
-    outputs = tracking.get_run(run_id).outputs
-    ids = [output.model_id for output in outputs.model_outputs] if outputs else []
-    models = [tracking.client().get_logged_model(model_id) for model_id in ids]
-    named = [model for model in models if model.name == "model"]
+    named = tracking.client().search_logged_models(
+        [tracking.get_run(run_id).info.experiment_id],
+        filter_string=f"name = 'model' AND source_run_id = '{run_id}'",
+        order_by=[{"field_name": "creation_timestamp", "ascending": False}],
+    )
     if not named:
         raise InputError(
             f"run {run_id}",
@@ -163,7 +165,7 @@ def _logged_model(run_id: str) -> str:
             received="none",
             action="Train it again with -P reuse=never.",
         )
-    return max(named, key=lambda model: model.creation_timestamp).model_id
+    return named[0].model_id
 
 
 def _champion(name: str) -> ModelVersion | None:

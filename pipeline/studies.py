@@ -3,10 +3,12 @@
 import contextlib
 import math
 import os
+import time
+from collections.abc import Callable
 
 import optuna
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
 from pipeline.errors import InputError
 from pipeline.passwords import has_password, hide_passwords, is_secret
@@ -49,14 +51,16 @@ def _already_logged() -> str:
 
 
 def create_storage(storage: str) -> optuna.storages.RDBStorage:
-    """Open a storage and create its tables; workers that do so at the same time would collide.
+    """Open a storage and create its tables, which others may do at the same moment.
 
     Raises:
         InputError: if there is no such database, or no driver for it.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # A write waits for those of other workers; SQLite's own 5 seconds are few on a busy disk.
+    waiting = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else {}
     try:
-        return optuna.storages.RDBStorage(storage)
+        return _created(lambda: optuna.storages.RDBStorage(storage, engine_kwargs=waiting))
     except (SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(
@@ -65,6 +69,20 @@ def create_storage(storage: str) -> optuna.storages.RDBStorage:
             received=f"{hide_passwords(storage)} ({type(error).__name__}: {reason})",
             action="Start it, correct the URL, or use the default, sqlite:///optuna.db.",
         ) from error
+
+
+def _created(
+    create: Callable[[], optuna.storages.RDBStorage], attempts: int = 5
+) -> optuna.storages.RDBStorage:
+    """Create a storage, again where another process has just made a table."""
+    for _ in range(attempts - 1):
+        try:
+            return create()
+        except SQLAlchemyError as error:
+            if not (isinstance(error, IntegrityError) or "already exists" in str(error)):
+                raise
+            time.sleep(0.2)
+    return create()
 
 
 def create_study(

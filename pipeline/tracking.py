@@ -11,12 +11,12 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import mlflow
 import numpy as np
@@ -42,6 +42,7 @@ from pipeline import ownership
 from pipeline.data import PreparedData, class_counts
 from pipeline.errors import DivergenceError, InputError, TrackingUnavailableError
 from pipeline.passwords import hide_passwords
+from pipeline.patience import not_waiting, patiently, wait_seconds
 from pipeline.publisher import Publisher
 from pipeline.steps import Step
 
@@ -57,9 +58,19 @@ ENTRY_POINTS = ("main", "prepare", "search", "train", "mc_dropout", "compare")
 pipeline_run_id: ContextVar[str | None] = ContextVar("pipeline_run_id", default=None)
 
 
+class _PatientClient:
+    """An MLflow client whose every call waits while the tracking server is away."""
+
+    def __init__(self) -> None:
+        self._client = mlflow.MlflowClient()
+
+    def __getattr__(self, name: str) -> Any:
+        return partial(patiently, getattr(self._client, name))
+
+
 def client() -> mlflow.MlflowClient:
-    """A client of the tracking server in force."""
-    return mlflow.MlflowClient()
+    """A client of the tracking server in force, which waits while that is away."""
+    return cast(mlflow.MlflowClient, _PatientClient())
 
 
 def tracking_uri() -> str:
@@ -91,10 +102,16 @@ class StepRun:
         self.experiment = experiment
         self._client = client()
         self._published: set[int] = set()
+        self._logged: set[str] = set()
 
     @cached_property
     def _publisher(self) -> Publisher[list[Metric]]:
-        return Publisher(lambda metrics: self._client.log_batch(self.run_id, metrics=metrics))
+        at_once = mlflow.MlflowClient()  # the publisher does the waiting
+        return Publisher(lambda metrics: at_once.log_batch(self.run_id, metrics=metrics))
+
+    def beat(self, now: str) -> None:
+        """Log a heartbeat; raises at once where the server is away."""
+        mlflow.MlflowClient().set_tag(self.run_id, "heartbeat", now)
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Log parameters, leaving those that `mlflow run` has already logged as they are."""
@@ -105,8 +122,12 @@ class StepRun:
         self._client.log_batch(self.run_id, params=params)
 
     def log_metrics(self, metrics: Mapping[str, float], *, epoch: int = 0) -> None:
-        """Log the finite ones of some metrics at an epoch."""
-        self._client.log_batch(self.run_id, metrics=_finite(metrics, epoch))
+        """Log the finite ones of some metrics at an epoch.
+
+        A metric that the run has already, because it was cut off and goes on, is not logged again.
+        """
+        new = {name: value for name, value in metrics.items() if name not in self._logged}
+        self._client.log_batch(self.run_id, metrics=_finite(new, epoch))
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Log one epoch's metrics in the background; the signature `callbacks.OnEpoch` asks for.
@@ -119,22 +140,21 @@ class StepRun:
     def reopen(self) -> None:
         """Let a run that was cut off go on."""
         self._client.update_run(self.run_id, status="RUNNING")
-        if "failure_reason" in self._client.get_run(self.run_id).data.tags:
+        data = self._client.get_run(self.run_id).data
+        if "failure_reason" in data.tags:
             self._client.delete_tag(self.run_id, "failure_reason")
+        self._logged = set(data.metrics)
         history = self._client.get_metric_history(self.run_id, "elapsed_seconds")
         self._published = {metric.step for metric in history}
 
-    def flush(self, *, timeout: float = 60.0) -> None:
+    def flush(self) -> None:
         """Wait until every epoch is logged.
 
-        Args:
-            timeout: seconds to wait for a tracking server that is away.
-
         Raises:
-            TrackingUnavailableError: if it is still away then.
+            TrackingUnavailableError: if the tracking server stays away.
         """
         if "_publisher" in self.__dict__:
-            self._publisher.close(timeout=timeout)
+            self._publisher.close(timeout=wait_seconds())
             del self._publisher
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
@@ -211,7 +231,8 @@ class StepRun:
                 # It would leave the path of a temporary directory in this process's sys.path.
                 "validate_serving_input": False,
             }
-        Model.log(
+        patiently(
+            Model.log,
             artifact_path=None,
             name="model",
             run_id=self.run_id,
@@ -295,25 +316,28 @@ def step_run(
         }
     )
     try:
-        with ownership.heartbeat(lambda now: run.set_tags({"heartbeat": now})):
+        with ownership.heartbeat(run.beat):
             run.log_parameters(parameters)
             yield run
             run.flush()
         end_run(run.run_id, "FINISHED")
     except KeyboardInterrupt:
-        end_run(run.run_id, "KILLED", reason="interrupted")
+        _end_badly(run.run_id, "KILLED", reason="interrupted")
         raise
     except DivergenceError as error:
         run.flush()
         run.set_tags({"diverged": error})
-        end_run(run.run_id, "FAILED", reason=_reason(error))
+        end_run(run.run_id, "FAILED", reason=f"{type(error).__name__}: {error}")
         raise
     except BaseException as error:
-        try:
-            end_run(run.run_id, "FAILED", reason=_reason(error))
-        except Exception as away:
-            raise TrackingUnavailableError(_reason(away)) from error
+        _end_badly(run.run_id, "FAILED", reason=f"{type(error).__name__}: {error}")
         raise
+
+
+def _end_badly(run_id: str, status: str, *, reason: str) -> None:
+    """End a run, without waiting for the server: where it is away, the next command ends it."""
+    with not_waiting(), suppress(TrackingUnavailableError):
+        end_run(run_id, status, reason=reason)
 
 
 def _open(entry_point: str, name: str, reopened: Run | None) -> StepRun:
@@ -323,10 +347,6 @@ def _open(entry_point: str, name: str, reopened: Run | None) -> StepRun:
     run = StepRun(reopened.info.run_id, reopened.info.experiment_id)
     run.reopen()
     return run
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
 
 
 def link_adopted_run(entry_point: str, run: Run, *, verb: str, note: str) -> None:
@@ -361,7 +381,12 @@ def adopted_run(entry_point: str) -> StepRun | None:
 
 def _create(entry_point: str, name: str) -> StepRun:
     experiment = experiment_id()
-    tags = {**resolve_tags(), MLFLOW_SOURCE_NAME: f"pipeline.{entry_point}"}
+    # Its owner from the beginning: a run without one that was cut off here would stay RUNNING.
+    tags = {
+        **resolve_tags(),
+        MLFLOW_SOURCE_NAME: f"pipeline.{entry_point}",
+        **ownership.owner_tags(),
+    }
     run = client().create_run(experiment, run_name=name, tags=tags)
     return StepRun(run.info.run_id, experiment)
 
@@ -406,8 +431,9 @@ def end_if_running(run_id: str, status: str, *, reason: str) -> None:
 def kill_running_steps(pipeline_run: str, experiment: str) -> None:
     """Mark the unfinished step runs of a pipeline run as KILLED, after their workers ended."""
     running = f"tags.pipeline_run = '{pipeline_run}' and attributes.status = 'RUNNING'"
-    for run in client().search_runs([experiment], running):
-        end_run(run.info.run_id, "KILLED", reason="interrupted")
+    with suppress(TrackingUnavailableError):  # then the next command ends them
+        for run in client().search_runs([experiment], running):
+            end_run(run.info.run_id, "KILLED", reason="interrupted")
 
 
 def get_run(run_id: str) -> Run:
@@ -432,14 +458,17 @@ def load_model(run_id: str) -> "keras.Model":
     import mlflow.tensorflow
 
     # Safe mode, Keras's default, runs no code that a model brings along.
-    return mlflow.tensorflow.load_model(
-        f"runs:/{run_id}/model", keras_model_kwargs={"safe_mode": True}
+    return patiently(
+        mlflow.tensorflow.load_model,
+        f"runs:/{run_id}/model",
+        keras_model_kwargs={"safe_mode": True},
     )
 
 
 def artifact_directory(run_id: str, path: str) -> Path:
     """A local directory with an artifact directory of a run; downloaded where it is remote."""
-    return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=path))
+    download = mlflow.artifacts.download_artifacts
+    return Path(patiently(download, run_id=run_id, artifact_path=path))
 
 
 def search_runs(experiment: str, query: str) -> list[Run]:

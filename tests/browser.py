@@ -157,10 +157,16 @@ def run_address(server: str, experiment: str, run_id: str) -> str:
     return f"{server}/#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
 
 
+def report_address(server: str, experiment: str, run_id: str) -> str:
+    """The address of the report among the artifacts of a comparison."""
+    artifact = "artifacts/report.html?workflowType=machine_learning"
+    return f"{server}/#/experiments/{experiment}/runs/{run_id}/{artifact}"
+
+
 def take_pictures(
-    browser: Browser, urls: Mapping[str, str], *, run_url: str, directory: Path
+    browser: Browser, urls: Mapping[str, str], *, run_url: str, report_url: str, directory: Path
 ) -> None:
-    """Save a picture of every view, and of a run's page."""
+    """Save a picture of every view, of a run's page, and of the report where MLflow shows it."""
     for file_name, view in PICTURES.items():
         browser.open(urls[view])
         browser.page.get_by_text("matching runs").wait_for()
@@ -173,13 +179,16 @@ def take_pictures(
     browser.page.get_by_text("judged_val_accuracy").first.wait_for()
     browser.page.wait_for_timeout(1000)
     browser.picture(directory / "run.png")
+    browser.open(report_url)
+    browser.page.frame_locator("iframe").get_by_role("heading").first.wait_for()
+    browser.picture(directory / "report.png")
 
 
 def main(store: Path, pictures: Path) -> None:
     """The README's pictures, from the newest comparison of a store."""
     import mlflow
 
-    from pipeline import ui, views
+    from pipeline import tracking, ui, views
 
     pictures.mkdir(parents=True, exist_ok=True)
     database = f"sqlite:///{store.resolve()}/mlflow.db"
@@ -189,10 +198,15 @@ def main(store: Path, pictures: Path) -> None:
         newest = views.newest_training_run([one.experiment_id for one in experiments])
         assert newest, f"no finished training run in {database}"
         experiment = newest.info.experiment_id
-        run_url = run_address(address, experiment, newest.info.run_id)
+        compared = tracking.finished_runs("compare", experiment)[0].info.run_id
         with opened() as browser:
-            urls = views.write_views(experiment)
-            take_pictures(browser, urls, run_url=run_url, directory=pictures)
+            take_pictures(
+                browser,
+                views.write_views(experiment),
+                run_url=run_address(address, experiment, newest.info.run_id),
+                report_url=report_address(address, experiment, compared),
+                directory=pictures,
+            )
 
 
 if __name__ == "__main__":

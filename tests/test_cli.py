@@ -16,6 +16,7 @@ from pipeline.errors import InputError
 from pipeline.variants import VARIANTS
 
 PROGRAM = textwrap.dedent("""
+    import errno
     import signal
     import time
 
@@ -29,6 +30,8 @@ PROGRAM = textwrap.dedent("""
             raise DivergenceError("loss inf in epoch 2")
         if variant == "fails":
             raise OSError("no answer from " + "http://user:hunter" + "2@host")
+        if variant == "full":
+            raise OSError(errno.ENOSPC, "No space left on device", "checkpoints/epoch-000001.npz")
         if variant == "waits":
             progress.update(message="waiting")
             time.sleep(60)
@@ -70,6 +73,13 @@ def run_program(program: list[str], *arguments: str) -> subprocess.CompletedProc
             "Error: variant: expected a [b]; received :bug:. Try c.\n",
         ),
         (["--variant", "diverges"], 1, "", "Error: Diverged: loss inf in epoch 2\n"),
+        (
+            ["--variant", "full"],
+            1,
+            "",
+            "Error: [Errno 28] No space left on device: 'checkpoints/epoch-000001.npz'. Mend that "
+            "and give the same command again: what is kept is used.\n",
+        ),
     ],
 )
 def test_exit_code_and_output(

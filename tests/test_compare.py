@@ -129,6 +129,24 @@ def test_runs_that_failed_are_named_and_make_for_a_new_comparison(four_runs: lis
     assert len(_table(after, "runs")) == 4
 
 
+def test_a_model_that_was_deleted_is_said_and_the_runs_are_compared(four_runs: list[str]) -> None:
+    client = mlflow.MlflowClient()
+    outputs = client.get_run(four_runs[-1]).outputs
+    assert outputs
+    for output in outputs.model_outputs:
+        client.delete_logged_model(output.model_id)
+    _rank_first(four_runs[-1])
+    run_id = compare()
+    assert list(_table(run_id, "runs")["run_id"]) == four_runs
+    text = _artifact(run_id, "comparison.md")
+    assert f"No model was registered: run {four_runs[-1]}: expected a logged model" in text
+
+
+def _rank_first(run_id: str) -> None:
+    """Make a run the best one of its variant."""
+    mlflow.MlflowClient().log_metric(run_id, "val_accuracy", 0.99, step=3)
+
+
 def test_runs_of_a_variant_that_is_no_longer_known_come_last_and_are_compared(
     four_runs: list[str],
 ) -> None:

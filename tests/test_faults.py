@@ -1,6 +1,7 @@
 """Commands killed at random moments and started again, against the same without a kill.
 
-`FAULTS` (default 1) says how many times each is killed; `make faults` does it many times.
+`make faults` does it 50 times: `FAULTS` is how often `main` and `search` are killed each, `train`
+three times as many. One of `main` is part of all tests.
 """
 
 import os
@@ -8,16 +9,45 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import mlflow
+import psutil
 import pytest
-from conftest import PROJECT, start_in
+from conftest import PROJECT, Finished, start_in
+from mlflow.entities import Run
 
 FAULTS = int(os.environ.get("FAULTS", "1"))
-CURVE = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "elapsed_seconds")
+CURVE = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+FINAL = ("best_epoch", "best_val_loss", "best_learning_rate", "test_accuracy", "mc_accuracy")
+TRAIN = {
+    "variant": "alpha_dropout",
+    "dropout_layers": "all",
+    "learning_rate": 0.001,
+    "epochs": 120,
+    "patience": 100,
+    "mc_samples": 5,
+}
+SEARCH = {"variant": "bn", "n_trials": 8, "search_epochs": 25}
 
-pytestmark = pytest.mark.faults
+Points = list[tuple[int, float]]
+
+
+class Results(NamedTuple):
+    """What a command came to: by the run's name, its curves and its final figures."""
+
+    curves: dict[str, dict[str, Points]]
+    figures: dict[str, dict[str, float]]
+
+
+class Whole(NamedTuple):
+    """A command that nothing happened to."""
+
+    results: Results
+    seconds: float
 
 
 def project(directory: Path) -> Path:
@@ -29,73 +59,165 @@ def project(directory: Path) -> Path:
     return directory
 
 
-def train_command(tiny_npz: Path) -> tuple[str, ...]:
-    parameters = {
-        "variant": "alpha_dropout",
-        "dropout_layers": "all",
-        "learning_rate": 0.001,
-        "epochs": 120,
-        "patience": 100,
-        "mc_samples": 5,
-        "dataset": tiny_npz,
-    }
+def command(entry_point: str, parameters: Mapping[str, object]) -> tuple[str, ...]:
     given = [text for item in parameters.items() for text in ("-P", "{}={}".format(*item))]
-    return ("mlflow", "run", ".", "--env-manager", "local", "-e", "train", *given)
+    return ("mlflow", "run", ".", "--env-manager", "local", "-e", entry_point, *given)
 
 
-def run_whole(directory: Path, command: tuple[str, ...]) -> float:
+def run_whole(directory: Path, arguments: tuple[str, ...]) -> float:
     """Run a command to its end; returns the seconds it took."""
     started = time.monotonic()
-    assert start_in(directory, *command).wait(600) == 0
+    assert start_in(directory, *arguments).wait(600) == 0
     return time.monotonic() - started
 
 
-def kill_after(directory: Path, command: tuple[str, ...], seconds: float) -> None:
-    """Start a command and kill its whole process group after some seconds."""
-    process = start_in(directory, *command)
-    time.sleep(seconds)
-    os.killpg(process.pid, signal.SIGKILL)
+def kill_all(process: psutil.Popen) -> None:
+    """Kill a command and everything it started, as a machine does that dies."""
+    everything = [
+        psutil.Process(process.pid),
+        *psutil.Process(process.pid).children(recursive=True),
+    ]
+    for one in everything:
+        with suppress(psutil.NoSuchProcess):
+            one.send_signal(signal.SIGSTOP)  # so that none reacts to another's end
+    for one in everything:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
     process.wait()
+    psutil.wait_procs(everything, timeout=10)
 
 
-def curves(directory: Path) -> dict[str, list[tuple[int, float]]]:
-    """The points of the one finished training run, by metric; all else has ended."""
-    client = mlflow.MlflowClient(f"sqlite:///{directory}/mlflow.db")
+def kill_a_worker(process: psutil.Popen, chance: random.Random) -> None:
+    """Kill one of the processes in which Dask runs steps."""
+    workers = [
+        one
+        for one in psutil.Process(process.pid).children(recursive=True)
+        if any("spawn_main" in argument for argument in one.cmdline())
+    ]
+    assert workers
+    chance.choice(workers).kill()
+
+
+def store_of(directory: Path) -> mlflow.MlflowClient:
+    return mlflow.MlflowClient(f"sqlite:///{directory}/mlflow.db")
+
+
+def results_in(client: mlflow.MlflowClient) -> Results:
+    """What the finished steps of a store came to; all runs have ended, no point is double."""
     assert client.search_runs(["0"], "attributes.status = 'RUNNING'") == []
-    query = "tags.step = 'train' and attributes.status = 'FINISHED'"
-    (run,) = client.search_runs(["0"], query)
-    return {
-        name: [(one.step, one.value) for one in client.get_metric_history(run.info.run_id, name)]
-        for name in CURVE
+    finished = client.search_runs(["0"], "attributes.status = 'FINISHED'", max_results=10_000)
+    steps = [run for run in finished if run.data.tags.get("step") in ("train", "trial", "search")]
+    names = [_name(run) for run in steps]
+    assert len(set(names)) == len(names)
+    curves = {
+        name: {metric: _points(client, run, metric) for metric in CURVE}
+        for name, run in zip(names, steps, strict=True)
     }
+    for run in steps:
+        for metric in run.data.metrics:
+            epochs = [epoch for epoch, _ in _points(client, run, metric)]
+            assert len(set(epochs)) == len(epochs), (run.info.run_name, metric)
+        elapsed = [seconds for _, seconds in _points(client, run, "elapsed_seconds")]
+        assert elapsed == sorted(elapsed)
+    figures = {
+        name: {metric: run.data.metrics[metric] for metric in FINAL if metric in run.data.metrics}
+        for name, run in zip(names, steps, strict=True)
+    }
+    return Results(curves, figures)
+
+
+def _name(run: Run) -> str:
+    return f"{run.info.run_name} {run.data.tags.get('optuna_study', '')}"
+
+
+def _points(client: mlflow.MlflowClient, run: Run, metric: str) -> Points:
+    history = client.get_metric_history(run.info.run_id, metric)
+    return sorted((point.step, point.value) for point in history)
+
+
+def whole(directory: Path, arguments: tuple[str, ...]) -> Whole:
+    """Run a command in a project of its own, and nothing happens to it."""
+    seconds = run_whole(project(directory), arguments)
+    return Whole(results_in(store_of(directory)), seconds)
+
+
+def check_killed(directory: Path, arguments: tuple[str, ...], expected: Whole, fault: int) -> None:
+    """Kill a command at a random moment and start it again: it comes to the same."""
+    process = start_in(project(directory), *arguments)
+    time.sleep(random.Random(fault).uniform(0.1, 1.0) * expected.seconds)
+    kill_all(process)
+    run_whole(directory, arguments)
+    assert results_in(store_of(directory)) == expected.results
 
 
 @pytest.fixture(scope="module")
-def whole(
-    tmp_path_factory: pytest.TempPathFactory, tiny_npz: Path
-) -> tuple[dict[str, list[tuple[int, float]]], float]:
-    """The curve of a training run that nothing happened to, and the seconds it took."""
-    directory = project(tmp_path_factory.mktemp("whole") / "project")
-    seconds = run_whole(directory, train_command(tiny_npz))
-    return curves(directory), seconds
+def whole_training(tmp_path_factory: pytest.TempPathFactory, tiny_npz: Path) -> Whole:
+    arguments = command("train", {**TRAIN, "dataset": tiny_npz})
+    return whole(tmp_path_factory.mktemp("train") / "project", arguments)
 
 
-@pytest.mark.parametrize("fault", range(FAULTS))
-def test_training_killed_and_started_again_gives_the_same_curve(
-    whole: tuple[dict[str, list[tuple[int, float]]], float],
-    tmp_path: Path,
-    tiny_npz: Path,
-    fault: int,
+@pytest.fixture(scope="module")
+def whole_search(tmp_path_factory: pytest.TempPathFactory, tiny_npz: Path) -> Whole:
+    arguments = command("search", {**SEARCH, "dataset": tiny_npz})
+    return whole(tmp_path_factory.mktemp("search") / "project", arguments)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("fault", range(3 * FAULTS))
+def test_training_killed_and_started_again_comes_to_the_same(
+    whole_training: Whole, tmp_path: Path, tiny_npz: Path, fault: int
 ) -> None:
-    expected, seconds = whole
+    arguments = command("train", {**TRAIN, "dataset": tiny_npz})
+    check_killed(tmp_path / "project", arguments, whole_training, fault)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("fault", range(FAULTS))
+def test_a_search_killed_and_started_again_comes_to_the_same(
+    whole_search: Whole, tmp_path: Path, tiny_npz: Path, fault: int
+) -> None:
+    arguments = command("search", {**SEARCH, "dataset": tiny_npz})
+    check_killed(tmp_path / "project", arguments, whole_search, fault)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fault", [0, *(pytest.param(1 + n, marks=pytest.mark.faults) for n in range(FAULTS))]
+)
+def test_a_comparison_killed_and_started_again_comes_to_the_same(
+    finished_original: Finished, tmp_path: Path, fault: int
+) -> None:
+    expected = results_in(store_of(finished_original.directory))
     directory = project(tmp_path / "project")
-    # In a single test, the moment is in the middle of training.
-    share = random.Random(fault).uniform(0.1, 1.0) if FAULTS > 1 else 0.8
-    kill_after(directory, train_command(tiny_npz), share * seconds)
-    run_whole(directory, train_command(tiny_npz))
-    received = curves(directory)
-    elapsed = received.pop("elapsed_seconds")
-    assert [epoch for epoch, _ in elapsed] == [epoch for epoch, _ in expected["loss"]]
-    assert [value for _, value in elapsed] == sorted(value for _, value in elapsed)
-    assert elapsed[-1][1] < 2 * seconds  # the time it was dead does not count
-    assert received == {name: expected[name] for name in received}
+    chance, seconds = random.Random(fault), _seconds_of_steps(finished_original)
+    process = start_in(directory, *finished_original.arguments)
+    # Counted from the first step on: how long it takes until then depends on the machine.
+    _wait_for_a_step(directory)
+    time.sleep(chance.uniform(0, 0.5 * seconds))
+    kill_a_worker(process, chance)
+    if fault % 2 == 0:
+        time.sleep(chance.uniform(0, 0.5 * seconds))
+        kill_all(process)
+        run_whole(directory, finished_original.arguments)
+    else:
+        assert process.wait(600) == 0
+    assert results_in(store_of(directory)) == expected
+
+
+def _wait_for_a_step(directory: Path) -> None:
+    client = store_of(directory)
+    deadline = time.monotonic() + 120
+    while not client.search_runs(["0"], "tags.step = 'search'"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _seconds_of_steps(finished: Finished) -> float:
+    """From the beginning of the first search to the end of the last training."""
+    client = store_of(finished.directory)
+    runs = [
+        *client.search_runs(["0"], "tags.step = 'search'"),
+        *client.search_runs(["0"], "tags.step = 'train'"),
+    ]
+    started = min(run.info.start_time for run in runs)
+    return (max(run.info.end_time for run in runs) - started) / 1000

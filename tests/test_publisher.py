@@ -3,6 +3,7 @@ import time
 
 import pytest
 
+from pipeline import progress
 from pipeline.errors import TrackingUnavailableError
 from pipeline.publisher import Publisher
 
@@ -57,6 +58,36 @@ def test_a_server_that_stays_away_is_an_error_that_tells_what_went_wrong() -> No
         publisher.close(timeout=0.1)
     publisher._thread.join(5)
     assert not publisher._thread.is_alive()
+
+
+def test_what_a_server_refuses_is_not_sent_again() -> None:
+    def refuse(item: int) -> None:
+        sent.append(item)
+        raise ValueError(f"no {item}")
+
+    sent: list[int] = []
+    publisher = Publisher(refuse)
+    publisher.put(1)
+    publisher.put(2)
+    with pytest.raises(ValueError, match="no 1"):
+        publisher.close(timeout=10)
+    assert sent == [1]
+
+
+def test_a_person_is_told_that_the_server_is_away_and_that_it_is_back() -> None:
+    news: list[str] = []
+    server = Server(there=False)
+    with progress.sending_to(lambda update: news.append(update["message"])):
+        publisher = Publisher(server.take, retry_seconds=0.01)
+        publisher.put(1)
+        while server.attempts < 3:
+            time.sleep(0.01)
+        server.there.set()
+        publisher.close(timeout=10)
+    assert [one.partition(":")[0] for one in news] == [
+        "The tracking server does not answer",
+        "The tracking server is back",
+    ]
 
 
 def test_nothing_put_is_nothing_sent() -> None:

@@ -299,6 +299,21 @@ def test_a_run_that_goes_on_logs_no_epoch_twice(store: Path) -> None:
     assert [(metric.step, metric.value) for metric in history] == [(1, 1.0), (2, 2.0), (3, 3.0)]
 
 
+def test_a_run_that_goes_on_logs_no_final_figure_twice(store: Path) -> None:
+    step = make_step()
+    with (
+        suppress(KeyboardInterrupt),
+        tracking.step_run("train", {}, name="train", step=step) as run,
+    ):
+        run.log_metrics({"test_accuracy": 0.5})
+        raise KeyboardInterrupt
+    with tracking.step_run("train", {}, name="train", reopened=cut_off(step)) as run:
+        run.log_metrics({"test_accuracy": 0.5, "mc_accuracy": 0.6})
+    for name, value in {"test_accuracy": 0.5, "mc_accuracy": 0.6}.items():
+        history = tracking.client().get_metric_history(run.run_id, name)
+        assert [metric.value for metric in history] == [value]
+
+
 def test_under_mlflow_run_the_new_run_points_to_the_one_that_goes_on(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,12 +1,18 @@
 """Studies: their storage, and when their range is widened."""
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import optuna
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.studies import check_storage, create_storage, widened
+from pipeline.studies import check_storage, create_storage, create_study, widened
+
+WORKERS, TRIALS = 4, 25
+_start: Barrier
 
 
 def _study(*values: tuple[float, float | None]) -> optuna.Study:
@@ -107,3 +113,40 @@ def test_storage_that_cannot_be_opened_is_refused(
     with pytest.raises(InputError, match="storage: expected a database that can be opened"):
         create_storage(storage)
     assert [path.name for path in tmp_path.iterdir()] == ["text.db"]
+
+
+def _set_start(start: Barrier) -> None:
+    global _start
+    _start = start
+
+
+def _search(storage: str, number: int) -> None:
+    """Create a study at the same moment as the others, and run its trials."""
+    _start.wait(60)
+    study = create_study(
+        f"study-{number}", storage=storage, bounds=(1e-5, 1e-1), n_trials=TRIALS, first_judged=3
+    )
+
+    def objective(trial: optuna.Trial) -> float:
+        rate = trial.suggest_float("learning_rate", 1e-5, 1e-1, log=True)
+        for epoch in range(1, 4):
+            trial.report(rate / epoch, epoch)
+            trial.should_prune()
+        return rate
+
+    study.optimize(objective, n_trials=TRIALS)
+
+
+@pytest.mark.slow
+def test_four_workers_create_one_storage_at_the_same_moment_and_share_it(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/optuna.db"
+    context = multiprocessing.get_context("spawn")
+    start = context.Barrier(WORKERS)
+    with ProcessPoolExecutor(
+        WORKERS, mp_context=context, initializer=_set_start, initargs=(start,)
+    ) as workers:
+        for done in [workers.submit(_search, storage, number) for number in range(WORKERS)]:
+            done.result()
+    for number in range(WORKERS):
+        study = optuna.load_study(study_name=f"study-{number}", storage=storage)
+        assert len(study.trials) == TRIALS

@@ -33,6 +33,11 @@ def test_a_finished_step_has_its_parameters_and_tags(store: Path) -> None:
     assert "failure_reason" not in tags
 
 
+def test_a_run_has_its_owner_from_the_beginning(store: Path) -> None:
+    run_id = tracking._create("train", "train bn").run_id
+    assert tracking.get_run(run_id).data.tags.keys() >= {"host", "pid", "heartbeat"}
+
+
 def test_a_step_without_a_key_or_pipeline_has_no_such_tags(store: Path) -> None:
     tags = tracking.get_run(finish()).data.tags
     assert not {"step_key", "step_inputs", "pipeline_run", "mlflow.parentRunId"} & set(tags)

@@ -1,6 +1,9 @@
 """What a training run logs, whether it can be used, and whether it can be repeated."""
 
 import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
@@ -141,3 +144,29 @@ def test_bad_values_are_refused_before_anything_is_run(store: Path, tiny_npz: Pa
     with pytest.raises(InputError, match="Did you mean 'alpha_dropout'"):
         train(variant="alpha_drop", dataset=str(tiny_npz))
     assert not mlflow.MlflowClient().search_runs(["0"])
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """No file of this process may get larger than some bytes, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_disk_full_at_a_checkpoint_leaves_nothing_behind_and_the_same_command_goes_on(
+    store: Path, tiny_npz: Path
+) -> None:
+    def run() -> str:
+        return train(variant="elu", learning_rate="0.001", epochs="3", dataset=str(tiny_npz))
+
+    with largest_file(2_000_000), pytest.raises(OSError, match="File too large"):
+        run()
+    (failed,) = mlflow.MlflowClient().search_runs(["0"], "tags.step = 'train'")
+    assert failed.info.status == "FAILED"
+    assert "File too large" in failed.data.tags["failure_reason"]
+    assert [path for path in store.glob("checkpoints/*/*") if path.is_file()] == []
+    assert tracking.get_run(run()).info.status == "FINISHED"

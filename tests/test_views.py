@@ -7,7 +7,15 @@ from typing import Any
 
 import mlflow
 import pytest
-from browser import PICTURES, Browser, free_port, opened, run_address, take_pictures
+from browser import (
+    PICTURES,
+    Browser,
+    free_port,
+    opened,
+    report_address,
+    run_address,
+    take_pictures,
+)
 from conftest import Finished, copy_of
 from mlflow.entities import Run
 from step_runs import finish, make_step
@@ -385,9 +393,15 @@ def test_pictures_of_the_views_and_of_a_run_are_taken(
     page: Browser, shown: Run, served: str, tmp_path: Path
 ) -> None:
     directory = Path(os.environ.get("SCREENSHOTS", tmp_path))
-    run_url = run_address(served, "0", shown.info.run_id)
-    take_pictures(page, views.view_urls("0", shown), run_url=run_url, directory=directory)
-    names = {f"{name}.png" for name in (*PICTURES, "run")}
+    (compared,) = tracking.finished_runs("compare", "0")
+    take_pictures(
+        page,
+        views.view_urls("0", shown),
+        run_url=run_address(served, "0", shown.info.run_id),
+        report_url=report_address(served, "0", compared.info.run_id),
+        directory=directory,
+    )
+    names = {f"{name}.png" for name in (*PICTURES, "run", "report")}
     assert {path.name for path in directory.glob("*.png")} >= names
     assert min((directory / name).stat().st_size for name in names) > 30_000
     assert page.errors == []

@@ -1,0 +1,247 @@
+"""The tracking server, or its database, away while a step runs: a real one of each.
+
+`OUTAGE_SECONDS` (default 60) says for how long the server is away in the middle of training.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from pathlib import Path
+
+import mlflow
+import pytest
+from browser import free_port
+from conftest import PROJECT
+from mlflow.entities import Metric, Run
+from postgresql import PostgreSQL
+
+from pipeline import ui
+
+OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "60"))
+EPOCHS = 800
+_seeds = count(1)  # a seed of its own per training run, so that none is reused
+
+pytestmark = pytest.mark.slow
+
+
+class TrackingServer:
+    """An MLflow server on PostgreSQL that can be stopped and started at the same address."""
+
+    def __init__(self, directory: Path):
+        self.database = PostgreSQL(directory, free_port())
+        self.port = free_port()
+        self._running = ExitStack()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        server = ui.server(host="127.0.0.1", port=self.port, store=self.database.uri)
+        self._running.enter_context(server)
+
+    def stop(self) -> None:
+        self._running.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
+    """A started server; its artifacts lie in a directory of its own."""
+    directory = Path(tempfile.mkdtemp(prefix="postgresql-"))  # pytest's are closed to `postgres`
+    started = TrackingServer(directory)
+    before = os.getcwd()
+    os.chdir(tmp_path_factory.mktemp("server"))  # where it keeps its artifacts
+    try:
+        started.database.start()
+        started.start()
+        yield started
+    finally:
+        started.stop()
+        started.database.stop()
+        os.chdir(before)
+        shutil.rmtree(directory)
+
+
+class Training:
+    """A training run of many short epochs, as its own process.
+
+    Args:
+        server: the tracking server.
+        dataset: path of an `.npz`.
+        directory: where it runs.
+        environment: further environment variables.
+    """
+
+    def __init__(self, server: TrackingServer, dataset: Path, directory: Path, **environment: str):
+        self.seed = next(_seeds)
+        self._client = mlflow.MlflowClient(server.address)
+        self._directory = directory
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if "MLFLOW" not in name},
+            "MLFLOW_TRACKING_URI": server.address,
+            "PYTHONPATH": str(PROJECT),
+        }
+        self._command = [
+            *(sys.executable, "-m", "pipeline.train", "--variant", "elu"),
+            *("--learning-rate", "0.0001", "--batch-size", "4", "--seed", str(self.seed)),
+            *("--epochs", str(EPOCHS), "--patience", "none", "--dataset", str(dataset)),
+        ]
+        self.start(**environment)
+
+    def start(self, **environment: str) -> None:
+        """Start the command, or start it again."""
+        self._log = (self._directory / f"{self.seed}.log").open("w+")
+        self._process = subprocess.Popen(
+            self._command,
+            cwd=self._directory,
+            env=self._environment | environment,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+
+    def wait_for_epoch(self, epoch: int) -> None:
+        """Wait until the server has an epoch's metrics."""
+        deadline = time.monotonic() + 180
+        while not (found := self.runs()) or len(self.points(found[0], "loss")) < epoch:
+            assert self._process.poll() is None, self.output()
+            assert time.monotonic() < deadline, self.output()
+            time.sleep(0.1)
+
+    def wait(self) -> int:
+        """The exit code, when the command has ended."""
+        return self._process.wait(900)
+
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def output(self) -> str:
+        """What the command has printed."""
+        self._log.flush()
+        self._log.seek(0)
+        return self._log.read()
+
+    def runs(self) -> list[Run]:
+        """Its runs on the server, whatever has become of them."""
+        query = f"tags.step = 'train' and params.seed = '{self.seed}'"
+        return list(self._client.search_runs(["0"], query))
+
+    def points(self, run: Run, metric: str) -> list[Metric]:
+        """A metric's points, in order of epoch and time."""
+        history = self._client.get_metric_history(run.info.run_id, metric)
+        return sorted(history, key=lambda point: (point.step, point.timestamp))
+
+    def curve(self) -> list[Metric]:
+        """The validation losses of the one run, which is finished, complete, and in order."""
+        (run,) = self.runs()
+        assert run.info.status == "FINISHED"
+        assert {"test_accuracy", "best_val_loss"} <= set(run.data.metrics)
+        points = self.points(run, "val_loss")
+        assert [point.step for point in points] == list(range(1, EPOCHS + 1))
+        times = [point.timestamp for point in points]
+        assert times == sorted(times)
+        return points
+
+
+def epochs_between(points: list[Metric], start: float, end: float) -> int:
+    """How many epochs ended between two times, in seconds since the epoch."""
+    return sum(start < point.timestamp / 1000 < end for point in points)
+
+
+def test_a_server_away_in_the_middle_of_training_costs_neither_an_epoch_nor_a_metric(
+    server: TrackingServer, tmp_path: Path, tiny_npz: Path
+) -> None:
+    training = Training(server, tiny_npz, tmp_path)
+    training.wait_for_epoch(5)
+    server.stop()
+    gone = time.time()
+    time.sleep(OUTAGE_SECONDS)
+    trained_or_waiting = training.is_running()
+    back = time.time()
+    server.start()
+    assert trained_or_waiting, training.output()
+    assert training.wait() == 0, training.output()
+    assert epochs_between(training.curve(), gone, back) > 20
+    assert "training goes on" in training.output()
+    assert "server is back" in training.output()
+
+
+def test_a_server_still_away_at_the_end_gets_everything_from_the_same_command_later(
+    server: TrackingServer, tmp_path: Path, tiny_npz: Path
+) -> None:
+    training = Training(server, tiny_npz, tmp_path, TRACKING_WAIT_SECONDS="2")
+    training.wait_for_epoch(5)
+    server.stop()
+    assert training.wait() == 1
+    ended = time.time()
+    server.start()
+    assert "the same command, once the server is well, logs the rest" in training.output()
+    assert "Traceback" not in training.output()
+    (run,) = training.runs()
+    assert run.info.status == "RUNNING"  # nobody could tell the server
+    before = training.points(run, "elapsed_seconds")
+    assert len(before) < EPOCHS
+
+    training.start()
+    assert training.wait() == 0, training.output()
+    assert training.runs()[0].info.run_id == run.info.run_id
+    training.curve()
+    # Trained before the command ended: the time that they tell was all spent by then.
+    elapsed = training.points(run, "elapsed_seconds")
+    assert elapsed[-1].value < ended - run.info.start_time / 1000
+    assert elapsed[: len(before)] == before
+    assert list((tmp_path / "checkpoints").glob("*/*")) == []
+
+
+def test_a_database_stopped_under_the_server_costs_neither_an_epoch_nor_a_metric(
+    server: TrackingServer, tmp_path: Path, tiny_npz: Path
+) -> None:
+    training = Training(server, tiny_npz, tmp_path)
+    training.wait_for_epoch(5)
+    server.database.stop()
+    gone = time.time()
+    time.sleep(10)
+    back = time.time()
+    server.database.start()
+    assert training.wait() == 0, training.output()
+    assert epochs_between(training.curve(), gone, back) > 20
+    assert "server is back" in training.output()
+
+
+@contextmanager
+def read_only(directory: Path) -> Iterator[None]:
+    """A directory in which nobody can write, not even root."""
+    try:
+        subprocess.run(["mount", "--bind", directory, directory], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"a directory cannot be made read-only here: {error}")
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", directory], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", directory], check=True)
+
+
+def test_an_artifact_store_that_takes_nothing_gets_all_from_the_same_command_later(
+    server: TrackingServer, tmp_path: Path, tiny_npz: Path
+) -> None:
+    training = Training(server, tiny_npz, tmp_path, TRACKING_WAIT_SECONDS="2")
+    training.wait_for_epoch(5)
+    with read_only(Path.cwd() / "mlartifacts"):
+        assert training.wait() == 1
+    assert "the same command, once the server is well, logs the rest" in training.output()
+    assert "Traceback" not in training.output()
+    (run,) = training.runs()
+    assert run.info.status == "FAILED"
+    training.start()
+    assert training.wait() == 0, training.output()
+    assert training.runs()[0].info.run_id == run.info.run_id
+    training.curve()
+    outputs = training.runs()[0].outputs
+    assert outputs
+    assert outputs.model_outputs
