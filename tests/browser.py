@@ -181,7 +181,7 @@ def take_pictures(
     browser.picture(directory / "run.png")
     browser.open(report_url)
     browser.page.frame_locator("iframe").get_by_role("heading").first.wait_for()
-    browser.picture(directory / "report.png")
+    browser.page.locator("iframe").screenshot(path=directory / "report.png")
 
 
 def main(store: Path, pictures: Path) -> None:

@@ -79,8 +79,16 @@ class Training:
         environment: further environment variables.
     """
 
-    def __init__(self, server: TrackingServer, dataset: Path, directory: Path, **environment: str):
-        self.seed = next(_seeds)
+    def __init__(
+        self,
+        server: TrackingServer,
+        dataset: Path,
+        directory: Path,
+        *,
+        epochs: int = FEW,
+        **environment: str,
+    ):
+        self.seed, self.epochs = next(_seeds), epochs
         self._client = mlflow.MlflowClient(server.address)
         self._directory = directory
         self._environment = {
