@@ -42,5 +42,5 @@ lint: .venv  ## Style and types.
 bench: .venv  ## Compiled training against plain Model.fit.
 	$(BIN)/python -m benchmarks.throughput --dataset $(DATASET)
 
-faults: .venv  ## Kill commands 50 times at random moments; each must come to the same result.
+faults: .venv  ## Kill commands 50 times at random moments, and take their server away.
 	FAULTS=10 $(BIN)/python -m pytest -n auto --maxprocesses 2 -m faults

@@ -203,7 +203,8 @@ def _log(
     run: tracking.StepRun, comparison: html_report.Comparison, *, again: str, registered: str
 ) -> None:
     summary, tests = comparison.summary, comparison.tests
-    text = report.markdown_report(summary, tests, report.answers(summary, tests))
+    text = f"{html_report.verdict(comparison)}\n\n"
+    text += report.markdown_report(summary, tests, report.answers(summary, tests))
     if comparison.left_out:
         text += "\n## Not compared\n\n" + "".join(f"- {one}\n" for one in comparison.left_out)
     ending = f"\n## Champion\n\n{registered}\n"

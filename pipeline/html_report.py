@@ -173,6 +173,15 @@ def headlines(comparison: Comparison) -> list[Headline]:
     return [headline for headline in found if headline]
 
 
+def verdict(comparison: Comparison) -> str:
+    """The headlines in one line of Markdown, for where there is room for no more."""
+    titles = (
+        f"{one.title}: {', '.join(f'**{name}**' for name in one.variants)}."
+        for one in headlines(comparison)
+    )
+    return " ".join(titles)
+
+
 def _headline(contest: _Contest, comparison: Comparison) -> Headline | None:
     summary = comparison.summary.set_index("variant")
     eligible = _eligible(summary, contest.measure.column)

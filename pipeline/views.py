@@ -235,19 +235,22 @@ def write_views(experiment: str) -> dict[str, str]:
 
 
 def write_experiment_note(experiment: str, *, report: str, command: str) -> None:
-    """Set the experiment's note: question, verdict, links and command; a person's own stays.
+    """Set the experiment's note: verdict, question, links and command; a person's own stays.
+
+    The UI shows the first line alone until the note is opened.
 
     Args:
         experiment: the experiment's id.
-        report: the comparison, as Markdown.
+        report: the comparison, as Markdown; its first paragraph is the verdict.
         command: what makes this comparison again, in one line.
     """
     shown = newest_training_run([experiment])
     links = [f"- [{name}]({url})" for name, url in view_urls(experiment, shown).items()]
-    data = f" On {escape_markdown(shown.data.tags['dataset'])}:" if shown else ""
+    data = f"On {escape_markdown(shown.data.tags['dataset'])}: " if shown else ""
     ending = "\n".join(["## Views", "", *links, "", "## Make it again", "", f"    {command}"])
     room = NOTE_LENGTH - len(QUESTION + data + ending) - 10
-    note = f"{QUESTION}{data}\n\n{beginning(report, room).strip()}\n\n{ending}\n"
+    verdict, _, rest = beginning(report, room).strip().partition("\n\n")
+    note = f"{data}{verdict}\n\n{QUESTION}\n\n{rest}\n\n{ending}\n"
     _write(experiment, tracking.client().get_experiment(experiment).tags, NOTE_TAG, note)
 
 

@@ -177,7 +177,7 @@ def test_a_long_note_loses_lines_of_the_middle_but_not_the_command(
     run_id = compare()
     note = tracking.get_run(run_id).data.tags["mlflow.note.content"]
     assert 1000 < len(note) <= 1500
-    assert note.startswith("## Comparison")
+    assert note.startswith("Best model, on average: **")
     assert note.endswith("-P baseline=elu`")
     assert "**Champion**" in note
     assert len(_artifact(run_id, "comparison.md")) > len(note)

@@ -1,7 +1,7 @@
 """Commands killed at random moments and started again, against the same without a kill.
 
 `make faults` does it 50 times: `FAULTS` is how often `main` and `search` are killed each, `train`
-three times as many. One of `main` is part of all tests.
+three times as many.
 """
 
 import os
@@ -32,6 +32,8 @@ TRAIN = {
     "mc_samples": 5,
 }
 SEARCH = {"variant": "bn", "n_trials": 8, "search_epochs": 25}
+
+pytestmark = pytest.mark.faults
 
 Points = list[tuple[int, float]]
 
@@ -162,7 +164,6 @@ def whole_search(tmp_path_factory: pytest.TempPathFactory, tiny_npz: Path) -> Wh
     return whole(tmp_path_factory.mktemp("search") / "project", arguments)
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("fault", range(3 * FAULTS))
 def test_training_killed_and_started_again_comes_to_the_same(
     whole_training: Whole, tmp_path: Path, tiny_npz: Path, fault: int
@@ -171,7 +172,6 @@ def test_training_killed_and_started_again_comes_to_the_same(
     check_killed(tmp_path / "project", arguments, whole_training, fault)
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("fault", range(FAULTS))
 def test_a_search_killed_and_started_again_comes_to_the_same(
     whole_search: Whole, tmp_path: Path, tiny_npz: Path, fault: int
@@ -180,10 +180,7 @@ def test_a_search_killed_and_started_again_comes_to_the_same(
     check_killed(tmp_path / "project", arguments, whole_search, fault)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "fault", [0, *(pytest.param(1 + n, marks=pytest.mark.faults) for n in range(FAULTS))]
-)
+@pytest.mark.parametrize("fault", range(FAULTS))
 def test_a_comparison_killed_and_started_again_comes_to_the_same(
     finished_original: Finished, tmp_path: Path, fault: int
 ) -> None:

@@ -130,6 +130,16 @@ def test_a_clear_lead_is_named_without_reserve() -> None:
     assert best.figure.startswith("test accuracy 51.0 \u00b1 2.2%")
 
 
+def test_the_verdict_is_the_headlines_in_one_line() -> None:
+    comparison = compared(accuracies(elu=[0.40, 0.41, 0.42], bn=[0.501, 0.51, 0.519]))
+    best, converges, trains = headlines(comparison)
+    assert best.variants == ("bn",)
+    assert html_report.verdict(comparison) == (
+        f"Best model: **bn**. {converges.title}: **{'**, **'.join(converges.variants)}**. "
+        f"{trains.title}: **{'**, **'.join(trains.variants)}**."
+    )
+
+
 def test_a_lead_within_the_noise_is_one_on_average() -> None:
     best, *_ = headlines(compared(accuracies(elu=[0.47, 0.49, 0.45], bn=[0.48, 0.47, 0.48])))
     assert (best.title, best.variants) == ("Best model, on average", ("bn",))

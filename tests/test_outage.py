@@ -27,7 +27,7 @@ OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "60"))
 FEW, MANY = 50, max(150, int(2.5 * OUTAGE_SECONDS))  # epochs, about 5 a second
 _seeds = count(1)  # a seed of its own per training run, so that none is reused
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.faults
 
 
 class TrackingServer:
@@ -207,7 +207,6 @@ def test_a_server_still_away_at_the_end_gets_everything_from_the_same_command_la
     assert list((tmp_path / "checkpoints").glob("*/*")) == []
 
 
-@pytest.mark.faults
 def test_a_database_stopped_under_the_server_costs_neither_an_epoch_nor_a_metric(
     server: TrackingServer, tmp_path: Path, tiny_npz: Path
 ) -> None:
@@ -237,7 +236,6 @@ def read_only(directory: Path) -> Iterator[None]:
         subprocess.run(["umount", directory], check=True)
 
 
-@pytest.mark.faults
 def test_an_artifact_store_that_takes_nothing_gets_all_from_the_same_command_later(
     server: TrackingServer, tmp_path: Path, tiny_npz: Path
 ) -> None:

@@ -233,13 +233,14 @@ def test_the_address_to_open_is_that_of_the_newest_comparison(store: Path) -> No
 def test_the_note_has_question_verdict_links_and_command(store: Path) -> None:
     train("<b>_my_\ndigits</b>")
     urls = views.write_views("0")
-    views.write_experiment_note("0", report="## Comparison\n\nelu wins\n", command="mlflow run .")
+    report = "Best model: **elu**.\n\n## Comparison\n\na table\n"
+    views.write_experiment_note("0", report=report, command="mlflow run .")
     note = tags_of()["mlflow.note.content"]
-    positions = [
-        note.index(text) for text in ("better", "elu wins", "## Views", "    mlflow run .")
-    ]
+    parts = ("better", "## Comparison\n\na table", "## Views", "    mlflow run .")
+    positions = [note.index(text) for text in parts]
     assert positions == sorted(positions)
-    assert "On &lt;b&gt;\\_my\\_ digits&lt;/b&gt;:" in note
+    first_line = "On &lt;b&gt;\\_my\\_ digits&lt;/b&gt;: Best model: **elu**."
+    assert note.startswith(f"{first_line}\n\n")
     assert all(f"- [{name}]({url})" in note for name, url in urls.items())
 
 
