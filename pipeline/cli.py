@@ -208,7 +208,7 @@ def _interrupt(received: int, _frame: object) -> NoReturn:
     # signal set off, the ending of workers and runs.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    patience.stop_waiting()
+    patience.set_waiting(False)
     raise _Terminated if received == signal.SIGTERM else KeyboardInterrupt
 
 

@@ -97,9 +97,9 @@ def expect_server() -> None:
     _answered.set()
 
 
-def stop_waiting() -> None:
-    """From here on fail at once where the server is away: this process is to end."""
-    _waits.set(False)
+def set_waiting(waits: bool) -> None:
+    """Whether to wait from here on; not where the process has been told to end."""
+    _waits.set(waits)
 
 
 @contextmanager

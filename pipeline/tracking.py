@@ -154,7 +154,8 @@ class StepRun:
             TrackingUnavailableError: if the tracking server stays away.
         """
         if "_publisher" in self.__dict__:
-            self._publisher.close(timeout=wait_seconds())
+            # A moment for what is on its way, also where nobody is to wait for a server.
+            self._publisher.close(timeout=max(5.0, wait_seconds()))
             del self._publisher
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:

@@ -30,7 +30,9 @@ TIMEOUT = 60_000  # milliseconds: a first page takes seconds on an idle machine
 # that a page goes on laying itself out in the next frame.
 HARMLESS = ("/mlflow/users/current", "ResizeObserver loop completed")
 # The UI puts its assistant beside the first page that a browser sees.
-NO_ASSISTANT = "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')"
+NO_ASSISTANT = """
+if (window === top) localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')
+"""
 # Per chart: its kind, the runs that it shows, and their colours. A smoothed curve has two traces.
 CHARTS = """
 () => [...document.querySelectorAll('.js-plotly-plot')].map(plot => {

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from pipeline import environment
+from pipeline import environment, patience
 
 PROJECT = Path(__file__).parent.parent
 
@@ -26,6 +26,7 @@ def signal_handlers() -> Iterator[None]:
     """Undo what a command that ran in this process has set; child processes would inherit it."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
+    patience.set_waiting(True)
     for number, handler in handlers.items():
         signal.signal(number, handler)
 

@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException, RestException
 
 from pipeline import patience
 from pipeline.errors import InputError, TrackingUnavailableError
-from pipeline.patience import is_away, not_waiting, patiently, stop_waiting, wait_seconds
+from pipeline.patience import is_away, not_waiting, patiently, set_waiting, wait_seconds
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +86,7 @@ def test_nobody_waits_where_a_process_is_to_end(capsys: pytest.CaptureFixture) -
     assert patiently(failing(1), "run") == ("run", 1)
 
     def interrupted() -> None:
-        stop_waiting()
+        set_waiting(False)
         with pytest.raises(TrackingUnavailableError):
             patiently(failing(1), "run")
 

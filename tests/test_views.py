@@ -260,7 +260,8 @@ def test_our_own_note_is_updated_and_a_persons_stays(
 def test_a_report_too_long_for_a_note_is_cut_at_a_line(store: Path) -> None:
     train()
     line = "| elu | 46.8% |"
-    views.write_experiment_note("0", report=5000 * f"{line}\n", command="mlflow run .")
+    report = "Best model: **bn**.\n\n" + 5000 * f"{line}\n"
+    views.write_experiment_note("0", report=report, command="mlflow run .")
     note = tags_of()["mlflow.note.content"]
     assert 19_900 < len(note) <= 20_000
     assert {text for text in note.splitlines() if "elu" in text} == {line}
