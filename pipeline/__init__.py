@@ -30,6 +30,7 @@ chains them. From the bottom up, a module importing only from those above it:
     steps             step keys: what decides a result
     ownership         which process a run belongs to, and whether it is alive
     studies           Optuna studies: storage, first rates, range
+    patience          calls that wait for a server that is away
     publisher         metrics on their way to a server that may be away
     tracking          MLflow runs
     reuse             one run per step: reused, gone on with, or made
