@@ -23,15 +23,17 @@ from mlflow.entities import Run
 FAULTS = int(os.environ.get("FAULTS", "1"))
 CURVE = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 FINAL = ("best_epoch", "best_val_loss", "best_learning_rate", "test_accuracy", "mc_accuracy")
-TRAIN = {
-    "variant": "alpha_dropout",
-    "dropout_layers": "all",
-    "learning_rate": 0.001,
-    "epochs": 120,
-    "patience": 100,
-    "mc_samples": 5,
+PARAMETERS: dict[str, dict[str, object]] = {
+    "train": {
+        "variant": "alpha_dropout",
+        "dropout_layers": "all",
+        "learning_rate": 0.001,
+        "epochs": 120,
+        "patience": 100,
+        "mc_samples": 5,
+    },
+    "search": {"variant": "bn", "n_trials": 8, "search_epochs": 25},
 }
-SEARCH = {"variant": "bn", "n_trials": 8, "search_epochs": 25}
 
 pytestmark = pytest.mark.faults
 
@@ -153,31 +155,28 @@ def check_killed(directory: Path, arguments: tuple[str, ...], expected: Whole, f
 
 
 @pytest.fixture(scope="module")
-def whole_training(tmp_path_factory: pytest.TempPathFactory, tiny_npz: Path) -> Whole:
-    arguments = command("train", {**TRAIN, "dataset": tiny_npz})
-    return whole(tmp_path_factory.mktemp("train") / "project", arguments)
+def uninterrupted(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_npz: Path
+) -> tuple[tuple[str, ...], Whole]:
+    """A command, and what it comes to when nothing happens to it."""
+    entry_point = request.param
+    arguments = command(entry_point, {**PARAMETERS[entry_point], "dataset": tiny_npz})
+    return arguments, whole(tmp_path_factory.mktemp(entry_point) / "project", arguments)
 
 
-@pytest.fixture(scope="module")
-def whole_search(tmp_path_factory: pytest.TempPathFactory, tiny_npz: Path) -> Whole:
-    arguments = command("search", {**SEARCH, "dataset": tiny_npz})
-    return whole(tmp_path_factory.mktemp("search") / "project", arguments)
-
-
-@pytest.mark.parametrize("fault", range(3 * FAULTS))
-def test_training_killed_and_started_again_comes_to_the_same(
-    whole_training: Whole, tmp_path: Path, tiny_npz: Path, fault: int
+@pytest.mark.parametrize(
+    ("uninterrupted", "fault"),
+    [
+        *(("train", fault) for fault in range(3 * FAULTS)),
+        *(("search", fault) for fault in range(FAULTS)),
+    ],
+    indirect=["uninterrupted"],
+)
+def test_a_step_killed_and_started_again_comes_to_the_same(
+    uninterrupted: tuple[tuple[str, ...], Whole], tmp_path: Path, fault: int
 ) -> None:
-    arguments = command("train", {**TRAIN, "dataset": tiny_npz})
-    check_killed(tmp_path / "project", arguments, whole_training, fault)
-
-
-@pytest.mark.parametrize("fault", range(FAULTS))
-def test_a_search_killed_and_started_again_comes_to_the_same(
-    whole_search: Whole, tmp_path: Path, tiny_npz: Path, fault: int
-) -> None:
-    arguments = command("search", {**SEARCH, "dataset": tiny_npz})
-    check_killed(tmp_path / "project", arguments, whole_search, fault)
+    arguments, expected = uninterrupted
+    check_killed(tmp_path / "project", arguments, expected, fault)
 
 
 @pytest.mark.parametrize("fault", range(FAULTS))
