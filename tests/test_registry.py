@@ -209,6 +209,13 @@ def test_run_that_diverged_is_no_version(store: Path) -> None:
     assert _register(runs).versions == {"elu": 1}
 
 
+def test_of_equal_runs_that_of_the_lowest_seed_is_registered(store: Path) -> None:
+    runs = _logged_runs({"elu": {1: 0.5, 2: 0.5, 3: 0.5}})
+    done = _register(runs.iloc[::-1])
+    version = tracking.client().get_model_version(done.name, str(done.versions["elu"]))
+    assert version.tags["seed"] == "1"
+
+
 def test_run_without_a_model_is_refused(store: Path) -> None:
     run_id = finish(name="train elu seed 1")
     with pytest.raises(InputError, match=f"run {run_id}: expected a logged model"):
