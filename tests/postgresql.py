@@ -57,6 +57,12 @@ class PostgreSQL:
         """The address of the database, for SQLAlchemy."""
         return f"postgresql+psycopg2://{USER}@{self._host}:{self._port}/postgres"
 
+    def create_database(self, name: str) -> str:
+        """Create another database; returns its address, for SQLAlchemy."""
+        place = ("-h", self._host, "-p", str(self._port), "-U", USER)
+        subprocess.run([f"{self._programs}/createdb", *place, name], check=True)
+        return f"{self.uri.rpartition('/')[0]}/{name}"
+
     def start(self) -> None:
         """Start, and wait until it accepts connections."""
         place = ("-D", self._directory / "data", "-k", self._directory)

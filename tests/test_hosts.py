@@ -125,6 +125,8 @@ def test_a_machine_that_dies_in_a_search_is_replaced_by_the_other(
     search = [
         *(sys.executable, "-m", "pipeline.search", "--variant", "bn", "--batch-size", "4"),
         *("--n-trials", str(TRIALS), "--search-epochs", "40", "--dataset", str(tiny_npz)),
+        # A range with its best rate inside, which is not widened.
+        *("--learning-rate-min", "0.000001", "--learning-rate-max", "100"),
     ]
     monkeypatch.chdir(tmp_path)
     alone = tmp_path / "alone"
@@ -133,7 +135,7 @@ def test_a_machine_that_dies_in_a_search_is_replaced_by_the_other(
     subprocess.run(
         search, cwd=alone, env=os.environ | uninterrupted | {"PYTHONPATH": str(PROJECT)}, check=True
     )
-    storage = database.uri
+    storage = database.create_database("optuna")
     states = optuna.trial.TrialState
     with ui.server(host=HUB, port=5000, store=database.uri) as (_, address):
         shared = {"MLFLOW_TRACKING_URI": address}
