@@ -75,7 +75,7 @@ class SearchSettings:
 
     @property
     def first_judged(self) -> int:
-        """The first epoch after which a trial may be pruned.
+        """The first epoch after which a trial that is not far behind may be pruned.
 
         Good rates differ by less than the noise of the first epochs, and a schedule's validation
         loss says little before its rate comes down.
@@ -130,7 +130,8 @@ def search(
 
     One Optuna study per variant, data set and settings; an interrupted one goes on where it was.
     Trials are drawn by a seeded TPE sampler on a log scale; bad ones are stopped by the validation
-    loss of their first epochs. For one_cycle the rate is the maximum of the cycle.
+    loss of their first epochs, hopeless ones after one epoch. For one_cycle the rate is the
+    maximum of the cycle.
     """
     cli.check_reuse(reuse)
     settings = SearchSettings(

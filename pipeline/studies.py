@@ -85,6 +85,39 @@ def _created(
     return create()
 
 
+class FarBehindPruner(optuna.pruners.BasePruner):
+    """Prunes a trial that is far behind the best one, from its first epoch on.
+
+    Rates that are orders of magnitude off show it at once, where good ones differ by less than the
+    noise of their first epochs: those are left to another pruner.
+
+    Args:
+        otherwise: the pruner that judges the trials that are not far behind.
+        tolerance: how far the lowest value so far may lie above the best trial's at the same
+            epoch, as a fraction of that.
+    """
+
+    def __init__(self, otherwise: optuna.pruners.BasePruner, *, tolerance: float = 0.1):
+        self._otherwise = otherwise
+        self._tolerance = tolerance
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        epoch = trial.last_step
+        if epoch is None:
+            return False
+        others = [one for one in study.get_trials(deepcopy=False) if one.number != trial.number]
+        best = min((_lowest(one, epoch) for one in others), default=math.inf)
+        if _lowest(trial, epoch) > (1 + self._tolerance) * best:
+            return True
+        return self._otherwise.prune(study, trial)
+
+
+def _lowest(trial: optuna.trial.FrozenTrial, epoch: int) -> float:
+    """The lowest value that a trial has reported up to an epoch."""
+    values = [value for step, value in trial.intermediate_values.items() if step <= epoch]
+    return min(values, default=math.inf)
+
+
 def create_study(
     name: str,
     *,
@@ -105,7 +138,9 @@ def create_study(
     study = optuna.create_study(
         study_name=name,
         storage=create_storage(storage),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=first_judged),
+        pruner=FarBehindPruner(
+            optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=first_judged)
+        ),
         load_if_exists=True,
     )
     for rate in spread_rates(*bounds)[:n_trials]:

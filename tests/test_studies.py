@@ -9,9 +9,16 @@ import optuna
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.studies import check_storage, create_storage, create_study, widened
+from pipeline.studies import (
+    FarBehindPruner,
+    check_storage,
+    create_storage,
+    create_study,
+    widened,
+)
 
 WORKERS, TRIALS = 4, 25
+RATES = optuna.distributions.FloatDistribution(1e-5, 1e-1, log=True)
 _start: Barrier
 
 
@@ -54,6 +61,40 @@ def test_trials_in_the_wider_range_do_not_decide_about_widening() -> None:
 def test_all_trials_diverged_is_an_error_that_names_the_range() -> None:
     with pytest.raises(InputError, match=r"1 to 10: all 2 trials diverged"):
         widened(_study((2.0, None), (5.0, None)), (1.0, 10.0), n_trials=2)
+
+
+@pytest.mark.parametrize(
+    ("values", "pruned"),
+    [
+        ([2.21], True),
+        ([2.19], False),
+        ([1.9, 2.4], False),  # the lowest so far counts
+        ([2.1, 1.94], True),  # against the best at the second epoch
+        ([2.1, 1.92], False),
+    ],
+)
+def test_a_trial_a_tenth_behind_the_best_at_its_epoch_is_pruned(
+    values: list[float], pruned: bool
+) -> None:
+    study = optuna.create_study(pruner=FarBehindPruner(optuna.pruners.NopPruner()))
+    for curve in ([2.0, 1.8, 1.5], [2.3, 1.75]):
+        earlier = study.ask({"learning_rate": RATES})
+        for epoch, value in enumerate(curve, start=1):
+            earlier.report(value, epoch)
+        study.tell(earlier, curve[-1])
+    trial = study.ask({"learning_rate": RATES})
+    for epoch, value in enumerate(values, start=1):
+        trial.report(value, epoch)
+    assert trial.should_prune() == pruned
+
+
+def test_a_trial_close_behind_is_left_to_the_other_pruner() -> None:
+    everything = optuna.pruners.ThresholdPruner(upper=0.0)
+    study = optuna.create_study(pruner=FarBehindPruner(everything))
+    trial = study.ask({"learning_rate": RATES})
+    assert not trial.should_prune()  # nothing is reported yet
+    trial.report(1.0, 1)
+    assert trial.should_prune()
 
 
 @pytest.mark.parametrize(
