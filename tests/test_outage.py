@@ -27,8 +27,6 @@ OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "60"))
 FEW, MANY = 50, max(150, int(2.5 * OUTAGE_SECONDS))  # epochs, about 5 a second
 _seeds = count(1)  # a seed of its own per training run, so that none is reused
 
-pytestmark = pytest.mark.faults
-
 
 class TrackingServer:
     """An MLflow server on PostgreSQL that can be stopped and started at the same address."""
@@ -162,6 +160,7 @@ def epochs_between(points: list[Metric], start: float, end: float) -> int:
     return sum(start < point.timestamp / 1000 < end for point in points)
 
 
+@pytest.mark.slow
 def test_a_server_away_in_the_middle_of_training_costs_neither_an_epoch_nor_a_metric(
     server: TrackingServer, tmp_path: Path, tiny_npz: Path
 ) -> None:
@@ -180,6 +179,7 @@ def test_a_server_away_in_the_middle_of_training_costs_neither_an_epoch_nor_a_me
     assert "server is back" in training.output()
 
 
+@pytest.mark.faults
 def test_a_server_still_away_at_the_end_gets_everything_from_the_same_command_later(
     server: TrackingServer, tmp_path: Path, tiny_npz: Path
 ) -> None:
@@ -207,6 +207,7 @@ def test_a_server_still_away_at_the_end_gets_everything_from_the_same_command_la
     assert list((tmp_path / "checkpoints").glob("*/*")) == []
 
 
+@pytest.mark.faults
 def test_a_database_stopped_under_the_server_costs_neither_an_epoch_nor_a_metric(
     server: TrackingServer, tmp_path: Path, tiny_npz: Path
 ) -> None:
@@ -236,6 +237,7 @@ def read_only(directory: Path) -> Iterator[None]:
         subprocess.run(["umount", directory], check=True)
 
 
+@pytest.mark.faults
 def test_an_artifact_store_that_takes_nothing_gets_all_from_the_same_command_later(
     server: TrackingServer, tmp_path: Path, tiny_npz: Path
 ) -> None:

@@ -1,0 +1,348 @@
+"""How every benchmark measures: fresh processes in turns, their times and memory, and ratios.
+
+A benchmark is a module with a function of the same name. Each side of it is measured in processes
+of its own, the sides in turns, so that a busy spell of the machine meets all of them. Run as
+`python -m benchmarks.harness <module>:<function> <JSON arguments>`, this module is such a process.
+"""
+
+import datetime
+import importlib
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from typer import Option
+
+from pipeline import data, progress, sources
+
+PROJECT = Path(__file__).parents[1]
+RESULTS = PROJECT / "benchmarks" / "results"
+OURS = "pipeline"
+MIB = 2**20
+Row = dict[str, Any]
+
+Rounds = Annotated[int, Option(help="Turns of each side.", min=1)]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process and the processes that it waited for have used.
+
+    Args:
+        wall_seconds: from its start to its end.
+        cpu_seconds: of all threads, user and system.
+        peak_mib: most memory resident at once in one process, shared pages included.
+    """
+
+    wall_seconds: float
+    cpu_seconds: float
+    peak_mib: float
+
+
+def run(
+    command: Sequence[str],
+    *,
+    directory: Path = PROJECT,
+    environment: Mapping[str, str] | None = None,
+) -> tuple[Usage, str]:
+    """Run a command to its end; returns what it used and what it printed.
+
+    Args:
+        command: the program and its arguments.
+        directory: its working directory.
+        environment: variables besides those of `clean_environment`.
+
+    Raises:
+        RuntimeError: if it fails; the message holds the end of what it printed.
+    """
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            command,
+            cwd=directory,
+            env={**clean_environment(), **(environment or {})},
+            stdout=output,
+            stderr=errors,
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        wall_seconds = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        errors.seek(0)
+        printed = output.read()
+        if process.returncode:
+            raise RuntimeError(f"{' '.join(command)}: {(printed + errors.read())[-4000:]}")
+    cpu_seconds = used.ru_utime + used.ru_stime
+    return Usage(wall_seconds, cpu_seconds, used.ru_maxrss * 1024 / MIB), printed
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without what sets TensorFlow's threads and flags, or MLflow's."""
+    prefixes = ("TF_", "XLA_", "OMP_", "MLFLOW_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
+    return {
+        "CUDA_VISIBLE_DEVICES": "-1",  # the pipeline's default, so one device for all sides
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        **kept,
+        "PYTHONPATH": str(PROJECT),
+    }
+
+
+def call(
+    function: Callable[..., Row],
+    arguments: Mapping[str, Any],
+    *,
+    directory: Path = PROJECT,
+    environment: Mapping[str, str] | None = None,
+) -> Row:
+    """Call a function of a benchmark in a fresh process: what it returns, and what that used.
+
+    Args:
+        function: of a module's top level; it returns what JSON can hold.
+        arguments: its keyword arguments, of types that JSON can hold.
+        directory: the process's working directory.
+        environment: as for `run`.
+    """
+    module = function.__globals__["__spec__"].name  # also where it is run as __main__
+    target = f"{module}:{function.__name__}"
+    command = [sys.executable, "-m", "benchmarks.harness", target, json.dumps(dict(arguments))]
+    usage, printed = run(command, directory=directory, environment=environment)
+    return {**asdict(usage), **json.loads(printed.splitlines()[-1])}
+
+
+def in_turns(sides: Mapping[str, Callable[[int], Row]], *, rounds: int) -> pd.DataFrame:
+    """Measure each side once per round, in turns; a row per measurement.
+
+    Args:
+        sides: by name, what measures it, given the number of the round (from 1).
+        rounds: how many.
+    """
+    rows: list[Row] = []
+    turns = [(number, side) for number in range(1, rounds + 1) for side in sides]
+    for done, (number, side) in enumerate(turns):
+        progress.update(step="measuring", done=done, total=len(turns), text=f"{side}, {number}")
+        rows.append({"side": side, "round": number, **sides[side](number)})
+    progress.update(step="measuring", state="finished", text=f"{len(turns)} turns")
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One figure of ours, round by round, and what it is measured against.
+
+    Args:
+        what: the figure, with its unit.
+        ours: one value per round.
+        peer: one value per round of the other side; empty where there is none.
+        peer_name: what the other side is called.
+        at_least: how many times ours the peer's figure is to be.
+        at_most: how many times the peer's figure ours may be; without a peer, the most it may be.
+    """
+
+    what: str
+    ours: Sequence[float]
+    peer: Sequence[float] = field(default=())
+    peer_name: str = ""
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def ratios(self) -> list[float]:
+        """By round: peer / ours where that is to be high, else ours / peer, or ours alone."""
+        if not self.peer:
+            return list(self.ours)
+        pairs = zip(self.ours, self.peer, strict=True)
+        if self.at_most is None:
+            return [peer / ours for ours, peer in pairs]
+        return [ours / peer for ours, peer in pairs]
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the median ratio is what it is to be; None where nothing is asked."""
+        ratio = statistics.median(self.ratios)
+        if self.at_least is not None:
+            return ratio >= self.at_least
+        return None if self.at_most is None else ratio <= self.at_most
+
+    def as_dict(self) -> Row:
+        """For JSON."""
+        return {**asdict(self), "ratios": self.ratios, "reached": self.reached}
+
+
+def result(
+    what: str, measured: pd.DataFrame, column: str, *, peer: str | None = None, **wanted: float
+) -> Result:
+    """A result of what `in_turns` measured, ours being the side `OURS`.
+
+    Args:
+        what: the figure, with its unit.
+        measured: from `in_turns`.
+        column: of the figure.
+        peer: name of the other side; None: there is none.
+        wanted: `at_least` or `at_most`.
+    """
+    by_round = measured.pivot_table(column, "round", "side", aggfunc="median")
+    theirs = by_round[peer].tolist() if peer else []
+    return Result(
+        what=what, ours=by_round[OURS].tolist(), peer=theirs, peer_name=peer or "", **wanted
+    )
+
+
+def check_same(what: str, values: Mapping[str, float], *, tolerance: float) -> None:
+    """Refuse a comparison of sides that have not computed the same thing.
+
+    Args:
+        what: the quantity.
+        values: by side.
+        tolerance: how far two may differ, as a fraction of the larger one.
+
+    Raises:
+        RuntimeError: if two differ by more.
+    """
+    low, high = min(values.values()), max(values.values())
+    if high - low > tolerance * abs(high):
+        raise RuntimeError(f"the sides did not compute the same: {what} {dict(values)}")
+
+
+@contextmanager
+def prepared(dataset: str) -> Iterator[tuple[Path, Row]]:
+    """A directory with a prepared data set, split as by default, and its description."""
+    source = sources.resolve(dataset)
+    if source.warning:
+        progress.update(message=f"WARNING: {source.warning}")
+    splits = data.prepare_splits(sources.load(source), val_size=5000, seed=1)
+    images = {"training": len(splits.y_train), "validation": len(splits.y_val)}
+    with tempfile.TemporaryDirectory() as directory:
+        data.save(splits, Path(directory))
+        yield Path(directory), {"dataset": splits.name, "images": images}
+
+
+def describe_machine() -> Row:
+    """What the times depend on, with a warning if the machine is busy."""
+    info = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.+)", info.read_text()) if info.exists() else None
+    load = os.getloadavg()[0]
+    return {
+        "date": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
+        "processor": model[1] if model else platform.processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30),
+        "versions": {"python": platform.python_version()}
+        | {name: metadata.version(name) for name in ("tensorflow", "keras", "numpy", "mlflow")},
+        "load_average": load,
+        "warning": f"the machine was busy at the start (load average {load:.1f}); the times are "
+        "distorted. Measure again when it is idle."
+        if load > 0.5
+        else None,
+    }
+
+
+def publish(
+    name: str,
+    results: Sequence[Result],
+    *,
+    machine: Row,
+    conditions: Row,
+    measured: pd.DataFrame | None = None,
+    notes: Sequence[str] = (),
+) -> None:
+    """Print a benchmark's results and write them to `results/<name>.json`.
+
+    Args:
+        name: of the benchmark.
+        results: what it came to.
+        machine: from `describe_machine`, before the first measurement.
+        conditions: what was measured under, such as the data set.
+        measured: every measurement.
+        notes: lines that explain the figures.
+    """
+    report = {
+        "benchmark": name,
+        "machine": machine,
+        "conditions": conditions,
+        "results": [result.as_dict() for result in results],
+        "notes": list(notes),
+        "measurements": [] if measured is None else json.loads(measured.to_json(orient="records")),
+    }
+    path = RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    show(report, Console(highlight=False))
+    progress.update(message=f"Written to {path}")
+
+
+def show(report: Mapping[str, Any], console: Console) -> None:
+    """Print a report: the table, what explains it, and what it was measured under."""
+    if not console.is_terminal:
+        console.width = 150  # a log has no width of its own
+    table = Table(title=report["benchmark"].replace("_", " "))
+    for column in ("what", "ours", "against", "theirs", "ratio", "to reach", "reached"):
+        table.add_column(column)
+    for row in report["results"]:
+        table.add_row(
+            row["what"],
+            spread(row["ours"]),
+            row["peer_name"],
+            spread(row["peer"]),
+            spread(row["ratios"]) if row["peer"] else "",
+            _wanted(row),
+            {True: "yes", False: "no", None: ""}[row["reached"]],
+        )
+    console.print(table)
+    for note in report["notes"]:
+        console.print(note, markup=False)
+    console.print(_conditions(report), markup=False)
+    if report["machine"]["warning"]:
+        console.print(f"WARNING: {report['machine']['warning']}", style="bold red")
+
+
+def _wanted(row: Mapping[str, Any]) -> str:
+    unit = "x" if row["peer"] else ""
+    if row["at_least"] is not None:
+        return f"at least {row['at_least']:g}{unit}"
+    return "" if row["at_most"] is None else f"at most {row['at_most']:g}{unit}"
+
+
+def spread(values: Sequence[float]) -> str:
+    """Median (lowest-highest) of some values; the median alone where there is one."""
+    if not values:
+        return ""
+    texts = [f"{value:.3g}" for value in (statistics.median(values), min(values), max(values))]
+    return texts[0] if len(values) == 1 else f"{texts[0]} ({texts[1]}-{texts[2]})"
+
+
+def _conditions(report: Mapping[str, Any]) -> str:
+    machine = report["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    conditions = ", ".join(f"{name} {value}" for name, value in report["conditions"].items())
+    return (
+        "Median (lowest-highest) of the rounds; a ratio is of the two sides in one round.\n"
+        f"{conditions}\n"
+        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB\n"
+        f"{machine['date']}, {versions}"
+    )
+
+
+def _main() -> None:
+    target, arguments = sys.argv[1:]
+    module, _, function = target.partition(":")
+    print(json.dumps(getattr(importlib.import_module(module), function)(**json.loads(arguments))))
+
+
+if __name__ == "__main__":
+    _main()
