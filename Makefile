@@ -43,8 +43,12 @@ lint: .venv  ## Style and types.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv  ## Compiled training against plain Model.fit.
-	$(BIN)/python -m benchmarks.throughput --dataset $(DATASET)
+.venv/bench: .venv/installed requirements-bench.txt
+	$(call install,-r requirements-bench.txt)
+	touch $@
+
+bench: .venv/bench  ## Everything that is measured, against what people use today (hours on CIFAR-10).
+	$(BIN)/python -m benchmarks --dataset $(DATASET)
 
 faults: .venv  ## Kill commands 50 times at random moments, and take their server away.
 	FAULTS=10 $(BIN)/python -m pytest -n auto --maxprocesses 2 -m 'faults or slow' tests/test_faults.py tests/test_outage.py tests/test_hosts.py

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any, TypeVar
 
 import pandas as pd
 from rich.console import Console
@@ -35,6 +35,7 @@ RESULTS = PROJECT / "benchmarks" / "results"
 OURS = "pipeline"
 MIB = 2**20
 Row = dict[str, Any]
+Value = TypeVar("Value")
 
 Rounds = Annotated[int, Option(help="Turns of each side.", min=1)]
 
@@ -59,6 +60,7 @@ def run(
     *,
     directory: Path = PROJECT,
     environment: Mapping[str, str] | None = None,
+    errors: bool = False,
 ) -> tuple[Usage, str]:
     """Run a command to its end; returns what it used and what it printed.
 
@@ -66,29 +68,49 @@ def run(
         command: the program and its arguments.
         directory: its working directory.
         environment: variables besides those of `clean_environment`.
+        errors: whether what it printed includes its standard error.
 
     Raises:
         RuntimeError: if it fails; the message holds the end of what it printed.
     """
-    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as error_output:
         started = time.perf_counter()
         process = subprocess.Popen(
             command,
             cwd=directory,
             env={**clean_environment(), **(environment or {})},
             stdout=output,
-            stderr=errors,
+            stderr=error_output,
         )
         _, status, used = os.wait4(process.pid, 0)
         wall_seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        errors.seek(0)
-        printed = output.read()
-        if process.returncode:
-            raise RuntimeError(f"{' '.join(command)}: {(printed + errors.read())[-4000:]}")
+        printed, complaints = (_content(file) for file in (output, error_output))
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {(printed + complaints)[-4000:]}")
     cpu_seconds = used.ru_utime + used.ru_stime
-    return Usage(wall_seconds, cpu_seconds, used.ru_maxrss * 1024 / MIB), printed
+    usage = Usage(wall_seconds, cpu_seconds, used.ru_maxrss * 1024 / MIB)
+    return usage, printed + complaints if errors else printed
+
+
+def _content(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read()
+
+
+def entry_point(name: str, **parameters: object) -> list[str]:
+    """The command of an entry point; `dataset` may be a relative path."""
+    options = [
+        text
+        for parameter, value in parameters.items()
+        for text in (f"--{parameter.replace('_', '-')}", absolute(str(value)))
+    ]
+    return [sys.executable, "-m", f"pipeline.{name}", *options]
+
+
+def absolute(dataset: str) -> str:
+    """A data set as it is called in any directory."""
+    return os.path.abspath(dataset) if dataset.endswith(".npz") else dataset
 
 
 def clean_environment() -> dict[str, str]:
@@ -112,6 +134,8 @@ def call(
 ) -> Row:
     """Call a function of a benchmark in a fresh process: what it returns, and what that used.
 
+    Where the function itself returns a figure of `Usage`, that counts: of what it timed alone.
+
     Args:
         function: of a module's top level; it returns what JSON can hold.
         arguments: its keyword arguments, of types that JSON can hold.
@@ -123,6 +147,14 @@ def call(
     command = [sys.executable, "-m", "benchmarks.harness", target, json.dumps(dict(arguments))]
     usage, printed = run(command, directory=directory, environment=environment)
     return {**asdict(usage), **json.loads(printed.splitlines()[-1])}
+
+
+def timed(function: Callable[[], Value]) -> tuple[Value, Row]:
+    """What a function returns, and the wall and CPU seconds of this process meanwhile."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    value = function()
+    used = {"wall_seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
+    return value, used
 
 
 def in_turns(sides: Mapping[str, Callable[[int], Row]], *, rounds: int) -> pd.DataFrame:
@@ -185,7 +217,12 @@ class Result:
 
 
 def result(
-    what: str, measured: pd.DataFrame, column: str, *, peer: str | None = None, **wanted: float
+    what: str,
+    measured: pd.DataFrame,
+    column: str,
+    *,
+    peer: str | None = None,
+    **wanted: float | None,
 ) -> Result:
     """A result of what `in_turns` measured, ours being the side `OURS`.
 

@@ -41,7 +41,7 @@ class Peer:
 
     def model(self, *, seed: int, learning_rate: float) -> keras.Model:
         """A freshly compiled model with the initial weights of a seed."""
-        model = build_model(
+        built = build_model(
             self.variant,
             image_shape=self.data.image_shape,
             n_classes=self.data.n_classes,
@@ -49,8 +49,15 @@ class Peer:
             variance=self.data.variance,
             seed=seed,
         )
+        return self.compile(built, learning_rate=learning_rate)
+
+    def compile(self, model: keras.Model, *, learning_rate: float) -> keras.Model:
+        """Compile a model for training; returns it."""
+        optimizer = keras.optimizers.Nadam(learning_rate)
+        if self.variant.optimizer == "sgd":
+            optimizer = keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True)
         model.compile(
-            optimizer=keras.optimizers.Nadam(learning_rate),
+            optimizer=optimizer,
             loss="sparse_categorical_crossentropy",
             metrics=["accuracy"],
             **self.compiled,

@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import scipy.special
-import scipy.stats
 
 from pipeline.errors import InputError
 
@@ -127,7 +125,9 @@ def predictive_entropy(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[n
     Returns:
         Shape (n,).
     """
-    return scipy.special.entr(probabilities.astype(np.float64)).sum(axis=-1)
+    from scipy.special import entr  # SciPy takes a second, which a rerun with nothing to do saves
+
+    return entr(probabilities.astype(np.float64)).sum(axis=-1)
 
 
 def mutual_information(samples: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
@@ -191,6 +191,8 @@ def mcnemar_exact(
     Source: McNemar (1947), "Note on the sampling error of the difference between correlated
     proportions or percentages", in its exact form.
     """
+    from scipy.stats import binomtest
+
     if correct_a.shape != correct_b.shape:
         raise InputError(
             "correct_b",
@@ -202,7 +204,7 @@ def mcnemar_exact(
     only_b = int(np.count_nonzero(correct_b & ~correct_a))
     if only_a + only_b == 0:
         return McNemarTest(only_a, only_b, 1.0)
-    return McNemarTest(only_a, only_b, float(scipy.stats.binomtest(only_a, only_a + only_b).pvalue))
+    return McNemarTest(only_a, only_b, float(binomtest(only_a, only_a + only_b).pvalue))
 
 
 def mc_summary(

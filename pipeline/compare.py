@@ -2,27 +2,21 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markdown import Markdown
 
-from pipeline import (
-    cli,
-    evidence,
-    fairness,
-    html_report,
-    progress,
-    report,
-    report_figures,
-    tracking,
-    views,
-)
+from pipeline import cli, fairness, progress, tracking, views
 from pipeline.errors import InputError
 from pipeline.registry import register
 from pipeline.reuse import once
 from pipeline.steps import Step
 from pipeline.summary import check_comparable
 from pipeline.variants import VARIANTS
+
+if TYPE_CHECKING:
+    from pipeline import html_report
 
 SOURCES = (
     "summary",
@@ -31,6 +25,7 @@ SOURCES = (
     "figures",
     "report_figures",
     "html_report",
+    "report.html.jinja",
     "fairness",
     "registry",
     "evidence",
@@ -94,14 +89,12 @@ def step_of(
     chosen: Sequence[tracking.Run], absent: Sequence[fairness.LeftOut], *, baseline: str
 ) -> Step:
     """What decides the result of comparing some runs."""
-    template = html_report.TEMPLATE.read_bytes()
     return Step(
         entry_point="compare",
         parameters={"baseline": baseline},
         sources=SOURCES,
         packages=("pandas", "scipy", "matplotlib", "jinja2"),
         upstream={
-            "template of the report": hashlib.sha256(template).hexdigest()[:16],
             **{f"not compared {one.name}": one.run_id for one in absent},
             **_run_ids(chosen),
         },
@@ -176,6 +169,8 @@ def _run(
     }
     parameters = {"baseline": baseline, "runs": _named(chosen, f"{len(chosen)}, see runs.csv")}
     name = f"compare {tags['dataset']}"
+    from pipeline import evidence  # figures and statistics: a second that a reused comparison saves
+
     with tracking.step_run("compare", parameters, name=name, step=step, tags=tags) as run:
         progress.update(step="compare", text=f"{len(chosen)} runs")
         comparison = evidence.collect(chosen, absent, baseline)
@@ -184,7 +179,7 @@ def _run(
         return run.run_id
 
 
-def _registered(comparison: html_report.Comparison, tags: Mapping[str, str]) -> str:
+def _registered(comparison: "html_report.Comparison", tags: Mapping[str, str]) -> str:
     """Register each variant's best model; what came of it, as Markdown."""
     try:
         return register(
@@ -200,8 +195,10 @@ def _registered(comparison: html_report.Comparison, tags: Mapping[str, str]) -> 
 
 
 def _log(
-    run: tracking.StepRun, comparison: html_report.Comparison, *, again: str, registered: str
+    run: tracking.StepRun, comparison: "html_report.Comparison", *, again: str, registered: str
 ) -> None:
+    from pipeline import html_report, report, report_figures
+
     summary, tests = comparison.summary, comparison.tests
     text = f"{html_report.verdict(comparison)}\n\n"
     text += report.markdown_report(summary, tests, report.answers(summary, tests))

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.image import imsave
 
-from pipeline import calibration, cli, environment, image_figures, progress, tracking, uncertainty
+from pipeline import calibration, cli, environment, progress, tracking, uncertainty
 from pipeline.data import PreparedData, open_prepared
 from pipeline.errors import InputError
 
@@ -103,6 +102,8 @@ def _log_record(
     samples: np.ndarray,
 ) -> None:
     """Log the figures, and what they show as a record that other figures can be drawn from."""
+    from pipeline import image_figures
+
     labels, mean = np.asarray(prepared.y_test), samples.mean(axis=0)
     bins = {
         name: dataclasses.astuple(calibration.calibration_bins(predicted, labels))
@@ -137,6 +138,8 @@ def _log_most_uncertain(
     run: tracking.StepRun, prepared: PreparedData, mean: np.ndarray, count: int = 12
 ) -> list[dict[str, Any]]:
     """Log the figure of the most uncertain images; returns them, the most uncertain first."""
+    from pipeline import image_figures
+
     entropy = calibration.predictive_entropy(mean)
     shown = np.sort(np.argsort(entropy)[::-1][:count])  # in the file's order, to read it fast
     images, labels = np.asarray(prepared.x_test[shown]), np.asarray(prepared.y_test[shown])
@@ -159,6 +162,8 @@ def _log_most_uncertain(
 
 def _data_uri(image: np.ndarray) -> str:
     """A uint8 image of shape (height, width, channels) as the address of a PNG in itself."""
+    from matplotlib.image import imsave
+
     buffer = io.BytesIO()
     shown = image[..., 0] if image.shape[-1] == 1 else image
     imsave(buffer, shown, cmap="gray", vmin=0, vmax=255, format="png")

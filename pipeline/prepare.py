@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import cli, data, image_figures, progress, sources, tracking
+from pipeline import cli, data, progress, sources, tracking
 from pipeline.reuse import once
 from pipeline.steps import Step
 
@@ -129,6 +129,8 @@ def _found_again(source: sources.Source) -> str:
 
 
 def _log_description(run: tracking.StepRun, splits: data.PreparedData, *, command: str) -> None:
+    from pipeline import image_figures
+
     labels = {"train": splits.y_train, "validation": splits.y_val, "test": splits.y_test}
     counts = {
         split: data.class_counts(values, splits.class_names) for split, values in labels.items()

@@ -21,7 +21,8 @@ class Step:
     Args:
         entry_point: name of the entry point.
         parameters: the canonical parameters that change the result.
-        sources: the modules of `pipeline` whose code produces the result.
+        sources: the modules of `pipeline` whose code produces the result, and other files of it
+            by their full names.
         packages: the packages whose versions may change the result.
         upstream: step keys (or fingerprints) of what the step reads, by what they are.
     """
@@ -37,7 +38,7 @@ class Step:
         """Every input by a name a person can read, for the key and for explaining a miss."""
         return {
             **{f"parameter {name}": str(value) for name, value in self.parameters.items()},
-            **{f"code of pipeline.{name}": _source_hash(_module(name)) for name in self.sources},
+            **{f"code of pipeline.{name}": _source_hash(_source(name)) for name in self.sources},
             **{f"version of {name}": version(name) for name in self.packages},
             **dict(self.upstream),
         }
@@ -49,8 +50,8 @@ class Step:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _module(name: str) -> Path:
-    return Path(__file__).with_name(f"{name}.py")
+def _source(name: str) -> Path:
+    return Path(__file__).with_name(name if "." in name else f"{name}.py")
 
 
 def recorded_inputs(tags: Mapping[str, str]) -> dict[str, str]:
@@ -62,9 +63,11 @@ def recorded_inputs(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 @lru_cache
-def _source_hash(module: Path) -> str:
-    """Hash of what a module does: comments, formatting and docstrings do not count."""
-    tree = ast.parse(module.read_text("utf-8"))
+def _source_hash(source: Path) -> str:
+    """Hash of a file; of a module, of what it does: no comments, formatting and docstrings."""
+    if source.suffix != ".py":
+        return hashlib.sha256(source.read_bytes()).hexdigest()[:16]
+    tree = ast.parse(source.read_text("utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and _is_docstring(body[0]):

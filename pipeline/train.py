@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import confusion_matrix
 
-from pipeline import cli, environment, figures, image_figures, progress, tracking, views
+from pipeline import cli, environment, progress, tracking, views
 from pipeline.calibration import negative_log_likelihood
 from pipeline.checkpoints import Checkpoints
 from pipeline.errors import DivergenceError
@@ -303,6 +302,10 @@ def _log_test(
     run: tracking.StepRun, trainer: "Trainer", probabilities: np.ndarray
 ) -> dict[str, float]:
     """Log how the finished model does on the test set, which nothing else has looked at."""
+    from sklearn.metrics import confusion_matrix
+
+    from pipeline import image_figures
+
     prepared_data = trainer.prepared
     labels, names = np.asarray(prepared_data.y_test), prepared_data.class_names
     matrix = confusion_matrix(
@@ -321,6 +324,8 @@ def _log_test(
 
 
 def _log_learning_curve(run: tracking.StepRun, wanted: TrainSettings, fit: "Fit") -> None:
+    from pipeline import figures
+
     curve = pd.DataFrame(fit.history)
     curve.insert(0, "epoch", range(1, len(curve) + 1))
     run.log_figure(figures.learning_curve(curve, fit.best_epoch, wanted.name), "learning_curve.png")
@@ -329,6 +334,8 @@ def _log_learning_curve(run: tracking.StepRun, wanted: TrainSettings, fit: "Fit"
 def _log_model(
     run: tracking.StepRun, trainer: "Trainer", wanted: TrainSettings, model: "keras.Model"
 ) -> None:
+    from pipeline import figures
+
     statistics = {
         "at initialisation": trainer.activation_statistics(seed=wanted.seed),
         "after training": trainer.activation_statistics(),

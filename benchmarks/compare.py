@@ -1,0 +1,143 @@
+"""Comparing many finished runs of many epochs."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from typer import Option
+
+from benchmarks import harness
+from pipeline import cli
+from pipeline.variants import VARIANTS
+
+MOST_SECONDS = 30
+METRICS_PER_REQUEST = 1000  # MLflow takes no more
+
+
+def compare(
+    *,
+    runs: Annotated[str, Option(help="How many, separated by commas.")] = "250,500,1000",
+    epochs: Annotated[int, Option(help="Epochs of each run.", min=1)] = 100,
+    rounds: harness.Rounds = 3,
+) -> None:
+    """Measure the entry point compare, report included, on copies of one trained run."""
+    counts = [int(count) for count in cli.split_list("runs", runs)]
+    machine = harness.describe_machine()
+    with tempfile.TemporaryDirectory() as project:
+        directory = Path(project)
+        train = harness.entry_point("train", variant="elu", learning_rate=0.0002, epochs=1)
+        harness.run([*train, "--dataset", "mnist_5k"], directory=directory)
+        store = Store(directory, epochs)
+        results = []
+        for count in sorted(counts):
+            store.fill(count)
+            measured = harness.in_turns(
+                {harness.OURS: lambda _: _compare(directory)}, rounds=rounds
+            )
+            results.append(
+                harness.result(
+                    f"{count} runs: wall s",
+                    measured,
+                    "wall_seconds",
+                    at_most=MOST_SECONDS if count <= 1000 else None,
+                )
+            )
+    harness.publish(
+        "compare",
+        results,
+        machine=machine,
+        conditions={"epochs per run": epochs, "variants": len(VARIANTS)},
+        notes=[_growth(sorted(counts), results)],
+    )
+
+
+def _compare(directory: Path) -> harness.Row:
+    command = harness.entry_point("compare", reuse="never")
+    return asdict(harness.run(command, directory=directory)[0])
+
+
+class Store:
+    """Copies of one training run, with other variants, seeds and curves.
+
+    Args:
+        directory: a project with one finished training run.
+        epochs: of each copy.
+    """
+
+    def __init__(self, directory: Path, epochs: int):
+        import mlflow
+
+        self._client = mlflow.MlflowClient(f"sqlite:///{directory}/mlflow.db")
+        (self._original,) = self._client.search_runs(["0"], "tags.step = 'train'")
+        self._epochs = epochs
+        self._count = 1
+        self._random = np.random.default_rng(0)
+
+    def fill(self, count: int) -> None:
+        """Add copies until there are so many runs."""
+        for number in range(self._count, count):
+            self._copy(list(VARIANTS)[number % len(VARIANTS)], seed=1000 + number)
+        self._count = count
+
+    def _copy(self, variant: str, *, seed: int) -> None:
+        from mlflow.entities import Param
+
+        data = self._original.data
+        tags = {name: value for name, value in data.tags.items() if name != "step_key"}
+        run = self._client.create_run(
+            "0",
+            run_name=f"train {variant} seed {seed}",
+            tags={**tags, "variant": variant, "mlflow.runColor": VARIANTS[variant].color},
+        )
+        params = {**data.params, "variant": variant, "seed": str(seed)}
+        self._client.log_batch(run.info.run_id, params=[Param(*item) for item in params.items()])
+        for metrics in self._batches():
+            self._client.log_batch(run.info.run_id, metrics=metrics)
+        self._client.set_terminated(run.info.run_id)
+
+    def _batches(self) -> Iterator[list]:
+        from mlflow.entities import Metric
+
+        final = [Metric(name, value, 0, 0) for name, value in self._final().items()]
+        epochs = np.arange(1, self._epochs + 1)
+        level = 2 + self._random.normal(0, 0.05)
+        curve = {
+            "loss": level / np.sqrt(epochs),
+            "accuracy": 1 - 1 / np.sqrt(epochs + 1),
+            "val_loss": level / np.sqrt(epochs) + 0.1 + self._random.normal(0, 0.01, len(epochs)),
+            "val_accuracy": 0.9 - 1 / np.sqrt(epochs + 1),
+            "learning_rate": np.full(len(epochs), 0.001),
+            "epoch_seconds": np.full(len(epochs), 2.0),
+            "elapsed_seconds": 2.0 * epochs,
+        }
+        points = final + [
+            Metric(name, float(value), 0, int(epoch))
+            for name, values in curve.items()
+            for epoch, value in zip(epochs, values, strict=True)
+        ]
+        for start in range(0, len(points), METRICS_PER_REQUEST):
+            yield points[start : start + METRICS_PER_REQUEST]
+
+    def _final(self) -> dict[str, float]:
+        """The original's figures, a little worse, so that it stays the best of its variant."""
+        curves = ("loss", "accuracy", "learning_rate", "epoch_seconds", "elapsed_seconds")
+        return {
+            name: value * (1 + abs(self._random.normal(0, 0.01)))
+            for name, value in self._original.data.metrics.items()
+            if name not in (*curves, "val_loss", "val_accuracy")
+        }
+
+
+def _growth(counts: list[int], results: list[harness.Result]) -> str:
+    medians = [float(np.median(result.ours)) for result in results]
+    if len(counts) < 2:
+        return ""
+    per_run, fixed = np.polyfit(counts, medians, 1)
+    return f"A straight line through the medians: {fixed:.1f} s and {1000 * per_run:.1f} ms a run."
+
+
+if __name__ == "__main__":
+    cli.run(compare)

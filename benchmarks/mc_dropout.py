@@ -1,0 +1,116 @@
+"""MC Dropout against the loop of `predict` calls of "Hands-On Machine Learning", chapter 11."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import pandas as pd
+from typer import Option
+
+from benchmarks import harness
+from pipeline import cli, environment
+from pipeline.calibration import predictive_entropy
+from pipeline.data import open_prepared
+from pipeline.variants import get_variant
+
+if TYPE_CHECKING:
+    import keras
+
+PEER = "loop of predict"
+TO_REACH = {"last": 50.0, "all": 5.0}
+
+
+def mc_dropout(
+    *,
+    dataset: cli.Dataset = "auto",
+    mc_samples: Annotated[int, Option(help="Predictions per image.", min=1)] = 100,
+    rounds: harness.Rounds = 1,
+) -> None:
+    """Measure MC Dropout on the test images, with dropout before the output and in all layers."""
+    machine = harness.describe_machine()
+    with harness.prepared(dataset) as (directory, conditions):
+        measured = [
+            _measure(layers, rounds, {"directory": str(directory), "samples": mc_samples})
+            for layers in TO_REACH
+        ]
+    results = [
+        harness.result(
+            f"dropout in {layers}: {clock} s", rows, column, peer=PEER, at_least=TO_REACH[layers]
+        )
+        for layers, rows in zip(TO_REACH, measured, strict=True)
+        for clock, column in (("wall", "wall_seconds"), ("CPU", "cpu_seconds"))
+    ]
+    harness.publish(
+        "mc_dropout",
+        results,
+        machine=machine,
+        conditions={**conditions, "samples": mc_samples},
+        measured=pd.concat(measured, ignore_index=True),
+        notes=["Both sides are given a model in memory; tracing and compiling count."],
+    )
+
+
+def _measure(layers: str, rounds: int, given: harness.Row) -> pd.DataFrame:
+    def side(function: Callable[..., harness.Row]) -> Callable[[int], harness.Row]:
+        return lambda seed: harness.call(function, {**given, "layers": layers, "seed": seed})
+
+    rows = harness.in_turns(
+        {harness.OURS: side(in_one_graph), PEER: side(in_a_loop)}, rounds=rounds
+    )
+    by_side = rows.groupby("side")["entropy"].median().to_dict()
+    harness.check_same(f"dropout in {layers}: mean entropy", by_side, tolerance=0.02)
+    return rows.assign(dropout_layers=layers)
+
+
+def in_one_graph(directory: str, layers: str, samples: int, seed: int) -> harness.Row:
+    """MC Dropout as the pipeline does it."""
+    environment.import_tensorflow()
+    from pipeline.uncertainty import mc_probabilities
+
+    model, images = _model_and_images(directory, layers, seed)
+    return _timed(lambda: mc_probabilities(model, images, samples=samples, seed=seed).mean(axis=0))
+
+
+def in_a_loop(directory: str, layers: str, samples: int, seed: int) -> harness.Row:
+    """MC Dropout as the book does it: a model whose dropout is always on, predicting repeatedly."""
+    import keras
+
+    class MCAlphaDropout(keras.layers.AlphaDropout):
+        def call(self, inputs: object, **_arguments: object) -> object:
+            return super().call(inputs, training=True)
+
+    model, images = _model_and_images(directory, layers, seed)
+    image = hidden = keras.Input(images.shape[1:], dtype="uint8")
+    for layer in model.layers[1:]:
+        is_dropout = isinstance(layer, keras.layers.AlphaDropout)
+        hidden = (MCAlphaDropout(layer.rate) if is_dropout else layer)(hidden)
+    random = keras.Model(image, hidden)
+    return _timed(
+        lambda: np.stack([random.predict(images, verbose=0) for _ in range(samples)]).mean(axis=0)
+    )
+
+
+def _model_and_images(directory: str, layers: str, seed: int) -> tuple["keras.Model", np.ndarray]:
+    from pipeline.models import build_model
+
+    data = open_prepared(Path(directory))
+    model = build_model(
+        dataclasses.replace(get_variant("alpha_dropout"), dropout_layers=layers),  # type: ignore[arg-type]
+        image_shape=data.image_shape,
+        n_classes=data.n_classes,
+        mean=data.mean,
+        variance=data.variance,
+        seed=seed,
+    )
+    return model, np.array(data.x_test)
+
+
+def _timed(probabilities: Callable[[], np.ndarray]) -> harness.Row:
+    mean, used = harness.timed(probabilities)
+    return {"entropy": float(predictive_entropy(mean).mean()), **used}
+
+
+if __name__ == "__main__":
+    cli.run(mc_dropout)

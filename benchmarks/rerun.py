@@ -1,0 +1,54 @@
+"""A comparison with nothing left to do, against importing MLflow."""
+
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks import harness
+from pipeline import cli
+
+PEER = "import mlflow"
+SMALL = {"variants": "elu,bn", "seeds": 1, "learning_rate": 0.0002, "epochs": 1}
+
+
+def rerun(*, dataset: cli.Dataset = "mnist_5k", rounds: harness.Rounds = 5) -> None:
+    """Measure how long the whole comparison takes when all of it is reused."""
+    machine = harness.describe_machine()
+    command = harness.entry_point("main", dataset=dataset, **SMALL)
+    with tempfile.TemporaryDirectory() as project:
+        directory = Path(project)
+        harness.run(command, directory=directory)
+        check_tensorflow_is_not_imported(command, directory)
+        sides = {
+            harness.OURS: lambda _: asdict(harness.run(command, directory=directory)[0]),
+            PEER: lambda _: asdict(harness.run([sys.executable, "-c", "import mlflow"])[0]),
+        }
+        measured = harness.in_turns(sides, rounds=rounds)
+    by_side = measured.pivot_table("wall_seconds", "round", "side")
+    more = (by_side[harness.OURS] - by_side[PEER]).tolist()
+    harness.publish(
+        "rerun",
+        [
+            harness.result("wall s", measured, "wall_seconds", peer=PEER),
+            harness.Result(what="wall s more", ours=more, at_most=2),
+        ],
+        machine=machine,
+        conditions={"dataset": dataset, **SMALL},
+        measured=measured,
+        notes=["TensorFlow was not imported."],
+    )
+
+
+def check_tensorflow_is_not_imported(command: list[str], directory: Path) -> None:
+    """Refuse a rerun that imports TensorFlow."""
+    _, printed = harness.run(
+        [command[0], "-X", "importtime", *command[1:]], directory=directory, errors=True
+    )
+    imported = {line.rpartition("|")[2].strip() for line in printed.splitlines() if "|" in line}
+    if "mlflow" not in imported or "tensorflow" in imported:
+        raise RuntimeError(f"the rerun imported TensorFlow, or nothing:\n{printed[-2000:]}")
+
+
+if __name__ == "__main__":
+    cli.run(rerun)
