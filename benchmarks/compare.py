@@ -30,7 +30,7 @@ def compare(
         directory = Path(project)
         train = harness.entry_point("train", variant="elu", learning_rate=0.0002, epochs=1)
         harness.run([*train, "--dataset", "mnist_5k"], directory=directory)
-        store = Store(directory, epochs)
+        store = Store(f"sqlite:///{directory}/mlflow.db", epochs)
         results = []
         for count in sorted(counts):
             store.fill(count)
@@ -63,14 +63,14 @@ class Store:
     """Copies of one training run, with other variants, seeds and curves.
 
     Args:
-        directory: a project with one finished training run.
+        uri: of an MLflow store with one finished training run.
         epochs: of each copy.
     """
 
-    def __init__(self, directory: Path, epochs: int):
+    def __init__(self, uri: str, epochs: int):
         import mlflow
 
-        self._client = mlflow.MlflowClient(f"sqlite:///{directory}/mlflow.db")
+        self._client = mlflow.MlflowClient(uri)
         (self._original,) = self._client.search_runs(["0"], "tags.step = 'train'")
         self._epochs = epochs
         self._count = 1
@@ -86,7 +86,8 @@ class Store:
         from mlflow.entities import Param
 
         data = self._original.data
-        tags = {name: value for name, value in data.tags.items() if name != "step_key"}
+        own = ("step_key", "mlflow.runName")
+        tags = {name: value for name, value in data.tags.items() if name not in own}
         run = self._client.create_run(
             "0",
             run_name=f"train {variant} seed {seed}",

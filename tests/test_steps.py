@@ -90,3 +90,11 @@ def test_code_counts_but_docstrings_comments_and_formatting_do_not(
     after.write_text(CODE.replace(old, new), "utf-8")
     assert after.read_text("utf-8") != CODE
     assert (steps._source_hash(before) == steps._source_hash(after)) is same
+
+
+def test_of_a_file_that_is_no_module_every_byte_counts(tmp_path: Path) -> None:
+    assert "code of pipeline.report.html.jinja" in make_step(sources=("report.html.jinja",)).inputs
+    before, after = tmp_path / "before.jinja", tmp_path / "after.jinja"
+    before.write_text('"""Text."""\n', "utf-8")
+    after.write_text('"""Another."""\n', "utf-8")
+    assert steps._source_hash(before) != steps._source_hash(after)
