@@ -32,7 +32,8 @@ chains them. From the bottom up, a module importing only from those above it:
     studies           Optuna studies: storage, first rates, range
     patience          calls that wait for a server that is away
     publisher         metrics on their way to a server that may be away
-    tracking          MLflow runs
+    tracking          the tracking server: its client, and reading runs
+    step_runs         the runs of steps: opened, written to and ended
     reuse             one run per step: reused, gone on with, or made
     registry          the best models, and the champion
     views             what the MLflow UI opens on

@@ -239,11 +239,11 @@ def _print_error(message: str) -> None:
 def _end(status: str, reason: str) -> None:
     if "MLFLOW_RUN_ID" not in os.environ:
         return
-    from pipeline import tracking
+    from pipeline import step_runs
 
     try:
         with patience.not_waiting():
-            tracking.end_adopted_run(status, reason=shown(reason))
+            step_runs.end_adopted_run(status, reason=shown(reason))
     except Exception as error:  # what the command itself came to must not be lost over this
         _print_error(f"the run could not be ended as {status} ({type(error).__name__}: {error})")
 
@@ -265,7 +265,7 @@ def shown(message: str) -> str:
 def _keep_killed() -> None:
     """Leave a process behind that outlives `mlflow run`, which would mark the run FAILED."""
     if run_id := os.environ.get("MLFLOW_RUN_ID"):
-        script = f"from pipeline import tracking; tracking.keep_killed({run_id!r})"
+        script = f"from pipeline import step_runs; step_runs.keep_killed({run_id!r})"
         subprocess.Popen(
             [sys.executable, "-c", script],
             stdin=subprocess.DEVNULL,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markdown import Markdown
 
-from pipeline import cli, fairness, progress, tracking, views
+from pipeline import cli, fairness, progress, step_runs, tracking, views
 from pipeline.errors import InputError
 from pipeline.registry import register
 from pipeline.reuse import once
@@ -171,7 +171,7 @@ def _run(
     name = f"compare {tags['dataset']}"
     from pipeline import evidence  # figures and statistics: a second that a reused comparison saves
 
-    with tracking.step_run("compare", parameters, name=name, step=step, tags=tags) as run:
+    with step_runs.step_run("compare", parameters, name=name, step=step, tags=tags) as run:
         progress.update(step="compare", text=f"{len(chosen)} runs")
         comparison = evidence.collect(chosen, absent, baseline)
         _log(run, comparison, again=command, registered=_registered(comparison, tags))
@@ -195,7 +195,7 @@ def _registered(comparison: "html_report.Comparison", tags: Mapping[str, str]) -
 
 
 def _log(
-    run: tracking.StepRun, comparison: "html_report.Comparison", *, again: str, registered: str
+    run: step_runs.StepRun, comparison: "html_report.Comparison", *, again: str, registered: str
 ) -> None:
     from pipeline import html_report, report, report_figures
 
@@ -214,7 +214,7 @@ def _log(
     for name, of in panels.items():
         run.log_figure(report_figures.sheet(of), f"{name}.png")
     ending += f"\nRun again: `{again}`"
-    run.set_note(views.beginning(text, tracking.NOTE_LENGTH - len(ending)) + ending)
+    run.set_note(views.beginning(text, step_runs.NOTE_LENGTH - len(ending)) + ending)
 
 
 if __name__ == "__main__":

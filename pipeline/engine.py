@@ -11,7 +11,8 @@ from distributed import Client, Future, LocalCluster, get_worker, wait
 from pipeline import patience, progress
 from pipeline.environment import configure
 from pipeline.errors import InputError
-from pipeline.tracking import StepRun, pipeline_run_id, tracking_uri
+from pipeline.step_runs import StepRun, pipeline_run_id
+from pipeline.tracking import tracking_uri
 
 _TOPIC = "progress"
 

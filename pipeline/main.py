@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pipeline import cli, progress, tracking, views
+from pipeline import cli, progress, step_runs, tracking, views
 from pipeline.compare import compared
 from pipeline.errors import StepsFailedError
 from pipeline.plan import Comparison, as_text, comparison, searches_of
@@ -62,7 +62,7 @@ def main(
 def _say_plan(wanted: Comparison) -> None:
     text = as_text(planned(wanted), wanted)
     progress.update(message=text)
-    if run := tracking.adopted_run("main"):
+    if run := step_runs.adopted_run("main"):
         run.set_tags({"mlflow.runName": "plan"})
         run.set_note(f"Nothing was run.\n\n```\n{text}\n```")
 
@@ -79,15 +79,15 @@ def _run(wanted: Comparison, command: str) -> None:
         "reuse": reuse,
     }
     name = f"comparison {data.dataset}"
-    with tracking.step_run("main", parameters, name=name, tags=data.tags) as run:
-        token = tracking.pipeline_run_id.set(run.run_id)
+    with step_runs.step_run("main", parameters, name=name, tags=data.tags) as run:
+        token = step_runs.pipeline_run_id.set(run.run_id)
         try:
             _run_steps(run, wanted, data, command)
         finally:
-            tracking.pipeline_run_id.reset(token)
+            step_runs.pipeline_run_id.reset(token)
 
 
-def _run_steps(run: tracking.StepRun, wanted: Comparison, data: Prepared, command: str) -> None:
+def _run_steps(run: step_runs.StepRun, wanted: Comparison, data: Prepared, command: str) -> None:
     """Train what is not finished, compare what is, and fail if a step did."""
     finished: dict[str, tracking.Run] = {}
     for one in wanted.trainings:
@@ -110,7 +110,7 @@ def _run_steps(run: tracking.StepRun, wanted: Comparison, data: Prepared, comman
 
 
 def _train(
-    run: tracking.StepRun, missing: list[TrainSettings], data: Prepared, wanted: Comparison
+    run: step_runs.StepRun, missing: list[TrainSettings], data: Prepared, wanted: Comparison
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Search and train on Dask workers: run ids of the trainings, and why others failed."""
     from pipeline import engine
@@ -127,7 +127,7 @@ def _train(
             engine.show_progress(client, sink)
             return engine.gather(_submit(engine.Steps(client, run), missing, data, wanted))
     finally:  # the workers have ended by now
-        tracking.kill_running_steps(run.run_id, run.experiment)
+        step_runs.kill_running_steps(run.run_id, run.experiment)
 
 
 def _submit(

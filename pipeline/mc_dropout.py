@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import calibration, cli, environment, progress, tracking, uncertainty
+from pipeline import calibration, cli, environment, progress, step_runs, tracking, uncertainty
 from pipeline.data import PreparedData, open_prepared
 from pipeline.errors import InputError
 
@@ -25,7 +25,7 @@ def mc_dropout(*, run_id: cli.RunId, mc_samples: cli.McSamples = 100) -> str:
     trained = tracking.get_run(run_id)
     _check_trained_with_dropout(trained)
     parameters = {"run_id": run_id, "mc_samples": mc_samples}
-    with tracking.step_run(
+    with step_runs.step_run(
         "mc_dropout", parameters, name=f"mc_dropout {trained.info.run_name}"
     ) as run:
         run.set_note(f"MC Dropout, logged onto the run {trained.info.run_name} ({run_id}).")
@@ -35,7 +35,7 @@ def mc_dropout(*, run_id: cli.RunId, mc_samples: cli.McSamples = 100) -> str:
         model = tracking.load_model(run_id)
         deterministic = model.predict(prepared.x_test, batch_size=1000, verbose=0)
         log_mc_dropout(
-            tracking.StepRun(run_id, trained.info.experiment_id),
+            step_runs.StepRun(run_id, trained.info.experiment_id),
             model,
             prepared,
             deterministic=deterministic,
@@ -65,7 +65,7 @@ def _check_trained_with_dropout(run: tracking.Run) -> None:
 
 
 def log_mc_dropout(
-    run: tracking.StepRun,
+    run: step_runs.StepRun,
     model: "keras.Model",
     prepared: PreparedData,
     *,
@@ -94,7 +94,7 @@ def log_mc_dropout(
 
 
 def _log_record(
-    run: tracking.StepRun,
+    run: step_runs.StepRun,
     prepared: PreparedData,
     metrics: Mapping[str, float],
     *,
@@ -135,7 +135,7 @@ def _lists(confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray) -> d
 
 
 def _log_most_uncertain(
-    run: tracking.StepRun, prepared: PreparedData, mean: np.ndarray, count: int = 12
+    run: step_runs.StepRun, prepared: PreparedData, mean: np.ndarray, count: int = 12
 ) -> list[dict[str, Any]]:
     """Log the figure of the most uncertain images; returns them, the most uncertain first."""
     from pipeline import image_figures
@@ -171,7 +171,7 @@ def _data_uri(image: np.ndarray) -> str:
 
 
 def _log_mcnemar(
-    run: tracking.StepRun,
+    run: step_runs.StepRun,
     metrics: Mapping[str, float],
     deterministic: np.ndarray,
     mean: np.ndarray,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import cli, data, progress, sources, tracking
+from pipeline import cli, data, progress, sources, step_runs, tracking
 from pipeline.reuse import once
 from pipeline.steps import Step
 
@@ -110,7 +110,7 @@ def prepared_by(run: tracking.Run, source: sources.Source) -> Prepared:
 
 def _run(step: Step, source: sources.Source, dataset: str, val_size: int, seed: int) -> str:
     parameters = {"dataset": dataset, "val_size": val_size, "seed": seed}
-    with tracking.step_run("prepare", parameters, name=f"prepare {source.name}", step=step) as run:
+    with step_runs.step_run("prepare", parameters, name=f"prepare {source.name}", step=step) as run:
         arrays = sources.load(source)
         splits = data.prepare_splits(arrays, val_size=val_size, seed=seed)
         run.set_tags({"dataset": splits.name, "data_fingerprint": splits.fingerprint})
@@ -128,7 +128,7 @@ def _found_again(source: sources.Source) -> str:
     return source.location if source.location.endswith(".npz") else source.name
 
 
-def _log_description(run: tracking.StepRun, splits: data.PreparedData, *, command: str) -> None:
+def _log_description(run: step_runs.StepRun, splits: data.PreparedData, *, command: str) -> None:
     from pipeline import image_figures
 
     labels = {"train": splits.y_train, "validation": splits.y_val, "test": splits.y_test}

@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from mlflow.entities import Run
 
-from pipeline import ownership, progress, tracking
+from pipeline import ownership, progress, step_runs, tracking
 from pipeline.steps import Step, recorded_inputs
 
 CHECKPOINTS = Path("checkpoints")
@@ -117,12 +117,12 @@ def end_abandoned(experiment: str) -> None:
         tags = run.data.tags
         if "heartbeat" in tags:
             abandoned = not _is_alive(run)
-        elif tags.get("mlflow.project.entryPoint") in tracking.ENTRY_POINTS:
+        elif tags.get("mlflow.project.entryPoint") in step_runs.ENTRY_POINTS:
             abandoned = _shell_is_gone(run)
         else:
             continue
         if abandoned:
-            tracking.end_if_running(
+            step_runs.end_if_running(
                 run.info.run_id, "KILLED", reason="its process is gone: killed, or a machine died"
             )
 
@@ -150,7 +150,7 @@ def reusable(step: Step, *, name: str, reuse: str, announce: bool = True) -> Run
         progress.update(message=f"{name}: {_decision(step, found, experiment, reuse)}")
     if found is None:
         return None
-    tracking.link_adopted_run(
+    step_runs.link_adopted_run(
         step.entry_point, found, verb="reused", note="is finished and has the same inputs."
     )
     return found

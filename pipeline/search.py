@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 
-from pipeline import cli, environment, progress, tracking
+from pipeline import cli, environment, progress, step_runs, tracking
 from pipeline.checkpoints import Checkpoints
 from pipeline.errors import DivergenceError, InputError
 from pipeline.passwords import hide_passwords
@@ -172,7 +172,7 @@ def _run(step: Step, settings: SearchSettings, data: Prepared, *, storage: str, 
         "storage": hide_passwords(storage),
     }
     tags = {"variant": settings.variant.name, "mlflow.runColor": settings.variant.color}
-    with tracking.step_run(
+    with step_runs.step_run(
         "search",
         parameters,
         name=settings.name,
@@ -204,7 +204,7 @@ def best_learning_rate(run_id: str) -> float:
 
 
 def _link(
-    record: optuna.Study | optuna.Trial, run: tracking.StepRun, names: Mapping[str, str]
+    record: optuna.Study | optuna.Trial, run: step_runs.StepRun, names: Mapping[str, str]
 ) -> None:
     """Tell whoever looks at a study or a trial what it is of, and where its MLflow run is."""
     attributes = {**names, "mlflow_run_id": run.run_id}
@@ -216,7 +216,7 @@ def _link(
 
 
 def _optimize(
-    study: optuna.Study, settings: SearchSettings, data: Prepared, run: tracking.StepRun
+    study: optuna.Study, settings: SearchSettings, data: Prepared, run: step_runs.StepRun
 ) -> None:
     """Run the trials that are left; where the best rate lies at an edge, widen the range once."""
     environment.import_tensorflow()
@@ -243,7 +243,7 @@ class _Objective:
     """Trains one trial after another on one compiled model, each as a nested MLflow run."""
 
     def __init__(
-        self, trainer: "Trainer", settings: SearchSettings, run: tracking.StepRun, data: Prepared
+        self, trainer: "Trainer", settings: SearchSettings, run: step_runs.StepRun, data: Prepared
     ):
         self.trainer = trainer
         self.settings = settings
@@ -278,7 +278,7 @@ class _Objective:
         study = {"optuna_study": trial.study.study_name, "optuna_trial": trial.number}
         earlier = trial.user_attrs.get("mlflow_run_id")
         try:
-            with tracking.step_run(
+            with step_runs.step_run(
                 "trial",
                 {"variant": variant, "learning_rate": rate},
                 name=name,
@@ -307,7 +307,7 @@ class _Objective:
 class _TrialRun:
     """One trial: reports every epoch to Optuna, MLflow and the person watching."""
 
-    def __init__(self, trial: optuna.Trial, run: tracking.StepRun, settings: SearchSettings):
+    def __init__(self, trial: optuna.Trial, run: step_runs.StepRun, settings: SearchSettings):
         self.trial = trial
         self.run = run
         self.settings = settings
@@ -377,7 +377,7 @@ def _to_run_again(settings: SearchSettings, data: Prepared) -> dict[str, object]
 
 
 def _log_study(
-    study: optuna.Study, settings: SearchSettings, run: tracking.StepRun, *, again: str
+    study: optuna.Study, settings: SearchSettings, run: step_runs.StepRun, *, again: str
 ) -> None:
     best = study.best_trial
     rate = best.params["learning_rate"]
@@ -416,7 +416,7 @@ def _state(trial: optuna.trial.FrozenTrial) -> str:
     return "DIVERGED" if "diverged" in trial.user_attrs else trial.state.name
 
 
-def _log_trials(study: optuna.Study, run: tracking.StepRun) -> None:
+def _log_trials(study: optuna.Study, run: step_runs.StepRun) -> None:
     import matplotlib
     from optuna.visualization import matplotlib as plots
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pipeline import cli, environment, progress, tracking, views
+from pipeline import cli, environment, progress, step_runs, tracking, views
 from pipeline.calibration import negative_log_likelihood
 from pipeline.checkpoints import Checkpoints
 from pipeline.errors import DivergenceError
@@ -205,7 +205,7 @@ def _run(step: Step, wanted: TrainSettings, data: Prepared, *, storage: str, ann
         "chosen_learning_rate": repr(rate),
         "chosen_batch_size": wanted.variant.batch_size,
     }
-    with tracking.step_run(
+    with step_runs.step_run(
         "train", parameters, name=wanted.name, step=step, tags=tags, reopened=cut_off(step)
     ) as run:
         checkpoints = Checkpoints(checkpoint_directory(run.run_id))
@@ -219,7 +219,7 @@ def _run(step: Step, wanted: TrainSettings, data: Prepared, *, storage: str, ann
 
 
 def _train(
-    run: tracking.StepRun,
+    run: step_runs.StepRun,
     wanted: TrainSettings,
     data: Prepared,
     rate: float,
@@ -299,7 +299,7 @@ def _fit_metrics(fit: "Fit", trainer: "Trainer") -> dict[str, float]:
 
 
 def _log_test(
-    run: tracking.StepRun, trainer: "Trainer", probabilities: np.ndarray
+    run: step_runs.StepRun, trainer: "Trainer", probabilities: np.ndarray
 ) -> dict[str, float]:
     """Log how the finished model does on the test set, which nothing else has looked at."""
     from sklearn.metrics import confusion_matrix
@@ -323,7 +323,7 @@ def _log_test(
     }
 
 
-def _log_learning_curve(run: tracking.StepRun, wanted: TrainSettings, fit: "Fit") -> None:
+def _log_learning_curve(run: step_runs.StepRun, wanted: TrainSettings, fit: "Fit") -> None:
     from pipeline import figures
 
     curve = pd.DataFrame(fit.history)
@@ -332,7 +332,7 @@ def _log_learning_curve(run: tracking.StepRun, wanted: TrainSettings, fit: "Fit"
 
 
 def _log_model(
-    run: tracking.StepRun, trainer: "Trainer", wanted: TrainSettings, model: "keras.Model"
+    run: step_runs.StepRun, trainer: "Trainer", wanted: TrainSettings, model: "keras.Model"
 ) -> None:
     from pipeline import figures
 
@@ -358,7 +358,7 @@ def _log_model(
 
 
 def _set_note(
-    run: tracking.StepRun,
+    run: step_runs.StepRun,
     wanted: TrainSettings,
     data: Prepared,
     rate: float,

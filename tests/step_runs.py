@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline import tracking
+from pipeline import step_runs, tracking
 from pipeline.steps import Step
 
 
@@ -21,7 +21,7 @@ def finish(step: Step | None = None, *, name: str = "train bn", **arguments: Any
     """The id of a run that was opened and finished."""
     entry_point = step.entry_point if step else "train"
     parameters = step.parameters if step else {}
-    with tracking.step_run(entry_point, parameters, name=name, step=step, **arguments) as run:
+    with step_runs.step_run(entry_point, parameters, name=name, step=step, **arguments) as run:
         return run.run_id
 
 

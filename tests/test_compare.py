@@ -13,7 +13,7 @@ from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
 from test_fairness import train_run
 
 from pipeline import compare as module
-from pipeline import evidence, tracking
+from pipeline import evidence, step_runs, tracking
 from pipeline.compare import compare
 from pipeline.errors import InputError
 from pipeline.train import train
@@ -173,7 +173,7 @@ def test_many_runs_are_counted_where_their_names_would_be_cut_off(
 def test_a_long_note_loses_lines_of_the_middle_but_not_the_command(
     four_runs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "NOTE_LENGTH", 1500)
+    monkeypatch.setattr(step_runs, "NOTE_LENGTH", 1500)
     run_id = compare()
     note = tracking.get_run(run_id).data.tags["mlflow.note.content"]
     assert 1000 < len(note) <= 1500

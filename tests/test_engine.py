@@ -10,7 +10,7 @@ import mlflow
 import pytest
 from distributed import Client
 
-from pipeline import engine, progress, tracking
+from pipeline import engine, progress, step_runs
 from pipeline.errors import InputError
 from pipeline.progress import Update
 
@@ -38,7 +38,7 @@ def steps(client: Client, updates: list[Update], monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("MLFLOW_TRACKING_URI", SERVER)
     mlflow.set_tracking_uri(SERVER)
     updates.clear()
-    return engine.Steps(client, tracking.StepRun("the-pipeline-run", "the-experiment"))
+    return engine.Steps(client, step_runs.StepRun("the-pipeline-run", "the-experiment"))
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def surroundings() -> dict[str, Any]:
     return {
         **{name: os.environ.get(name) for name in names},
         "threads": os.environ["TF_NUM_INTRAOP_THREADS"],
-        "pipeline_run": tracking.pipeline_run_id.get(),
+        "pipeline_run": step_runs.pipeline_run_id.get(),
         "pid": os.getpid(),
     }
 
@@ -179,7 +179,7 @@ def test_a_worker_knows_the_store_and_the_pipeline_run_and_forgets_the_adopted_o
         "threads": "1",
         "pipeline_run": "the-pipeline-run",
     }
-    assert tracking.pipeline_run_id.get() is None
+    assert step_runs.pipeline_run_id.get() is None
 
 
 def test_the_step_of_a_worker_that_died_is_run_again(steps: engine.Steps, tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_steps_run_on_the_workers_of_a_scheduler_that_is_there(
     client: Client, steps: engine.Steps
 ) -> None:
     address = client.scheduler_info()["address"]
-    run = tracking.StepRun("another-pipeline-run", "the-experiment")
+    run = step_runs.StepRun("another-pipeline-run", "the-experiment")
     with engine.connect(jobs=1, scheduler=address) as remote:
         results, _ = engine.gather({"step": engine.Steps(remote, run).submit(surroundings, {})})
         assert results["step"]["pipeline_run"] == "another-pipeline-run"

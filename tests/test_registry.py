@@ -26,7 +26,7 @@ from conftest import Finished
 from mlflow.entities import LoggedModelOutput
 from step_runs import finish
 
-from pipeline import data, tracking
+from pipeline import data, step_runs, tracking
 from pipeline.errors import InputError
 from pipeline.evidence import CURVE_METRICS
 from pipeline.registry import CHAMPION, Registration, register, registered_model_name
@@ -253,7 +253,7 @@ def prepared_run(store: Path) -> str:
         y_test=labels[:10],
         class_names=("no", "yes"),
     )
-    with tracking.step_run("prepare", {}, name="prepare") as run:
+    with step_runs.step_run("prepare", {}, name="prepare") as run:
         with tempfile.TemporaryDirectory() as directory:
             data.save(data.prepare_splits(arrays, val_size=100, seed=1), Path(directory))
             run.log_directory(Path(directory), "data")
@@ -280,7 +280,7 @@ def _trained(prepare_run: str, variant: str, model: str, seed: int = 1) -> pd.Da
     kernel = np.zeros((len(RIGHT), 2))
     kernel[list(RIGHT).index(model), 1] = 10
     output.set_weights([kernel, np.array([5.0, 0.0])])
-    with tracking.step_run("train", {}, name=f"train {variant} seed {seed}") as run:
+    with step_runs.step_run("train", {}, name=f"train {variant} seed {seed}") as run:
         run.log_model(network, example=np.asarray(_prepared(prepare_run).x_val[:2]))
     accuracy = float(_right(prepare_run, model).mean())
     row = make_run(variant, seed, run_id=run.run_id, best_val_accuracy=accuracy)

@@ -10,7 +10,7 @@ import optuna
 import pytest
 from conftest import Finished
 
-from pipeline import progress, tracking
+from pipeline import progress, step_runs
 from pipeline import search as search_module
 from pipeline.errors import InputError
 from pipeline.search import SearchSettings
@@ -56,7 +56,7 @@ def test_link_holds_the_address_where_there_is_a_server_but_never_its_password(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = optuna.create_study()
-    run = tracking.StepRun("a1", "7")
+    run = step_runs.StepRun("a1", "7")
     search_module._link(study, run, {"variant": "elu"})
     assert study.user_attrs == {"variant": "elu", "mlflow_run_id": "a1"}
     mlflow.set_tracking_uri("http://user:hunter2@host:5000/")

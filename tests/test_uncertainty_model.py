@@ -12,7 +12,7 @@ import scipy.stats
 from mlflow.models import Model
 from step_runs import finish
 
-from pipeline import tracking
+from pipeline import step_runs, tracking
 from pipeline.uncertainty import mc_probabilities
 from pipeline.uncertainty_model import MAX_MC_SAMPLES
 
@@ -39,7 +39,7 @@ def _with_dropout() -> Any:
 
 def _log(model: Any) -> str:
     """Log a model as training runs do; its address."""
-    run = tracking.StepRun(finish(), "0")
+    run = step_runs.StepRun(finish(), "0")
     run.log_model(model, example=IMAGES[:2])
     return f"runs:/{run.run_id}/model"
 
