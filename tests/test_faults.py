@@ -27,7 +27,6 @@ FINAL = ("best_epoch", "best_val_loss", "best_learning_rate", "test_accuracy", "
 PARAMETERS: dict[str, dict[str, object]] = {
     "train": {
         "variant": "alpha_dropout",
-        "dropout_layers": "all",
         "learning_rate": 0.001,
         "epochs": 120,
         "patience": 100,
