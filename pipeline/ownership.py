@@ -51,21 +51,27 @@ def _process_is_alive(pid: int, started: float) -> bool:
         return False
 
 
-def shell_is_alive(run_id: str) -> bool:
+def shell_is_alive(run_id: str, *, opened: float) -> bool:
     """Whether a process on this host works for a run that `mlflow run` opened.
 
     Args:
         run_id: a run that no step has taken over yet.
+        opened: when the run was opened, in seconds since the epoch.
     """
-    for process in psutil.process_iter(["cmdline", "environ", "cwd"]):
+    for process in psutil.process_iter(["cmdline", "environ", "cwd", "create_time"]):
         environment = process.info["environ"] or {}
         if environment.get("MLFLOW_RUN_ID") == run_id:
             return True
         names = [os.path.basename(argument) for argument in (process.info["cmdline"] or [])[:4]]
-        # Which run it opened cannot be seen from outside: any on this store may be the one.
-        if ("mlflow", "run") in pairwise(names) and (
-            process.info["cwd"] == os.getcwd()
-            or environment.get("MLFLOW_TRACKING_URI") == os.environ.get("MLFLOW_TRACKING_URI", "")
+        # Which run it opened cannot be seen from outside: any younger one on this store may be it.
+        if (
+            ("mlflow", "run") in pairwise(names)
+            and process.info["create_time"] < opened
+            and (
+                process.info["cwd"] == os.getcwd()
+                or environment.get("MLFLOW_TRACKING_URI")
+                == os.environ.get("MLFLOW_TRACKING_URI", "")
+            )
         ):
             return True
     return False

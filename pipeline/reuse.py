@@ -129,9 +129,10 @@ def end_abandoned(experiment: str) -> None:
 
 def _shell_is_gone(run: Run) -> bool:
     """Whether nobody works for a run that `mlflow run` opened and no step has taken over."""
-    age = time.time() - run.info.start_time / 1000
+    opened = run.info.start_time / 1000
+    age = time.time() - opened
     if tracking.tracking_uri().startswith(("sqlite:", "file:")):  # then the run is this host's
-        return age > 5 and not ownership.shell_is_alive(run.info.run_id)
+        return age > 5 and not ownership.shell_is_alive(run.info.run_id, opened=opened)
     return age > 3600
 
 

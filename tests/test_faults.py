@@ -10,8 +10,9 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -152,29 +153,35 @@ def check_killed(directory: Path, arguments: tuple[str, ...], expected: Whole, f
     assert results_in(store_of(directory)) == expected.results
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def uninterrupted(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_npz: Path
-) -> tuple[tuple[str, ...], Whole]:
-    """A command, and what it comes to when nothing happens to it."""
-    entry_point = request.param
-    arguments = command(entry_point, {**PARAMETERS[entry_point], "dataset": tiny_npz})
-    return arguments, whole(tmp_path_factory.mktemp(entry_point) / "project", arguments)
+    tmp_path_factory: pytest.TempPathFactory, tiny_npz: Path
+) -> Callable[[str], tuple[tuple[str, ...], Whole]]:
+    """The command of an entry point, and what it comes to when nothing happens to it."""
+
+    @cache
+    def run(entry_point: str) -> tuple[tuple[str, ...], Whole]:
+        arguments = command(entry_point, {**PARAMETERS[entry_point], "dataset": tiny_npz})
+        return arguments, whole(tmp_path_factory.mktemp(entry_point) / "project", arguments)
+
+    return run
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize(
-    ("uninterrupted", "fault"),
+    ("entry_point", "fault"),
     [
         *(("train", fault) for fault in range(3 * FAULTS)),
         *(("search", fault) for fault in range(FAULTS)),
     ],
-    indirect=["uninterrupted"],
 )
 def test_a_step_killed_and_started_again_comes_to_the_same(
-    uninterrupted: tuple[tuple[str, ...], Whole], tmp_path: Path, fault: int
+    uninterrupted: Callable[[str], tuple[tuple[str, ...], Whole]],
+    tmp_path: Path,
+    entry_point: str,
+    fault: int,
 ) -> None:
-    arguments, expected = uninterrupted
+    arguments, expected = uninterrupted(entry_point)
     check_killed(tmp_path / "project", arguments, expected, fault)
 
 

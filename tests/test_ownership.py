@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -62,9 +63,26 @@ def test_on_another_host_an_old_heartbeat_is_watched(
 def test_a_shell_is_alive_while_a_process_works_for_its_run() -> None:
     run_id = f"run-{os.getpid()}-{time.time_ns()}"
     with sleeping_process(MLFLOW_RUN_ID=run_id):
-        assert ownership.shell_is_alive(run_id)
-        assert not ownership.shell_is_alive(f"{run_id}-other")
-    assert not ownership.shell_is_alive(run_id)
+        assert ownership.shell_is_alive(run_id, opened=0)
+        assert not ownership.shell_is_alive(f"{run_id}-other", opened=0)
+    assert not ownership.shell_is_alive(run_id, opened=0)
+
+
+def test_a_shell_may_have_opened_the_runs_that_are_younger_than_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    program = tmp_path / "mlflow"
+    program.write_text("import time\ntime.sleep(60)\n")
+    before = time.time() - 1
+    shell = subprocess.Popen([sys.executable, program, "run", "."])
+    try:
+        assert ownership.shell_is_alive("a-run", opened=time.time() + 1)
+        assert not ownership.shell_is_alive("a-run", opened=before)
+    finally:
+        shell.kill()
+        shell.wait()
+    assert not ownership.shell_is_alive("a-run", opened=time.time() + 1)
 
 
 def test_the_heart_beats_until_the_end_and_survives_an_error(
