@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import IO, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import pandas as pd
 from rich.console import Console
@@ -73,29 +73,21 @@ def run(
     Raises:
         RuntimeError: if it fails; the message holds the end of what it printed.
     """
-    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as error_output:
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            command,
+    with tempfile.TemporaryDirectory() as measured:
+        usage_file = Path(measured) / "usage.json"
+        launcher = [sys.executable, "-S", str(PROJECT / "benchmarks" / "launcher.py")]
+        finished = subprocess.run(
+            [*launcher, str(usage_file), *command],
             cwd=directory,
             env={**clean_environment(), **(environment or {})},
-            stdout=output,
-            stderr=error_output,
+            capture_output=True,
+            text=True,
         )
-        _, status, used = os.wait4(process.pid, 0)
-        wall_seconds = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-        printed, complaints = (_content(file) for file in (output, error_output))
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {(printed + complaints)[-4000:]}")
-    cpu_seconds = used.ru_utime + used.ru_stime
-    usage = Usage(wall_seconds, cpu_seconds, used.ru_maxrss * 1024 / MIB)
-    return usage, printed + complaints if errors else printed
-
-
-def _content(file: IO[str]) -> str:
-    file.seek(0)
-    return file.read()
+        if finished.returncode:
+            printed = finished.stdout + finished.stderr
+            raise RuntimeError(f"{' '.join(command)}: {printed[-4000:]}")
+        usage = Usage(**json.loads(usage_file.read_text("utf-8")))
+    return usage, finished.stdout + finished.stderr if errors else finished.stdout
 
 
 def entry_point(name: str, **parameters: object) -> list[str]:

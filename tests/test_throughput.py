@@ -46,11 +46,12 @@ def test_the_first_epoch_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert clock.medians() == {"epoch_wall_seconds": 2.0, "epoch_cpu_seconds": 0.0}
 
 
-@pytest.mark.slow
 def test_command_measures_in_turns_and_writes_ratios_against_both_peers(
     tiny_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setattr(harness, "RESULTS", tmp_path)
+    # In this process, which has TensorFlow; a process of its own is tested with the harness.
+    monkeypatch.setattr(harness, "call", lambda function, arguments: function(**arguments))
     throughput.throughput(
         dataset=str(tiny_npz), variants="elu", epochs=1, rounds=1, learning_rate=NO_WEIGHT_MOVES
     )
