@@ -51,4 +51,4 @@ bench: .venv/bench  ## Everything that is measured, against what people use toda
 	$(BIN)/python -m benchmarks --dataset $(DATASET)
 
 faults: .venv  ## Kill commands 50 times at random moments, and take their server away.
-	FAULTS=10 $(BIN)/python -m pytest -n auto --maxprocesses 2 -m 'faults or slow' tests/test_faults.py tests/test_outage.py tests/test_hosts.py
+	FAULTS=10 $(BIN)/python -m pytest -n auto --maxprocesses 2 -m faults

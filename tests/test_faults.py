@@ -1,8 +1,7 @@
 """Commands killed at random moments and started again, against the same without a kill.
 
 `make faults` does it 50 times: `FAULTS` is how often `main` and `search` are killed each, `train`
-three times as many. Without the marker `main` is killed once: its steps are
-searches and trainings.
+three times as many.
 """
 
 import os
@@ -185,10 +184,8 @@ def test_a_step_killed_and_started_again_comes_to_the_same(
     check_killed(tmp_path / "project", arguments, expected, fault)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "fault", [0, *(pytest.param(fault, marks=pytest.mark.faults) for fault in range(1, FAULTS))]
-)
+@pytest.mark.faults
+@pytest.mark.parametrize("fault", range(FAULTS))
 def test_a_comparison_killed_and_started_again_comes_to_the_same(
     finished_original: Finished, tmp_path: Path, fault: int
 ) -> None:
