@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 from typer import Option
 
-from benchmarks import harness
+from benchmarks import harness, outcomes
 from pipeline import cli
 from pipeline.variants import VARIANTS
 
@@ -24,7 +24,7 @@ def compare(
     rounds: harness.Rounds = 3,
 ) -> None:
     """Measure the entry point compare, report included, on copies of one trained run."""
-    counts = [int(count) for count in cli.split_list("runs", runs)]
+    counts = harness.counts("runs", runs)
     machine = harness.describe_machine()
     with tempfile.TemporaryDirectory() as project:
         directory = Path(project)
@@ -38,14 +38,14 @@ def compare(
                 {harness.OURS: lambda _: _compare(directory)}, rounds=rounds
             )
             results.append(
-                harness.result(
+                outcomes.result(
                     f"{count} runs: wall s",
                     measured,
                     "wall_seconds",
                     at_most=MOST_SECONDS if count <= 1000 else None,
                 )
             )
-    harness.publish(
+    outcomes.publish(
         "compare",
         results,
         machine=machine,
@@ -132,7 +132,7 @@ class Store:
         }
 
 
-def _growth(counts: list[int], results: list[harness.Result]) -> str:
+def _growth(counts: list[int], results: list[outcomes.Result]) -> str:
     medians = [float(np.median(result.ours)) for result in results]
     if len(counts) < 2:
         return ""

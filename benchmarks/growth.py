@@ -16,13 +16,12 @@ import numpy as np
 import pandas as pd
 from typer import Option
 
-from benchmarks import harness
+from benchmarks import harness, outcomes
 from pipeline import cli, data, environment, progress
 from pipeline.variants import get_variant
 
 VARIANT, LEARNING_RATE = "elu", 0.0002
 GROUPS = Path("/sys/fs/cgroup/memory")
-LIMITED = "little memory"
 IMAGE_BYTES = 32 * 32 * 3
 
 
@@ -39,7 +38,7 @@ def growth(
 ) -> None:
     """Measure training on data sets of growing size."""
     machine = harness.describe_machine()
-    counts = sorted(int(count) for count in cli.split_list("images", images))
+    counts = sorted(harness.counts("images", images))
     with tempfile.TemporaryDirectory(dir=harness.PROJECT) as stored:  # /tmp may be in memory
         rows = []
         for count in counts:
@@ -55,7 +54,7 @@ def growth(
         results = _results(counts, rows)
         base = float(rows[0].anonymous_mib.median())
         results += _limited(given, base, memory, counts[-1], rows[-1])
-    harness.publish(
+    outcomes.publish(
         "growth",
         results,
         machine=machine,
@@ -64,19 +63,19 @@ def growth(
     )
 
 
-def _results(counts: list[int], rows: list[pd.DataFrame]) -> list[harness.Result]:
+def _results(counts: list[int], rows: list[pd.DataFrame]) -> list[outcomes.Result]:
     smallest = rows[0].microseconds_per_image.tolist()
     results = []
     for count, measured in zip(counts, rows, strict=True):
         results += [
-            harness.Result(
+            outcomes.Result(
                 what=f"{count:,} images: microseconds per image and epoch",
                 ours=measured.microseconds_per_image.tolist(),
                 peer=smallest,
                 peer_name=f"{counts[0]:,} images",
                 at_most=1.1,
             ),
-            harness.Result(
+            outcomes.Result(
                 what=f"{count:,} images: MiB of its own", ours=measured.anonymous_mib.tolist()
             ),
         ]
@@ -85,7 +84,7 @@ def _results(counts: list[int], rows: list[pd.DataFrame]) -> list[harness.Result
 
 def _limited(
     given: harness.Row, base: float, memory: int, count: int, enough: pd.DataFrame
-) -> list[harness.Result]:
+) -> list[outcomes.Result]:
     """The largest data set once more, with less memory than it has bytes."""
     size = count * IMAGE_BYTES / harness.MIB
     if size <= memory:
@@ -96,7 +95,7 @@ def _limited(
             return []
         row = harness.call(train, {**given, "group": str(group)})
     return [
-        harness.Result(
+        outcomes.Result(
             what=f"{count:,} images ({size:,.0f} MiB) in {memory:,} MiB: microseconds per image",
             ours=[row["microseconds_per_image"]],
             peer=enough.microseconds_per_image.tolist()[:1],

@@ -1,4 +1,4 @@
-"""How every benchmark measures: fresh processes in turns, their times and memory, and ratios.
+"""How every benchmark measures: fresh processes in turns, their times and their memory.
 
 A benchmark is a module with a function of the same name. Each side of it is measured in processes
 of its own, the sides in turns, so that a busy spell of the machine meets all of them. Run as
@@ -11,27 +11,24 @@ import json
 import os
 import platform
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 from typer import Option
 
-from pipeline import data, progress, sources
+from pipeline import cli, data, progress, sources
+from pipeline.errors import InputError
 
 PROJECT = Path(__file__).parents[1]
-RESULTS = PROJECT / "benchmarks" / "results"
 OURS = "pipeline"
 MIB = 2**20
 Row = dict[str, Any]
@@ -105,6 +102,24 @@ def absolute(dataset: str) -> str:
     return os.path.abspath(dataset) if dataset.endswith(".npz") else dataset
 
 
+def counts(name: str, text: str) -> list[int]:
+    """The whole numbers above 0 of a list separated by commas.
+
+    Raises:
+        InputError: if an item is none.
+    """
+    items = cli.split_list(name, text)
+    for item in items:
+        if not (item.isdecimal() and int(item)):
+            raise InputError(
+                name,
+                expected="whole numbers above 0, separated by commas",
+                received=repr(item),
+                action=f"For example: --{name} 500,1000",
+            )
+    return [int(item) for item in items]
+
+
 def clean_environment() -> dict[str, str]:
     """This process's environment without what sets TensorFlow's threads and flags, or MLflow's."""
     prefixes = ("TF_", "XLA_", "OMP_", "MLFLOW_")
@@ -165,89 +180,6 @@ def in_turns(sides: Mapping[str, Callable[[int], Row]], *, rounds: int) -> pd.Da
     return pd.DataFrame(rows)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """One figure of ours, round by round, and what it is measured against.
-
-    Args:
-        what: the figure, with its unit.
-        ours: one value per round.
-        peer: one value per round of the other side; empty where there is none.
-        peer_name: what the other side is called.
-        at_least: how many times ours the peer's figure is to be.
-        at_most: how many times the peer's figure ours may be; without a peer, the most it may be.
-    """
-
-    what: str
-    ours: Sequence[float]
-    peer: Sequence[float] = field(default=())
-    peer_name: str = ""
-    at_least: float | None = None
-    at_most: float | None = None
-
-    @property
-    def ratios(self) -> list[float]:
-        """By round: peer / ours where that is to be high, else ours / peer, or ours alone."""
-        if not self.peer:
-            return list(self.ours)
-        pairs = zip(self.ours, self.peer, strict=True)
-        if self.at_most is None:
-            return [peer / ours for ours, peer in pairs]
-        return [ours / peer for ours, peer in pairs]
-
-    @property
-    def reached(self) -> bool | None:
-        """Whether the median ratio is what it is to be; None where nothing is asked."""
-        ratio = statistics.median(self.ratios)
-        if self.at_least is not None:
-            return ratio >= self.at_least
-        return None if self.at_most is None else ratio <= self.at_most
-
-    def as_dict(self) -> Row:
-        """For JSON."""
-        return {**asdict(self), "ratios": self.ratios, "reached": self.reached}
-
-
-def result(
-    what: str,
-    measured: pd.DataFrame,
-    column: str,
-    *,
-    peer: str | None = None,
-    **wanted: float | None,
-) -> Result:
-    """A result of what `in_turns` measured, ours being the side `OURS`.
-
-    Args:
-        what: the figure, with its unit.
-        measured: from `in_turns`.
-        column: of the figure.
-        peer: name of the other side; None: there is none.
-        wanted: `at_least` or `at_most`.
-    """
-    by_round = measured.pivot_table(column, "round", "side", aggfunc="median")
-    theirs = by_round[peer].tolist() if peer else []
-    return Result(
-        what=what, ours=by_round[OURS].tolist(), peer=theirs, peer_name=peer or "", **wanted
-    )
-
-
-def check_same(what: str, values: Mapping[str, float], *, tolerance: float) -> None:
-    """Refuse a comparison of sides that have not computed the same thing.
-
-    Args:
-        what: the quantity.
-        values: by side.
-        tolerance: how far two may differ, as a fraction of the larger one.
-
-    Raises:
-        RuntimeError: if two differ by more.
-    """
-    low, high = min(values.values()), max(values.values())
-    if high - low > tolerance * abs(high):
-        raise RuntimeError(f"the sides did not compute the same: {what} {dict(values)}")
-
-
 @contextmanager
 def prepared(dataset: str) -> Iterator[tuple[Path, Row]]:
     """A directory with a prepared data set, split as by default, and its description."""
@@ -279,92 +211,6 @@ def describe_machine() -> Row:
         if load > 0.5
         else None,
     }
-
-
-def publish(
-    name: str,
-    results: Sequence[Result],
-    *,
-    machine: Row,
-    conditions: Row,
-    measured: pd.DataFrame | None = None,
-    notes: Sequence[str] = (),
-) -> None:
-    """Print a benchmark's results and write them to `results/<name>.json`.
-
-    Args:
-        name: of the benchmark.
-        results: what it came to.
-        machine: from `describe_machine`, before the first measurement.
-        conditions: what was measured under, such as the data set.
-        measured: every measurement.
-        notes: lines that explain the figures.
-    """
-    report = {
-        "benchmark": name,
-        "machine": machine,
-        "conditions": conditions,
-        "results": [result.as_dict() for result in results],
-        "notes": list(notes),
-        "measurements": [] if measured is None else json.loads(measured.to_json(orient="records")),
-    }
-    path = RESULTS / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    show(report, Console(highlight=False))
-    progress.update(message=f"Written to {path}")
-
-
-def show(report: Mapping[str, Any], console: Console) -> None:
-    """Print a report: the table, what explains it, and what it was measured under."""
-    if not console.is_terminal:
-        console.width = 150  # a log has no width of its own
-    table = Table(title=report["benchmark"].replace("_", " "))
-    for column in ("what", "ours", "against", "theirs", "ratio", "to reach", "reached"):
-        table.add_column(column)
-    for row in report["results"]:
-        table.add_row(
-            row["what"],
-            spread(row["ours"]),
-            row["peer_name"],
-            spread(row["peer"]),
-            spread(row["ratios"]) if row["peer"] else "",
-            _wanted(row),
-            {True: "yes", False: "no", None: ""}[row["reached"]],
-        )
-    console.print(table)
-    for note in report["notes"]:
-        console.print(note, markup=False)
-    console.print(_conditions(report), markup=False)
-    if report["machine"]["warning"]:
-        console.print(f"WARNING: {report['machine']['warning']}", style="bold red")
-
-
-def _wanted(row: Mapping[str, Any]) -> str:
-    unit = "x" if row["peer"] else ""
-    if row["at_least"] is not None:
-        return f"at least {row['at_least']:g}{unit}"
-    return "" if row["at_most"] is None else f"at most {row['at_most']:g}{unit}"
-
-
-def spread(values: Sequence[float]) -> str:
-    """Median (lowest-highest) of some values; the median alone where there is one."""
-    if not values:
-        return ""
-    texts = [f"{value:.3g}" for value in (statistics.median(values), min(values), max(values))]
-    return texts[0] if len(values) == 1 else f"{texts[0]} ({texts[1]}-{texts[2]})"
-
-
-def _conditions(report: Mapping[str, Any]) -> str:
-    machine = report["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    conditions = ", ".join(f"{name} {value}" for name, value in report["conditions"].items())
-    return (
-        "Median (lowest-highest) of the rounds; a ratio is of the two sides in one round.\n"
-        f"{conditions}\n"
-        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB\n"
-        f"{machine['date']}, {versions}"
-    )
 
 
 def _main() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from typer import Option
 
-from benchmarks import harness
+from benchmarks import harness, outcomes
 from pipeline import cli
 
 PEER = "1 job"
@@ -40,9 +40,9 @@ def jobs(
     measured = harness.in_turns(
         {harness.OURS: lambda _: main(2), PEER: lambda _: main(1)}, rounds=rounds
     )
-    harness.publish(
+    outcomes.publish(
         "jobs",
-        [harness.result("wall s", measured, "wall_seconds", peer=PEER, at_least=1.8)],
+        [outcomes.result("wall s", measured, "wall_seconds", peer=PEER, at_least=1.8)],
         machine=machine,
         conditions={"dataset": dataset, **given},
         measured=measured,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks import harness
+from benchmarks import harness, outcomes
 from pipeline import cli, environment
 from pipeline.variants import Variant, get_variant
 
@@ -43,11 +43,11 @@ def limit(*, dataset: cli.Dataset = "auto", rounds: harness.Rounds = 3) -> None:
                 rounds=rounds,
             ).assign(variant=variant)
             results.append(
-                harness.result(f"{variant}: ms per step", rows, "step", peer="limit", at_least=0.5)
+                outcomes.result(f"{variant}: ms per step", rows, "step", peer="limit", at_least=0.5)
             )
             notes += _parts(variant, rows)
             frames.append(rows)
-    harness.publish(
+    outcomes.publish(
         "limit",
         results,
         machine=machine,

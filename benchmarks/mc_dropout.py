@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from typer import Option
 
-from benchmarks import harness
+from benchmarks import harness, outcomes
 from pipeline import cli, environment
 from pipeline.calibration import predictive_entropy
 from pipeline.data import open_prepared
@@ -36,13 +36,13 @@ def mc_dropout(
             for layers in TO_REACH
         ]
     results = [
-        harness.result(
+        outcomes.result(
             f"dropout in {layers}: {clock} s", rows, column, peer=PEER, at_least=TO_REACH[layers]
         )
         for layers, rows in zip(TO_REACH, measured, strict=True)
         for clock, column in (("wall", "wall_seconds"), ("CPU", "cpu_seconds"))
     ]
-    harness.publish(
+    outcomes.publish(
         "mc_dropout",
         results,
         machine=machine,
@@ -60,7 +60,7 @@ def _measure(layers: str, rounds: int, given: harness.Row) -> pd.DataFrame:
         {harness.OURS: side(in_one_graph), PEER: side(in_a_loop)}, rounds=rounds
     )
     by_side = rows.groupby("side")["entropy"].median().to_dict()
-    harness.check_same(f"dropout in {layers}: mean entropy", by_side, tolerance=0.02)
+    outcomes.check_same(f"dropout in {layers}: mean entropy", by_side, tolerance=0.02)
     return rows.assign(dropout_layers=layers)
 
 

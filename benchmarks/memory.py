@@ -4,7 +4,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import harness
+from benchmarks import harness, outcomes
 from pipeline import cli
 
 PEER = "Model.fit on float32"
@@ -37,9 +37,9 @@ def memory(*, dataset: cli.Dataset = "auto", rounds: harness.Rounds = 2) -> None
             PEER: lambda seed: harness.call(fit, {"directory": str(directory), "seed": seed}),
         }
         measured = harness.in_turns(sides, rounds=rounds)
-    harness.publish(
+    outcomes.publish(
         "memory",
-        [harness.result("peak MiB", measured, "peak_mib", peer=PEER, at_most=0.5)],
+        [outcomes.result("peak MiB", measured, "peak_mib", peer=PEER, at_most=0.5)],
         machine=machine,
         conditions={**conditions, "variant": VARIANT, "epochs": EPOCHS},
         measured=measured,

@@ -14,7 +14,7 @@ from typing import Annotated
 
 from typer import Option
 
-from benchmarks import harness
+from benchmarks import harness, outcomes
 from benchmarks.throughput import plain
 from pipeline import cli
 from pipeline.variants import VARIANTS
@@ -61,10 +61,10 @@ def recipe(
         for clock in ("wall", "cpu")
     }
     used = asdict(usage)
-    harness.publish(
+    outcomes.publish(
         "recipe",
         [
-            harness.Result(
+            outcomes.Result(
                 what=f"{clock} s",
                 ours=[used[f"{clock}_seconds"]],
                 peer=[peer[clock]],

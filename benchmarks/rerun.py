@@ -5,7 +5,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import harness
+from benchmarks import harness, outcomes
 from pipeline import cli
 
 PEER = "import mlflow"
@@ -27,11 +27,11 @@ def rerun(*, dataset: cli.Dataset = "mnist_5k", rounds: harness.Rounds = 5) -> N
         measured = harness.in_turns(sides, rounds=rounds)
     by_side = measured.pivot_table("wall_seconds", "round", "side")
     more = (by_side[harness.OURS] - by_side[PEER]).tolist()
-    harness.publish(
+    outcomes.publish(
         "rerun",
         [
-            harness.result("wall s", measured, "wall_seconds", peer=PEER),
-            harness.Result(what="wall s more", ours=more, at_most=2),
+            outcomes.result("wall s", measured, "wall_seconds", peer=PEER),
+            outcomes.Result(what="wall s more", ours=more, at_most=2),
         ],
         machine=machine,
         conditions={"dataset": dataset, **SMALL},

@@ -6,6 +6,7 @@
   `jit_compile` and `steps_per_execution`.
 """
 
+import importlib.util
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
@@ -15,8 +16,9 @@ from typing import Annotated, Any
 import pandas as pd
 from typer import Option
 
-from benchmarks import harness
+from benchmarks import harness, outcomes
 from pipeline import cli
+from pipeline.errors import InputError
 
 LOW, HIGH = 0.00001, 0.1
 TO_REACH = {"8 rates": 8.0, "Hyperband": 4.0, "Optuna, compiled anew": 3.0}
@@ -32,6 +34,13 @@ def search(
     rounds: harness.Rounds = 1,
 ) -> None:
     """Measure a study of the learning rate, from the start of its process to its end."""
+    if importlib.util.find_spec("keras_tuner") is None:
+        raise InputError(
+            "keras_tuner",
+            expected="KerasTuner, one of the sides that are measured",
+            received="an environment without it",
+            action="Install it with `make .venv/bench`.",
+        )
     machine = harness.describe_machine()
     size = {"n_trials": n_trials, "epochs": search_epochs}
     with harness.prepared(dataset) as (directory, conditions):
@@ -47,7 +56,7 @@ def search(
             "Optuna, compiled anew": peer(optuna_compiled_anew),
         }
         measured = harness.in_turns(sides, rounds=rounds)
-    harness.publish(
+    outcomes.publish(
         "search",
         [one for name, wanted in TO_REACH.items() for one in _against(name, wanted, measured)],
         machine=machine,
@@ -57,12 +66,12 @@ def search(
     )
 
 
-def _against(peer: str, wanted: float, measured: pd.DataFrame) -> list[harness.Result]:
+def _against(peer: str, wanted: float, measured: pd.DataFrame) -> list[outcomes.Result]:
     times = [
-        harness.result(f"{clock} s", measured, column, peer=peer, at_least=wanted)
+        outcomes.result(f"{clock} s", measured, column, peer=peer, at_least=wanted)
         for clock, column in (("wall", "wall_seconds"), ("CPU", "cpu_seconds"))
     ]
-    best = harness.result("best val_loss", measured, "val_loss", peer=peer, at_most=MOST_WORSE)
+    best = outcomes.result("best val_loss", measured, "val_loss", peer=peer, at_most=MOST_WORSE)
     return [*times, best]
 
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import harness
+from benchmarks import harness, outcomes
 from pipeline import cli
 
 PEER = "imports and one compile"
@@ -29,9 +29,9 @@ def startup(*, dataset: cli.Dataset = "auto", rounds: harness.Rounds = 3) -> Non
         }
         measured = harness.in_turns(sides, rounds=rounds)
     what = "seconds to the first step"
-    harness.publish(
+    outcomes.publish(
         "startup",
-        [harness.result(what, measured, "first_step_seconds", peer=PEER, at_most=1.3)],
+        [outcomes.result(what, measured, "first_step_seconds", peer=PEER, at_most=1.3)],
         machine=machine,
         conditions=conditions,
         measured=measured,

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import pandas as pd
 from typer import Option
 
-from benchmarks import harness
+from benchmarks import harness, outcomes
 from pipeline import cli, environment
 from pipeline.errors import unknown_name
 from pipeline.variants import get_variant
@@ -125,7 +125,7 @@ def throughput(
         _check_losses(name, rows)
         for peer, wanted in TO_REACH.items():
             results += [
-                harness.result(
+                outcomes.result(
                     f"{name}: {clock} s per epoch",
                     rows,
                     f"epoch_{clock.lower()}_seconds",
@@ -134,7 +134,7 @@ def throughput(
                 )
                 for clock in ("CPU", "wall")
             ]
-    harness.publish(
+    outcomes.publish(
         "throughput",
         results,
         machine=machine,
@@ -147,7 +147,7 @@ def throughput(
 def _check_losses(variant: str, rows: pd.DataFrame) -> None:
     """Epoch 1 starts from the same weights on every side; the mini-batches differ."""
     last = rows.assign(val_loss=rows.val_losses.str[-1]).groupby("side").val_loss.median()
-    harness.check_same(f"{variant}: val_loss", last.to_dict(), tolerance=0.05)
+    outcomes.check_same(f"{variant}: val_loss", last.to_dict(), tolerance=0.05)
 
 
 if __name__ == "__main__":

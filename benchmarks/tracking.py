@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 from typer import Option
 
-from benchmarks import harness
+from benchmarks import harness, outcomes
 from pipeline import cli, environment
 from pipeline.variants import get_variant
 
@@ -38,13 +38,13 @@ def tracking(
         }
         measured = harness.in_turns(sides, rounds=rounds)
     by_side = measured.pivot_table("wall_seconds", "round", "side")
-    harness.publish(
+    outcomes.publish(
         "tracking",
         [
-            harness.result(
+            outcomes.result(
                 "median s per epoch", measured, "epoch_seconds", peer=PEER, at_most=1.01
             ),
-            harness.Result(
+            outcomes.Result(
                 what="wall s more per run",
                 ours=(by_side[harness.OURS] - by_side[PEER]).tolist(),
                 at_most=3,

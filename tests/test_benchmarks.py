@@ -29,7 +29,7 @@ from pipeline import data, sources
 from pipeline.models import build_model
 from pipeline.variants import VARIANTS, get_variant
 
-NO_BENCHMARK = {"__init__", "__main__", "harness", "launcher", "peers"}
+NO_BENCHMARK = {"__init__", "__main__", "harness", "launcher", "outcomes", "peers"}
 
 
 @pytest.fixture(scope="module")

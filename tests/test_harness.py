@@ -1,16 +1,14 @@
 """benchmarks.harness: fresh processes, turns, ratios, and what is printed."""
 
-import json
 import os
 import sys
 from pathlib import Path
 
-import pandas as pd
 import pytest
-from rich.console import Console
 
-from benchmarks import harness
-from benchmarks.harness import OURS, Result
+from benchmarks import harness, outcomes
+from benchmarks.harness import OURS
+from pipeline.errors import InputError
 
 
 def spend(cpu_seconds: float, mib: int) -> harness.Row:
@@ -45,6 +43,13 @@ def test_a_call_returns_what_the_function_returned_and_what_its_process_used(
     assert large["peak_mib"] - small["peak_mib"] == pytest.approx(300, abs=15)
 
 
+@pytest.mark.parametrize("text", ["10,many", "0", "1.5", "-3", ""])
+def test_counts_that_are_none_are_refused(text: str) -> None:
+    assert harness.counts("runs", "250, 1000") == [250, 1000]
+    with pytest.raises(InputError, match="runs: expected"):
+        harness.counts("runs", text)
+
+
 def test_a_failing_process_is_reported_with_its_error() -> None:
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         harness.run([sys.executable, "-c", "1 / 0"])
@@ -76,72 +81,7 @@ def test_sides_are_measured_in_turns_and_paired_by_round() -> None:
 
     rows = harness.in_turns({OURS: side("ours", 1.0), "peer": side("peer", 4.0)}, rounds=2)
     assert order == [("ours", 1), ("peer", 1), ("ours", 2), ("peer", 2)]
-    result = harness.result("wall s", rows, "wall_seconds", peer="peer", at_least=3)
+    result = outcomes.result("wall s", rows, "wall_seconds", peer="peer", at_least=3)
     assert result.ours == [1.0, 2.0]
     assert result.peer == [4.0, 8.0]
     assert result.ratios == [4.0, 4.0]
-
-
-@pytest.mark.parametrize(
-    ("result", "ratios", "reached"),
-    [
-        (Result(what="s", ours=[1, 2], peer=[6, 8], at_least=5), [6, 4], True),
-        (Result(what="s", ours=[1, 2], peer=[6, 8], at_least=5.1), [6, 4], False),
-        (Result(what="s", ours=[6, 8], peer=[5, 10], at_most=1), [1.2, 0.8], True),
-        (Result(what="s", ours=[6, 8], peer=[5, 5], at_most=1), [1.2, 1.6], False),
-        (Result(what="s", ours=[21, 25], at_most=30), [21, 25], True),
-        (Result(what="s", ours=[21, 45], at_most=30), [21, 45], False),
-        (Result(what="s", ours=[1], peer=[3]), [3], None),
-    ],
-)
-def test_a_result_is_reached_by_the_median_of_its_ratios(
-    result: Result, ratios: list[float], reached: bool | None
-) -> None:
-    assert result.ratios == pytest.approx(ratios)
-    assert result.reached is reached
-
-
-def test_sides_that_computed_something_else_are_refused() -> None:
-    harness.check_same("val_loss", {"ours": 1.0, "theirs": 1.04}, tolerance=0.05)
-    with pytest.raises(RuntimeError, match="did not compute the same: val_loss"):
-        harness.check_same("val_loss", {"ours": 1.0, "theirs": 1.06}, tolerance=0.05)
-
-
-@pytest.mark.parametrize(("load", "warned"), [(0.1, False), (1.6, True)])
-def test_a_report_is_written_and_shown_with_its_conditions(
-    load: float,
-    warned: bool,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture,
-) -> None:
-    monkeypatch.setattr(os, "getloadavg", lambda: (load, load, load))
-    monkeypatch.setattr(harness, "RESULTS", tmp_path)
-    harness.publish(
-        "start_up",
-        [
-            Result(what="wall s", ours=[2, 1, 3], peer=[2, 2, 2], peer_name="x", at_most=1.3),
-            Result(what="MiB", ours=[7]),
-        ],
-        machine=harness.describe_machine(),
-        conditions={"dataset": "stripes"},
-        measured=pd.DataFrame({"side": [OURS], "wall_seconds": [2]}),
-        notes=["One note."],
-    )
-    report = json.loads((tmp_path / "start_up.json").read_text("utf-8"))
-    assert report["measurements"] == [{"side": "pipeline", "wall_seconds": 2}]
-    assert [row["reached"] for row in report["results"]] == [True, None]
-    assert set(report["machine"]["versions"]) >= {"python", "tensorflow", "mlflow"}
-    printed = capsys.readouterr().out
-    for text in (
-        "start up",
-        "2 (1-3)",
-        "1 (0.5-1.5)",
-        "at most 1.3x",
-        "yes",
-        "One note.",
-        "stripes",
-    ):
-        assert text in printed
-    assert ("the machine was busy" in printed) == warned
-    harness.show(report, Console())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import harness, throughput
+from benchmarks import harness, outcomes, throughput
 from pipeline.errors import InputError
 
 NO_WEIGHT_MOVES = 1e-12  # a learning rate so small
@@ -25,7 +25,7 @@ def test_the_first_epoch_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_sides_train_the_same_and_are_compared_by_their_times(
     tiny_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr(harness, "RESULTS", tmp_path)
+    monkeypatch.setattr(outcomes, "RESULTS", tmp_path)
     # In this process, which has TensorFlow; a process of its own is tested with the harness.
     monkeypatch.setattr(harness, "call", lambda function, arguments: function(**arguments))
     throughput.throughput(
