@@ -15,6 +15,7 @@ chains them. From the bottom up, a module importing only from those above it:
     models            Keras models
     checkpoints       what a run needs to go on where it was cut off
     schedules         1cycle
+    optimizers        Nadam, quick to compile
     blocks            the order in which images are read, and how they are batched
     callbacks         what happens around every epoch
     training          compiled `fit`

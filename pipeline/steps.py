@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 # The modules of `pipeline` that decide what a training comes to.
-TRAINING_SOURCES = ("variants", "data", "models", "schedules", "blocks", "callbacks", "training")
+TRAINING_SOURCES = (
+    "variants",
+    "data",
+    "models",
+    "schedules",
+    "optimizers",
+    "blocks",
+    "callbacks",
+    "training",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

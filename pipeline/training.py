@@ -20,6 +20,7 @@ from pipeline.blocks import Blocks, EvaluationBatches
 from pipeline.callbacks import AfterEpoch, EarlyStopping, EpochRecorder, OnEpoch
 from pipeline.checkpoints import Checkpoints
 from pipeline.models import activation_statistics, build_model
+from pipeline.optimizers import Nadam
 from pipeline.schedules import OneCycle
 from pipeline.variants import Variant
 
@@ -92,6 +93,7 @@ class Trainer:
             jit_compile=True,
         )
         self.optimizer.build(self.block_model.trainable_variables)
+        self._build_metrics()
         self._initial_optimizer_state = [variable.numpy() for variable in self.optimizer.variables]
         self._compile()
         self.compile_seconds = time.perf_counter() - started
@@ -111,7 +113,13 @@ class Trainer:
         learning_rate = self.one_cycle or 0.001
         if self.variant.optimizer == "sgd":
             return keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True)
-        return keras.optimizers.Nadam(learning_rate)
+        return Nadam(learning_rate)
+
+    def _build_metrics(self) -> None:
+        """Create the metrics' variables; where tracing creates one, TensorFlow traces twice."""
+        labels, probabilities = np.zeros(1, np.int32), np.ones((1, self.prepared.n_classes))
+        self.block_model.compute_metrics(None, labels, probabilities.astype(np.float32))
+        self.block_model.reset_metrics()
 
     def _compile(self) -> None:
         """Trace and compile on one block, so that no epoch's time holds compilation."""

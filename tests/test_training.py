@@ -13,7 +13,7 @@ from pipeline.callbacks import OnEpoch, seed_dropout
 from pipeline.checkpoints import Checkpoints
 from pipeline.errors import DivergenceError
 from pipeline.models import build_model
-from pipeline.training import Fit, Trainer
+from pipeline.training import BlockModel, Fit, Trainer
 from pipeline.variants import VARIANTS, Variant
 
 METRICS = {
@@ -177,6 +177,21 @@ def test_elu_equals_plain_keras_over_several_blocks(prepared: data.PreparedData)
     trainer = Trainer(ELU, prepared)
     assert (trainer.blocks.n_blocks, trainer.blocks.batches_per_block) == (2, 65)
     assert_constant_rate_equals_plain_keras(trainer, epochs=2)
+
+
+def test_the_training_step_is_traced_once(
+    prepared: data.PreparedData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traced = []
+    train_step = BlockModel.train_step
+
+    def counted(model: BlockModel, block: Any) -> Any:
+        traced.append(block)
+        return train_step(model, block)
+
+    monkeypatch.setattr(BlockModel, "train_step", counted)
+    fit(Trainer(ELU, prepared), epochs=2)
+    assert len(traced) == 1
 
 
 def test_bn_equals_plain_keras_in_moving_statistics_too(bn_trainer: Trainer) -> None:
