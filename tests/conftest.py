@@ -21,6 +21,12 @@ PROJECT = Path(__file__).parent.parent
 environment.configure()  # before any test module imports TensorFlow or MLflow
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put slow files first, so that no test process is left alone with one at the end."""
+    slow = [item.path for item in items if item.get_closest_marker("slow")]
+    items.sort(key=lambda item: -slow.count(item.path))
+
+
 @pytest.fixture(autouse=True)
 def signal_handlers() -> Iterator[None]:
     """Undo what a command that ran in this process has set; child processes would inherit it."""

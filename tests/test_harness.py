@@ -38,8 +38,8 @@ def test_a_call_returns_what_the_function_returned_and_what_its_process_used(
     assert small["folder"] == str(tmp_path)
     assert large["length"] == 301 * harness.MIB
     for row in (small, large):
-        assert row["wall_seconds"] >= 1.5
-        assert 1.5 <= row["cpu_seconds"] < 3
+        assert row["cpu_seconds"] >= 1.5
+        assert row["wall_seconds"] > 0.9 * row["cpu_seconds"]  # it computes in one thread
     assert large["peak_mib"] - small["peak_mib"] == pytest.approx(300, abs=15)
 
 

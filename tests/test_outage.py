@@ -160,7 +160,9 @@ def epochs_between(points: list[Metric], start: float, end: float) -> int:
     return sum(start < point.timestamp / 1000 < end for point in points)
 
 
+@pytest.mark.slow
 @pytest.mark.faults
+@pytest.mark.always
 def test_a_server_away_in_the_middle_of_training_costs_neither_an_epoch_nor_a_metric(
     server: TrackingServer, tmp_path: Path, tiny_npz: Path
 ) -> None:
