@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import mlflow
+from filelock import FileLock
 from mlflow.entities import Run
 
 from pipeline.errors import InputError
@@ -21,10 +22,19 @@ class _PatientClient:
     """An MLflow client whose every call waits while the tracking server is away."""
 
     def __init__(self) -> None:
+        _make_store(tracking_uri())
         self._client = mlflow.MlflowClient()
 
     def __getattr__(self, name: str) -> Any:
         return partial(patiently, getattr(self._client, name))
+
+
+@cache
+def _make_store(uri: str) -> None:
+    """Make a new sqlite store, one process at a time: at once, they would break it."""
+    if uri.startswith("sqlite:///"):
+        with FileLock(f"{uri.removeprefix('sqlite:///')}.lock"):
+            mlflow.MlflowClient(uri)
 
 
 def client() -> mlflow.MlflowClient:

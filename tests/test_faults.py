@@ -195,7 +195,7 @@ def test_a_comparison_killed_and_started_again_comes_to_the_same(
     chance, seconds = random.Random(fault), _seconds_of_steps(finished_original)
     process = start_in(directory, *finished_original.arguments)
     # Counted from the first step on: how long it takes until then depends on the machine.
-    _wait_for_a_step(directory)
+    _wait_for_a_step(process, directory)
     time.sleep(chance.uniform(0, 0.5 * seconds))
     kill_a_worker(process, chance)
     if fault % 2 == 0:
@@ -207,12 +207,13 @@ def test_a_comparison_killed_and_started_again_comes_to_the_same(
     assert results_in(store_of(directory)) == expected
 
 
-def _wait_for_a_step(directory: Path) -> None:
-    client = store_of(directory)
-    deadline = time.monotonic() + 120
-    while not client.search_runs(["0"], "tags.step = 'search'"):
+def _wait_for_a_step(process: psutil.Popen, directory: Path) -> None:
+    studies = directory / "optuna.db"  # made when the tables of MLflow's store are there
+    deadline = time.monotonic() + 300
+    while not (studies.exists() and store_of(directory).search_runs(["0"], "tags.step = 'search'")):
+        assert process.poll() is None
         assert time.monotonic() < deadline
-        time.sleep(0.1)
+        time.sleep(0.2)
 
 
 def _seconds_of_steps(finished: Finished) -> float:

@@ -1,8 +1,12 @@
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import PROJECT
 from step_runs import finish, make_step
 
 from pipeline import step_runs, tracking
@@ -19,6 +23,25 @@ def test_the_experiment_in_force_is_the_one_the_environment_names(
     assert tracking.experiment_id() == created
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
     assert tracking.experiment_id() == "0"
+
+
+@pytest.mark.slow
+def test_processes_that_open_a_new_store_at_the_same_moment_share_it(tmp_path: Path) -> None:
+    opening = "from pipeline import tracking; print(tracking.experiment_id())"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", opening],
+            cwd=tmp_path,
+            env={
+                **{name: value for name, value in os.environ.items() if "MLFLOW" not in name},
+                "PYTHONPATH": str(PROJECT),
+            },
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    assert [process.communicate(timeout=120)[0] for process in processes] == ["0\n"] * 3
 
 
 # --- What a step logs ---------------------------------------------------------------------------
