@@ -11,7 +11,7 @@ import timeit
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,9 @@ import pandas as pd
 from benchmarks import harness, outcomes
 from pipeline import cli, environment
 from pipeline.variants import Variant, get_variant
+
+if TYPE_CHECKING:
+    from pipeline.training import Trainer
 
 VARIANTS = ("elu", "bn", "selu")
 LEARNING_RATE = 0.0002
@@ -84,58 +87,30 @@ def _parts(variant: str, rows: pd.DataFrame) -> list[str]:
 def steps(variant: str, directory: str) -> harness.Row:
     """CPU milliseconds of a training step and of its parts, each the median of several epochs."""
     environment.import_tensorflow()
-    import keras
     import tensorflow as tf
 
-    from pipeline import training
+    from pipeline.data import open_prepared
 
-    class ForwardOnly(training.BlockModel):
-        """Computes the loss and the metrics of every mini-batch, and trains nothing."""
-
-        def train_step(self, block: Any) -> Any:
-            images, labels = block
-
-            def step(index: Any) -> list[Any]:
-                predicted = self(images[index], training=True)
-                loss = self.compute_loss(images[index], labels[index], predicted)
-                self._loss_tracker.update_state(loss)
-                self.compute_metrics(images[index], labels[index], predicted)
-                return [index + 1]
-
-            tf.while_loop(
-                lambda index: index < tf.shape(labels)[0],
-                step,
-                [tf.constant(0)],
-                parallel_iterations=1,
-            )
-            return self.get_metrics_result()
-
-    class WithSGD(training.Trainer):
-        """Trains with the cheapest optimizer."""
-
-        def _build_optimizer(self) -> keras.optimizers.Optimizer:
-            return keras.optimizers.SGD(LEARNING_RATE)
-
-    prepared = training.data.open_prepared(Path(directory))
+    prepared = open_prepared(Path(directory))
     trainers = {
-        "program": training.Trainer(get_variant(variant), prepared),
-        "sgd": WithSGD(get_variant(variant), prepared),
+        name: kind(get_variant(variant), prepared) for name, kind in _kinds_of_trainer().items()
     }
-    whole, stock = trainers["program"], training.BlockModel
-    training.BlockModel = ForwardOnly  # type: ignore[misc]
-    trainers["forward"] = training.Trainer(get_variant(variant), prepared)
-    training.BlockModel = stock  # type: ignore[misc]
+    whole = trainers["program"]
     blocks = whole.blocks
-    held = [tuple(map(tf.constant, blocks[index])) for index in range(len(blocks))]
 
-    def program(trainer: training.Trainer) -> None:
+    def gathered() -> list[tuple[tf.Tensor, ...]]:
+        return [tuple(map(tf.constant, blocks[index])) for index in range(len(blocks))]
+
+    held = gathered()
+
+    def program(trainer: "Trainer") -> None:
         for block in held:
             trainer.block_model.train_function(iter([block]))
 
     parts: dict[str, Callable[[], Any]] = {
         **{name: partial(program, trainer) for name, trainer in trainers.items()},
         "step": lambda: whole.block_model.fit(blocks, epochs=1, verbose=0, shuffle=False),
-        "gather": lambda: [tuple(map(tf.constant, blocks[index])) for index in range(len(blocks))],
+        "gather": gathered,
     }
     per_step = {
         name: 1000 * seconds / blocks.steps_per_epoch
@@ -143,6 +118,44 @@ def steps(variant: str, directory: str) -> harness.Row:
     }
     validate = {"validation": lambda: whole.block_model.evaluate(whole._validation(), verbose=0)}
     return {**per_step, **_cpu_medians(validate)}
+
+
+def _kinds_of_trainer() -> dict[str, type["Trainer"]]:
+    """The trainer, one with the cheapest optimizer, and one that leaves out the backward pass."""
+    import keras
+    import tensorflow as tf
+
+    from pipeline.training import BlockModel, Trainer
+
+    class ForwardModel(BlockModel):
+        """Computes the loss and the metrics of every mini-batch, and trains nothing."""
+
+        def train_step(self, block: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+            images, labels = block
+
+            def step(index: tf.Tensor, total: tf.Tensor) -> list[tf.Tensor]:
+                predicted = self(images[index], training=True)
+                self.compute_metrics(images[index], labels[index], predicted)
+                loss = self.compute_loss(images[index], labels[index], predicted)
+                return [index + 1, total + loss]
+
+            _, total = tf.while_loop(
+                lambda index, _total: index < tf.shape(labels)[0],
+                step,
+                [tf.constant(0), tf.constant(0.0)],
+                parallel_iterations=1,
+            )
+            return {**self.get_metrics_result(), "total": total}
+
+    class ForwardTrainer(Trainer):
+        def _build_block_model(self) -> BlockModel:
+            return ForwardModel(self.model.input, self.model.output)
+
+    class SGDTrainer(Trainer):
+        def _build_optimizer(self) -> keras.optimizers.Optimizer:
+            return keras.optimizers.SGD(LEARNING_RATE)
+
+    return {"program": Trainer, "sgd": SGDTrainer, "forward": ForwardTrainer}
 
 
 def _cpu_medians(parts: dict[str, Callable[[], Any]], repeats: int = 5) -> dict[str, float]:

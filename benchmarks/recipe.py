@@ -39,20 +39,7 @@ def recipe(
         command = harness.entry_point("main", dataset=dataset, variants=variants, seeds=1, jobs=2)
         usage, _ = harness.run(command, directory=Path(project))
         ran = epochs_run(Path(project))
-        seconds = {
-            name: harness.call(
-                plain,
-                {
-                    "side": "Model.fit",
-                    "variant": name,
-                    "directory": str(directory),
-                    "seed": 1,
-                    "epochs": epochs,
-                    "learning_rate": 0.0002,
-                },
-            )
-            for name in names
-        }
+        seconds = {name: epoch_seconds(name, directory, epochs=epochs) for name in names}
     peer = {
         clock: sum(
             seconds[name][f"epoch_{clock}_seconds"] * (SEARCHED_EPOCHS[name] + ran[name])
@@ -81,6 +68,12 @@ def recipe(
             for name in names
         ],
     )
+
+
+def epoch_seconds(variant: str, directory: Path, *, epochs: int) -> harness.Row:
+    """Seconds of the recipe's epoch of a variant, by clock."""
+    given = {"side": "Model.fit", "variant": variant, "seed": 1, "learning_rate": 0.0002}
+    return harness.call(plain, {**given, "directory": str(directory), "epochs": epochs})
 
 
 def epochs_run(directory: Path) -> dict[str, float]:

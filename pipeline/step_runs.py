@@ -184,7 +184,7 @@ class StepRun:
 
         from pipeline import uncertainty, uncertainty_model
 
-        probabilities = model.predict(example, verbose=0)
+        probabilities = np.asarray(model(example, training=False))
         flavor: dict[str, Any] = {
             "flavor": mlflow.tensorflow,
             "signature": infer_signature(example, probabilities),

@@ -85,7 +85,7 @@ class Trainer:
         self.model = self._build(seed=0)
         self.one_cycle = OneCycle() if variant.schedule == "one_cycle" else None
         self.optimizer = self._build_optimizer()
-        self.block_model = BlockModel(self.model.input, self.model.output)
+        self.block_model = self._build_block_model()
         self.block_model.compile(
             optimizer=self.optimizer,
             loss="sparse_categorical_crossentropy",
@@ -108,6 +108,9 @@ class Trainer:
             seed=seed,
             for_training=for_training,
         )
+
+    def _build_block_model(self) -> BlockModel:
+        return BlockModel(self.model.input, self.model.output)
 
     def _build_optimizer(self) -> keras.optimizers.Optimizer:
         learning_rate = self.one_cycle or 0.001
