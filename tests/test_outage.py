@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
+from statistics import median
 
 import mlflow
 import pytest
@@ -154,6 +155,14 @@ class Training:
         assert times == sorted(times)
         return points
 
+    def delay(self, start: float, end: float) -> float:
+        """By how many seconds its epochs between two times took longer than its others."""
+        (run,) = self.runs()
+        seconds: dict[bool, list[float]] = {True: [], False: []}
+        for point in self.points(run, "epoch_seconds"):
+            seconds[start < point.timestamp / 1000 < end].append(point.value)
+        return sum(seconds[True]) - len(seconds[True]) * median(seconds[False])
+
 
 def epochs_between(points: list[Metric], start: float, end: float) -> int:
     """How many epochs ended between two times, in seconds since the epoch."""
@@ -177,6 +186,7 @@ def test_a_server_away_in_the_middle_of_training_costs_neither_an_epoch_nor_a_me
     assert trained_or_waiting, training.output()
     assert training.wait() == 0, training.output()
     assert epochs_between(training.curve(), gone, back) > 20
+    print(f"the outage delayed training by {training.delay(gone, back):.2f} s")  # pytest -s
     assert "training goes on" in training.output()
     assert "server is back" in training.output()
 
