@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import functools
+import gc
 import inspect
 import math
 import os
@@ -175,6 +176,7 @@ def run(entry_point: Callable[..., Any]) -> NoReturn:
             )
     except Exception as error:
         code = _report_defect(error)
+    gc.freeze()  # else the interpreter looks through all that MLflow holds before it ends: 0.4 s
     sys.exit(code)
 
 
