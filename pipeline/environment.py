@@ -1,5 +1,6 @@
 """What TensorFlow and MLflow read from the environment, set before they are imported."""
 
+import gc
 import logging
 import os
 from collections.abc import Iterator
@@ -42,6 +43,7 @@ def import_tensorflow() -> None:
 
     tf.get_logger().setLevel("ERROR")
     keras.config.disable_interactive_logging()
+    gc.set_threshold(700)  # raised for the imports; old models are to be freed soon
 
 
 @contextmanager
