@@ -3,7 +3,7 @@ DATASET ?= auto
 STORAGE ?= sqlite:///optuna.db
 BIN := .venv/bin
 # uv takes a fraction of pip's time; pip takes over where only its own settings lead to an index.
-install = $(BIN)/uv pip install --quiet --python $(BIN)/python $(1) || \
+install = $(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python $(1) || \
 	$(BIN)/pip install --quiet --disable-pip-version-check $(1)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true

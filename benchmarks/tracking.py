@@ -76,7 +76,10 @@ def tracked(dataset: str, epochs: int, seed: int) -> harness.Row:
         )
     )
     history = mlflow.MlflowClient().get_metric_history(run_id, "loss")
-    return {**used, "epoch_seconds": _between([point.timestamp / 1000 for point in history])}
+    return {
+        **used,
+        "epoch_seconds": _seconds_per_epoch([point.timestamp / 1000 for point in history]),
+    }
 
 
 def untracked(directory: str, epochs: int, seed: int) -> harness.Row:
@@ -97,10 +100,10 @@ def untracked(directory: str, epochs: int, seed: int) -> harness.Row:
 
     ended: list[float] = []
     _, used = harness.timed(train)
-    return {**used, "epoch_seconds": _between(ended)}
+    return {**used, "epoch_seconds": _seconds_per_epoch(ended)}
 
 
-def _between(ended: list[float]) -> float:
+def _seconds_per_epoch(ended: list[float]) -> float:
     """Median of the seconds from one epoch's end to the next one's: with its checkpoint."""
     return float(np.median(np.diff(sorted(ended))))
 

@@ -161,7 +161,7 @@ def run_in(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(
         arguments,
         cwd=directory,
-        env=_environment(),
+        env=environment_of_a_user(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -174,14 +174,15 @@ def start_in(directory: Path, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         arguments,
         cwd=directory,
-        env=_environment(),
+        env=environment_of_a_user(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
 
 
-def _environment() -> dict[str, str]:
+def environment_of_a_user() -> dict[str, str]:
+    """This process's environment with this Python's programs and without what MLflow reads."""
     programs = Path(sys.executable).parent
     inherited = {name: value for name, value in os.environ.items() if "MLFLOW" not in name}
     return {**inherited, "PATH": f"{programs}:{os.environ['PATH']}"}

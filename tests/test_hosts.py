@@ -17,7 +17,7 @@ from pathlib import Path
 import mlflow
 import optuna
 import pytest
-from conftest import PROJECT
+from conftest import PROJECT, environment_of_a_user
 from postgresql import PostgreSQL
 from test_faults import results_in
 
@@ -48,7 +48,7 @@ class Host:
             ["ip", "netns", "exec", self.name, *named, *arguments],
             cwd=self.directory,
             env={
-                **{name: value for name, value in os.environ.items() if "MLFLOW" not in name},
+                **environment_of_a_user(),
                 "PYTHONPATH": str(PROJECT),
                 **environment,
             },

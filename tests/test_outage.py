@@ -18,7 +18,7 @@ from statistics import median
 import mlflow
 import pytest
 from browser import free_port
-from conftest import PROJECT
+from conftest import PROJECT, environment_of_a_user
 from mlflow.entities import Metric, Run
 from postgresql import PostgreSQL
 
@@ -91,7 +91,7 @@ class Training:
         self._client = mlflow.MlflowClient(server.address)
         self._directory = directory
         self._environment = {
-            **{name: value for name, value in os.environ.items() if "MLFLOW" not in name},
+            **environment_of_a_user(),
             "MLFLOW_TRACKING_URI": server.address,
             "PYTHONPATH": str(PROJECT),
         }

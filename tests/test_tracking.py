@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 import time
@@ -6,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PROJECT
+from conftest import PROJECT, environment_of_a_user
 from step_runs import finish, make_step
 
 from pipeline import step_runs, tracking
@@ -32,10 +31,7 @@ def test_processes_that_open_a_new_store_at_the_same_moment_share_it(tmp_path: P
         subprocess.Popen(
             [sys.executable, "-c", opening],
             cwd=tmp_path,
-            env={
-                **{name: value for name, value in os.environ.items() if "MLFLOW" not in name},
-                "PYTHONPATH": str(PROJECT),
-            },
+            env={**environment_of_a_user(), "PYTHONPATH": str(PROJECT)},
             stdout=subprocess.PIPE,
             text=True,
         )
