@@ -6,7 +6,9 @@ for arrays of that size: Nadam reads weights, gradients and two moments, and wri
 gradients. Everything runs on one thread.
 """
 
+import math
 import os
+import time
 import timeit
 from collections.abc import Callable
 from functools import partial
@@ -29,7 +31,7 @@ NADAM_PASSES = 7  # over all weights: four reads and three writes
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
-def limit(*, dataset: cli.Dataset = "auto", rounds: harness.Rounds = 3) -> None:
+def limit(*, dataset: cli.Dataset = "auto", rounds: harness.Rounds = 2) -> None:
     """Measure a training step, its limit, and its parts."""
     machine = harness.describe_machine()
     results, notes, frames = [], [], []
@@ -37,16 +39,17 @@ def limit(*, dataset: cli.Dataset = "auto", rounds: harness.Rounds = 3) -> None:
         for variant in VARIANTS:
             given = {"variant": variant, "directory": str(directory)}
             rows = harness.in_turns(
-                {
-                    harness.OURS: lambda _, given=given: harness.call(steps, given),  # type: ignore[misc]
-                    "limit": lambda _, given=given: harness.call(  # type: ignore[misc]
-                        arithmetic, given, environment=ONE_THREAD
-                    ),
-                },
+                {harness.OURS: lambda _, given=given: measure(**given)},  # type: ignore[misc]
                 rounds=rounds,
             ).assign(variant=variant)
             results.append(
-                outcomes.result(f"{variant}: ms per step", rows, "step", peer="limit", at_least=0.5)
+                outcomes.Result(
+                    what=f"{variant}: ms per step",
+                    ours=rows.step.tolist(),
+                    peer=rows.limit.tolist(),
+                    peer_name="limit",
+                    at_least=0.5,
+                )
             )
             notes += _parts(variant, rows)
             frames.append(rows)
@@ -60,24 +63,27 @@ def limit(*, dataset: cli.Dataset = "auto", rounds: harness.Rounds = 3) -> None:
     )
 
 
+def measure(**given: str) -> harness.Row:
+    """Measure a variant's step and its limit in one process, in turns."""
+    return harness.call(steps, given, environment=ONE_THREAD)
+
+
 def _parts(variant: str, rows: pd.DataFrame) -> list[str]:
     """Where the milliseconds of a step go, and what they would come to at the limit."""
-    ours, bound = (
-        rows[rows.side == side].median(numeric_only=True) for side in (harness.OURS, "limit")
-    )
+    ms = rows.median(numeric_only=True)
     parts = {
-        "images gathered and handed over": ours.gather,
-        "forward pass, loss and metrics": ours.forward,
-        "backward pass": ours.sgd - ours.forward - bound.sgd,
-        "Nadam": ours.program - ours.sgd + bound.sgd,
-        "Keras and its callbacks": ours.step - ours.program - ours.gather,
+        "images gathered and handed over": ms.gather,
+        "forward pass, loss and metrics": ms.forward,
+        "backward pass": ms.sgd - ms.forward - ms.sgd_traffic,
+        "Nadam": ms.program - ms.sgd + ms.sgd_traffic,
+        "Keras and its callbacks": ms.step - ms.program - ms.gather,
     }
     return [
-        f"{variant}: {ours.step:.2f} ms a step: "
+        f"{variant}: {ms.step:.2f} ms a step: "
         + ", ".join(f"{name} {value:.2f}" for name, value in parts.items()),
-        f"{variant}: limit {bound.step:.2f} ms: matrix multiplications {bound.matmul:.2f} at "
-        f"{bound.gigaflops:.0f} GFLOP/s, Nadam's traffic {bound.nadam:.2f} at "
-        f"{bound.bandwidth:.0f} GB/s; validation, per epoch: {ours.validation:.2f} s",
+        f"{variant}: limit {ms.limit:.2f} ms: matrix multiplications {ms.matmul:.2f} at "
+        f"{ms.gigaflops:.0f} GFLOP/s, Nadam's traffic {ms.nadam_traffic:.2f} at "
+        f"{ms.bandwidth:.0f} GB/s; validation, per epoch: {ms.validation:.2f} s",
     ]
 
 
@@ -85,7 +91,7 @@ def _parts(variant: str, rows: pd.DataFrame) -> list[str]:
 
 
 def steps(variant: str, directory: str) -> harness.Row:
-    """CPU milliseconds of a training step and of its parts, each the median of several epochs."""
+    """CPU milliseconds of a training step, of its parts and of its limit, measured in turns."""
     environment.import_tensorflow()
     import tensorflow as tf
 
@@ -112,12 +118,40 @@ def steps(variant: str, directory: str) -> harness.Row:
         "step": lambda: whole.block_model.fit(blocks, epochs=1, verbose=0, shuffle=False),
         "gather": gathered,
     }
-    per_step = {
-        name: 1000 * seconds / blocks.steps_per_epoch
-        for name, seconds in _cpu_medians(parts).items()
+    limit = Arithmetic(
+        get_variant(variant),
+        features=int(np.prod(prepared.image_shape)),
+        classes=prepared.n_classes,
+    )
+    seconds = _medians(
+        {
+            **{name: partial(_cpu_seconds, part) for name, part in parts.items()},
+            "validation": partial(
+                _cpu_seconds, lambda: whole.block_model.evaluate(whole._validation(), verbose=0)
+            ),
+            "matmul": limit.multiplication_seconds,
+            "byte": limit.seconds_per_byte,
+        }
+    )
+    per_step = {name: 1000 * seconds[name] / blocks.steps_per_epoch for name in parts}
+    return {
+        **per_step,
+        "validation": seconds["validation"],
+        **limit.milliseconds(matmul=seconds["matmul"], byte=seconds["byte"]),
     }
-    validate = {"validation": lambda: whole.block_model.evaluate(whole._validation(), verbose=0)}
-    return {**per_step, **_cpu_medians(validate)}
+
+
+def _medians(parts: dict[str, Callable[[], float]], repeats: int = 5) -> dict[str, float]:
+    """What each part returns, the parts in turns, the first turn left out."""
+    values: dict[str, list[float]] = {name: [] for name in parts}
+    for _ in range(1 + repeats):
+        for name, part in parts.items():
+            values[name].append(part())
+    return {name: float(np.median(numbers[1:])) for name, numbers in values.items()}
+
+
+def _cpu_seconds(function: Callable[[], Any]) -> float:
+    return harness.timed(function)[1]["cpu_seconds"]
 
 
 def _kinds_of_trainer() -> dict[str, type["Trainer"]]:
@@ -158,39 +192,49 @@ def _kinds_of_trainer() -> dict[str, type["Trainer"]]:
     return {"program": Trainer, "sgd": SGDTrainer, "forward": ForwardTrainer}
 
 
-def _cpu_medians(parts: dict[str, Callable[[], Any]], repeats: int = 5) -> dict[str, float]:
-    """CPU seconds of each part, the parts in turns, the first turn left out."""
-    taken: dict[str, list[float]] = {name: [] for name in parts}
-    for _ in range(1 + repeats):
-        for name, part in parts.items():
-            taken[name].append(harness.timed(part)[1]["cpu_seconds"])
-    return {name: float(np.median(seconds[1:])) for name, seconds in taken.items()}
-
-
 # --- The limit ----------------------------------------------------------------------------------
 
 
-def arithmetic(variant: str, directory: str) -> harness.Row:
-    """Milliseconds that a step's multiplications and its optimizer's memory traffic take."""
-    assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
-    features = int(np.prod(np.load(Path(directory) / "x_train.npy", mmap_mode="r").shape[1:]))
-    classes = int(np.load(Path(directory) / "y_train.npy", mmap_mode="r").max()) + 1
-    shapes = multiplications(get_variant(variant), features=features, classes=classes)
-    matmul = sum(count * _matmul_seconds(*shape) for shape, count in shapes.items())
-    flops = sum(
-        2 * count * rows * inner * columns for (rows, inner, columns), count in shapes.items()
-    )
-    weights = sum(size for size in weight_sizes(get_variant(variant), features, classes))
-    bandwidth = _bandwidth(weights)
-    nadam, sgd = (passes * 4 * weights / bandwidth for passes in (NADAM_PASSES, 3))
-    return {
-        "step": 1000 * (matmul + nadam),
-        "matmul": 1000 * matmul,
-        "nadam": 1000 * nadam,
-        "sgd": 1000 * sgd,
-        "gigaflops": flops / matmul / 1e9,
-        "bandwidth": bandwidth / 1e9,
-    }
+class Arithmetic:
+    """The multiplications of a step and its optimizer's memory traffic, without anything else.
+
+    Args:
+        variant: the network.
+        features: numbers per image.
+        classes: of the data set.
+    """
+
+    def __init__(self, variant: Variant, *, features: int, classes: int):
+        assert all(os.environ[name] == "1" for name in ONE_THREAD)
+        self.shapes = multiplications(variant, features=features, classes=classes)
+        self.weights = sum(weight_sizes(variant, features, classes))
+        self.arrays = [np.ones(self.weights, np.float32) for _ in range(4)]
+
+    def multiplication_seconds(self) -> float:
+        """CPU seconds of a step's multiplications."""
+        return sum(count * _multiply(*shape) for shape, count in self.shapes.items())
+
+    def seconds_per_byte(self) -> float:
+        """Of adding one array to another, in turns over as many as Nadam has."""
+
+        def add() -> None:
+            np.add(self.arrays[0], self.arrays[1], out=self.arrays[0])
+            np.add(self.arrays[2], self.arrays[3], out=self.arrays[2])
+
+        return _repeated(add) / (2 * 3 * 4 * self.weights)
+
+    def milliseconds(self, *, matmul: float, byte: float) -> harness.Row:
+        """A step's limit and its two parts, from what the methods above returned."""
+        operations = sum(2 * count * math.prod(shape) for shape, count in self.shapes.items())
+        nadam, sgd = (1000 * passes * 4 * self.weights * byte for passes in (NADAM_PASSES, 3))
+        return {
+            "limit": 1000 * matmul + nadam,
+            "matmul": 1000 * matmul,
+            "nadam_traffic": nadam,
+            "sgd_traffic": sgd,
+            "gigaflops": operations / matmul / 1e9,
+            "bandwidth": 1e-9 / byte,
+        }
 
 
 def multiplications(
@@ -215,27 +259,16 @@ def weight_sizes(variant: Variant, features: int, classes: int) -> list[int]:
     return [features * units, *[units * units] * (variant.hidden_layers - 1), units * classes]
 
 
-def _matmul_seconds(rows: int, inner: int, columns: int) -> float:
+def _multiply(rows: int, inner: int, columns: int) -> float:
     left, right = (np.ones(shape, np.float32) for shape in ((rows, inner), (inner, columns)))
     out = np.empty((rows, columns), np.float32)
-    return _fastest(lambda: np.matmul(left, right, out=out))
+    return _repeated(lambda: np.matmul(left, right, out=out))
 
 
-def _bandwidth(count: int) -> float:
-    """Bytes per second of adding one array to another, in turns over as many as Nadam has."""
-    arrays = [np.ones(count, np.float32) for _ in range(4)]
-
-    def add() -> None:
-        np.add(arrays[0], arrays[1], out=arrays[0])
-        np.add(arrays[2], arrays[3], out=arrays[2])
-
-    return 2 * 3 * 4 * count / _fastest(add)
-
-
-def _fastest(function: Callable[[], object]) -> float:
-    timer = timeit.Timer(function)
-    number, _ = timer.autorange()
-    return min(timer.repeat(5, number)) / number
+def _repeated(function: Callable[[], object]) -> float:
+    """CPU seconds of a call, repeated for at least a fifth of a second."""
+    number, seconds = timeit.Timer(function, timer=time.process_time).autorange()
+    return seconds / number
 
 
 if __name__ == "__main__":
