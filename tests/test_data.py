@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,27 @@ def test_save_and_open_round_trip_is_memory_mapped_and_read_only(
     assert opened.fingerprint == saved.fingerprint
     with pytest.raises(ValueError, match="read-only"):
         opened.x_train[0, 0, 0, 0] = 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux's /proc")
+def test_unloaded_images_hold_no_memory_until_they_are_read_again(
+    tmp_path: Path, tiny: data.Arrays
+) -> None:
+    def resident() -> int:
+        """KiB of the file of training images that are mapped at the moment."""
+        _, _, after = Path("/proc/self/smaps").read_text().partition(str(tmp_path / "x_train.npy"))
+        (kib,) = re.findall(r"^Rss: +(\d+) kB$", after, re.MULTILINE)[:1]
+        return int(kib)
+
+    saved = data.prepare_splits(tiny, val_size=9, seed=42)
+    data.save(saved, tmp_path)
+    opened = data.open_prepared(tmp_path)
+    np.testing.assert_array_equal(opened.x_train, saved.x_train)
+    assert resident() > 0
+    opened.unload()
+    assert resident() == 0
+    np.testing.assert_array_equal(opened.x_train, saved.x_train)
+    saved.unload()  # of arrays in memory there is nothing to let go of
 
 
 @pytest.mark.parametrize("damage", ["missing array", "truncated array", "no metadata", "bad json"])
