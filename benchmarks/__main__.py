@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Option
 
 from benchmarks import harness
-from pipeline import cli, progress
+from pipeline import cli, options, progress
 from pipeline.errors import StepsFailedError, unknown_name
 
 # By name: whether it is measured on a data set of choice.
@@ -29,7 +29,7 @@ BENCHMARKS = {
 
 def benchmarks(
     *,
-    dataset: cli.Dataset = "auto",
+    dataset: options.Dataset = "auto",
     only: Annotated[str, Option(help="The names of some, separated by commas, or all.")] = "all",
 ) -> None:
     """Measure everything; each benchmark also runs alone: `python -m benchmarks.throughput`.
@@ -37,7 +37,7 @@ def benchmarks(
     Takes hours on CIFAR-10. Leave the machine alone meanwhile. Each writes its measurements to
     benchmarks/results.
     """
-    names = list(BENCHMARKS) if only == "all" else cli.split_list("only", only)
+    names = list(BENCHMARKS) if only == "all" else options.split_list("only", only)
     for name in names:
         if name not in BENCHMARKS:
             raise unknown_name("only", name, BENCHMARKS)

@@ -25,7 +25,7 @@ from typing import Annotated, Any, TypeVar
 import pandas as pd
 from typer import Option
 
-from pipeline import cli, data, progress, sources
+from pipeline import data, options, progress, sources
 from pipeline.errors import InputError
 
 PROJECT = Path(__file__).parents[1]
@@ -108,7 +108,7 @@ def counts(name: str, text: str) -> list[int]:
     Raises:
         InputError: if an item is none.
     """
-    items = cli.split_list(name, text)
+    items = options.split_list(name, text)
     for item in items:
         if not (item.isdecimal() and int(item)):
             raise InputError(

@@ -8,14 +8,14 @@ from typing import Annotated
 from typer import Option
 
 from benchmarks import harness, outcomes
-from pipeline import cli
+from pipeline import cli, options
 
 PEER = "1 job"
 
 
 def jobs(
     *,
-    dataset: cli.Dataset = "auto",
+    dataset: options.Dataset = "auto",
     epochs: Annotated[int, Option(help="Epochs of each training.", min=1)] = 10,
     rounds: harness.Rounds = 1,
 ) -> None:

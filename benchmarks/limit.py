@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import harness, outcomes
-from pipeline import cli, environment
+from pipeline import cli, environment, options
 from pipeline.variants import Variant, get_variant
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ NADAM_PASSES = 7  # over all weights: four reads and three writes
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
-def limit(*, dataset: cli.Dataset = "auto", rounds: harness.Rounds = 2) -> None:
+def limit(*, dataset: options.Dataset = "auto", rounds: harness.Rounds = 2) -> None:
     """Measure a training step, its limit, and its parts."""
     machine = harness.describe_machine()
     results, notes, frames = [], [], []

@@ -10,7 +10,7 @@ import pandas as pd
 from typer import Option
 
 from benchmarks import harness, outcomes
-from pipeline import cli, environment
+from pipeline import cli, environment, options
 from pipeline.calibration import predictive_entropy
 from pipeline.data import open_prepared
 from pipeline.variants import get_variant
@@ -24,7 +24,7 @@ TO_REACH = {"last": 50.0, "all": 5.0}
 
 def mc_dropout(
     *,
-    dataset: cli.Dataset = "auto",
+    dataset: options.Dataset = "auto",
     mc_samples: Annotated[int, Option(help="Predictions per image.", min=1)] = 100,
     rounds: harness.Rounds = 1,
 ) -> None:

@@ -5,13 +5,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import harness, outcomes
-from pipeline import cli
+from pipeline import cli, options
 
 PEER = "Model.fit on float32"
 VARIANT, LEARNING_RATE, EPOCHS = "elu", 0.0002, 2
 
 
-def memory(*, dataset: cli.Dataset = "auto", rounds: harness.Rounds = 2) -> None:
+def memory(*, dataset: options.Dataset = "auto", rounds: harness.Rounds = 2) -> None:
     """Measure the most memory that a training process holds at once."""
     machine = harness.describe_machine()
     with (

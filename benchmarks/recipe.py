@@ -16,7 +16,7 @@ from typer import Option
 
 from benchmarks import harness, outcomes
 from benchmarks.throughput import plain
-from pipeline import cli
+from pipeline import cli, options
 from pipeline.variants import VARIANTS
 
 PEER = "the book's recipe, extrapolated"
@@ -25,13 +25,13 @@ SEARCHED_EPOCHS = {name: 1 if name == "one_cycle" else 80 for name in VARIANTS}
 
 def recipe(
     *,
-    dataset: cli.Dataset = "auto",
-    variants: cli.Variants = "elu,bn,selu,alpha_dropout,one_cycle",
+    dataset: options.Dataset = "auto",
+    variants: options.Variants = "elu,bn,selu,alpha_dropout,one_cycle",
     epochs: Annotated[int, Option(help="Epochs of the recipe timed per variant.", min=1)] = 2,
 ) -> None:
     """Measure main with one seed and two jobs, searches included."""
     machine = harness.describe_machine()
-    names = cli.split_list("variants", variants)
+    names = options.split_list("variants", variants)
     with (
         tempfile.TemporaryDirectory() as project,
         harness.prepared(dataset) as (directory, conditions),

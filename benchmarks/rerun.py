@@ -6,13 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import harness, outcomes
-from pipeline import cli
+from pipeline import cli, options
 
 PEER = "import mlflow"
 SMALL = {"variants": "elu,bn", "seeds": 1, "learning_rate": 0.0002, "epochs": 1}
 
 
-def rerun(*, dataset: cli.Dataset = "mnist_5k", rounds: harness.Rounds = 5) -> None:
+def rerun(*, dataset: options.Dataset = "mnist_5k", rounds: harness.Rounds = 5) -> None:
     """Measure how long the whole comparison takes when all of it is reused."""
     machine = harness.describe_machine()
     command = harness.entry_point("main", dataset=dataset, **SMALL)

@@ -17,7 +17,7 @@ import pandas as pd
 from typer import Option
 
 from benchmarks import harness, outcomes
-from pipeline import cli
+from pipeline import cli, options
 from pipeline.errors import InputError
 
 LOW, HIGH = 0.00001, 0.1
@@ -27,10 +27,10 @@ MOST_WORSE = 1.01  # of the best val_loss
 
 def search(
     *,
-    dataset: cli.Dataset = "auto",
+    dataset: options.Dataset = "auto",
     variant: Annotated[str, Option(help="elu, bn or selu.")] = "elu",
-    n_trials: cli.NTrials = 12,
-    search_epochs: cli.SearchEpochs = 10,
+    n_trials: options.NTrials = 12,
+    search_epochs: options.SearchEpochs = 10,
     rounds: harness.Rounds = 1,
 ) -> None:
     """Measure a study of the learning rate, from the start of its process to its end."""

@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 
 from benchmarks import harness, outcomes
-from pipeline import cli
+from pipeline import cli, options
 
 PEER = "imports and one compile"
 VARIANT, LEARNING_RATE = "elu", 0.0002
 
 
-def startup(*, dataset: cli.Dataset = "auto", rounds: harness.Rounds = 3) -> None:
+def startup(*, dataset: options.Dataset = "auto", rounds: harness.Rounds = 3) -> None:
     """Measure the seconds from the start of a training to its first step."""
     machine = harness.describe_machine()
     with (

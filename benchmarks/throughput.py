@@ -17,7 +17,7 @@ import pandas as pd
 from typer import Option
 
 from benchmarks import harness, outcomes
-from pipeline import cli, environment
+from pipeline import cli, environment, options
 from pipeline.errors import unknown_name
 from pipeline.variants import get_variant
 
@@ -102,7 +102,7 @@ def measure_in_turns(variant: str, *, rounds: int, **arguments: Any) -> pd.DataF
 
 def throughput(
     *,
-    dataset: cli.Dataset = "auto",
+    dataset: options.Dataset = "auto",
     variants: Annotated[str, Option(help="Of elu, bn, selu, separated by commas.")] = "elu,bn,selu",
     epochs: Annotated[int, Option(help="Epochs timed, after a warm-up epoch.", min=1)] = 3,
     rounds: harness.Rounds = 2,
@@ -112,7 +112,7 @@ def throughput(
 
     Leave the machine alone meanwhile: whatever else runs on it distorts the times.
     """
-    names = cli.split_list("variants", variants)
+    names = options.split_list("variants", variants)
     for name in names:
         if name not in VARIANTS:
             raise unknown_name("variants", name, VARIANTS)

@@ -9,7 +9,7 @@ import numpy as np
 from typer import Option
 
 from benchmarks import harness, outcomes
-from pipeline import cli, environment
+from pipeline import cli, environment, options
 from pipeline.variants import get_variant
 
 PEER = "tracking off"
@@ -18,7 +18,7 @@ VARIANT, LEARNING_RATE = "elu", 0.0002
 
 def tracking(
     *,
-    dataset: cli.Dataset = "auto",
+    dataset: options.Dataset = "auto",
     epochs: Annotated[int, Option(help="Epochs of a run.", min=2)] = 8,
     rounds: harness.Rounds = 3,
 ) -> None:

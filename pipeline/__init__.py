@@ -42,8 +42,10 @@ chains them. From the bottom up, a module importing only from those above it:
     html_report       the report as one page
     evidence          what a comparison rests on
     engine            Dask
-    cli               parameters, errors and exit codes
+    options           what entry points can be given
+    cli               errors, signals and exit codes
     prepare           entry point: a data set, split and logged
+    trials            the trials of a search: trained, reported, pruned
     search            entry point: a variant's learning rate
     mc_dropout        entry point: MC Dropout on a trained run
     train             entry point: one variant, trained and judged

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markdown import Markdown
 
-from pipeline import cli, fairness, progress, step_runs, tracking, views
+from pipeline import cli, fairness, options, progress, step_runs, tracking, views
 from pipeline.errors import InputError
 from pipeline.registry import register
 from pipeline.reuse import once
@@ -37,19 +37,19 @@ MOST_NAMED = 60  # runs: MLflow cuts longer parameters and tags
 
 def compare(
     *,
-    runs: cli.Runs = "auto",
-    baseline: cli.Baseline = "elu",
-    reuse: cli.Reuse = "auto",
+    runs: options.Runs = "auto",
+    baseline: options.Baseline = "elu",
+    reuse: options.Reuse = "auto",
 ) -> str:
     """Compare finished training runs on the same data and answer what the variants differ in.
 
     Prints the table and the answers, and logs them with the curves of all variants. Several seeds
     per variant give confidence intervals and paired tests; runs on different data are refused.
     """
-    cli.check_reuse(reuse)
+    options.check_reuse(reuse)
     chosen = _choose(runs)
     wanted = _named(chosen, "auto" if runs == "auto" else "<the ids in runs.csv>")
-    command = cli.mlflow_run("compare", {"runs": wanted, "baseline": baseline})
+    command = options.mlflow_run("compare", {"runs": wanted, "baseline": baseline})
     run_id = compared(chosen, baseline=baseline, reuse=reuse, command=command)
     views.announce(views.view_urls(tracking.experiment_id(), chosen[0]))
     return run_id

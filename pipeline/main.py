@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pipeline import cli, progress, step_runs, tracking, views
+from pipeline import cli, options, progress, step_runs, tracking, views
 from pipeline.compare import compared
 from pipeline.errors import StepsFailedError
 from pipeline.plan import Comparison, as_text, comparison, searches_of
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
 
 def main(
     *,
-    variants: cli.Variants = "elu,bn,selu,alpha_dropout,one_cycle",
-    dataset: cli.Dataset = "auto",
-    seeds: cli.Seeds = "1,2,3",
-    learning_rate: cli.LearningRate = "auto",
-    epochs: cli.Epochs = "auto",
-    patience: cli.Patience = "auto",
-    batch_size: cli.BatchSize = "auto",
-    dropout_rate: cli.DropoutRate = "auto",
-    dropout_layers: cli.DropoutLayers = "auto",
-    mc_samples: cli.McSamples = 100,
-    n_trials: cli.NTrials = 12,
-    search_epochs: cli.SearchEpochs = 10,
-    learning_rate_min: cli.LearningRateMin = 0.00001,
-    learning_rate_max: cli.LearningRateMax = 0.1,
-    search_seed: cli.SearchSeed = 1,
-    storage: cli.Storage = "sqlite:///optuna.db",
-    val_size: cli.ValSize = 5000,
-    split_seed: cli.SplitSeed = 1,
-    baseline: cli.Baseline = "elu",
-    jobs: cli.Jobs = "auto",
-    scheduler: cli.Scheduler = "none",
-    reuse: cli.Reuse = "auto",
-    plan: cli.Plan = "none",
+    variants: options.Variants = "elu,bn,selu,alpha_dropout,one_cycle",
+    dataset: options.Dataset = "auto",
+    seeds: options.Seeds = "1,2,3",
+    learning_rate: options.LearningRate = "auto",
+    epochs: options.Epochs = "auto",
+    patience: options.Patience = "auto",
+    batch_size: options.BatchSize = "auto",
+    dropout_rate: options.DropoutRate = "auto",
+    dropout_layers: options.DropoutLayers = "auto",
+    mc_samples: options.McSamples = 100,
+    n_trials: options.NTrials = 12,
+    search_epochs: options.SearchEpochs = 10,
+    learning_rate_min: options.LearningRateMin = 0.00001,
+    learning_rate_max: options.LearningRateMax = 0.1,
+    search_seed: options.SearchSeed = 1,
+    storage: options.Storage = "sqlite:///optuna.db",
+    val_size: options.ValSize = 5000,
+    split_seed: options.SplitSeed = 1,
+    baseline: options.Baseline = "elu",
+    jobs: options.Jobs = "auto",
+    scheduler: options.Scheduler = "none",
+    reuse: options.Reuse = "auto",
+    plan: options.Plan = "none",
 ) -> None:
     """Run the whole comparison: prepare, search per variant, train per variant and seed, compare.
 
@@ -50,8 +50,8 @@ def main(
     it says what would run, why, and how long it would take, and runs nothing.
     """
     parameters = dict(locals())  # nothing but the parameters, passed on as they are
-    command = cli.mlflow_run("main", cli.not_default(main, parameters))
-    cli.check_plan(parameters.pop("plan"))
+    command = options.mlflow_run("main", options.not_default(main, parameters))
+    options.check_plan(parameters.pop("plan"))
     wanted = comparison(**parameters)
     if plan == "only":
         _say_plan(wanted)

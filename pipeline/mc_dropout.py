@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import calibration, cli, environment, progress, step_runs, tracking, uncertainty
+from pipeline import (
+    calibration,
+    cli,
+    environment,
+    options,
+    progress,
+    step_runs,
+    tracking,
+    uncertainty,
+)
 from pipeline.data import PreparedData, open_prepared
 from pipeline.errors import InputError
 
@@ -16,7 +25,7 @@ if TYPE_CHECKING:
     import keras
 
 
-def mc_dropout(*, run_id: cli.RunId, mc_samples: cli.McSamples = 100) -> str:
+def mc_dropout(*, run_id: options.RunId, mc_samples: options.McSamples = 100) -> str:
     """MC Dropout on a trained run, without retraining: is the average of random predictions better?
 
     Only the dropout layers are random; weights and batch normalisation stay as they are. Accuracy,

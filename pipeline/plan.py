@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import cli, compare, fairness, keras_cache, prepare, progress, sources, tracking
+from pipeline import compare, fairness, keras_cache, options, prepare, progress, sources, tracking
 from pipeline.errors import InputError
 from pipeline.estimates import Estimate, Measured
 from pipeline.prepare import Prepared
@@ -60,9 +60,9 @@ def comparison(
     Raises:
         InputError: if one is unknown or out of range.
     """
-    cli.check_reuse(reuse)
+    options.check_reuse(reuse)
     check_storage(storage)
-    names = cli.split_list("variants", variants)
+    names = options.split_list("variants", variants)
     if baseline not in names:
         raise InputError(
             "baseline",
@@ -82,9 +82,9 @@ def comparison(
                 **{**others, **({} if get_variant(name).dropout else without_dropout)},
             )
             for name in names
-            for seed in cli.seed_list(seeds)
+            for seed in options.seed_list(seeds)
         ],
-        jobs=cli.auto_or("jobs", jobs, auto=os.cpu_count() or 1, minimum=1, kind=int),
+        jobs=options.auto_or("jobs", jobs, auto=os.cpu_count() or 1, minimum=1, kind=int),
         baseline=baseline,
         storage=storage,
         reuse=reuse,

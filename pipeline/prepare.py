@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import cli, data, progress, sources, step_runs, tracking
+from pipeline import cli, data, options, progress, sources, step_runs, tracking
 from pipeline.reuse import once
 from pipeline.steps import Step
 
@@ -47,10 +47,10 @@ class Prepared:
 
 def prepare(
     *,
-    dataset: cli.Dataset = "auto",
-    val_size: cli.ValSize = 5000,
-    seed: cli.SplitSeed = 1,
-    reuse: cli.Reuse = "auto",
+    dataset: options.Dataset = "auto",
+    val_size: options.ValSize = 5000,
+    seed: options.SplitSeed = 1,
+    reuse: options.Reuse = "auto",
 ) -> str:
     """Prepare a data set: split it, measure the training split, log it for the other steps.
 
@@ -68,7 +68,7 @@ def prepared(*, dataset: str, val_size: int, seed: int, reuse: str) -> Prepared:
     Raises:
         InputError: if the data set is unknown, cannot be read, or is not made of images.
     """
-    cli.check_reuse(reuse)
+    options.check_reuse(reuse)
     source = sources.resolve(dataset)
     if source.warning:
         progress.update(message=f"WARNING: {source.warning}")
@@ -118,7 +118,7 @@ def _run(step: Step, source: sources.Source, dataset: str, val_size: int, seed: 
             data.save(splits, Path(directory))
             run.log_directory(Path(directory), "data")
         run.log_datasets(splits, location=source.location)
-        command = cli.mlflow_run("prepare", {**parameters, "dataset": _found_again(source)})
+        command = options.mlflow_run("prepare", {**parameters, "dataset": _found_again(source)})
         _log_description(run, splits, command=command)
         return run.run_id
 

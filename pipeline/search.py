@@ -4,31 +4,21 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import optuna
 
-from pipeline import cli, environment, progress, step_runs, tracking
-from pipeline.checkpoints import Checkpoints
-from pipeline.errors import DivergenceError, InputError
+from pipeline import cli, environment, options, progress, step_runs, tracking
+from pipeline.errors import InputError
 from pipeline.passwords import hide_passwords
 from pipeline.prepare import Prepared, prepared
-from pipeline.reuse import checkpoint_directory, cut_off, once
+from pipeline.reuse import cut_off, once
 from pipeline.steps import TRAINING_SOURCES, Step
-from pipeline.studies import (
-    N_SPREAD,
-    check_storage,
-    create_study,
-    cut_off_trial,
-    widened,
-)
+from pipeline.studies import check_storage, create_study, widened
+from pipeline.trials import Objective, link
 from pipeline.variants import Variant
 
-if TYPE_CHECKING:
-    from pipeline.training import Trainer
-
-SOURCES = (*TRAINING_SOURCES, "studies", "search")
+SOURCES = (*TRAINING_SOURCES, "studies", "trials", "search")
 PACKAGES = ("tensorflow", "keras", "numpy", "optuna")
 LOWEST_RATE, HIGHEST_RATE = 1e-12, 1e6  # of which the weights' float32 can make something
 
@@ -111,20 +101,20 @@ class SearchSettings:
 
 def search(
     *,
-    variant: cli.VariantName,
-    n_trials: cli.NTrials = 12,
-    search_epochs: cli.SearchEpochs = 10,
-    learning_rate_min: cli.LearningRateMin = 0.00001,
-    learning_rate_max: cli.LearningRateMax = 0.1,
-    batch_size: cli.BatchSize = "auto",
-    dropout_rate: cli.DropoutRate = "auto",
-    dropout_layers: cli.DropoutLayers = "auto",
-    seed: cli.SearchSeed = 1,
-    storage: cli.Storage = "sqlite:///optuna.db",
-    dataset: cli.Dataset = "auto",
-    val_size: cli.ValSize = 5000,
-    split_seed: cli.SplitSeed = 1,
-    reuse: cli.Reuse = "auto",
+    variant: options.VariantName,
+    n_trials: options.NTrials = 12,
+    search_epochs: options.SearchEpochs = 10,
+    learning_rate_min: options.LearningRateMin = 0.00001,
+    learning_rate_max: options.LearningRateMax = 0.1,
+    batch_size: options.BatchSize = "auto",
+    dropout_rate: options.DropoutRate = "auto",
+    dropout_layers: options.DropoutLayers = "auto",
+    seed: options.SearchSeed = 1,
+    storage: options.Storage = "sqlite:///optuna.db",
+    dataset: options.Dataset = "auto",
+    val_size: options.ValSize = 5000,
+    split_seed: options.SplitSeed = 1,
+    reuse: options.Reuse = "auto",
 ) -> str:
     """Search the learning rate of a variant: the one with the lowest validation loss.
 
@@ -133,9 +123,9 @@ def search(
     loss of their first epochs, hopeless ones after one epoch. For one_cycle the rate is the
     maximum of the cycle.
     """
-    cli.check_reuse(reuse)
+    options.check_reuse(reuse)
     settings = SearchSettings(
-        variant=cli.configured_variant(
+        variant=options.configured_variant(
             variant,
             batch_size=batch_size,
             dropout_rate=dropout_rate,
@@ -191,9 +181,9 @@ def _run(step: Step, settings: SearchSettings, data: Prepared, *, storage: str, 
             first_judged=settings.first_judged,
         )
         run.set_tags({"study": study_name})
-        _link(study, run, {"variant": settings.variant.name, "dataset": data.dataset})
+        link(study, run, {"variant": settings.variant.name, "dataset": data.dataset})
         _optimize(study, settings, data, run)
-        again = cli.mlflow_run("search", _to_run_again(settings, data))
+        again = options.mlflow_run("search", _to_run_again(settings, data))
         _log_study(study, settings, run, again=again)
     return run.run_id
 
@@ -201,18 +191,6 @@ def _run(step: Step, settings: SearchSettings, data: Prepared, *, storage: str, 
 def best_learning_rate(run_id: str) -> float:
     """The best rate that a finished search found."""
     return float(tracking.get_run(run_id).data.params["best_learning_rate"])
-
-
-def _link(
-    record: optuna.Study | optuna.Trial, run: step_runs.StepRun, names: Mapping[str, str]
-) -> None:
-    """Tell whoever looks at a study or a trial what it is of, and where its MLflow run is."""
-    attributes = {**names, "mlflow_run_id": run.run_id}
-    if tracking.tracking_uri().startswith("http"):
-        server = hide_passwords(tracking.tracking_uri()).rstrip("/")
-        attributes["mlflow_url"] = f"{server}/#/experiments/{run.experiment}/runs/{run.run_id}"
-    for name, value in attributes.items():
-        record.set_user_attr(name, value)
 
 
 def _optimize(
@@ -225,7 +203,7 @@ def _optimize(
     progress.update(step=settings.name, text="compiling")
     trainer = shared_trainer(settings.variant, data.directory)
     bounds = (settings.learning_rate_min, settings.learning_rate_max)
-    objective = _Objective(trainer, settings, run, data)
+    objective = Objective(trainer, settings, run, data)
     objective.run_trials(study, bounds, settings.n_trials)
     wider = widened(study, bounds, n_trials=settings.n_trials)
     if wider != bounds:
@@ -237,125 +215,6 @@ def _optimize(
         progress.update(message=f"{settings.name}: {message}")
         run.set_tags({"widened_range": message})
         objective.run_trials(study, wider, settings.n_trials + extra)
-
-
-class _Objective:
-    """Trains one trial after another on one compiled model, each as a nested MLflow run."""
-
-    def __init__(
-        self, trainer: "Trainer", settings: SearchSettings, run: step_runs.StepRun, data: Prepared
-    ):
-        self.trainer = trainer
-        self.settings = settings
-        self.run = run
-        self.data = data
-        self.bounds = (settings.learning_rate_min, settings.learning_rate_max)
-
-    def run_trials(self, study: optuna.Study, bounds: tuple[float, float], total: int) -> None:
-        """Run trials until so many have ended; one that was cut off goes on first."""
-        self.bounds = bounds
-        states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-        while (ended := len(study.get_trials(deepcopy=False, states=states))) < total:
-            trial = cut_off_trial(study)
-            if trial is None:
-                # A seed for every trial: a search that goes on draws what it would have drawn.
-                seed = np.random.SeedSequence([self.settings.seed, ended]).generate_state(1)
-                study.sampler = optuna.samplers.TPESampler(
-                    seed=int(seed[0]), n_startup_trials=N_SPREAD
-                )
-                trial = study.ask()
-            # Any other end, such as a signal, leaves the trial running, to be gone on with.
-            try:
-                study.tell(trial, self(trial))
-            except optuna.TrialPruned:
-                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-
-    def __call__(self, trial: optuna.Trial) -> float:
-        low, high = self.bounds
-        rate = trial.suggest_float("learning_rate", low, high, log=True)
-        variant = self.settings.variant.name
-        name = f"trial {trial.number} {variant} on {self.data.dataset}"
-        study = {"optuna_study": trial.study.study_name, "optuna_trial": trial.number}
-        earlier = trial.user_attrs.get("mlflow_run_id")
-        try:
-            with step_runs.step_run(
-                "trial",
-                {"variant": variant, "learning_rate": rate},
-                name=name,
-                tags={
-                    "variant": variant,
-                    "mlflow.runColor": self.settings.variant.color,
-                    **self.data.tags,
-                    **study,
-                },
-                parent_run_id=self.run.run_id,
-                reopened=tracking.get_run(earlier) if earlier else None,
-            ) as trial_run:
-                _link(trial, trial_run, {"name": name})
-                if not earlier:  # the scatter chart of the MLflow UI has no logarithmic axis
-                    trial_run.log_metrics({"log10_learning_rate": math.log10(rate)})
-                value = _TrialRun(trial, trial_run, self.settings).train(self.trainer, rate)
-        except DivergenceError as error:
-            trial.set_user_attr("diverged", str(error))
-            # Pruned rather than failed: the sampler then learns that the rate is bad.
-            raise optuna.TrialPruned(str(error)) from error
-        if value is None:
-            raise optuna.TrialPruned
-        return value
-
-
-class _TrialRun:
-    """One trial: reports every epoch to Optuna, MLflow and the person watching."""
-
-    def __init__(self, trial: optuna.Trial, run: step_runs.StepRun, settings: SearchSettings):
-        self.trial = trial
-        self.run = run
-        self.settings = settings
-        frozen = trial.storage.get_trial(trial._trial_id)
-        self.lowest = math.inf
-        self.reported = max(frozen.intermediate_values, default=0)
-
-    def train(self, trainer: "Trainer", learning_rate: float) -> float | None:
-        """The lowest validation loss, or None if the trial was pruned."""
-        checkpoints = Checkpoints(checkpoint_directory(self.run.run_id))
-        try:
-            fit = trainer.fit(
-                learning_rate=learning_rate,
-                epochs=self.settings.search_epochs,
-                patience=None,
-                seed=self.settings.seed,
-                on_epoch=self.on_epoch,
-                checkpoints=checkpoints,
-            )
-        except optuna.TrialPruned:
-            checkpoints.delete()
-            self.run.set_tags({"trial_state": "PRUNED"})
-            self.run.log_metrics({"best_val_loss": self.lowest})
-            return None
-        except DivergenceError:
-            checkpoints.delete()
-            raise
-        checkpoints.delete()
-        best = fit.history[fit.best_epoch - 1]["val_loss"]
-        self.run.set_tags({"trial_state": "COMPLETE"})
-        self.run.log_metrics({"best_epoch": fit.best_epoch, "best_val_loss": best})
-        return best
-
-    def on_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        settings, number = self.settings, self.trial.number
-        self.run.log_epoch(epoch, metrics)
-        self.lowest = min(self.lowest, metrics["val_loss"])
-        progress.update(
-            step=settings.name,
-            done=number * settings.search_epochs + epoch,
-            total=max(settings.n_trials, number + 1) * settings.search_epochs,
-            text=f"trial {number} epoch {epoch} val_loss {metrics['val_loss']:.3f}",
-        )
-        # A trial that goes on is told its epochs again.
-        if epoch > self.reported:
-            self.trial.report(metrics["val_loss"], epoch)
-        if self.reported <= epoch < settings.search_epochs and self.trial.should_prune():
-            raise optuna.TrialPruned
 
 
 def _to_run_again(settings: SearchSettings, data: Prepared) -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pipeline import cli, environment, progress, step_runs, tracking, views
+from pipeline import cli, environment, options, progress, step_runs, tracking, views
 from pipeline.calibration import negative_log_likelihood
 from pipeline.checkpoints import Checkpoints
 from pipeline.errors import DivergenceError
@@ -98,7 +98,7 @@ def settings(
     Raises:
         InputError: if one is unknown or out of range.
     """
-    configured = cli.configured_variant(
+    configured = options.configured_variant(
         variant,
         batch_size=batch_size,
         dropout_rate=dropout_rate,
@@ -108,7 +108,7 @@ def settings(
     )
     return TrainSettings(
         variant=configured,
-        learning_rate=cli.auto_or(
+        learning_rate=options.auto_or(
             "learning_rate", learning_rate, auto=None, minimum=1e-12, kind=float
         ),
         seed=seed,
@@ -126,32 +126,32 @@ def settings(
 
 def train(
     *,
-    variant: cli.VariantName,
-    learning_rate: cli.LearningRate = "auto",
-    epochs: cli.Epochs = "auto",
-    patience: cli.Patience = "auto",
-    batch_size: cli.BatchSize = "auto",
-    seed: cli.Seed = 1,
-    dropout_rate: cli.DropoutRate = "auto",
-    dropout_layers: cli.DropoutLayers = "auto",
-    mc_samples: cli.McSamples = 100,
-    n_trials: cli.NTrials = 12,
-    search_epochs: cli.SearchEpochs = 10,
-    learning_rate_min: cli.LearningRateMin = 0.00001,
-    learning_rate_max: cli.LearningRateMax = 0.1,
-    search_seed: cli.SearchSeed = 1,
-    storage: cli.Storage = "sqlite:///optuna.db",
-    dataset: cli.Dataset = "auto",
-    val_size: cli.ValSize = 5000,
-    split_seed: cli.SplitSeed = 1,
-    reuse: cli.Reuse = "auto",
+    variant: options.VariantName,
+    learning_rate: options.LearningRate = "auto",
+    epochs: options.Epochs = "auto",
+    patience: options.Patience = "auto",
+    batch_size: options.BatchSize = "auto",
+    seed: options.Seed = 1,
+    dropout_rate: options.DropoutRate = "auto",
+    dropout_layers: options.DropoutLayers = "auto",
+    mc_samples: options.McSamples = 100,
+    n_trials: options.NTrials = 12,
+    search_epochs: options.SearchEpochs = 10,
+    learning_rate_min: options.LearningRateMin = 0.00001,
+    learning_rate_max: options.LearningRateMax = 0.1,
+    search_seed: options.SearchSeed = 1,
+    storage: options.Storage = "sqlite:///optuna.db",
+    dataset: options.Dataset = "auto",
+    val_size: options.ValSize = 5000,
+    split_seed: options.SplitSeed = 1,
+    reuse: options.Reuse = "auto",
 ) -> str:
     """Train one architecture variant and log everything worth knowing about it.
 
     The data set is prepared and the learning rate searched first, where no finished run has done
     so. reuse=never trains again; the data and the study are reused all the same.
     """
-    cli.check_reuse(reuse)
+    options.check_reuse(reuse)
     wanted = settings(
         variant=variant,
         learning_rate=learning_rate,
@@ -375,7 +375,7 @@ def _set_note(
         + (f"| MC-Dropout test accuracy | {mc:.2%} |\n" if math.isfinite(mc) else "")
         + f"| seconds per epoch | {metrics['median_epoch_seconds']:.2f} |\n"
         f"| learning rate | {rate:.3g} |\n\n"
-        f"Run again: `{cli.mlflow_run('train', _to_run_again(wanted, data, rate))}`"
+        f"Run again: `{options.mlflow_run('train', _to_run_again(wanted, data, rate))}`"
     )
 
 

@@ -30,7 +30,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow.projects import _project_spec
 
-from pipeline import cli, npz
+from pipeline import cli, npz, options
 from pipeline.errors import InputError
 from pipeline.main import main
 from pipeline.plan import Comparison, comparison
@@ -482,14 +482,14 @@ NASTY = st.sampled_from(
 )
 TEXT = NASTY | st.text(max_size=30) | st.integers().map(str) | st.floats().map(str)
 NUMBERS: dict[str, Any] = {
-    "mc_samples": st.integers(1, cli.MOST),
-    "n_trials": st.integers(1, cli.MOST),
-    "search_epochs": st.integers(1, cli.MOST),
+    "mc_samples": st.integers(1, options.MOST),
+    "n_trials": st.integers(1, options.MOST),
+    "search_epochs": st.integers(1, options.MOST),
     "learning_rate_min": st.floats() | st.floats(1e-6, 1),
     "learning_rate_max": st.floats() | st.floats(1e-6, 1),
-    "search_seed": st.integers(0, cli.LARGEST_SEED),
+    "search_seed": st.integers(0, options.LARGEST_SEED),
     "val_size": st.integers(1, 10**9),
-    "split_seed": st.integers(0, cli.LARGEST_SEED),
+    "split_seed": st.integers(0, options.LARGEST_SEED),
 }
 VALID = {
     **dict.fromkeys(("learning_rate", "epochs", "patience", "batch_size", "jobs"), "auto"),
@@ -517,18 +517,18 @@ def _check(wanted: Comparison) -> None:
     assert wanted.baseline in {one.variant.name for one in wanted.trainings}
     for one in wanted.trainings:
         assert 0 <= one.seed < 2**32
-        assert 1 <= one.variant.epochs <= cli.MOST
-        assert 1 <= one.variant.batch_size <= cli.LARGEST_BATCH
+        assert 1 <= one.variant.epochs <= options.MOST
+        assert 1 <= one.variant.batch_size <= options.LARGEST_BATCH
         assert 0 <= one.variant.dropout_rate < 1
-        assert one.learning_rate is None or 0 < one.learning_rate <= cli.MOST
+        assert one.learning_rate is None or 0 < one.learning_rate <= options.MOST
         assert 0 < one.search.learning_rate_min < one.search.learning_rate_max < 1e7
-    assert 1 <= wanted.jobs <= cli.MOST
+    assert 1 <= wanted.jobs <= options.MOST
 
 
 @functools.wraps(main)
 def checked(**parameters: Any) -> None:
     """The command line of `main`, up to where its first step would start."""
-    cli.check_plan(parameters.pop("plan"))
+    options.check_plan(parameters.pop("plan"))
     comparison(**parameters)
 
 

@@ -1,0 +1,158 @@
+"""The trials of a learning-rate search: each trained, reported and pruned, as an MLflow run."""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import optuna
+
+from pipeline import progress, step_runs, tracking
+from pipeline.checkpoints import Checkpoints
+from pipeline.errors import DivergenceError
+from pipeline.passwords import hide_passwords
+from pipeline.prepare import Prepared
+from pipeline.reuse import checkpoint_directory
+from pipeline.studies import N_SPREAD, cut_off_trial
+
+if TYPE_CHECKING:
+    from pipeline.search import SearchSettings
+    from pipeline.training import Trainer
+
+
+class Objective:
+    """Trains one trial after another on one compiled model, each as a nested MLflow run.
+
+    Args:
+        trainer: the compiled model, on the data set.
+        settings: what the search is asked for.
+        run: the search's run, under which the trials' are nested.
+        data: the data set.
+    """
+
+    def __init__(
+        self, trainer: "Trainer", settings: "SearchSettings", run: step_runs.StepRun, data: Prepared
+    ):
+        self.trainer = trainer
+        self.settings = settings
+        self.run = run
+        self.data = data
+        self.bounds = (settings.learning_rate_min, settings.learning_rate_max)
+
+    def run_trials(self, study: optuna.Study, bounds: tuple[float, float], total: int) -> None:
+        """Run trials until so many have ended; one that was cut off goes on first."""
+        self.bounds = bounds
+        states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+        while (ended := len(study.get_trials(deepcopy=False, states=states))) < total:
+            trial = cut_off_trial(study)
+            if trial is None:
+                # A seed for every trial: a search that goes on draws what it would have drawn.
+                seed = np.random.SeedSequence([self.settings.seed, ended]).generate_state(1)
+                study.sampler = optuna.samplers.TPESampler(
+                    seed=int(seed[0]), n_startup_trials=N_SPREAD
+                )
+                trial = study.ask()
+            # Any other end, such as a signal, leaves the trial running, to be gone on with.
+            try:
+                study.tell(trial, self(trial))
+            except optuna.TrialPruned:
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        low, high = self.bounds
+        rate = trial.suggest_float("learning_rate", low, high, log=True)
+        variant = self.settings.variant.name
+        name = f"trial {trial.number} {variant} on {self.data.dataset}"
+        study = {"optuna_study": trial.study.study_name, "optuna_trial": trial.number}
+        earlier = trial.user_attrs.get("mlflow_run_id")
+        try:
+            with step_runs.step_run(
+                "trial",
+                {"variant": variant, "learning_rate": rate},
+                name=name,
+                tags={
+                    "variant": variant,
+                    "mlflow.runColor": self.settings.variant.color,
+                    **self.data.tags,
+                    **study,
+                },
+                parent_run_id=self.run.run_id,
+                reopened=tracking.get_run(earlier) if earlier else None,
+            ) as trial_run:
+                link(trial, trial_run, {"name": name})
+                if not earlier:  # the scatter chart of the MLflow UI has no logarithmic axis
+                    trial_run.log_metrics({"log10_learning_rate": math.log10(rate)})
+                value = _TrialRun(trial, trial_run, self.settings).train(self.trainer, rate)
+        except DivergenceError as error:
+            trial.set_user_attr("diverged", str(error))
+            # Pruned rather than failed: the sampler then learns that the rate is bad.
+            raise optuna.TrialPruned(str(error)) from error
+        if value is None:
+            raise optuna.TrialPruned
+        return value
+
+
+class _TrialRun:
+    """One trial: reports every epoch to Optuna, MLflow and the person watching."""
+
+    def __init__(self, trial: optuna.Trial, run: step_runs.StepRun, settings: "SearchSettings"):
+        self.trial = trial
+        self.run = run
+        self.settings = settings
+        frozen = trial.storage.get_trial(trial._trial_id)
+        self.lowest = math.inf
+        self.reported = max(frozen.intermediate_values, default=0)
+
+    def train(self, trainer: "Trainer", learning_rate: float) -> float | None:
+        """The lowest validation loss, or None if the trial was pruned."""
+        checkpoints = Checkpoints(checkpoint_directory(self.run.run_id))
+        try:
+            fit = trainer.fit(
+                learning_rate=learning_rate,
+                epochs=self.settings.search_epochs,
+                patience=None,
+                seed=self.settings.seed,
+                on_epoch=self.on_epoch,
+                checkpoints=checkpoints,
+            )
+        except optuna.TrialPruned:
+            checkpoints.delete()
+            self.run.set_tags({"trial_state": "PRUNED"})
+            self.run.log_metrics({"best_val_loss": self.lowest})
+            return None
+        except DivergenceError:
+            checkpoints.delete()
+            raise
+        checkpoints.delete()
+        best = fit.history[fit.best_epoch - 1]["val_loss"]
+        self.run.set_tags({"trial_state": "COMPLETE"})
+        self.run.log_metrics({"best_epoch": fit.best_epoch, "best_val_loss": best})
+        return best
+
+    def on_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        settings, number = self.settings, self.trial.number
+        self.run.log_epoch(epoch, metrics)
+        self.lowest = min(self.lowest, metrics["val_loss"])
+        progress.update(
+            step=settings.name,
+            done=number * settings.search_epochs + epoch,
+            total=max(settings.n_trials, number + 1) * settings.search_epochs,
+            text=f"trial {number} epoch {epoch} val_loss {metrics['val_loss']:.3f}",
+        )
+        # A trial that goes on is told its epochs again.
+        if epoch > self.reported:
+            self.trial.report(metrics["val_loss"], epoch)
+        if self.reported <= epoch < settings.search_epochs and self.trial.should_prune():
+            raise optuna.TrialPruned
+
+
+def link(
+    record: optuna.Study | optuna.Trial, run: step_runs.StepRun, names: Mapping[str, str]
+) -> None:
+    """Tell whoever looks at a study or a trial what it is of, and where its MLflow run is."""
+    attributes = {**names, "mlflow_run_id": run.run_id}
+    if tracking.tracking_uri().startswith("http"):
+        server = hide_passwords(tracking.tracking_uri()).rstrip("/")
+        attributes["mlflow_url"] = f"{server}/#/experiments/{run.experiment}/runs/{run.run_id}"
+    for name, value in attributes.items():
+        record.set_user_attr(name, value)
