@@ -55,9 +55,3 @@ chains them. From the bottom up, a module importing only from those above it:
     main              entry point: all of it, in parallel
     ui                the MLflow UI, opened on the comparison
 """
-
-import gc
-
-# What imports make is there to stay: to look through it again and again takes 0.4 s of a command.
-# `environment.import_tensorflow` sets Python's own threshold again.
-gc.set_threshold(50_000)

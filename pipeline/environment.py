@@ -6,6 +6,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# What imports make is there to stay: to look through it again and again takes 0.4 s of a command.
+# `import_tensorflow` sets Python's own threshold again.
+gc.set_threshold(50_000)
+
 
 def configure() -> None:
     """Set threads, vector width and verbosity; call it before importing TensorFlow or MLflow.

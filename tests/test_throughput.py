@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,24 +13,41 @@ NO_WEIGHT_MOVES = 1e-12  # a learning rate so small
 SIDES = (harness.OURS, *throughput.TO_REACH)
 
 
-def test_the_first_epoch_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = iter([0.0, 100.0, 102.0, 103.0, 107.0])
+def test_neither_the_first_epoch_nor_another_sides_turn_is_timed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A start and an end per epoch; in between, the other sides have their turn.
+    times = iter([0.0, 100.0, 170.0, 172.0, 240.0, 241.0, 300.0, 304.0, 400.0])
     monkeypatch.setattr(throughput.time, "perf_counter", lambda: next(times))
     monkeypatch.setattr(throughput.time, "process_time", lambda: 0.0)
-    clock = throughput.Clock()
+    turns: list[None] = []
+    monkeypatch.setattr(harness, "end_turn", lambda: turns.append(None))
+    clock = throughput.Clock(alternating=True)
     for _ in range(4):
         clock.epoch_ended()
-    assert clock.medians() == {"epoch_wall_seconds": 2.0, "epoch_cpu_seconds": 0.0}
+    assert len(turns) == 4
+    assert clock.seconds() == {
+        "epoch_wall_seconds": (2.0, 1.0, 4.0),
+        "epoch_cpu_seconds": (0.0, 0.0, 0.0),
+    }
 
 
 def test_all_sides_train_the_same_and_are_compared_by_their_times(
     tiny_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setattr(outcomes, "RESULTS", tmp_path)
-    # In this process, which has TensorFlow; a process of its own is tested with the harness.
-    monkeypatch.setattr(harness, "call", lambda function, arguments: function(**arguments))
+    # In this process, which has TensorFlow; processes that take turns are tested with the harness.
+    monkeypatch.setattr(harness, "end_turn", lambda: None)
+    returned: dict[str, harness.Row] = {}
+
+    def one_after_the_other(sides: dict[str, harness.Side], *, turns: int) -> dict[str, Any]:
+        assert turns == 1
+        returned.update({name: call(**given) for name, (call, given) in sides.items()})
+        return returned
+
+    monkeypatch.setattr(harness, "alternate", one_after_the_other)
     throughput.throughput(
-        dataset=str(tiny_npz), variants="selu", epochs=1, rounds=1, learning_rate=NO_WEIGHT_MOVES
+        dataset=str(tiny_npz), variants="selu", epochs=1, learning_rate=NO_WEIGHT_MOVES
     )
 
     report = json.loads((tmp_path / "throughput.json").read_text("utf-8"))
@@ -38,10 +56,11 @@ def test_all_sides_train_the_same_and_are_compared_by_their_times(
     rows = report["measurements"]
     assert [row["side"] for row in rows] == list(SIDES)
     assert {row["variant"] for row in rows} == {"selu"}
-    for row in rows:  # from the same weights, validated on the same images
-        assert row["val_losses"] == pytest.approx(rows[0]["val_losses"], rel=1e-5)
-        assert len(row["val_losses"]) == 2
-        assert row["epoch_wall_seconds"] > 0
+    assert all(row["epoch_wall_seconds"] > 0 for row in rows)
+    ours = returned[harness.OURS]["val_losses"]
+    assert len(ours) == 2
+    for row in returned.values():  # from the same weights, validated on the same images
+        assert row["val_losses"] == pytest.approx(ours, rel=1e-5)
     cpu = [row["epoch_cpu_seconds"] for row in rows]
     by_peer = {one["peer_name"]: one for one in report["results"] if "CPU" in one["what"]}
     assert by_peer["Model.fit"]["ratios"] == pytest.approx([cpu[1] / cpu[0]])
