@@ -26,11 +26,14 @@ TO_REACH = {"Model.fit": 5.0, "Model.fit, jit": 2.0}
 class Clock:
     """Wall and CPU seconds of every epoch but the first, which holds tracing and compilation.
 
+    Other sides' turns are no wall time of an epoch; what threads do meanwhile is CPU time of it.
+
     Args:
         alternating: whether every epoch is a turn of `harness.alternate`.
     """
 
     def __init__(self, *, alternating: bool):
+        self.waited = 0.0
         self._alternating = alternating
         self._epochs: list[tuple[float, float]] = []
         self._started = (time.perf_counter(), time.process_time())
@@ -41,7 +44,8 @@ class Clock:
         self._epochs.append((wall - self._started[0], cpu - self._started[1]))
         if self._alternating:
             harness.end_turn()
-        self._started = (time.perf_counter(), time.process_time())
+        self._started = (time.perf_counter(), cpu)
+        self.waited += self._started[0] - wall
 
     def seconds(self) -> harness.Row:
         """Lists with a figure per timed epoch."""

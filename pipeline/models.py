@@ -127,7 +127,7 @@ def activation_statistics(model: keras.Model, images: np.ndarray) -> tuple[np.nd
     layers = [layer for layer in model.layers if layer.name.startswith("activation_")]
     activations = keras.Model(model.input, [layer.output for layer in layers])
     # In batches: as float32, and copied by every layer, all images at once take 50 MB.
-    batches = [activations(images[i : i + 100], training=False) for i in range(0, len(images), 100)]
+    batches = [activations(images[i : i + 500], training=False) for i in range(0, len(images), 500)]
     outputs = [np.concatenate(layer).astype(np.float64) for layer in zip(*batches, strict=True)]
     return (
         np.array([output.mean() for output in outputs]),

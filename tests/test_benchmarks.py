@@ -23,6 +23,7 @@ from benchmarks import (
     recipe,
     rerun,
     search,
+    tracking,
 )
 from benchmarks.peers import Peer
 from pipeline import data, sources
@@ -69,6 +70,22 @@ def test_float32_images_are_those_of_the_same_network(
     expected, _ = model.evaluate(peer.arrays["x_val"], peer.arrays["y_val"], verbose=0)
     received = memory.fit(prepared_directory, seed=2)["val_losses"]
     assert received == pytest.approx([expected] * memory.EPOCHS, rel=1e-4)
+
+
+def test_both_sides_of_tracking_train_the_same_and_only_one_writes(
+    prepared_directory: str, tiny_npz: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[None] = []
+    monkeypatch.setattr(harness, "end_turn", lambda: turns.append(None))
+    tracked = tracking.tracked(str(tiny_npz), str(store), epochs=3, seed=1)
+    (run,) = mlflow.MlflowClient().search_runs(["0"], "tags.step = 'train'")
+    untracked = tracking.untracked(prepared_directory, epochs=3, seed=1)
+    assert len(mlflow.MlflowClient().search_runs(["0"], "tags.step = 'train'")) == 1
+    assert run.data.metrics["epochs_run"] == 3
+    assert len(turns) == 2 * (1 + 3)
+    for row in (tracked, untracked):
+        assert len(row["epoch_cpu_seconds"]) == 2
+        assert 0 < row["rest_seconds"] < 60
 
 
 def test_the_ways_to_search_train_what_they_say(

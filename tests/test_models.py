@@ -200,7 +200,7 @@ def test_activation_statistics_equal_a_numpy_forward_pass() -> None:
     model = build(small("elu"))
     for number in (1, 2, 3):  # biases start at 0 and would not be noticed
         model.get_layer(f"dense_{number}").bias.assign(np.linspace(-1, 1, 16))
-    images = standard_images(250)
+    images = standard_images(750)
     hidden = standardized(images).astype(np.float64)
     expected = []
     for number in (1, 2, 3):
