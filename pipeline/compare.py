@@ -77,7 +77,7 @@ def compared(chosen: list[tracking.Run], *, baseline: str, reuse: str, command: 
         reuse=reuse,
         run=lambda: _run(step, chosen, absent, baseline, command),
     )
-    text = tracking.artifact_directory(run_id, "comparison.md").read_text("utf-8")
+    text = tracking.local_artifact(run_id, "comparison.md").read_text("utf-8")
     Console(soft_wrap=False, width=max(Console().width, 125)).print(Markdown(text))
     experiment = tracking.experiment_id()
     views.write_views(experiment)

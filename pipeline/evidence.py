@@ -179,7 +179,7 @@ def _present(found: dict) -> dict:
 def _artifact(run_id: str, path: str) -> bytes | None:
     """An artifact of a run; None where there is none, or its store cannot be reached from here."""
     try:
-        return tracking.artifact_directory(run_id, path).read_bytes()
+        return tracking.local_artifact(run_id, path).read_bytes()
     except (OSError, MlflowException):
         return None
 

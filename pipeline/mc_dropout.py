@@ -39,7 +39,7 @@ def mc_dropout(*, run_id: options.RunId, mc_samples: options.McSamples = 100) ->
     ) as run:
         run.set_note(f"MC Dropout, logged onto the run {trained.info.run_name} ({run_id}).")
         prepare_run = trained.data.tags["prepare_run"]
-        prepared = open_prepared(tracking.artifact_directory(prepare_run, "data"))
+        prepared = open_prepared(tracking.local_artifact(prepare_run, "data"))
         environment.import_tensorflow()
         model = tracking.load_model(run_id)
         deterministic = model.predict(prepared.x_test, batch_size=1000, verbose=0)

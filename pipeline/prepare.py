@@ -33,7 +33,7 @@ class Prepared:
     @property
     def directory(self) -> Path:
         """The prepared arrays, downloaded where the artifact store is remote."""
-        return tracking.artifact_directory(self.run_id, "data")
+        return tracking.local_artifact(self.run_id, "data")
 
     @property
     def tags(self) -> dict[str, str]:

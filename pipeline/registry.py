@@ -230,7 +230,7 @@ def _on_validation_images(
     from pipeline.calibration import mcnemar_exact
     from pipeline.data import open_prepared
 
-    prepared = open_prepared(tracking.artifact_directory(compared.prepare_run, "data"))
+    prepared = open_prepared(tracking.local_artifact(compared.prepare_run, "data"))
     images, labels = np.asarray(prepared.x_val), np.asarray(prepared.y_val)
     try:
         holder_right = _right(holder, images, labels)

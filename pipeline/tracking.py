@@ -1,6 +1,7 @@
 """The tracking server: its address, its client, and reading runs."""
 
 import os
+import tempfile
 from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import mlflow
 from filelock import FileLock
 from mlflow.entities import Run
+from mlflow.utils.uri import is_local_uri
 
 from pipeline.errors import InputError
 from pipeline.passwords import hide_passwords
@@ -87,10 +89,29 @@ def load_model(run_id: str) -> "keras.Model":
     )
 
 
-def artifact_directory(run_id: str, path: str) -> Path:
-    """A local directory with an artifact directory of a run; downloaded where it is remote."""
+def local_artifact(run_id: str, path: str) -> Path:
+    """A local file or directory with an artifact of a run.
+
+    Where the artifact store is local, it is the artifact itself, so that processes share what they
+    map of it into memory; else a copy, downloaded once per process and deleted at its end.
+    """
+    store = client().get_run(run_id).info.artifact_uri
+    if is_local_uri(store, is_tracking_or_registry_uri=False):
+        # Given a run's id instead, MLflow would copy what is local, too.
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{store}/{path}"))
+    return _downloaded(run_id, path)
+
+
+@cache
+def _downloaded(run_id: str, path: str) -> Path:
     download = mlflow.artifacts.download_artifacts
-    return Path(patiently(download, run_id=run_id, artifact_path=path))
+    directory = tempfile.mkdtemp(dir=_downloads().name)
+    return Path(patiently(download, run_id=run_id, artifact_path=path, dst_path=directory))
+
+
+@cache
+def _downloads() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="twenty-layers-")
 
 
 def search_runs(experiment: str, query: str) -> list[Run]:

@@ -4,9 +4,15 @@ import json
 import os
 import shutil
 import signal
+import socket
+import sqlite3
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,8 +57,44 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with an empty MLflow store."""
     shutil.copy(empty_database, tmp_path / "mlflow.db")
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
+        artifacts = str(tmp_path / "mlruns" / "0")
+        database.execute("UPDATE experiments SET artifact_location = ?", [artifacts])
     _work_in(tmp_path, monkeypatch)
     return tmp_path
+
+
+@pytest.fixture
+def mlflow_server(tmp_path: Path) -> Iterator[str]:
+    """The address of an MLflow server whose files are in tmp_path."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
+        *("--workers", "1", "--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db"),
+        *("--artifacts-destination", str(tmp_path / "artifacts")),
+    ]
+    with (
+        open(tmp_path / "server.log", "wb") as log,
+        subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log) as process,
+    ):
+        try:
+            _wait_until_it_answers(f"http://127.0.0.1:{port}/health")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def _wait_until_it_answers(url: str, seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except (urllib.error.URLError, OSError):
+            assert time.monotonic() < deadline, "the server did not start"
+            time.sleep(0.2)
 
 
 def _work_in(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

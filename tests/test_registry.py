@@ -261,7 +261,7 @@ def prepared_run(store: Path) -> str:
 
 
 def _prepared(prepare_run: str) -> data.PreparedData:
-    return data.open_prepared(tracking.artifact_directory(prepare_run, "data"))
+    return data.open_prepared(tracking.local_artifact(prepare_run, "data"))
 
 
 def _right(prepare_run: str, model: str) -> np.ndarray:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import PROJECT, environment_of_a_user
+from mlflow.exceptions import MlflowException
 from step_runs import finish, make_step
 
 from pipeline import step_runs, tracking
@@ -64,6 +65,47 @@ def test_an_unknown_run_id_is_refused_with_the_store_that_was_asked(
     assert error.value.subject == "run_id"
     assert error.value.received == repr(run_id)
     assert str(store / "mlflow.db") in error.value.expected
+
+
+def test_a_local_artifact_is_not_copied(store: Path) -> None:
+    run_id = finish(name="train bn")
+    tracking.client().log_text(run_id, "curve", "plots/curve.txt")
+    artifacts = Path(tracking.get_run(run_id).info.artifact_uri)
+    assert tracking.local_artifact(run_id, "plots") == artifacts / "plots"
+    assert tracking.local_artifact(run_id, "plots/curve.txt").read_text() == "curve"
+    assert artifacts.is_relative_to(store)
+    with pytest.raises(MlflowException, match="No such artifact"):
+        tracking.local_artifact(run_id, "absent")
+
+
+@pytest.mark.slow
+def test_an_artifact_of_a_server_is_downloaded_once_per_process_and_deleted_at_its_end(
+    mlflow_server: str, tmp_path: Path
+) -> None:
+    program = (
+        "from pipeline import tracking\n"
+        "run_id = tracking.client().create_run('0').info.run_id\n"
+        "tracking.client().log_text(run_id, 'pixels', 'data/images.txt')\n"
+        "first, again = (tracking.local_artifact(run_id, 'data') for _ in range(2))\n"
+        "assert first == again\n"
+        "print((first / 'images.txt').read_text(), first)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={
+            **environment_of_a_user(),
+            "PYTHONPATH": str(PROJECT),
+            "MLFLOW_TRACKING_URI": mlflow_server,
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    content, directory = ran.stdout.split()
+    assert content == "pixels"
+    assert not Path(directory).exists()
+    assert not Path(directory).is_relative_to(tmp_path)
 
 
 def test_finished_runs_of_an_entry_point_come_newest_first(store: Path) -> None:

@@ -61,7 +61,7 @@ def test_final_metrics_agree_with_the_curves(finished_store: Finished) -> None:
 
 def test_logged_model_predicts_raw_images_as_the_run_says(finished_store: Finished) -> None:
     run = _training_run("alpha_dropout", 1)
-    prepared = open_prepared(tracking.artifact_directory(run.data.tags["prepare_run"], "data"))
+    prepared = open_prepared(tracking.local_artifact(run.data.tags["prepare_run"], "data"))
     model = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
     probabilities = np.asarray(model.predict(np.asarray(prepared.x_test)))
     assert probabilities.shape == (60, 3)
