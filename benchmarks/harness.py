@@ -16,12 +16,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from itertools import product
 from pathlib import Path
-from typing import IO, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import pandas as pd
 from typer import Option
@@ -32,10 +31,8 @@ from pipeline.errors import InputError
 PROJECT = Path(__file__).parents[1]
 OURS = "pipeline"
 MIB = 2**20
-TURN_ENDED = "turn ended\n"
 Row = dict[str, Any]
 Value = TypeVar("Value")
-Side = tuple[Callable[..., Row], Mapping[str, Any]]  # a top-level function and its arguments
 
 Rounds = Annotated[int, Option(help="Turns of each side.", min=1)]
 
@@ -152,110 +149,16 @@ def call(
         directory: the process's working directory.
         environment: as for `run`.
     """
-    command = _command(function, arguments)
+    command = calling(function, arguments)
     usage, printed = run(command, directory=directory, environment=environment)
     return {**asdict(usage), **json.loads(printed.splitlines()[-1])}
 
 
-def _command(function: Callable[..., Row], arguments: Mapping[str, Any]) -> list[str]:
+def calling(function: Callable[..., Row], arguments: Mapping[str, Any]) -> list[str]:
+    """The command of a process that calls a function of a benchmark and prints what it returns."""
     module = function.__globals__["__spec__"].name  # also where it is run as __main__
     target = f"{module}:{function.__name__}"
     return [sys.executable, "-m", "benchmarks.harness", target, json.dumps(dict(arguments))]
-
-
-def alternate(
-    sides: Mapping[str, Side],
-    *,
-    turns: int,
-    environment: Mapping[str, str] | None = None,
-) -> dict[str, Row]:
-    """Call functions in a process each, which take turns: while one works, the others wait.
-
-    So a slow spell of the machine, which may last for minutes, meets all of them. A function calls
-    `end_turn` where its turn ends; what comes before the first call, such as compiling, is done by
-    all at once.
-
-    Args:
-        sides: by name.
-        turns: of each; the functions call `end_turn` once more than that.
-        environment: as for `run`.
-
-    Returns:
-        By name, what the functions returned.
-    """
-    with ExitStack() as stack:
-        processes = {
-            side: stack.enter_context(
-                _TurnTaker(
-                    _command(function, arguments),
-                    environment={**clean_environment(), **(environment or {})},
-                    errors=stack.enter_context(tempfile.TemporaryFile("w+")),
-                )
-            )
-            for side, (function, arguments) in sides.items()
-        }
-        for process in processes.values():
-            process.until_turn_ends()
-        for number, (side, process) in product(range(1, turns + 1), processes.items()):
-            progress.update(step="measuring", text=f"{side}, {number} of {turns}")
-            process.go_on()
-            process.until_turn_ends()
-        progress.update(step="measuring", state="finished", text=f"{turns} turns")
-        return {side: process.result() for side, process in processes.items()}
-
-
-class _TurnTaker:
-    """A process of `alternate`, as its parent sees it; ended when the parent is done with it."""
-
-    def __init__(self, command: list[str], *, environment: Mapping[str, str], errors: IO[str]):
-        self._errors = errors
-        self._process = subprocess.Popen(
-            command,
-            cwd=PROJECT,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-
-    def __enter__(self) -> "_TurnTaker":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-    def go_on(self) -> None:
-        """Let it have its turn."""
-        assert self._process.stdin
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-
-    def until_turn_ends(self) -> None:
-        """Wait for `end_turn`."""
-        assert self._process.stdout
-        if self._process.stdout.readline() != TURN_ENDED:
-            raise self._failed()
-
-    def result(self) -> Row:
-        """What the function returned."""
-        printed, _ = self._process.communicate("\n")
-        if self._process.returncode:
-            raise self._failed()
-        return json.loads(printed)
-
-    def _failed(self) -> RuntimeError:
-        self._process.wait()
-        self._errors.seek(0)
-        return RuntimeError(f"{self._process.args!r}: {self._errors.read()[-4000:]}")
-
-
-def end_turn() -> None:
-    """End this process's turn, if it takes turns, and wait for the next."""
-    sys.stdout.write(TURN_ENDED)
-    sys.stdout.flush()
-    sys.stdin.readline()
 
 
 def timed(function: Callable[[], Value]) -> tuple[Value, Row]:

@@ -39,7 +39,11 @@ def limit(*, dataset: options.Dataset = "auto", rounds: harness.Rounds = 2) -> N
         for variant in VARIANTS:
             given = {"variant": variant, "directory": str(directory)}
             rows = harness.in_turns(
-                {harness.OURS: lambda _, given=given: measure(**given)},  # type: ignore[misc]
+                {
+                    harness.OURS: lambda _, given=given: harness.call(  # type: ignore[misc]
+                        steps, given, environment=ONE_THREAD
+                    )
+                },
                 rounds=rounds,
             ).assign(variant=variant)
             results.append(
@@ -61,11 +65,6 @@ def limit(*, dataset: options.Dataset = "auto", rounds: harness.Rounds = 2) -> N
         measured=pd.concat(frames, ignore_index=True),
         notes=["The ratio is the share of the limit that is reached.", *notes],
     )
-
-
-def measure(**given: str) -> harness.Row:
-    """Measure a variant's step and its limit in one process, in turns."""
-    return harness.call(steps, given, environment=ONE_THREAD)
 
 
 def _parts(variant: str, rows: pd.DataFrame) -> list[str]:

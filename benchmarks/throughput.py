@@ -6,7 +6,6 @@ epoch. The peers keep TensorFlow's own threads and flags, compiled training sets
 pipeline sets. Epoch 1 holds tracing and compilation and is not timed.
 """
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,43 +13,13 @@ from typing import Annotated, Any
 import pandas as pd
 from typer import Option
 
-from benchmarks import harness, outcomes
+from benchmarks import harness, outcomes, turns
 from pipeline import cli, environment, options
 from pipeline.errors import unknown_name
 from pipeline.variants import get_variant
 
 VARIANTS = ("elu", "bn", "selu")
 TO_REACH = {"Model.fit": 5.0, "Model.fit, jit": 2.0}
-
-
-class Clock:
-    """Wall and CPU seconds of every epoch but the first, which holds tracing and compilation.
-
-    Other sides' turns are no wall time of an epoch; what threads do meanwhile is CPU time of it.
-
-    Args:
-        alternating: whether every epoch is a turn of `harness.alternate`.
-    """
-
-    def __init__(self, *, alternating: bool):
-        self.waited = 0.0
-        self._alternating = alternating
-        self._epochs: list[tuple[float, float]] = []
-        self._started = (time.perf_counter(), time.process_time())
-
-    def epoch_ended(self) -> None:
-        """Note what the epoch took; the next one starts when it is this process's turn again."""
-        wall, cpu = time.perf_counter(), time.process_time()
-        self._epochs.append((wall - self._started[0], cpu - self._started[1]))
-        if self._alternating:
-            harness.end_turn()
-        self._started = (time.perf_counter(), cpu)
-        self.waited += self._started[0] - wall
-
-    def seconds(self) -> harness.Row:
-        """Lists with a figure per timed epoch."""
-        walls, cpus = zip(*self._epochs[1:], strict=True)
-        return {"epoch_wall_seconds": walls, "epoch_cpu_seconds": cpus}
 
 
 def compiled(
@@ -65,7 +34,7 @@ def compiled(
     environment.import_tensorflow()
     from pipeline.training import shared_trainer
 
-    clock = Clock(alternating=alternating)
+    clock = turns.Clock(alternating=alternating)
     val_losses: list[float] = []
 
     def on_epoch(_epoch: int, metrics: Mapping[str, float]) -> None:
@@ -96,7 +65,7 @@ def plain(
 
     from benchmarks.peers import Peer
 
-    clock = Clock(alternating=alternating)
+    clock = turns.Clock(alternating=alternating)
     ended = keras.callbacks.LambdaCallback(on_epoch_end=lambda _epoch, _logs: clock.epoch_ended())
     peer = Peer(variant, directory, side)
     model = peer.model(seed=seed, learning_rate=learning_rate)
@@ -107,11 +76,11 @@ def plain(
 def measure(variant: str, *, epochs: int, **given: Any) -> pd.DataFrame:
     """Train with all sides, which take turns epoch by epoch; a row per side and turn."""
     arguments = {"variant": variant, "epochs": epochs, "alternating": True, **given}
-    sides: dict[str, harness.Side] = {
+    sides: dict[str, turns.Side] = {
         harness.OURS: (compiled, arguments),
         **{peer: (plain, {"side": peer, **arguments}) for peer in TO_REACH},
     }
-    measured = harness.alternate(sides, turns=epochs)
+    measured = turns.alternate(sides, turns=epochs)
     _check_losses(variant, {side: min(row["val_losses"]) for side, row in measured.items()})
     clocks = ("epoch_wall_seconds", "epoch_cpu_seconds")
     return pd.concat(

@@ -13,8 +13,7 @@ from typing import Annotated
 import pandas as pd
 from typer import Option
 
-from benchmarks import harness, outcomes
-from benchmarks.throughput import Clock
+from benchmarks import harness, outcomes, turns
 from pipeline import cli, environment, options, progress
 from pipeline.variants import get_variant
 
@@ -66,11 +65,11 @@ def measure(dataset: str, directory: str, *, epochs: int, seed: int) -> dict[str
     size = {"epochs": epochs, "seed": seed}
     with tempfile.TemporaryDirectory() as project:
         harness.run(harness.entry_point("prepare", dataset=dataset), directory=Path(project))
-        sides: dict[str, harness.Side] = {
+        sides: dict[str, turns.Side] = {
             harness.OURS: (tracked, {"dataset": dataset, "project": project, **size}),
             PEER: (untracked, {"directory": directory, **size}),
         }
-        return harness.alternate(sides, turns=epochs)
+        return turns.alternate(sides, turns=epochs)
 
 
 def tracked(dataset: str, project: str, epochs: int, seed: int) -> harness.Row:
@@ -86,8 +85,8 @@ def tracked(dataset: str, project: str, epochs: int, seed: int) -> harness.Row:
         if "done" in news:
             clock.epoch_ended()
 
-    harness.end_turn()
-    clock, started = Clock(alternating=True), time.perf_counter()
+    turns.end_turn()
+    clock, started = turns.Clock(alternating=True), time.perf_counter()
     with progress.sending_to(on_news):
         run_id = train(
             variant=VARIANT,
@@ -107,8 +106,8 @@ def untracked(directory: str, epochs: int, seed: int) -> harness.Row:
     environment.import_tensorflow()
     from pipeline.training import shared_trainer
 
-    harness.end_turn()
-    clock, started = Clock(alternating=True), time.perf_counter()
+    turns.end_turn()
+    clock, started = turns.Clock(alternating=True), time.perf_counter()
     trainer = shared_trainer(get_variant(VARIANT), Path(directory))
     fit = trainer.fit(
         learning_rate=LEARNING_RATE,

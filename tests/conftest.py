@@ -57,6 +57,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with an empty MLflow store."""
     shutil.copy(empty_database, tmp_path / "mlflow.db")
+    # MLflow has written into it, as an absolute path, where artifacts go.
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
         artifacts = str(tmp_path / "mlruns" / "0")
         database.execute("UPDATE experiments SET artifact_location = ?", [artifacts])

@@ -24,13 +24,14 @@ from benchmarks import (
     rerun,
     search,
     tracking,
+    turns,
 )
 from benchmarks.peers import Peer
 from pipeline import data, sources
 from pipeline.models import build_model
 from pipeline.variants import VARIANTS, get_variant
 
-NO_BENCHMARK = {"__init__", "__main__", "harness", "launcher", "outcomes", "peers"}
+NO_BENCHMARK = {"__init__", "__main__", "harness", "launcher", "outcomes", "peers", "turns"}
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +76,14 @@ def test_float32_images_are_those_of_the_same_network(
 def test_both_sides_of_tracking_train_the_same_and_only_one_writes(
     prepared_directory: str, tiny_npz: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    turns: list[None] = []
-    monkeypatch.setattr(harness, "end_turn", lambda: turns.append(None))
+    ended: list[None] = []
+    monkeypatch.setattr(turns, "end_turn", lambda: ended.append(None))
     tracked = tracking.tracked(str(tiny_npz), str(store), epochs=3, seed=1)
     (run,) = mlflow.MlflowClient().search_runs(["0"], "tags.step = 'train'")
     untracked = tracking.untracked(prepared_directory, epochs=3, seed=1)
     assert len(mlflow.MlflowClient().search_runs(["0"], "tags.step = 'train'")) == 1
     assert run.data.metrics["epochs_run"] == 3
-    assert len(turns) == 2 * (1 + 3)
+    assert len(ended) == 2 * (1 + 3)
     for row in (tracked, untracked):
         assert len(row["epoch_cpu_seconds"]) == 2
         assert 0 < row["rest_seconds"] < 60

@@ -2,10 +2,8 @@
 
 import os
 import sys
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from benchmarks import harness, outcomes
@@ -70,45 +68,6 @@ def test_a_measured_process_gets_neither_the_pipelines_threads_nor_its_flags(
     assert "MLFLOW_TRACKING_URI" not in received
     assert received["CUDA_VISIBLE_DEVICES"] == "0"
     assert received["PATH"] == os.environ["PATH"]
-
-
-def work(name: str, log: str, turns: int) -> harness.Row:
-    """Write down the beginning and the end of every turn; called in a process of its own."""
-    harness.end_turn()
-    for _ in range(turns):
-        with Path(log).open("a") as file:
-            file.write(f"{name} ")
-            file.flush()
-            time.sleep(0.2)
-            file.write(f"{name} ")
-        harness.end_turn()
-    return {"name": name}
-
-
-def test_only_one_of_the_processes_that_take_turns_works_at_a_time(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    sides: dict[str, harness.Side] = {
-        name: (work, {"name": name, "log": str(log), "turns": 3}) for name in ("a", "b")
-    }
-    returned = harness.alternate(sides, turns=3, environment=TESTS)
-    assert log.read_text() == "a a b b a a b b a a b b "
-    assert returned == {"a": {"name": "a"}, "b": {"name": "b"}}
-
-
-def test_a_process_that_fails_in_its_turn_is_reported_and_the_others_are_ended(
-    tmp_path: Path,
-) -> None:
-    good = {"name": "a", "log": str(tmp_path / "log"), "turns": 1000}
-    sides: dict[str, harness.Side] = {
-        "a": (work, good),
-        "b": (work, {**good, "log": str(tmp_path)}),
-    }
-    with pytest.raises(RuntimeError, match="IsADirectoryError"):
-        harness.alternate(sides, turns=3, environment=TESTS)
-    assert (tmp_path / "log").read_text() == "a a "
-    assert not [
-        process for process in psutil.Process().children() if "harness" in str(process.cmdline())
-    ]
 
 
 def test_sides_are_measured_in_turns_and_paired_by_round() -> None:

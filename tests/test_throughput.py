@@ -1,4 +1,4 @@
-"""benchmarks.throughput: all sides train the same thing, and every epoch but the first is timed."""
+"""benchmarks.throughput: all sides train the same thing, and are compared by their times."""
 
 import json
 from pathlib import Path
@@ -6,46 +6,27 @@ from typing import Any
 
 import pytest
 
-from benchmarks import harness, outcomes, throughput
+from benchmarks import harness, outcomes, throughput, turns
 from pipeline.errors import InputError
 
 NO_WEIGHT_MOVES = 1e-12  # a learning rate so small
 SIDES = (harness.OURS, *throughput.TO_REACH)
 
 
-def test_neither_the_first_epoch_nor_another_sides_turn_is_timed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    # A start and an end per epoch; in between, the other sides have their turn.
-    times = iter([0.0, 100.0, 170.0, 172.0, 240.0, 241.0, 300.0, 304.0, 400.0])
-    monkeypatch.setattr(throughput.time, "perf_counter", lambda: next(times))
-    monkeypatch.setattr(throughput.time, "process_time", lambda: 0.0)
-    turns: list[None] = []
-    monkeypatch.setattr(harness, "end_turn", lambda: turns.append(None))
-    clock = throughput.Clock(alternating=True)
-    for _ in range(4):
-        clock.epoch_ended()
-    assert len(turns) == 4
-    assert clock.seconds() == {
-        "epoch_wall_seconds": (2.0, 1.0, 4.0),
-        "epoch_cpu_seconds": (0.0, 0.0, 0.0),
-    }
-
-
 def test_all_sides_train_the_same_and_are_compared_by_their_times(
     tiny_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setattr(outcomes, "RESULTS", tmp_path)
-    # In this process, which has TensorFlow; processes that take turns are tested with the harness.
-    monkeypatch.setattr(harness, "end_turn", lambda: None)
+    # In this process, which has TensorFlow; test_turns has processes that take turns.
+    monkeypatch.setattr(turns, "end_turn", lambda: None)
     returned: dict[str, harness.Row] = {}
 
-    def one_after_the_other(sides: dict[str, harness.Side], *, turns: int) -> dict[str, Any]:
+    def one_after_the_other(sides: dict[str, turns.Side], *, turns: int) -> dict[str, Any]:
         assert turns == 1
         returned.update({name: call(**given) for name, (call, given) in sides.items()})
         return returned
 
-    monkeypatch.setattr(harness, "alternate", one_after_the_other)
+    monkeypatch.setattr(turns, "alternate", one_after_the_other)
     throughput.throughput(
         dataset=str(tiny_npz), variants="selu", epochs=1, learning_rate=NO_WEIGHT_MOVES
     )
