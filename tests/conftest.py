@@ -4,13 +4,9 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -63,39 +59,6 @@ def store(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch)
         database.execute("UPDATE experiments SET artifact_location = ?", [artifacts])
     _work_in(tmp_path, monkeypatch)
     return tmp_path
-
-
-@pytest.fixture
-def mlflow_server(tmp_path: Path) -> Iterator[str]:
-    """The address of an MLflow server whose files are in tmp_path."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
-        *("--workers", "1", "--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db"),
-        *("--artifacts-destination", str(tmp_path / "artifacts")),
-    ]
-    with (
-        open(tmp_path / "server.log", "wb") as log,
-        subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log) as process,
-    ):
-        try:
-            _wait_until_it_answers(f"http://127.0.0.1:{port}/health")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-
-
-def _wait_until_it_answers(url: str, seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except (urllib.error.URLError, OSError):
-            assert time.monotonic() < deadline, "the server did not start"
-            time.sleep(0.2)
 
 
 def _work_in(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

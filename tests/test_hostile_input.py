@@ -13,9 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -385,9 +387,36 @@ def test_metacharacters_through_mlflow_run_execute_nothing(finished: Finished) -
 
 
 @pytest.fixture
-def server(mlflow_server: str) -> str:
+def server(tmp_path: Path) -> Iterator[str]:
     """The address of an MLflow server, with a password in it; its files are in tmp_path."""
-    return mlflow_server.replace("//", "//user:hunter2@")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
+        *("--workers", "1", "--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db"),
+        *("--artifacts-destination", str(tmp_path / "artifacts")),
+    ]
+    with (
+        open(tmp_path / "server.log", "wb") as log,
+        subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log) as process,
+    ):
+        try:
+            _wait_until_it_answers(f"http://127.0.0.1:{port}/health")
+            yield f"http://user:hunter2@127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def _wait_until_it_answers(url: str, seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except (urllib.error.URLError, OSError):
+            assert time.monotonic() < deadline, "the server did not start"
+            time.sleep(0.2)
 
 
 @pytest.mark.slow

@@ -79,25 +79,19 @@ def test_a_local_artifact_is_not_copied(store: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_artifact_of_a_server_is_downloaded_once_per_process_and_deleted_at_its_end(
-    mlflow_server: str, tmp_path: Path
-) -> None:
+def test_an_artifact_is_downloaded_once_per_process_and_deleted_at_its_end(store: Path) -> None:
     program = (
         "from pipeline import tracking\n"
         "run_id = tracking.client().create_run('0').info.run_id\n"
         "tracking.client().log_text(run_id, 'pixels', 'data/images.txt')\n"
-        "first, again = (tracking.local_artifact(run_id, 'data') for _ in range(2))\n"
+        "first, again = (tracking._downloaded(run_id, 'data') for _ in range(2))\n"
         "assert first == again\n"
         "print((first / 'images.txt').read_text(), first)\n"
     )
     ran = subprocess.run(
         [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env={
-            **environment_of_a_user(),
-            "PYTHONPATH": str(PROJECT),
-            "MLFLOW_TRACKING_URI": mlflow_server,
-        },
+        cwd=store,
+        env={**environment_of_a_user(), "PYTHONPATH": str(PROJECT)},
         capture_output=True,
         text=True,
     )
@@ -105,7 +99,7 @@ def test_an_artifact_of_a_server_is_downloaded_once_per_process_and_deleted_at_i
     content, directory = ran.stdout.split()
     assert content == "pixels"
     assert not Path(directory).exists()
-    assert not Path(directory).is_relative_to(tmp_path)
+    assert not Path(directory).is_relative_to(store)
 
 
 def test_finished_runs_of_an_entry_point_come_newest_first(store: Path) -> None:
