@@ -24,8 +24,8 @@ VARIANT, LEARNING_RATE = "elu", 0.0002
 def tracking(
     *,
     dataset: options.Dataset = "auto",
-    epochs: Annotated[int, Option(help="Epochs of a run.", min=2)] = 12,
-    rounds: harness.Rounds = 2,
+    epochs: Annotated[int, Option(help="Epochs of a run.", min=2)] = 6,
+    rounds: harness.Rounds = 6,
 ) -> None:
     """Measure what tracking adds to an epoch and to a run, imports left out."""
     machine = harness.describe_machine()
