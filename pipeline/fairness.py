@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mlflow.entities import Run
 
 from pipeline import tracking
-from pipeline.steps import recorded_inputs
+from pipeline.steps import recorded_inputs, resolved_parameters
 from pipeline.variants import VARIANTS, Variant
 
 UNKNOWN = "not logged"
@@ -88,7 +88,8 @@ def left_out(chosen: Sequence[Run]) -> list[LeftOut]:
 
 
 def _variant_and_seed(run: Run) -> tuple[str, str]:
-    return run.data.params["variant"], run.data.params["seed"]
+    parameters = resolved_parameters(run)
+    return parameters["variant"], parameters["seed"]
 
 
 def _reason(run: Run) -> str:
@@ -152,7 +153,7 @@ def facts(
         ),
         fact("Dropout", lambda run: _filled(run, "{dropout_rate} {dropout_layers}"), _dropout),
         fact("Optimiser and schedule", _optimizer, _optimizer_of),
-        fact("MC Dropout samples", _parameter("mc_samples")),
+        _mc_samples(runs),
         fact("Package versions", _versions),
         _code(runs),
         fact("Host", lambda run: run.data.tags.get("host")),
@@ -238,17 +239,28 @@ def _counted(name: str, found: Sequence[str], meaning: str) -> Fact:
 
 def is_capped(run: Run) -> bool:
     """Whether a finished run ended at its last epoch although it was to stop early."""
-    return run.data.params["patience"] != "none" and not run.data.metrics["stopped_early"]
+    return resolved_parameters(run)["patience"] != "none" and not run.data.metrics["stopped_early"]
+
+
+def _mc_samples(runs: Sequence[Run]) -> Fact:
+    with_dropout = [run for run in runs if mc_samples(run) != "none"]
+    return _compare("MC Dropout samples", with_dropout or runs, mc_samples, None)
+
+
+def mc_samples(run: Run) -> str:
+    """How many predictions MC Dropout averaged for a run; the entry point may have done it anew."""
+    samples = run.data.metrics.get("mc_samples")
+    return f"{samples:.0f}" if samples else "none"
 
 
 def _parameter(name: str) -> Callable[[Run], str | None]:
-    return lambda run: run.data.params.get(name)
+    return lambda run: resolved_parameters(run).get(name)
 
 
 def _filled(run: Run | None, text: str) -> str | None:
     """A text with the parameters of a run filled in; None where it lacks one."""
     try:
-        return text.format(**run.data.params) if run else None
+        return text.format(**resolved_parameters(run)) if run else None
     except KeyError:
         return None
 
@@ -286,23 +298,14 @@ def _optimizer_of(variant: Variant) -> str:
     return f"{variant.optimizer}, {variant.schedule.replace('_', ' ')}"
 
 
-def _inputs(run: Run, prefix: str) -> dict[str, str]:
-    """What a run's step key was made from, under a prefix."""
-    return {
-        name.removeprefix(prefix): text
-        for name, text in recorded_inputs(run.data.tags).items()
-        if name.startswith(prefix)
-    }
-
-
 def _versions(run: Run) -> str:
-    found = _inputs(run, "version of ")
+    found = recorded_inputs(run.data.tags, "version of ")
     return ", ".join(f"{name} {version}" for name, version in sorted(found.items()))
 
 
 def _code(runs: Sequence[Run]) -> Fact:
     """Whether the same code ran, by the hashes of its modules."""
-    hashes = [_inputs(run, "code of pipeline.") for run in runs]
+    hashes = [recorded_inputs(run.data.tags, "code of pipeline.") for run in runs]
     names = list(dict.fromkeys(name for found in hashes for name in found))
     changed = [name for name in names if len({found.get(name) for found in hashes}) > 1]
     if not names:

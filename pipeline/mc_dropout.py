@@ -20,6 +20,7 @@ from pipeline import (
 )
 from pipeline.data import PreparedData, open_prepared
 from pipeline.errors import InputError
+from pipeline.steps import resolved_parameters
 
 if TYPE_CHECKING:
     import keras
@@ -33,6 +34,7 @@ def mc_dropout(*, run_id: options.RunId, mc_samples: options.McSamples = 100) ->
     """
     trained = tracking.get_run(run_id)
     _check_trained_with_dropout(trained)
+    seed = int(resolved_parameters(trained)["seed"])
     parameters = {"run_id": run_id, "mc_samples": mc_samples}
     with step_runs.step_run(
         "mc_dropout", parameters, name=f"mc_dropout {trained.info.run_name}"
@@ -49,7 +51,7 @@ def mc_dropout(*, run_id: options.RunId, mc_samples: options.McSamples = 100) ->
             prepared,
             deterministic=deterministic,
             samples=mc_samples,
-            seed=int(trained.data.params["seed"]),
+            seed=seed,
         )
     return run_id
 
@@ -64,7 +66,7 @@ def _check_trained_with_dropout(run: tracking.Run) -> None:
             f"{run.info.status}",
             action="Its runs are named 'train <variant> seed <seed>' in `mlflow ui`.",
         )
-    if float(run.data.params.get("dropout_rate", 0)) == 0:
+    if float(resolved_parameters(run).get("dropout_rate", 0)) == 0:
         raise InputError(
             "run_id",
             expected="a run of a variant with dropout",
@@ -94,7 +96,7 @@ def log_mc_dropout(
     """
     labels = np.asarray(prepared.y_test)
     probabilities = uncertainty.mc_probabilities(model, prepared.x_test, samples=samples, seed=seed)
-    mean = probabilities.mean(axis=0)
+    mean = probabilities.mean(axis=0, dtype=np.float64)
     metrics = calibration.mc_summary(probabilities, deterministic, labels)
     run.log_metrics({**metrics, "mc_samples": samples})
     _log_record(run, prepared, metrics, deterministic=deterministic, samples=probabilities)
@@ -113,7 +115,7 @@ def _log_record(
     """Log the figures, and what they show as a record that other figures can be drawn from."""
     from pipeline import image_figures
 
-    labels, mean = np.asarray(prepared.y_test), samples.mean(axis=0)
+    labels, mean = np.asarray(prepared.y_test), samples.mean(axis=0, dtype=np.float64)
     bins = {
         name: dataclasses.astuple(calibration.calibration_bins(predicted, labels))
         for name, predicted in {"deterministic": deterministic, "MC Dropout": mean}.items()

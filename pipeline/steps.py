@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 # The modules of `pipeline` that decide what a training comes to.
 TRAINING_SOURCES = (
+    "environment",
     "variants",
     "data",
     "models",
@@ -63,12 +67,29 @@ def _source(name: str) -> Path:
     return Path(__file__).with_name(name if "." in name else f"{name}.py")
 
 
-def recorded_inputs(tags: Mapping[str, str]) -> dict[str, str]:
-    """The inputs that a run was made from, by its tags; none where they were not recorded whole."""
+def recorded_inputs(tags: Mapping[str, str], kind: str = "") -> dict[str, str]:
+    """The inputs that a run was made from, by its tags; none where they were not recorded whole.
+
+    Args:
+        tags: of the run.
+        kind: what their names begin with, such as ``version of``; it is left out of the result.
+    """
     try:
-        return json.loads(tags.get("step_inputs", "{}"))
+        inputs = json.loads(tags.get("step_inputs", "{}"))
     except json.JSONDecodeError:  # MLflow cuts a tag after 8,000 characters
         return {}
+    return {
+        name.removeprefix(kind): value for name, value in inputs.items() if name.startswith(kind)
+    }
+
+
+def resolved_parameters(run: "Run") -> dict[str, str]:
+    """The parameters of a step's run, resolved.
+
+    Where `mlflow run` opened the run, it has logged them as it was given them, such as ``auto``,
+    and they cannot be logged anew.
+    """
+    return {**run.data.params, **recorded_inputs(run.data.tags, "parameter ")}
 
 
 @lru_cache

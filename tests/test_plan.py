@@ -240,7 +240,11 @@ def _digests(directory: Path) -> dict[str, str]:
 def finished_run(step: str, seconds: float, metrics: Mapping[str, float], **values: Any) -> None:
     """A run that took so long and came to these metrics."""
     client = mlflow.MlflowClient()
-    tags = {"step": step, "prepare_run": values.pop("prepare_run", "")}
+    tags = {
+        "step": step,
+        "prepare_run": values.pop("prepare_run", ""),
+        "dataset": values.pop("dataset"),
+    }
     run_id = client.create_run("0", start_time=1000, tags=tags).info.run_id
     for name, value in values.items():
         client.log_param(run_id, name, value)

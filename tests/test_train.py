@@ -10,11 +10,14 @@ import mlflow
 import numpy as np
 import pytest
 from conftest import Finished, run_in
+from step_runs import opened_by_mlflow_run
 
-from pipeline import tracking
+from pipeline import fairness, tracking
 from pipeline.data import open_prepared
 from pipeline.errors import InputError
-from pipeline.train import train
+from pipeline.main import main
+from pipeline.mc_dropout import mc_dropout
+from pipeline.train import _class_accuracy, train
 
 pytestmark = pytest.mark.slow
 
@@ -134,6 +137,40 @@ def test_repeated_training_gives_the_same_curve_to_the_last_digit(
         assert _metric(second, name) == _metric(first, name)
     for name in ("test_loss", "mc_accuracy", "mc_nll", "mc_ece"):
         assert second.data.metrics[name] == first.data.metrics[name]
+
+
+def test_class_accuracy_of_a_class_without_images_is_not_known() -> None:
+    matrix = np.array([[3, 1, 0], [0, 0, 0], [2, 0, 2]])
+    np.testing.assert_array_equal(_class_accuracy(matrix), [0.75, np.nan, 0.5])
+
+
+@pytest.mark.usefixtures("small_networks")
+def test_what_follows_a_training_under_mlflow_run_reads_its_resolved_parameters(
+    store: Path, tiny_npz: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("patience", "batch_size", "dropout_rate", "dropout_layers", "dataset")
+    opened = opened_by_mlflow_run(
+        "train", experiment="0", variant="one_cycle", epochs="3", **dict.fromkeys(names, "auto")
+    )
+    data = str(tiny_npz)
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_RUN_ID", opened)
+        assert opened == train(
+            variant="one_cycle", learning_rate="0.01", epochs="3", mc_samples=10, dataset=data
+        )
+    assert tracking.get_run(opened).data.params["dropout_rate"] == "auto"
+
+    mc_dropout(run_id=opened, mc_samples=20)
+    run = tracking.get_run(opened)
+    assert fairness.mc_samples(run) == "20"
+    assert not fairness.is_capped(run)  # it has no patience
+    flagged = fairness.facts([run], searches={}, prepares={}, absent=[])
+    assert "Patience" not in [fact.name for fact in flagged if fact.flagged]
+
+    capsys.readouterr()
+    others = {"epochs": "3", "mc_samples": 10, "dataset": data}
+    main(variants="one_cycle", baseline="one_cycle", learning_rate="0.01", plan="only", **others)  # type: ignore[arg-type]
+    assert "1 run of one_cycle" in capsys.readouterr().out
 
 
 def test_bad_values_are_refused_before_anything_is_run(store: Path, tiny_npz: Path) -> None:
