@@ -14,7 +14,7 @@ from pipeline.passwords import hide_passwords
 from pipeline.prepare import Prepared, prepared
 from pipeline.reuse import cut_off, once
 from pipeline.steps import TRAINING_SOURCES, Step
-from pipeline.studies import check_storage, create_study, widened
+from pipeline.studies import DIVERGED, check_storage, create_study, widened
 from pipeline.trials import Objective, link
 from pipeline.variants import Variant
 
@@ -116,7 +116,7 @@ def search(
     split_seed: options.SplitSeed = 1,
     reuse: options.Reuse = "auto",
 ) -> str:
-    """Search the learning rate of a variant: the one with the lowest validation loss.
+    """Search the learning rate of a variant: the one with the lowest validation loss kept.
 
     One Optuna study per variant, data set and settings; an interrupted one goes on where it was.
     Trials are drawn by a seeded TPE sampler on a log scale; bad ones are stopped by the validation
@@ -272,7 +272,7 @@ def _log_study(
 
 
 def _state(trial: optuna.trial.FrozenTrial) -> str:
-    return "DIVERGED" if "diverged" in trial.user_attrs else trial.state.name
+    return "DIVERGED" if DIVERGED in trial.user_attrs else trial.state.name
 
 
 def _log_trials(study: optuna.Study, run: step_runs.StepRun) -> None:

@@ -14,6 +14,7 @@ from pipeline.errors import InputError
 from pipeline.passwords import has_password, hide_passwords, is_secret
 
 N_SPREAD = 5
+DIVERGED = "diverged"  # a trial's attribute: with what it diverged
 
 
 def check_storage(storage: str) -> None:
@@ -105,7 +106,12 @@ class FarBehindPruner(optuna.pruners.BasePruner):
         epoch = trial.last_step
         if epoch is None:
             return False
-        others = [one for one in study.get_trials(deepcopy=False) if one.number != trial.number]
+        # The losses of a rate that is too high may fall fastest before they rise.
+        others = [
+            one
+            for one in study.get_trials(deepcopy=False)
+            if one.number != trial.number and DIVERGED not in one.user_attrs
+        ]
         best = min((_lowest(one, epoch) for one in others), default=math.inf)
         if _lowest(trial, epoch) > (1 + self._tolerance) * best:
             return True
@@ -177,7 +183,7 @@ def widened(
         n_trials: trials drawn from that range; later ones, in a wider range, do not count.
 
     Raises:
-        InputError: if no trial finished, which means that all rates of the range diverged.
+        InputError: if no trial finished: the rates of the range diverge.
     """
     drawn = study.get_trials(deepcopy=False)[:n_trials]
     completed = [one for one in drawn if one.state == optuna.trial.TrialState.COMPLETE]
@@ -186,7 +192,8 @@ def widened(
         raise InputError(
             "learning_rate_min and learning_rate_max",
             expected="a range in which training converges for at least one rate",
-            received=f"{low:g} to {high:g}: all {len(drawn)} trials diverged",
+            received=f"{low:g} to {high:g}: none of {len(drawn)} trials came to its end, "
+            f"{sum(DIVERGED in one.user_attrs for one in drawn)} diverged",
             action="Lower both ends.",
         )
     best = math.log(min(completed, key=lambda one: one.values[0]).params["learning_rate"])

@@ -13,7 +13,7 @@ from pipeline.errors import DivergenceError
 from pipeline.passwords import hide_passwords
 from pipeline.prepare import Prepared
 from pipeline.reuse import checkpoint_directory
-from pipeline.studies import N_SPREAD, cut_off_trial
+from pipeline.studies import DIVERGED, N_SPREAD, cut_off_trial
 
 if TYPE_CHECKING:
     from pipeline.search import SearchSettings
@@ -84,7 +84,8 @@ class Objective:
                     trial_run.log_metrics({"log10_learning_rate": math.log10(rate)})
                 value = _TrialRun(trial, trial_run, self.settings).train(self.trainer, rate)
         except DivergenceError as error:
-            trial.set_user_attr("diverged", str(error))
+            Checkpoints(checkpoint_directory(trial_run.run_id)).delete()
+            trial.set_user_attr(DIVERGED, str(error))
             # Pruned rather than failed: the sampler then learns that the rate is bad.
             raise optuna.TrialPruned(str(error)) from error
         if value is None:
@@ -99,15 +100,20 @@ class _TrialRun:
         self.trial = trial
         self.run = run
         self.settings = settings
+        self.stops_early = settings.variant.patience is not None
+        self.judged_epoch, self.judged_val_loss = 0, math.inf
         frozen = trial.storage.get_trial(trial._trial_id)
-        self.lowest = math.inf
         self.reported = max(frozen.intermediate_values, default=0)
 
     def train(self, trainer: "Trainer", learning_rate: float) -> float | None:
-        """The lowest validation loss, or None if the trial was pruned."""
+        """The validation loss that a training is judged by, or None if the trial was pruned.
+
+        The lowest, whose weights early stopping keeps; where the variant never stops early, the
+        last.
+        """
         checkpoints = Checkpoints(checkpoint_directory(self.run.run_id))
         try:
-            fit = trainer.fit(
+            trainer.fit(
                 learning_rate=learning_rate,
                 epochs=self.settings.search_epochs,
                 patience=None,
@@ -117,22 +123,23 @@ class _TrialRun:
             )
         except optuna.TrialPruned:
             checkpoints.delete()
-            self.run.set_tags({"trial_state": "PRUNED"})
-            self.run.log_metrics({"best_val_loss": self.lowest})
+            self._log("PRUNED")
             return None
-        except DivergenceError:
-            checkpoints.delete()
-            raise
         checkpoints.delete()
-        best = fit.history[fit.best_epoch - 1]["val_loss"]
-        self.run.set_tags({"trial_state": "COMPLETE"})
-        self.run.log_metrics({"best_epoch": fit.best_epoch, "best_val_loss": best})
-        return best
+        self._log("COMPLETE")
+        return self.judged_val_loss
+
+    def _log(self, state: str) -> None:
+        self.run.set_tags({"trial_state": state})
+        self.run.log_metrics(
+            {"judged_epoch": self.judged_epoch, "judged_val_loss": self.judged_val_loss}
+        )
 
     def on_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         settings, number = self.settings, self.trial.number
         self.run.log_epoch(epoch, metrics)
-        self.lowest = min(self.lowest, metrics["val_loss"])
+        if metrics["val_loss"] < self.judged_val_loss or not self.stops_early:
+            self.judged_epoch, self.judged_val_loss = epoch, metrics["val_loss"]
         progress.update(
             step=settings.name,
             done=number * settings.search_epochs + epoch,

@@ -109,7 +109,7 @@ _RESULTS = (
 )
 _TRIALS = (
     *("tags.variant", "tags.trial_state", "params.learning_rate"),
-    *("metrics.best_val_loss", "metrics.best_epoch"),
+    *("metrics.judged_val_loss", "metrics.judged_epoch"),
 )
 _UNCERTAINTY = (
     *("params.variant", "params.seed", "metrics.test_accuracy", "metrics.mc_accuracy"),
@@ -169,12 +169,12 @@ VIEWS = (
         id="search",
         name="Learning-rate search",
         step="trial",
-        sorted_by="best_val_loss",
+        sorted_by="judged_val_loss",
         ascending=True,
         columns=_TRIALS,
         sections={
             "Lower is better; curves that stop were pruned": [
-                _scatter("log10_learning_rate", "best_val_loss"),
+                _scatter("log10_learning_rate", "judged_val_loss"),
                 _line("val_loss"),
             ]
         },

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.studies import (
+    DIVERGED,
     FarBehindPruner,
     check_storage,
     create_storage,
@@ -58,8 +59,8 @@ def test_trials_in_the_wider_range_do_not_decide_about_widening() -> None:
     assert widened(study, (1e-5, 1e-1), n_trials=2) == pytest.approx((1e-5, 1.0))
 
 
-def test_all_trials_diverged_is_an_error_that_names_the_range() -> None:
-    with pytest.raises(InputError, match=r"1 to 10: all 2 trials diverged"):
+def test_no_finished_trial_is_an_error_that_names_the_range() -> None:
+    with pytest.raises(InputError, match=r"1 to 10: none of 2 trials came to its end, 0 diverged"):
         widened(_study((2.0, None), (5.0, None)), (1.0, 10.0), n_trials=2)
 
 
@@ -86,6 +87,17 @@ def test_a_trial_a_tenth_behind_the_best_at_its_epoch_is_pruned(
     for epoch, value in enumerate(values, start=1):
         trial.report(value, epoch)
     assert trial.should_prune() == pruned
+
+
+def test_a_trial_that_diverged_later_sets_no_mark() -> None:
+    study = optuna.create_study(pruner=FarBehindPruner(optuna.pruners.NopPruner()))
+    wild = study.ask({"learning_rate": RATES})
+    wild.report(1.0, 1)
+    wild.set_user_attr(DIVERGED, "loss became nan in epoch 2")
+    study.tell(wild, state=optuna.trial.TrialState.PRUNED)
+    trial = study.ask({"learning_rate": RATES})
+    trial.report(2.0, 1)
+    assert not trial.should_prune()
 
 
 def test_a_trial_close_behind_is_left_to_the_other_pruner() -> None:

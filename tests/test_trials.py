@@ -9,7 +9,8 @@ import pytest
 from conftest import Finished
 
 from pipeline import progress, step_runs, trials
-from pipeline.search import search
+from pipeline.search import SearchSettings, search
+from pipeline.variants import get_variant
 
 
 def test_link_holds_the_address_where_there_is_a_server_but_never_its_password(
@@ -62,6 +63,26 @@ def test_trials_are_nested_runs_with_a_curve_and_linked_both_ways(finished_store
         assert {metric.step: metric.value for metric in history} == trial.intermediate_values
 
 
+@pytest.mark.parametrize(("variant", "judged"), [("elu", (2, 1.0)), ("one_cycle", (3, 2.0))])
+def test_a_trial_is_judged_as_a_training_is(
+    store: Path, variant: str, judged: tuple[int, float]
+) -> None:
+    settings = SearchSettings(
+        variant=get_variant(variant),
+        n_trials=1,
+        search_epochs=3,
+        learning_rate_min=1e-4,
+        learning_rate_max=1e-2,
+        seed=1,
+    )
+    trial = optuna.create_study(pruner=optuna.pruners.NopPruner()).ask()
+    with step_runs.step_run("trial", {}, name="trial 0") as run:
+        trained = trials._TrialRun(trial, run, settings)
+        for epoch, loss in enumerate((3.0, 1.0, 2.0), start=1):
+            trained.on_epoch(epoch, {"val_loss": loss})
+    assert (trained.judged_epoch, trained.judged_val_loss) == judged
+
+
 # A study of elu on the tiny data: five trials spread over the range, the others drawn by TPE.
 SETTINGS = {"variant": "elu", "n_trials": 7, "search_epochs": 4, "learning_rate_max": 0.001}
 Trials = list[tuple[int, str, float, dict[int, float]]]
@@ -95,6 +116,7 @@ def _search_cut_off_at(moments: list[str], tiny_npz: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_networks")
 def test_a_search_that_was_cut_off_goes_on_and_equals_one_that_was_not(
     store: Path, tiny_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,8 +125,9 @@ def test_a_search_that_was_cut_off_goes_on_and_equals_one_that_was_not(
     _search_cut_off_at([], tiny_npz)
     assert dict(matplotlib.rcParams) == style  # Optuna's is for its own figures alone
     whole = _trials(tmp_path / "whole")
-    for run in mlflow.search_runs(output_format="list"):  # nothing of it is to be reused
-        mlflow.delete_run(run.info.run_id)
+    for run in mlflow.search_runs(output_format="list"):  # none but the data is to be reused
+        if run.data.tags["step"] != "prepare":
+            mlflow.delete_run(run.info.run_id)
 
     monkeypatch.chdir(_folder(tmp_path / "cut off"))
     moments = ["compiling", "trial 0 epoch 1", "trial 4 epoch 3", "trial 6"]
@@ -122,7 +145,7 @@ def test_a_search_that_was_cut_off_goes_on_and_equals_one_that_was_not(
         number = int(run.data.tags["optuna_trial"])
         assert {metric.step: metric.value for metric in history} == whole[number][3]
         assert len(history) == len(whole[number][3])
-    assert [path.suffix for path in Path("checkpoints").iterdir()] == [".lock"] * 2
+    assert [path.suffix for path in Path("checkpoints").iterdir()] == [".lock"]
 
 
 def _folder(path: Path) -> Path:
