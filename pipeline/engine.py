@@ -14,8 +14,6 @@ from pipeline.errors import InputError
 from pipeline.step_runs import StepRun, pipeline_run_id
 from pipeline.tracking import tracking_uri
 
-_TOPIC = "progress"
-
 
 @contextmanager
 def connect(*, jobs: int, scheduler: str) -> Iterator[Client]:
@@ -58,11 +56,6 @@ def _remote(scheduler: str) -> Client:
         ) from error
 
 
-def show_progress(client: Client, sink: progress.Sink) -> None:
-    """Show on this terminal what the workers report."""
-    client.subscribe_topic(_TOPIC, lambda event: sink(event[1]))
-
-
 class Steps:
     """Submits the steps of one comparison.
 
@@ -73,11 +66,15 @@ class Steps:
 
     def __init__(self, client: Client, run: StepRun):
         self._client = client
-        self._pipeline_run = run.run_id
+        self._pipeline_run = run.run_id  # also the topic of its news: others may share a scheduler
         self._environment = {
             "MLFLOW_TRACKING_URI": tracking_uri(),
             "MLFLOW_EXPERIMENT_ID": run.experiment,
         }
+
+    def show_progress(self, sink: progress.Sink) -> None:
+        """Show on this terminal what the workers report of the steps."""
+        self._client.subscribe_topic(self._pipeline_run, lambda event: sink(event[1]))
 
     def submit(
         self,
@@ -121,7 +118,7 @@ def _run_in_worker(
     patience.expect_server()  # the process of `main` has had its answers
     pipeline_run_id.set(pipeline_run)
     worker = get_worker()
-    with progress.sending_to(lambda news: worker.log_event(_TOPIC, dict(news))):
+    with progress.sending_to(lambda news: worker.log_event(pipeline_run, dict(news))):
         return function(**arguments)
 
 

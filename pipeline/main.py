@@ -124,10 +124,13 @@ def _train(
             ) as client,
             progress.display() as sink,
         ):
-            engine.show_progress(client, sink)
-            return engine.gather(_submit(engine.Steps(client, run), missing, data, wanted))
-    finally:  # the workers have ended by now
-        step_runs.kill_running_steps(run.run_id, run.experiment)
+            steps = engine.Steps(client, run)
+            steps.show_progress(sink)
+            return engine.gather(_submit(steps, missing, data, wanted))
+    finally:
+        # The workers on this machine have ended by now; those of another scheduler go on.
+        if wanted.scheduler == "none":
+            step_runs.kill_running_steps(run.run_id, run.experiment)
 
 
 def _submit(

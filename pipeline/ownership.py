@@ -10,6 +10,8 @@ from itertools import pairwise
 
 import psutil
 
+from pipeline import progress
+
 HEARTBEAT_SECONDS = 20.0
 
 
@@ -23,23 +25,40 @@ def owner_tags() -> dict[str, str]:
     }
 
 
-def owner_is_alive(tags: Mapping[str, str], read_heartbeat: Callable[[], str]) -> bool:
-    """Whether the process that a run belongs to is still there.
+def living(
+    owners: Mapping[str, Mapping[str, str]], read_heartbeat: Callable[[str], str]
+) -> set[str]:
+    """The runs whose process is still there.
 
-    On this host, its process is looked up. On another, a heartbeat younger than three beats tells
-    it is; an older one is watched for as long, since clocks differ and servers pause.
+    On this host, a process is looked up. On another, a heartbeat younger than three beats tells it
+    is; older ones are watched for as long, all at once, since clocks differ and servers pause.
 
     Args:
-        tags: the run's tags.
-        read_heartbeat: reads the run's heartbeat anew.
+        owners: by run, its tags.
+        read_heartbeat: reads the heartbeat of a run anew.
     """
+    alive = {run for run, tags in owners.items() if _is_alive_by_now(tags)}
+    here = socket.gethostname()
+    silent = [run for run, tags in owners.items() if run not in alive and tags["host"] != here]
+    if silent:
+        hosts = ", ".join(sorted({owners[run]["host"] for run in silent}))
+        progress.update(
+            message=f"Runs of {hosts} have not been heard of lately: waiting {silence():.0f} s for "
+            "a sign of life."
+        )
+        time.sleep(silence())
+    return alive | {run for run in silent if read_heartbeat(run) != owners[run]["heartbeat"]}
+
+
+def silence() -> float:
+    """Seconds without a heartbeat after which its process is in doubt."""
+    return 3 * HEARTBEAT_SECONDS
+
+
+def _is_alive_by_now(tags: Mapping[str, str]) -> bool:
     if tags["host"] == socket.gethostname():
         return _process_is_alive(int(tags["pid"]), float(tags["process_started"]))
-    before = tags["heartbeat"]
-    if abs(time.time() - float(before)) < 3 * HEARTBEAT_SECONDS:
-        return True
-    time.sleep(3 * HEARTBEAT_SECONDS)
-    return read_heartbeat() != before
+    return abs(time.time() - float(tags["heartbeat"])) < silence()
 
 
 def _process_is_alive(pid: int, started: float) -> bool:

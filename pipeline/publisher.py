@@ -62,10 +62,14 @@ class Publisher(Generic[Item]):
         if self._error:
             raise self._error
 
+    def give_up(self) -> None:
+        """Send no more, and do not wait."""
+        self._gave_up.set()
+        self._queue.put(None)
+
     def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
-            if not self._sent(item):
-                return
+        while (item := self._queue.get()) is not None and self._sent(item):
+            pass
 
     def _sent(self, item: Item) -> bool:
         """Send an item, as often as it takes; False where the server refuses it."""

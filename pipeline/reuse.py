@@ -30,7 +30,8 @@ def once(
     if found := reusable(step, name=name, reuse=reuse, announce=announce):
         return found.info.run_id
     with _hold(step, name) as waited:
-        found = reusable(step, name=name, reuse=reuse) if waited else None
+        # Another process may have finished it just before.
+        found = reusable(step, name=name, reuse=reuse, announce=waited)
         return found.info.run_id if found else run()
 
 
@@ -75,14 +76,15 @@ def _running_elsewhere(step: Step) -> Run | None:
     """A run of the step whose owner is alive on another host (here, the lock decides)."""
     here = ownership.owner_tags()["host"]
     running = _unfinished(step, "attributes.status = 'RUNNING'")
-    return next((run for run in running if run.data.tags["host"] != here and _is_alive(run)), None)
+    elsewhere = [run for run in running if run.data.tags["host"] != here]
+    alive = _living(elsewhere)
+    return next((run for run in elsewhere if run.info.run_id in alive), None)
 
 
-def _is_alive(run: Run) -> bool:
-    def read_heartbeat() -> str:
-        return tracking.get_run(run.info.run_id).data.tags["heartbeat"]
-
-    return ownership.owner_is_alive(run.data.tags, read_heartbeat)
+def _living(runs: list[Run]) -> set[str]:
+    """The ids of those of some runs whose process is still there."""
+    owners = {run.info.run_id: run.data.tags for run in runs}
+    return ownership.living(owners, lambda key: tracking.get_run(key).data.tags["heartbeat"])
 
 
 def cut_off(step: Step) -> Run | None:
@@ -113,18 +115,18 @@ def _unfinished(step: Step, status: str) -> list[Run]:
 
 def end_abandoned(experiment: str) -> None:
     """Mark the runs whose process is gone as KILLED; a run of a living process is left alone."""
-    for run in tracking.search_runs(experiment, "attributes.status = 'RUNNING'"):
-        tags = run.data.tags
-        if "heartbeat" in tags:
-            abandoned = not _is_alive(run)
-        elif tags.get("mlflow.project.entryPoint") in step_runs.ENTRY_POINTS:
-            abandoned = _shell_is_gone(run)
-        else:
-            continue
-        if abandoned:
-            step_runs.end_if_running(
-                run.info.run_id, "KILLED", reason="its process is gone: killed, or a machine died"
-            )
+    running = tracking.search_runs(experiment, "attributes.status = 'RUNNING'")
+    of_steps = [run for run in running if "heartbeat" in run.data.tags]
+    alive = _living(of_steps)
+    abandoned = [run for run in of_steps if run.info.run_id not in alive]
+    for run in running:
+        shell_of = run.data.tags.get("mlflow.project.entryPoint")
+        if run not in of_steps and shell_of in step_runs.ENTRY_POINTS and _shell_is_gone(run):
+            abandoned.append(run)
+    for run in abandoned:
+        step_runs.end_if_running(
+            run.info.run_id, "KILLED", reason="its process is gone: killed, or a machine died"
+        )
 
 
 def _shell_is_gone(run: Run) -> bool:

@@ -108,6 +108,8 @@ class StepRun:
 
     def reopen(self) -> None:
         """Let a run that was cut off go on."""
+        # First whose it is: others take a run that is RUNNING without its process for abandoned.
+        self.set_tags(ownership.owner_tags())
         self._client.update_run(self.run_id, status="RUNNING")
         data = self._client.get_run(self.run_id).data
         if "failure_reason" in data.tags:
@@ -126,6 +128,11 @@ class StepRun:
             # A moment for what is on its way, also where nobody is to wait for a server.
             self._publisher.close(timeout=max(5.0, wait_seconds()))
             del self._publisher
+
+    def stop_publishing(self) -> None:
+        """Leave what is not logged yet, where `flush` has not come to its end."""
+        if "_publisher" in self.__dict__:
+            self._publisher.give_up()
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags."""
@@ -302,6 +309,8 @@ def step_run(
     except BaseException as error:
         _end_badly(run.run_id, "FAILED", reason=f"{type(error).__name__}: {error}")
         raise
+    finally:
+        run.stop_publishing()
 
 
 def _end_badly(run_id: str, status: str, *, reason: str) -> None:

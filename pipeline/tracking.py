@@ -69,6 +69,8 @@ def get_run(run_id: str) -> Run:
     try:
         return client().get_run(run_id)
     except mlflow.exceptions.MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
         raise InputError(
             "run_id",
             expected=f"the id of a run on {hide_passwords(tracking_uri())}",

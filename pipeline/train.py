@@ -14,7 +14,7 @@ from pipeline.checkpoints import Checkpoints
 from pipeline.errors import DivergenceError
 from pipeline.mc_dropout import log_mc_dropout
 from pipeline.prepare import Prepared, prepared
-from pipeline.reuse import checkpoint_directory, cut_off, once
+from pipeline.reuse import checkpoint_directory, cut_off, once, reusable
 from pipeline.search import SearchSettings, best_learning_rate, searched
 from pipeline.steps import TRAINING_SOURCES, Step
 from pipeline.studies import check_storage
@@ -179,41 +179,40 @@ def trained(
     wanted: TrainSettings, data: Prepared, *, storage: str, reuse: str, announce: bool = True
 ) -> str:
     """The training run for these settings: the finished one, or one trained now."""
-    step = wanted.step(data)
+    step, rate = wanted.step(data), wanted.learning_rate
+    tags = data.tags
+    if rate is None and not reusable(step, name=wanted.name, reuse=reuse, announce=False):
+        # Before `once`: to other hosts, a step runs from the moment on that it has a run.
+        search_run = searched(wanted.search, data, storage=storage, reuse="auto", announce=announce)
+        rate, tags = best_learning_rate(search_run), {**tags, "search_run": search_run}
 
     def run() -> str:
-        return _run(step, wanted, data, storage=storage, announce=announce)
+        assert rate is not None
+        return _run(step, wanted, data, rate, tags)
 
     return once(step, name=wanted.name, reuse=reuse, run=run, announce=announce)
 
 
-def _run(step: Step, wanted: TrainSettings, data: Prepared, *, storage: str, announce: bool) -> str:
+def _run(
+    step: Step, wanted: TrainSettings, data: Prepared, rate: float, tags: Mapping[str, str]
+) -> str:
     """Train, in the run that was cut off if there is one."""
-    rate, search_run = wanted.learning_rate, None
-    if rate is None:
-        search_run = searched(wanted.search, data, storage=storage, reuse="auto", announce=announce)
-        rate = best_learning_rate(search_run)
-    tags = {
-        "variant": wanted.variant.name,
-        "mlflow.runColor": wanted.variant.color,
-        **data.tags,
-        **({"search_run": search_run} if search_run else {}),
-    }
+    tags = {"variant": wanted.variant.name, "mlflow.runColor": wanted.variant.color, **tags}
     parameters = {
         **step.parameters,
         "dataset": data.dataset,
         "chosen_learning_rate": repr(rate),
         "chosen_batch_size": wanted.variant.batch_size,
     }
-    with step_runs.step_run(
-        "train", parameters, name=wanted.name, step=step, tags=tags, reopened=cut_off(step)
-    ) as run:
-        checkpoints = Checkpoints(checkpoint_directory(run.run_id))
-        try:
+    try:
+        with step_runs.step_run(
+            "train", parameters, name=wanted.name, step=step, tags=tags, reopened=cut_off(step)
+        ) as run:
+            checkpoints = Checkpoints(checkpoint_directory(run.run_id))
             _train(run, wanted, data, rate, checkpoints)
-        except DivergenceError:
-            checkpoints.delete()  # it would only diverge again
-            raise
+    except DivergenceError:
+        checkpoints.delete()  # it would only diverge again
+        raise
     checkpoints.delete()
     return run.run_id
 
@@ -311,16 +310,26 @@ def _log_test(
     matrix = confusion_matrix(
         labels, probabilities.argmax(axis=1), labels=range(prepared_data.n_classes)
     )
-    class_accuracy = matrix.diagonal() / np.maximum(matrix.sum(axis=1), 1)
+    class_accuracy = _class_accuracy(matrix)
     accuracy = float(matrix.trace() / matrix.sum())
     title = f"{trainer.variant.name}: test accuracy {accuracy:.1%}"
     run.log_figure(image_figures.confusion_matrix(matrix, names, title), "confusion_matrix.png")
     run.log_figure(image_figures.class_accuracy(class_accuracy, names), "class_accuracy.png")
-    run.log_dict(dict(zip(names, class_accuracy.tolist(), strict=True)), "class_accuracy.json")
+    of_class = {
+        name: None if math.isnan(value) else value  # JSON has no NaN
+        for name, value in zip(names, class_accuracy.tolist(), strict=True)
+    }
+    run.log_dict(of_class, "class_accuracy.json")
     return {
         "test_loss": negative_log_likelihood(probabilities, labels),
         "test_accuracy": accuracy,
     }
+
+
+def _class_accuracy(matrix: np.ndarray) -> np.ndarray:
+    """The share of each class that is recognized, by rows; NaN for a class without images."""
+    images = matrix.sum(axis=1)
+    return np.where(images > 0, matrix.diagonal() / np.maximum(images, 1), np.nan)
 
 
 def _log_learning_curve(run: step_runs.StepRun, wanted: TrainSettings, fit: "Fit") -> None:

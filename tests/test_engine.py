@@ -29,7 +29,6 @@ def client(updates: list[Update]) -> Iterator[Client]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_RUN_ID", "the run that mlflow run opened")
         with engine.connect(jobs=2, scheduler="none") as client:
-            engine.show_progress(client, updates.append)
             yield client
 
 
@@ -38,7 +37,9 @@ def steps(client: Client, updates: list[Update], monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("MLFLOW_TRACKING_URI", SERVER)
     mlflow.set_tracking_uri(SERVER)
     updates.clear()
-    return engine.Steps(client, step_runs.StepRun("the-pipeline-run", "the-experiment"))
+    steps = engine.Steps(client, step_runs.StepRun("the-pipeline-run", "the-experiment"))
+    steps.show_progress(updates.append)
+    return steps
 
 
 @pytest.fixture
@@ -224,3 +225,15 @@ def test_steps_run_on_the_workers_of_a_scheduler_that_is_there(
         assert results["step"]["pipeline_run"] == "another-pipeline-run"
     results, _ = engine.gather({"step": steps.submit(surroundings, {})})
     assert results["step"]["pipeline_run"] == "the-pipeline-run"  # the scheduler goes on
+
+
+def test_another_comparison_on_the_same_scheduler_does_not_show_the_news(
+    steps: engine.Steps, client: Client, updates: list[Update]
+) -> None:
+    others: list[Update] = []
+    engine.Steps(client, step_runs.StepRun("another", "the-experiment")).show_progress(
+        others.append
+    )
+    engine.gather({"train": steps.submit(report_epochs, {"step": "train", "epochs": 2})})
+    assert len(updates) == 3
+    assert others == []

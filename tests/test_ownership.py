@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import ownership
+from pipeline import ownership, progress
 
 
 def owner(**changes: object) -> dict[str, str]:
     return ownership.owner_tags() | {name: str(value) for name, value in changes.items()}
 
 
-def unchanged() -> str:
-    raise AssertionError("a process on this host is looked up, not listened for")
+def is_alive(tags: dict[str, str]) -> bool:
+    def unchanged(_run: str) -> str:
+        raise AssertionError("it is known by now, and not listened for")
+
+    return ownership.living({"run": tags}, unchanged) == {"run"}
 
 
 @contextmanager
@@ -32,32 +35,38 @@ def sleeping_process(**environment: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_this_process_is_alive() -> None:
-    assert ownership.owner_is_alive(owner(), unchanged)
+    assert is_alive(owner())
 
 
 def test_a_process_that_ended_is_not_alive() -> None:
     with sleeping_process() as process:
         tags = owner(pid=process.pid, process_started=time.time())
-        assert ownership.owner_is_alive(tags, unchanged)
-    assert not ownership.owner_is_alive(tags, unchanged)
+        assert is_alive(tags)
+    assert not is_alive(tags)
 
 
 def test_another_process_with_the_same_id_is_not_the_owner() -> None:
     earlier = float(owner()["process_started"]) - 3600
-    assert not ownership.owner_is_alive(owner(process_started=earlier), unchanged)
+    assert not is_alive(owner(process_started=earlier))
 
 
 def test_on_another_host_a_young_heartbeat_tells_of_life() -> None:
-    assert ownership.owner_is_alive(owner(host="elsewhere", pid=1), unchanged)
+    assert is_alive(owner(host="elsewhere", pid=1))
 
 
-@pytest.mark.parametrize(("later", "alive"), [("1.0", False), ("2.0", True)])
-def test_on_another_host_an_old_heartbeat_is_watched(
-    monkeypatch: pytest.MonkeyPatch, later: str, alive: bool
+def test_old_heartbeats_of_other_hosts_are_watched_all_at_once(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ownership, "HEARTBEAT_SECONDS", 0.01)
-    tags = owner(host="elsewhere", heartbeat="1.0")
-    assert ownership.owner_is_alive(tags, lambda: later) is alive
+    monkeypatch.setattr(ownership, "HEARTBEAT_SECONDS", 0.1)
+    later = {"silent": "1.0", "beating": "2.0", "silent too": "1.0"}
+    owners = {run: owner(host=f"{run} host", heartbeat="1.0") for run in later}
+    said: list[str] = []
+    started = time.monotonic()
+    with progress.sending_to(lambda news: said.append(news["message"])):
+        assert ownership.living(owners, later.__getitem__) == {"beating"}
+    assert 0.3 < time.monotonic() - started < 0.6
+    (message,) = said
+    assert message.startswith("Runs of beating host, silent host, silent too host have not been")
 
 
 def test_a_shell_is_alive_while_a_process_works_for_its_run() -> None:

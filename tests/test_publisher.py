@@ -94,3 +94,14 @@ def test_nothing_put_is_nothing_sent() -> None:
     server = Server()
     Publisher(server.take).close(timeout=10)
     assert server.attempts == 0
+
+
+def test_after_giving_up_nothing_is_sent_and_the_thread_ends() -> None:
+    server = Server(there=False)
+    publisher = Publisher(server.take, retry_seconds=0.01)
+    publisher.put(1)
+    publisher.give_up()
+    server.there.set()
+    publisher._thread.join(5)
+    assert not publisher._thread.is_alive()
+    assert server.taken == []

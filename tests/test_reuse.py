@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 import yaml
 from step_runs import finish, make_step, opened_by_mlflow_run, status_of
 
-from pipeline import progress, step_runs, tracking
+from pipeline import progress, reuse, step_runs, tracking
 from pipeline.errors import DivergenceError
 from pipeline.progress import Update
 from pipeline.reuse import (
@@ -128,7 +128,7 @@ def test_a_step_of_another_entry_point_leaves_the_adopted_run_alone(
 RUN_ONCE = """
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from pipeline import step_runs
 from pipeline.reuse import once
@@ -203,6 +203,20 @@ def test_a_hold_ends_with_its_process_and_the_run_is_marked_killed(
     finished = tracking.get_run(abandoned.info.run_id)
     assert finished.info.status == "FINISHED"
     assert "failure_reason" not in finished.data.tags
+
+
+def test_a_step_that_another_process_finished_just_before_the_lock_is_not_run_again(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, finished = make_step(), []
+
+    @contextmanager
+    def hold(_step: Step, _name: str) -> Iterator[bool]:
+        finished.append(finish(step))
+        yield False
+
+    monkeypatch.setattr(reuse, "_hold", hold)
+    assert once(step, name="train bn", reuse="auto", run=lambda: "another") == finished[0]
 
 
 def test_a_finished_step_is_not_run_again_unless_it_is_wanted(store: Path) -> None:

@@ -3,10 +3,12 @@ import sys
 import time
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
 from conftest import PROJECT, environment_of_a_user
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 from step_runs import finish, make_step
 
 from pipeline import step_runs, tracking
@@ -36,9 +38,9 @@ def test_processes_that_open_a_new_store_at_the_same_moment_share_it(tmp_path: P
             stdout=subprocess.PIPE,
             text=True,
         )
-        for _ in range(3)
+        for _ in range(2)
     ]
-    assert [process.communicate(timeout=120)[0] for process in processes] == ["0\n"] * 3
+    assert [process.communicate(timeout=120)[0] for process in processes] == ["0\n"] * 2
 
 
 # --- What a step logs ---------------------------------------------------------------------------
@@ -65,6 +67,17 @@ def test_an_unknown_run_id_is_refused_with_the_store_that_was_asked(
     assert error.value.subject == "run_id"
     assert error.value.received == repr(run_id)
     assert str(store / "mlflow.db") in error.value.expected
+
+
+def test_another_error_than_an_unknown_id_is_not_taken_for_one(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_client: object, _run_id: str) -> None:
+        raise MlflowException("Permission denied", error_code=PERMISSION_DENIED)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "get_run", refuse)
+    with pytest.raises(MlflowException, match="Permission denied"):
+        tracking.get_run("0123456789abcdef0123456789abcdef")
 
 
 def test_a_local_artifact_is_not_copied(store: Path) -> None:
