@@ -1,10 +1,10 @@
 """Comparing many finished runs of many epochs."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from typer import Option
@@ -12,6 +12,9 @@ from typer import Option
 from benchmarks import harness, outcomes
 from pipeline import cli
 from pipeline.variants import VARIANTS
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 MOST_SECONDS = 30
 METRICS_PER_REQUEST = 1000  # MLflow takes no more
@@ -23,13 +26,15 @@ def compare(
     epochs: Annotated[int, Option(help="Epochs of each run.", min=1)] = 100,
     rounds: harness.Rounds = 3,
 ) -> None:
-    """Measure the entry point compare, report included, on copies of one trained run."""
+    """Measure the entry point compare, report included, on copies of a run of every variant."""
     counts = harness.counts("runs", runs)
     machine = harness.describe_machine()
     with tempfile.TemporaryDirectory() as project:
         directory = Path(project)
-        train = harness.entry_point("train", variant="elu", learning_rate=0.0002, epochs=1)
-        harness.run([*train, "--dataset", "mnist_5k"], directory=directory)
+        for variant in VARIANTS:
+            given = {"variant": variant, "learning_rate": 0.0002, "epochs": 1}
+            train = harness.entry_point("train", dataset="mnist_5k", **given)
+            harness.run(train, directory=directory)
         store = Store(f"sqlite:///{directory}/mlflow.db", epochs)
         results = []
         for count in sorted(counts):
@@ -45,6 +50,7 @@ def compare(
                     at_most=MOST_SECONDS if count <= 1000 else None,
                 )
             )
+        store.check_registered()
     outcomes.publish(
         "compare",
         results,
@@ -60,10 +66,10 @@ def _compare(directory: Path) -> harness.Row:
 
 
 class Store:
-    """Copies of one training run, with other variants, seeds and curves.
+    """Copies of training runs, with other seeds and curves.
 
     Args:
-        uri: of an MLflow store with one finished training run.
+        uri: of an MLflow store with finished training runs, one per variant.
         epochs: of each copy.
     """
 
@@ -71,38 +77,47 @@ class Store:
         import mlflow
 
         self._client = mlflow.MlflowClient(uri)
-        (self._original,) = self._client.search_runs(["0"], "tags.step = 'train'")
+        self._originals = list(self._client.search_runs(["0"], "tags.step = 'train'"))
         self._epochs = epochs
-        self._count = 1
+        self._count = len(self._originals)
         self._random = np.random.default_rng(0)
 
     def fill(self, count: int) -> None:
         """Add copies until there are so many runs."""
         for number in range(self._count, count):
-            self._copy(list(VARIANTS)[number % len(VARIANTS)], seed=1000 + number)
-        self._count = count
+            self._copy(self._originals[number % len(self._originals)], seed=1000 + number)
+        self._count = max(count, self._count)
 
-    def _copy(self, variant: str, *, seed: int) -> None:
+    def check_registered(self) -> None:
+        """That the comparison registered every variant's best run, as it is to.
+
+        Raises:
+            RuntimeError: if it did not.
+        """
+        registered = {version.run_id for version in self._client.search_model_versions()}
+        if registered != {run.info.run_id for run in self._originals}:
+            raise RuntimeError(f"registered were {registered}")
+
+    def _copy(self, original: "Run", *, seed: int) -> None:
         from mlflow.entities import Param
 
-        data = self._original.data
+        data = original.data
         own = ("step_key", "mlflow.runName")
-        tags = {name: value for name, value in data.tags.items() if name not in own}
         run = self._client.create_run(
             "0",
-            run_name=f"train {variant} seed {seed}",
-            tags={**tags, "variant": variant, "mlflow.runColor": VARIANTS[variant].color},
+            run_name=f"train {data.params['variant']} seed {seed}",
+            tags={name: value for name, value in data.tags.items() if name not in own},
         )
-        params = {**data.params, "variant": variant, "seed": str(seed)}
+        params = {**data.params, "seed": str(seed)}
         self._client.log_batch(run.info.run_id, params=[Param(*item) for item in params.items()])
-        for metrics in self._batches():
+        for metrics in self._batches(data.metrics):
             self._client.log_batch(run.info.run_id, metrics=metrics)
         self._client.set_terminated(run.info.run_id)
 
-    def _batches(self) -> Iterator[list]:
+    def _batches(self, metrics: Mapping[str, float]) -> Iterator[list]:
         from mlflow.entities import Metric
 
-        final = [Metric(name, value, 0, 0) for name, value in self._final().items()]
+        final = [Metric(name, value, 0, 0) for name, value in self._final(metrics).items()]
         epochs = np.arange(1, self._epochs + 1)
         level = 2 + self._random.normal(0, 0.05)
         curve = {
@@ -122,12 +137,13 @@ class Store:
         for start in range(0, len(points), METRICS_PER_REQUEST):
             yield points[start : start + METRICS_PER_REQUEST]
 
-    def _final(self) -> dict[str, float]:
-        """The original's figures, a little worse, so that it stays the best of its variant."""
+    def _final(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """An original's figures, a little worse, so that it stays the best of its variant."""
         curves = ("loss", "accuracy", "learning_rate", "epoch_seconds", "elapsed_seconds")
+        worse = 1 + abs(self._random.normal(0, 0.01))
         return {
-            name: value * (1 + abs(self._random.normal(0, 0.01)))
-            for name, value in self._original.data.metrics.items()
+            name: value / worse if name.endswith("accuracy") else value * worse
+            for name, value in metrics.items()
             if name not in (*curves, "val_loss", "val_accuracy")
         }
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from pipeline import cli, fairness, options, progress, step_runs, tracking, views
-from pipeline.errors import InputError
+from pipeline.errors import InputError, unknown_name
 from pipeline.registry import register
 from pipeline.reuse import once
 from pipeline.steps import Step
@@ -65,8 +65,9 @@ def compared(chosen: list[tracking.Run], *, baseline: str, reuse: str, command: 
         command: what makes this comparison again, for its note and the experiment's.
 
     Raises:
-        InputError: if the runs are on different data, or the baseline is not among them.
+        InputError: if the runs are on different data, or the baseline is no variant.
     """
+    _check_baseline(baseline, chosen)
     fingerprints = {run.info.run_name: run.data.tags["data_fingerprint"] for run in chosen}
     check_comparable(fingerprints)
     absent = fairness.left_out(chosen)
@@ -85,6 +86,17 @@ def compared(chosen: list[tracking.Run], *, baseline: str, reuse: str, command: 
     return run_id
 
 
+def _check_baseline(baseline: str, chosen: Sequence[tracking.Run]) -> None:
+    """Refuse a baseline that is no variant; say so where it is one that is not compared."""
+    among = {run.data.params["variant"] for run in chosen}
+    if baseline not in among | set(VARIANTS):
+        raise unknown_name("baseline", baseline, sorted(among | set(VARIANTS)))
+    if baseline not in among:
+        progress.update(
+            message=f"The baseline {baseline} is not among the runs compared: none is timed by it."
+        )
+
+
 def step_of(
     chosen: Sequence[tracking.Run], absent: Sequence[fairness.LeftOut], *, baseline: str
 ) -> Step:
@@ -96,18 +108,24 @@ def step_of(
         packages=("pandas", "scipy", "matplotlib", "jinja2"),
         upstream={
             **{f"not compared {one.name}": one.run_id for one in absent},
-            **_run_ids(chosen),
+            **_identities(chosen),
         },
     )
 
 
-def _run_ids(chosen: Sequence[tracking.Run]) -> dict[str, str]:
-    """The ids of the runs by their names, or of many runs one hash."""
+def _identities(chosen: Sequence[tracking.Run]) -> dict[str, str]:
+    """What tells the results of the runs, by their names, or of many runs one hash."""
     by_id = sorted(chosen, key=lambda run: run.info.run_id)
     if len(by_id) <= MOST_NAMED:
-        return {f"run {run.info.run_name}": run.info.run_id for run in by_id}
-    joined = ",".join(run.info.run_id for run in by_id)
+        return {f"run {run.info.run_name}": _identity(run) for run in by_id}
+    joined = ",".join(_identity(run) for run in by_id)
     return {f"the {len(by_id)} runs": hashlib.sha256(joined.encode()).hexdigest()}
+
+
+def _identity(run: tracking.Run) -> str:
+    """A run's id, and what is done to a finished run anew: MC Dropout with other samples."""
+    samples = fairness.mc_samples(run)
+    return run.info.run_id if samples == "none" else f"{run.info.run_id}, {samples} samples"
 
 
 def _named(chosen: list[tracking.Run], many: str) -> str:

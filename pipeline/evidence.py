@@ -1,6 +1,5 @@
 """What a comparison rests on: results and curves of its runs, and artifacts of one per variant."""
 
-import base64
 import io
 import json
 import math
@@ -35,12 +34,6 @@ METRIC_OF = {
     "ece": "test_ece",
 }
 MORE_COLUMNS = ("final_val_accuracy", "epochs_run", "test_loss")
-# What a run has that was made before its figures were drawn in the report.
-MC_PICTURES = {
-    "Accuracy by the number of samples": "accuracy_by_samples",
-    "Reliability diagram": "reliability",
-    "Most uncertain images": "most_uncertain_images",
-}
 
 
 def collect(
@@ -203,19 +196,5 @@ def _trials(run: tracking.Run) -> pd.DataFrame | None:
 def _uncertainty(run: tracking.Run) -> html_report.Uncertainty | None:
     if "mc_accuracy" not in run.data.metrics:
         return None
-    run_id = run.info.run_id
-    record = _json(run_id, "mc_dropout/record.json") or {}
-    pictures = {
-        alt: _artifact(run_id, f"mc_dropout/{name}.png")
-        for alt, name in MC_PICTURES.items()
-        if not record
-    }
-    return html_report.Uncertainty(
-        run_name=run.info.run_name,
-        record=record,
-        pictures={
-            alt: f"data:image/png;base64,{base64.b64encode(content).decode()}"
-            for alt, content in pictures.items()
-            if content
-        },
-    )
+    record = _json(run.info.run_id, "mc_dropout/record.json")
+    return html_report.Uncertainty(run_name=run.info.run_name, record=record) if record else None

@@ -28,13 +28,11 @@ class Uncertainty:
 
     Args:
         run_name: the run.
-        record: what `mc_dropout` logged; empty for a run that has only the pictures.
-        pictures: PNG images as `data:` addresses, by what they show.
+        record: what `mc_dropout` logged.
     """
 
     run_name: str
     record: Mapping[str, Any]
-    pictures: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,7 +288,7 @@ def sections(comparison: Comparison) -> dict[str, list[Panel]]:
     """The panels of every part of the report that has any, by the name of its PNG."""
     curves, colors = comparison.curves, comparison.colors
     runs = with_convergence(comparison.runs, curves, comparison.baseline)
-    records = {variant: of.record for variant, of in comparison.uncertainty.items() if of.record}
+    records = {variant: of.record for variant, of in comparison.uncertainty.items()}
     found = {
         "curves_by_epoch": report_figures.curve_panels(curves, colors, "epoch"),
         "curves_by_seconds": report_figures.curve_panels(curves, colors, "elapsed_seconds"),

@@ -22,6 +22,7 @@ from pipeline.significance import Question, paired_tests
 
 CHAMPION = "champion"
 _METRIC = "best_val_accuracy"  # of the weights that a run kept, as `compare` names it
+_BEST = "the best run of the variant with the highest mean validation accuracy over its seeds"
 _DESCRIPTION = (
     "The best run of every variant, by validation accuracy. `models:/{name}@champion` takes raw "
     "uint8 images of shape (n, height, width, channels) and gives class probabilities."
@@ -178,9 +179,9 @@ def _contest(
 ) -> _Verdict:
     """Whether a model takes over from the champion, and why."""
     if holder is None:
-        return _Verdict(True, "it got the title uncontested, as there was no champion")
+        return _Verdict(True, f"it got the title uncontested, as there was no champion: {_BEST}")
     if holder.run_id == challenger.run_id:
-        return _Verdict(False, "it is still the best run of the best variant")
+        return _Verdict(False, f"it is still {_BEST}")
     if holder.tags.get("data_fingerprint") != compared.data_fingerprint:
         return _Verdict(
             False,

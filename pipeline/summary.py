@@ -71,9 +71,10 @@ def summarize(runs: pd.DataFrame, curves: pd.DataFrame, baseline: str = "elu") -
     Args:
         runs: one row per finished training; see `RUN_COLUMNS` and, optionally, `OPTIONAL_COLUMNS`.
         curves: one row per run and epoch; see `CURVE_COLUMNS`.
-        baseline: the variant whose best validation loss, averaged over its seeds, is the target
-            of `epochs_to_baseline` and `seconds_to_baseline` (means over the runs that reached it,
-            of which there are `reached_baseline`; all NaN without such a variant).
+        baseline: the variant whose best validation loss is the target of `epochs_to_baseline` and
+            `seconds_to_baseline`: that of its worst seed, so that all its own runs reach it. They
+            are means over the runs that reached it, of which there are `reached_baseline`; all NaN
+            without such a variant.
 
     Returns:
         Means over the seeds (`seconds_per_epoch`: the median), with `<column>_half_width` the
@@ -133,7 +134,7 @@ def with_convergence(runs: pd.DataFrame, curves: pd.DataFrame, baseline: str) ->
         )
     missing = [column for column in OPTIONAL_COLUMNS if column not in runs]
     prepared = runs.assign(**dict.fromkeys(missing, float("nan")))
-    target = prepared.loc[prepared["variant"] == baseline, "best_val_loss"].mean()
+    target = prepared.loc[prepared["variant"] == baseline, "best_val_loss"].max()
     return prepared.assign(
         target=target,
         epochs_to_baseline=prepared["run_id"].map(epochs_to_reach(curves, target)),

@@ -16,7 +16,6 @@ from pipeline import compare as module
 from pipeline import evidence, step_runs, tracking
 from pipeline.compare import compare
 from pipeline.errors import InputError
-from pipeline.train import train
 
 PICTURES = {"curves_by_epoch", "curves_by_seconds", "epoch_seconds", "time_to_baseline"}
 
@@ -214,21 +213,26 @@ def test_report_of_a_finished_comparison_has_every_part(finished_store: Finished
     assert page.count("data:image/png;base64,") == 12  # the most uncertain images
 
 
-@pytest.mark.slow
-def test_runs_on_different_data_are_refused_and_named(
-    finished_store: Finished, tiny_npz: Path
-) -> None:
-    other = train(
-        variant="elu",
-        learning_rate="0.001",
-        epochs="1",
-        seed=7,
-        dataset=str(tiny_npz),
-        split_seed=2,
-    )
-    query = "tags.step = 'train' and params.seed = '1' and params.variant = 'elu'"
-    (one, *_) = mlflow.MlflowClient().search_runs(["0"], query)
+def test_runs_on_different_data_are_refused_and_named(store: Path) -> None:
+    one = train_run("elu", 1).info.run_id
+    other = train_run("elu", 7, tags={"data_fingerprint": "e" * 64}).info.run_id
     with pytest.raises(InputError) as refused:
-        compare(runs=f"{one.info.run_id},{other}")
+        compare(runs=f"{one},{other}")
     assert "train elu seed 7" in str(refused.value)
     assert "train elu seed 1" in str(refused.value)
+
+
+def test_mc_dropout_anew_makes_for_a_new_comparison(four_runs: list[str]) -> None:
+    first = compare()
+    assert compare() == first
+    mlflow.MlflowClient().log_metric(four_runs[0], "mc_samples", 1000)
+    assert compare() != first
+
+
+def test_a_baseline_that_is_no_variant_is_refused_and_one_not_compared_is_said(
+    four_runs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(InputError, match="Did you mean 'elu'"):
+        compare(baseline="elo")
+    compare(baseline="selu")
+    assert "The baseline selu is not among the runs compared" in capsys.readouterr().out

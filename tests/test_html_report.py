@@ -74,10 +74,8 @@ def full() -> Comparison:
         searches=dict.fromkeys(COMPARED_VARIANTS, trials),
         activations={name: {"after training": layers} for name in COMPARED_VARIANTS},
         uncertainty={
-            "alpha_dropout": Uncertainty(run_name="train 4", record=record, pictures={}),
-            "one_cycle": Uncertainty(
-                run_name="train 5", record={}, pictures={"Reliability diagram": PIXEL}
-            ),
+            "alpha_dropout": Uncertainty(run_name="train 4", record=record),
+            "one_cycle": Uncertainty(run_name="train 5", record=record),
         },
         examples={name: f"train {name} seed 1" for name in COMPARED_VARIANTS},
     )
@@ -248,7 +246,7 @@ def test_page_needs_nothing_but_itself(whole: Page) -> None:
     assert page.count("script") == page.count("iframe") == page.count("object") == 0
     assert [attrs["href"] for tag, attrs in page.elements if tag == "link"] == ["data:,"]
     sources = [attrs["src"] or "" for _, attrs in page.elements if "src" in attrs]
-    assert len(sources) == 4
+    assert len(sources) == 6
     assert all(source.startswith("data:") for source in sources)
     assert "@import" not in html
     assert re.findall(r"url\((?!#)", html) == []
@@ -257,7 +255,7 @@ def test_page_needs_nothing_but_itself(whole: Page) -> None:
 
 
 def test_page_has_every_figure_with_words_for_it_and_no_id_twice(whole: Page) -> None:
-    page, panels = whole, 2 + 2 + 1 + 1 + 5 + 2 + 2
+    page, panels = whole, 2 + 2 + 1 + 1 + 5 + 2 + 3
     assert page.count("svg") == panels
     described = [attrs for _, attrs in page.elements if attrs.get("role") == "img"]
     assert len(described) == panels
@@ -290,7 +288,7 @@ def test_page_escapes_whatever_comes_from_data() -> None:
         facts=[Fact(name="Host", finding="differs", detail=HOSTILE, flagged=True)],
         left_out=[LeftOut(run_id="1", name=HOSTILE, reason=HOSTILE, replaced=False)],
         examples=dict.fromkeys(COMPARED_VARIANTS, HOSTILE),
-        uncertainty={"alpha_dropout": Uncertainty(run_name=HOSTILE, record=record, pictures={})},
+        uncertainty={"alpha_dropout": Uncertainty(run_name=HOSTILE, record=record)},
     )
     page = in_words(hostile)
     assert page.count("script") == 0
