@@ -13,6 +13,7 @@ from pipeline.errors import InputError, unknown_name
 from pipeline.variants import Variant, get_variant
 
 MOST = 1_000_000  # of epochs, trials, ...: more is a slip of the keyboard
+MOST_SAMPLES = 1_000  # of MC Dropout: all are held, 0.4 GB for 10,000 images of 10 classes
 LARGEST_BATCH = 65_536
 LARGEST_SEED = 2**32 - 1  # NumPy's RandomState, which Keras and Optuna seed, takes 32 bits
 
@@ -63,7 +64,9 @@ DropoutRate = Annotated[
 DropoutLayers = Annotated[
     str, _option("Where dropout stands: last (before the output layer), all, or auto.")
 ]
-McSamples = Annotated[int, _option("MC Dropout: predictions averaged per image.", min=1, max=MOST)]
+McSamples = Annotated[
+    int, _option("MC Dropout: predictions averaged per image.", min=1, max=MOST_SAMPLES)
+]
 NTrials = Annotated[int, _option("Trials of the learning-rate search.", min=1, max=MOST)]
 SearchEpochs = Annotated[int, _option("Most epochs of a trial.", min=1, max=MOST)]
 LearningRateMin = Annotated[float, _option("Lower end of the searched range.")]

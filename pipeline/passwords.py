@@ -6,7 +6,11 @@ import re
 def hide_passwords(text: str) -> str:
     """A text in which the passwords of URLs are stars."""
     text = re.sub(r"(://[^\s:@]*):\S*@", r"\1:***@", text)
-    return re.sub(r"(?i)([?&;](?:password|passwd|pwd)=)[^\s&;]*", r"\1***", text)
+    return re.sub(r"([?&;]([^\s=&;?]+)=)[^\s&;]*", _hidden_if_secret, text)
+
+
+def _hidden_if_secret(option: re.Match[str]) -> str:
+    return f"{option[1]}***" if is_secret(option[2]) else option[0]
 
 
 def has_password(url: str) -> bool:

@@ -84,12 +84,19 @@ def comparison(
             for name in names
             for seed in options.seed_list(seeds)
         ],
-        jobs=options.auto_or("jobs", jobs, auto=os.cpu_count() or 1, minimum=1, kind=int),
+        jobs=options.auto_or("jobs", jobs, auto=_cores(), minimum=1, kind=int),
         baseline=baseline,
         storage=storage,
         reuse=reuse,
         **of_comparison,
     )
+
+
+def _cores() -> int:
+    """Cores that this process may use, which a container may have fewer of than its machine."""
+    from dask.system import CPU_COUNT
+
+    return CPU_COUNT
 
 
 def searches_of(trainings: Iterable[TrainSettings]) -> dict[str, SearchSettings]:

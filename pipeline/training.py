@@ -59,7 +59,7 @@ class Fit:
         best_epoch: the epoch with the lowest ``val_loss``, from 1.
         judged_epoch: the epoch whose weights the model holds: the best one under early stopping,
             the last one at the end of a schedule.
-        stopped_early: whether patience ran out before the epoch cap.
+        stopped_early: whether patience ran out, be it in the last epoch.
     """
 
     history: list[dict[str, float]]
@@ -210,7 +210,7 @@ class Trainer:
             history=history,
             best_epoch=best_epoch,
             judged_epoch=len(history) if patience is None else best_epoch,
-            stopped_early=len(history) < epochs,
+            stopped_early=stopping.patience_ran_out,
         )
 
     def state(self) -> dict[str, np.ndarray]:

@@ -23,6 +23,12 @@ from pipeline.passwords import hide_passwords
         ("postgresql://h/d?a=b&PASSWORD=hunter2&c=d", "postgresql://h/d?a=b&PASSWORD=***&c=d"),
         ("http://host:5000 and https://other/path", "http://host:5000 and https://other/path"),
         ("sqlite:///a@b.db", "sqlite:///a@b.db"),
+        ("mssql://h/d?odbc_connect=PWD%3Dhunter2", "mssql://h/d?odbc_connect=***"),
+        (
+            "postgresql://h/d?sslpassword=a&token=b&x=c",
+            "postgresql://h/d?sslpassword=***&token=***&x=c",
+        ),
+        ("postgresql://h/d?passfile=/etc/pgpass", "postgresql://h/d?passfile=/etc/pgpass"),
     ],
 )
 def test_passwords_of_urls_are_hidden(text: str, shown: str) -> None:
