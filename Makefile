@@ -7,6 +7,8 @@ install = $(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python $(
 	$(BIN)/pip install --quiet --disable-pip-version-check $(1)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
+# uv installs no bytecode: without any, every process would compile TensorFlow's modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run test ui dashboard lint bench faults
@@ -51,4 +53,4 @@ bench: .venv/bench  ## Everything that is measured, against what people use toda
 	$(BIN)/python -m benchmarks --dataset $(DATASET)
 
 faults: .venv  ## Kill commands 50 times at random moments, and take their server away.
-	FAULTS=10 $(BIN)/python -m pytest -n auto --maxprocesses 2 -m faults
+	FAULTS=10 OUTAGE_SECONDS=60 $(BIN)/python -m pytest -n auto --maxprocesses 2 -m faults

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from pipeline import environment, patience
+from pipeline import environment, patience, variants
 
 PROJECT = Path(__file__).parent.parent
 
@@ -39,26 +39,47 @@ def signal_handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+def shared_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of all the processes that tests run in."""
+    directory = tmp_path_factory.getbasetemp()
+    return directory.parent if "PYTEST_XDIST_WORKER" in os.environ else directory
+
+
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database that has its tables; making them anew for every test costs seconds."""
     import mlflow
 
-    path = tmp_path_factory.mktemp("database") / "mlflow.db"
-    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
+    path = shared_directory(tmp_path_factory) / "empty.db"
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
+
+
+def copy_database(original: Path, copied: Path, *, artifacts: str) -> None:
+    """Copy an MLflow database, in which the address of its artifacts is written."""
+    shutil.copy(original, copied)
+    with closing(sqlite3.connect(copied)) as database, database:
+        database.execute("UPDATE experiments SET artifact_location = ?", [artifacts])
 
 
 @pytest.fixture
 def store(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with an empty MLflow store."""
-    shutil.copy(empty_database, tmp_path / "mlflow.db")
-    # MLflow has written into it, as an absolute path, where artifacts go.
-    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
-        artifacts = str(tmp_path / "mlruns" / "0")
-        database.execute("UPDATE experiments SET artifact_location = ?", [artifacts])
+    copy_database(empty_database, tmp_path / "mlflow.db", artifacts=str(tmp_path / "mlruns" / "0"))
     _work_in(tmp_path, monkeypatch)
     return tmp_path
+
+
+@pytest.fixture
+def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of 3 layers of 16 units by the variants' names; for stores of their own alone."""
+    small = {
+        name: replace(variant, hidden_layers=3, units=16)
+        for name, variant in variants.VARIANTS.items()
+    }
+    monkeypatch.setattr(variants, "VARIANTS", small)
 
 
 def _work_in(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,9 +127,7 @@ class Finished:
 @pytest.fixture(scope="session")
 def finished_original(tmp_path_factory: pytest.TempPathFactory, tiny_npz: Path) -> Finished:
     """Two variants and two seeds through `mlflow run .`, as a user runs it; made once."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent  # of all the processes that tests run in
+    shared = shared_directory(tmp_path_factory)
     directory = shared / "project"
     with FileLock(shared / "project.lock"):
         if not directory.exists():

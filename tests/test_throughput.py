@@ -13,6 +13,8 @@ NO_WEIGHT_MOVES = 1e-12  # a learning rate so small
 SIDES = (harness.OURS, *throughput.TO_REACH)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_networks")
 def test_all_sides_train_the_same_and_are_compared_by_their_times(
     tiny_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
