@@ -42,6 +42,9 @@ def tracking(
         for side, row in run.items()
     )
     by_epoch["round"] = by_epoch.seed * epochs + by_epoch.turn
+    for run in runs:
+        losses = {side: row["best_val_loss"] for side, row in run.items()}
+        outcomes.check_same("best val_loss", losses, tolerance=0.0)
     per_epoch = outcomes.result(
         "CPU s per epoch", by_epoch, "epoch_cpu_seconds", peer=PEER, at_most=1.01
     )
@@ -98,7 +101,11 @@ def tracked(dataset: str, project: str, epochs: int, seed: int) -> harness.Row:
     wall_seconds = time.perf_counter() - started - clock.waited
     metrics = mlflow.MlflowClient().get_run(run_id).data.metrics
     rest = wall_seconds - metrics["train_seconds"] - metrics["compile_seconds"]
-    return {"rest_seconds": rest, **clock.seconds()}
+    return {
+        "rest_seconds": rest,
+        "best_val_loss": metrics["best_val_loss"],
+        **clock.seconds(),
+    }
 
 
 def untracked(directory: str, epochs: int, seed: int) -> harness.Row:
@@ -121,6 +128,7 @@ def untracked(directory: str, epochs: int, seed: int) -> harness.Row:
     train_seconds = fit.history[-1]["elapsed_seconds"]
     return {
         "rest_seconds": wall_seconds - train_seconds - trainer.compile_seconds,
+        "best_val_loss": fit.history[fit.best_epoch - 1]["val_loss"],
         **clock.seconds(),
     }
 

@@ -207,7 +207,12 @@ def start_in(directory: Path, *arguments: str) -> subprocess.Popen[bytes]:
 
 
 def environment_of_a_user() -> dict[str, str]:
-    """This process's environment with this Python's programs and without what MLflow reads."""
+    """This process's environment with this Python's programs, and without what `configure` set."""
     programs = Path(sys.executable).parent
-    inherited = {name: value for name, value in os.environ.items() if "MLFLOW" not in name}
+    set_here = ("MLFLOW", "TF_", "CUDA_", "XLA_")
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not any(part in name for part in set_here)
+    }
     return {**inherited, "PATH": f"{programs}:{os.environ['PATH']}"}

@@ -87,6 +87,7 @@ def test_both_sides_of_tracking_train_the_same_and_only_one_writes(
     assert len(mlflow.MlflowClient().search_runs(["0"], "tags.step = 'train'")) == 1
     assert run.data.metrics["epochs_run"] == 3
     assert len(ended) == 2 * (1 + 3)
+    assert tracked["best_val_loss"] == untracked["best_val_loss"]
     for row in (tracked, untracked):
         assert len(row["epoch_cpu_seconds"]) == 2
         assert 0 < row["rest_seconds"] < 60

@@ -28,6 +28,7 @@ def client(updates: list[Update]) -> Iterator[Client]:
     """A local cluster of two workers, whose progress goes to `updates`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_RUN_ID", "the run that mlflow run opened")
+        patch.delenv("TF_NUM_INTRAOP_THREADS")  # which the workers are to set
         with engine.connect(jobs=2, scheduler="none") as client:
             yield client
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import PROJECT, environment_of_a_user
 
 from pipeline import environment
 
@@ -66,5 +67,10 @@ def test_importing_tensorflow_prints_nothing() -> None:
         "import keras, tensorflow as tf\n"
         "keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)]).predict(tf.ones((4, 2)))\n"
     )
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**environment_of_a_user(), "PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+    )
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")

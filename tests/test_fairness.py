@@ -124,7 +124,6 @@ def test_what_a_variant_is_defined_by_is_named_by_design(store: Path) -> None:
         ("Batch size", {"parameters": {"chosen_batch_size": 64}}, "32: elu; 64: bn"),
         ("Epochs at most", {"parameters": {"epochs": 10}}, "100: elu; 10: bn"),
         ("Patience", {"parameters": {"patience": 5}}, "20: elu; 5: bn"),
-        ("MC Dropout samples", {"parameters": {"mc_samples": 10}}, "100: elu; 10: bn"),
         ("Host", {"tags": {"host": "two"}}, "one: elu; two: bn"),
         ("Processor", {"tags": {"processor": "arm64"}}, "x86_64: elu; arm64: bn"),
         (
@@ -143,6 +142,22 @@ def test_anything_else_that_differs_is_flagged(
     by_name = found([train_run("elu"), train_run("bn", **change)])
     assert (by_name[name].finding, by_name[name].flagged) == ("differs", True)
     assert by_name[name].detail == detail
+
+
+def test_samples_of_mc_dropout_are_those_that_were_drawn_last_and_only_where_there_is_dropout(
+    store: Path,
+) -> None:
+    runs = [train_run("elu"), train_run("alpha_dropout"), train_run("one_cycle")]
+    assert found(runs)["MC Dropout samples"].detail == "none"
+    for run in runs[1:]:
+        tracking.client().log_metric(run.info.run_id, "mc_samples", 100)
+    again = [tracking.get_run(run.info.run_id) for run in runs]
+    assert found(again)["MC Dropout samples"].detail == "100"
+    tracking.client().log_metric(runs[2].info.run_id, "mc_samples", 1000)
+    again = [tracking.get_run(run.info.run_id) for run in runs]
+    fact = found(again)["MC Dropout samples"]
+    assert (fact.finding, fact.flagged) == ("differs", True)
+    assert fact.detail == "100: alpha_dropout; 1000: one_cycle"
 
 
 def test_a_difference_within_a_variant_is_flagged_with_its_seeds(store: Path) -> None:
