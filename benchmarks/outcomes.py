@@ -169,7 +169,10 @@ def spread(values: Sequence[float]) -> str:
     """Median (lowest-highest) of some values; the median alone where there is one."""
     if not values:
         return ""
-    texts = [f"{value:.3g}" for value in (statistics.median(values), min(values), max(values))]
+    texts = [
+        f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+        for value in (statistics.median(values), min(values), max(values))
+    ]
     return texts[0] if len(values) == 1 else f"{texts[0]} ({texts[1]}-{texts[2]})"
 
 

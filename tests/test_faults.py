@@ -1,7 +1,7 @@
 """Commands killed at random moments and started again, against the same without a kill.
 
 `make faults` does it 50 times: `FAULTS` is how often `main` and `search` are killed each, `train`
-three times as many. The first kill of `main` is among all tests.
+three times as many. Among all tests is one kill of `main`, with one variant and seed.
 """
 
 import os
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import mlflow
 import psutil
@@ -36,6 +36,7 @@ PARAMETERS: dict[str, dict[str, object]] = {
 }
 
 Points = list[tuple[int, float]]
+T = TypeVar("T")
 
 
 class Results(NamedTuple):
@@ -191,9 +192,15 @@ def test_a_comparison_killed_and_started_again_comes_to_the_same(
     finished_original: Finished, tmp_path: Path, fault: int
 ) -> None:
     expected = results_in(store_of(finished_original.directory))
+    arguments, seconds = finished_original.arguments, _seconds_of_steps(finished_original)
+    if FAULTS == 1:
+        only = {"variants=elu,alpha_dropout": "variants=elu", "seeds=1,2": "seeds=1"}
+        arguments = (*(only.get(text, text) for text in arguments), "-P", "jobs=1")
+        expected = Results(*(_of_elu_with_seed_1(part) for part in expected))
+        seconds *= 0.6
     directory = project(tmp_path / "project")
-    chance, seconds = random.Random(fault), _seconds_of_steps(finished_original)
-    process = start_in(directory, *finished_original.arguments)
+    chance = random.Random(fault)
+    process = start_in(directory, *arguments)
     # Counted from the first step on: how long it takes until then depends on the machine.
     _wait_for_a_step(process, directory)
     time.sleep(chance.uniform(0, 0.5 * seconds))
@@ -201,10 +208,16 @@ def test_a_comparison_killed_and_started_again_comes_to_the_same(
     if fault % 2 == 0:
         time.sleep(chance.uniform(0, 0.5 * seconds))
         kill_all(process)
-        run_whole(directory, finished_original.arguments)
+        run_whole(directory, arguments)
     else:
         assert process.wait(600) == 0
     assert results_in(store_of(directory)) == expected
+
+
+def _of_elu_with_seed_1(by_name: dict[str, T]) -> dict[str, T]:
+    return {
+        name: found for name, found in by_name.items() if " elu" in name and "seed 2" not in name
+    }
 
 
 def _wait_for_a_step(process: psutil.Popen, directory: Path) -> None:

@@ -144,8 +144,12 @@ def test_interrupted_comparison_leaves_no_run_running_and_ends_killed(
     """As a terminal or a scheduler does it: the signal goes to the whole process group."""
     for name in ("MLproject", "conda.yaml", "pipeline"):
         (tmp_path / name).symlink_to(finished.directory / name)
-    long = [text.replace("n_trials=3", "n_trials=1000") for text in finished.arguments]
-    process = start_in(tmp_path, *long)
+    long = {
+        "n_trials=3": "n_trials=1000",
+        "variants=elu,alpha_dropout": "variants=elu",
+        "seeds=1,2": "seeds=1",
+    }
+    process = start_in(tmp_path, *(long.get(text, text) for text in finished.arguments))
     _wait_for((tmp_path / "optuna.db").exists)  # by then the tables of both stores are made
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     _wait_for(lambda: client.search_runs(["0"], "tags.step = 'trial'"))

@@ -26,7 +26,7 @@ from postgresql import PostgreSQL
 from pipeline import ui
 
 OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "0"))
-FEW, MANY = 50, max(80, int(2.5 * OUTAGE_SECONDS))  # epochs, about 5 a second
+FEW, MANY = 50, max(60, int(2.5 * OUTAGE_SECONDS))  # epochs, about 5 a second
 _seeds = count(1)  # a seed of its own per training run, so that none is reused
 
 
@@ -188,7 +188,7 @@ def test_a_server_away_in_the_middle_of_training_costs_neither_an_epoch_nor_a_me
     server.stop()
     gone = time.time()
     time.sleep(OUTAGE_SECONDS)
-    training.wait_for_checkpoint(40)
+    training.wait_for_checkpoint(35)
     trained_or_waiting = training.is_running()
     back = time.time()
     server.start()
@@ -236,7 +236,7 @@ def test_a_database_stopped_under_the_server_costs_neither_an_epoch_nor_a_metric
     training.wait_for_epoch(5)
     server.database.stop()
     gone = time.time()
-    training.wait_for_checkpoint(40)
+    training.wait_for_checkpoint(35)
     back = time.time()
     server.database.start()
     assert training.wait() == 0, training.output()

@@ -52,7 +52,7 @@ def test_a_report_is_written_and_shown_with_its_conditions(
         "start_up",
         [
             Result(what="wall s", ours=[2, 1, 3], peer=[2, 2, 2], peer_name="x", at_most=1.3),
-            Result(what="MiB", ours=[7]),
+            Result(what="MiB", ours=[7, 1175, 2500]),
         ],
         machine=harness.describe_machine(),
         conditions={"dataset": "stripes"},
@@ -68,6 +68,7 @@ def test_a_report_is_written_and_shown_with_its_conditions(
         "start up",
         "2 (1-3)",
         "1 (0.5-1.5)",
+        "1,175 (7-2,500)",
         "at most 1.3x",
         "yes",
         "One note.",

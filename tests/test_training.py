@@ -60,6 +60,11 @@ def bn_trainer(directory: Path) -> Iterator[Trainer]:
     training.shared_trainer.cache_clear()
 
 
+@pytest.fixture(scope="module")
+def one_cycle_trainer(prepared: data.PreparedData) -> Trainer:
+    return Trainer(ONE_CYCLE, prepared)
+
+
 def ignore(_epoch: int, _metrics: Mapping[str, float]) -> None:
     """Take no notice of an epoch."""
 
@@ -190,7 +195,7 @@ def test_the_training_step_is_traced_once(
         return train_step(model, block)
 
     monkeypatch.setattr(BlockModel, "train_step", counted)
-    fit(Trainer(ELU, prepared), epochs=2)
+    fit(Trainer(small("elu", hidden_layers=1), prepared), epochs=2)
     assert len(traced) == 1
 
 
@@ -202,8 +207,8 @@ def test_bn_equals_plain_keras_in_moving_statistics_too(bn_trainer: Trainer) -> 
         assert not np.isin(weight.numpy(), (0, 1)).any()
 
 
-def test_one_cycle_equals_plain_keras_with_rates_by_numpy(prepared: data.PreparedData) -> None:
-    trainer = Trainer(ONE_CYCLE, prepared)
+def test_one_cycle_equals_plain_keras_with_rates_by_numpy(one_cycle_trainer: Trainer) -> None:
+    trainer = one_cycle_trainer
     steps = np.arange(4 * 9).reshape(4, 9)  # 260 images in mini-batches of 32
     # Twice, so that the second run's cycle is seen to start anew.
     for maximum in (0.1, 0.03):
@@ -396,8 +401,8 @@ def test_batch_normalisation_and_momentum_go_on(bn_trainer: Trainer, tmp_path: P
     )
 
 
-def test_the_position_in_1cycle_goes_on(prepared: data.PreparedData, tmp_path: Path) -> None:
-    trainer = Trainer(ONE_CYCLE, prepared)
+def test_the_position_in_1cycle_goes_on(one_cycle_trainer: Trainer, tmp_path: Path) -> None:
+    trainer = one_cycle_trainer
     whole = fit(trainer, epochs=4)
     weights = trainer.model.get_weights()
     run = resumed(trainer, Checkpoints(tmp_path), 2, epochs=4)
