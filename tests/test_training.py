@@ -250,6 +250,7 @@ def test_the_shared_trainer_is_the_same_for_the_same_variant_and_data(
     other = training.shared_trainer(ALPHA_DROPOUT, directory)
     assert other.variant == ALPHA_DROPOUT
     assert_equals_fresh_run(other, fit(other), fresh_run)
+    assert training.shared_trainer(BN, directory) is bn_trainer  # a worker goes from one to another
 
 
 def test_on_epoch_gets_every_epoch_from_1_with_its_metrics(trainer: Trainer) -> None:
