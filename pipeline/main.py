@@ -138,18 +138,19 @@ def _submit(
 ) -> dict[str, "engine.Future"]:
     """Submit the searches and the trainings after them; by name, the trainings' futures."""
     common = {"data": data, "storage": wanted.storage, "reuse": wanted.reuse, "announce": False}
-    # Depth first: a worker that searched a variant has its compiled model.
-    variants = list(dict.fromkeys(one.variant.name for one in missing))
     searches = {
-        name: steps.submit(searched, {"settings": search, **common}, priority=-variants.index(name))
-        for name, search in searches_of(missing).items()
+        name: steps.submit(searched, {"settings": search, **common}, priority=-place)
+        for place, (name, search) in enumerate(searches_of(missing).items())
     }
+    # Seed by seed: variants are compared in pairs of a seed, and what slows the machine down for a
+    # while is to meet both of a pair.
+    seeds = list(dict.fromkeys(one.seed for one in missing))
     return {
         one.name: steps.submit(
             trained,
             {"wanted": one, **common},
             after=[searches[one.variant.name]] if one.variant.name in searches else [],
-            priority=-variants.index(one.variant.name),
+            priority=-len(searches) - seeds.index(one.seed),
         )
         for one in missing
     }

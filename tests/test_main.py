@@ -5,17 +5,18 @@ import re
 import signal
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pytest
 from conftest import Finished, run_in, start_in
+from test_plan import asked
 
 from pipeline import views
 from pipeline.errors import InputError
-from pipeline.main import main
+from pipeline.main import _submit, main
 from pipeline.plan import Comparison, searches_of
 from pipeline.prepare import Prepared
 from pipeline.search import searched
@@ -59,6 +60,31 @@ def test_prints_nothing_a_user_can_do_nothing_about(finished: Finished) -> None:
 def test_training_runs_are_flat_in_the_list(finished_store: Finished) -> None:
     for run in mlflow.MlflowClient().search_runs(["0"], "tags.step = 'train'"):
         assert "mlflow.parentRunId" not in run.data.tags
+
+
+def test_searches_come_first_then_trainings_seed_by_seed() -> None:
+    submitted: list[tuple[int, str]] = []
+
+    class Steps:
+        def submit(
+            self,
+            _function: object,
+            arguments: dict[str, Any],
+            *,
+            after: Sequence[object] = (),
+            priority: int,
+        ) -> None:
+            assert len(after) == ("wanted" in arguments)  # a training comes after its search
+            step = arguments.get("settings") or arguments["wanted"]
+            submitted.append((-priority, step.name))
+
+    wanted = asked()
+    _submit(Steps(), list(wanted.trainings), None, wanted)  # type: ignore[arg-type]
+    assert [name for _, name in sorted(submitted, key=lambda one: one[0])] == [
+        *("search elu", "search alpha_dropout"),
+        *("train elu seed 1", "train alpha_dropout seed 1"),
+        *("train elu seed 2", "train alpha_dropout seed 2"),
+    ]
 
 
 def test_every_variant_has_one_colour(finished_store: Finished) -> None:
