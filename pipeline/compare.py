@@ -124,8 +124,8 @@ def _identities(chosen: Sequence[tracking.Run]) -> dict[str, str]:
 
 def _identity(run: tracking.Run) -> str:
     """A run's id, and what is done to a finished run anew: MC Dropout with other samples."""
-    samples = fairness.mc_samples(run)
-    return run.info.run_id if samples == "none" else f"{run.info.run_id}, {samples} samples"
+    samples = run.data.metrics.get("mc_samples")
+    return f"{run.info.run_id}, {samples:.0f} samples" if samples else run.info.run_id
 
 
 def _named(chosen: list[tracking.Run], many: str) -> str:

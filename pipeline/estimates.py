@@ -88,7 +88,11 @@ class Measured:
         self, runs: Sequence[tracking.Run], variant: Variant
     ) -> tuple[list[_Past], str, bool]:
         """The runs that are most like one to come, what they are, and whether they differ."""
-        now = _kind(variant.name, str(variant.batch_size), self._dataset)
+        now = {
+            "variant": variant.name,
+            "batch_size": str(variant.batch_size),
+            "dataset": self._dataset,
+        }
         for names, basis in (
             (("variant", "batch_size", "dataset"), f"of {variant.name}"),
             (("batch_size", "dataset"), "of other variants"),
@@ -99,7 +103,7 @@ class Measured:
                 _Past((run.info.end_time - run.info.start_time) / 1000, run.data.metrics, scale)
                 for run in runs
                 if (scale := self._scale(run, variant))
-                and all(_kind_of(run)[name] == now[name] for name in names)
+                and all(_resolved(run)[name] == now[name] for name in names)
             ]
             if past:
                 return past, f"{len(past)} run{'s'[: len(past) > 1]} {basis}", len(names) < 3
@@ -109,20 +113,14 @@ class Measured:
         """By how much more mini-batches an epoch has now than in a run; 0 if that is unknown."""
         images = self._images.get(run.data.tags.get("prepare_run", ""))
         ratio = (self._images_now or 0) / images if images else 0.0
-        past = _kind_of(run)
+        past = _resolved(run)
         if past["dataset"] == self._dataset:
             ratio = 1.0
         return ratio * int(past["batch_size"]) / variant.batch_size
 
 
-def _kind(variant: str, batch_size: str, dataset: str) -> dict[str, str]:
-    """What runs have in common that take about as long."""
-    return {"variant": variant, "batch_size": batch_size, "dataset": dataset}
-
-
-def _kind_of(run: tracking.Run) -> dict[str, str]:
-    parameters = resolved_parameters(run)
-    return _kind(parameters["variant"], parameters["batch_size"], run.data.tags["dataset"])
+def _resolved(run: tracking.Run) -> dict[str, str]:
+    return {**resolved_parameters(run), "dataset": run.data.tags["dataset"]}
 
 
 def _finished(entry_point: str, experiment: str | None) -> list[tracking.Run]:

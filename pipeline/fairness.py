@@ -88,8 +88,7 @@ def left_out(chosen: Sequence[Run]) -> list[LeftOut]:
 
 
 def _variant_and_seed(run: Run) -> tuple[str, str]:
-    parameters = resolved_parameters(run)
-    return parameters["variant"], parameters["seed"]
+    return run.data.params["variant"], run.data.params["seed"]
 
 
 def _reason(run: Run) -> str:
@@ -243,14 +242,16 @@ def is_capped(run: Run) -> bool:
 
 
 def _mc_samples(runs: Sequence[Run]) -> Fact:
-    with_dropout = [run for run in runs if mc_samples(run) != "none"]
-    return _compare("MC Dropout samples", with_dropout or runs, mc_samples, None)
-
-
-def mc_samples(run: Run) -> str:
-    """How many predictions MC Dropout averaged for a run; the entry point may have done it anew."""
-    samples = run.data.metrics.get("mc_samples")
-    return f"{samples:.0f}" if samples else "none"
+    """By the metric, since the entry point may have done MC Dropout anew on a finished run."""
+    with_dropout = [run for run in runs if "mc_samples" in run.data.metrics]
+    if not with_dropout:
+        return Fact(name="MC Dropout samples", finding="none", detail="", flagged=False)
+    return _compare(
+        "MC Dropout samples",
+        with_dropout,
+        lambda run: f"{run.data.metrics['mc_samples']:.0f}",
+        own=None,
+    )
 
 
 def _parameter(name: str) -> Callable[[Run], str | None]:

@@ -120,7 +120,7 @@ def _train(
     try:
         with (
             engine.connect(
-                jobs=min(wanted.jobs, len(missing) + len(searches)), scheduler=wanted.scheduler
+                jobs=min(wanted.workers(), len(missing) + len(searches)), scheduler=wanted.scheduler
             ) as client,
             progress.display() as sink,
         ):

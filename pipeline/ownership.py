@@ -43,14 +43,14 @@ def living(
     if silent:
         hosts = ", ".join(sorted({owners[run]["host"] for run in silent}))
         progress.update(
-            message=f"Runs of {hosts} have not been heard of lately: waiting {silence():.0f} s for "
-            "a sign of life."
+            message=f"Runs of {hosts} have not been heard of lately: "
+            f"waiting {longest_silence():.0f} s for a sign of life."
         )
-        time.sleep(silence())
+        time.sleep(longest_silence())
     return alive | {run for run in silent if read_heartbeat(run) != owners[run]["heartbeat"]}
 
 
-def silence() -> float:
+def longest_silence() -> float:
     """Seconds without a heartbeat after which its process is in doubt."""
     return 3 * HEARTBEAT_SECONDS
 
@@ -58,7 +58,7 @@ def silence() -> float:
 def _is_alive_by_now(tags: Mapping[str, str]) -> bool:
     if tags["host"] == socket.gethostname():
         return _process_is_alive(int(tags["pid"]), float(tags["process_started"]))
-    return abs(time.time() - float(tags["heartbeat"])) < silence()
+    return abs(time.time() - float(tags["heartbeat"])) < longest_silence()
 
 
 def _process_is_alive(pid: int, started: float) -> bool:

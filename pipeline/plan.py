@@ -36,7 +36,7 @@ class Comparison:
         dataset, val_size, split_seed: the data, as given to `prepare`.
         storage: Optuna storage of the searches.
         baseline: the variant that the others are timed against.
-        jobs: worker processes on this machine.
+        jobs: worker processes on this machine; None: one per core.
         scheduler: ``none``, or the address of a Dask scheduler whose workers are used instead.
         reuse: ``auto`` or ``never``.
     """
@@ -47,9 +47,15 @@ class Comparison:
     split_seed: int
     storage: str
     baseline: str
-    jobs: int
+    jobs: int | None
     scheduler: str
     reuse: str
+
+    def workers(self) -> int:
+        """Worker processes on this machine; a container may have fewer cores than its machine."""
+        from dask.system import CPU_COUNT  # a sixth of a second, where something is to run
+
+        return self.jobs or CPU_COUNT
 
 
 def comparison(
@@ -84,19 +90,12 @@ def comparison(
             for name in names
             for seed in options.seed_list(seeds)
         ],
-        jobs=options.auto_or("jobs", jobs, auto=_cores(), minimum=1, kind=int),
+        jobs=options.auto_or("jobs", jobs, auto=None, minimum=1, kind=int),
         baseline=baseline,
         storage=storage,
         reuse=reuse,
         **of_comparison,
     )
-
-
-def _cores() -> int:
-    """Cores that this process may use, which a container may have fewer of than its machine."""
-    from dask.system import CPU_COUNT
-
-    return CPU_COUNT
 
 
 def searches_of(trainings: Iterable[TrainSettings]) -> dict[str, SearchSettings]:
@@ -289,8 +288,8 @@ def _in_words(steps: Sequence[Planned], wanted: Comparison) -> str:
     left = [step for step in steps if not step.reused]
     if not left:
         return f"Nothing to run: all {len(steps)} steps are finished."
-    where = f"{wanted.jobs} workers" if wanted.jobs > 1 else "1 worker"
-    jobs = wanted.jobs
+    jobs = wanted.workers()
+    where = f"{jobs} workers" if jobs > 1 else "1 worker"
     if wanted.scheduler != "none":
         where, jobs = f"one worker of {wanted.scheduler} (sooner on several)", 1
     seconds = time_left(steps, jobs)

@@ -148,7 +148,7 @@ def test_samples_of_mc_dropout_are_those_that_were_drawn_last_and_only_where_the
     store: Path,
 ) -> None:
     runs = [train_run("elu"), train_run("alpha_dropout"), train_run("one_cycle")]
-    assert found(runs)["MC Dropout samples"].detail == "none"
+    assert found(runs)["MC Dropout samples"].finding == "none"
     for run in runs[1:]:
         tracking.client().log_metric(run.info.run_id, "mc_samples", 100)
     again = [tracking.get_run(run.info.run_id) for run in runs]

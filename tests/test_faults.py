@@ -23,7 +23,10 @@ from mlflow.entities import Run
 
 FAULTS = int(os.environ.get("FAULTS", "1"))
 CURVE = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
-FINAL = ("best_epoch", "best_val_loss", "best_learning_rate", "test_accuracy", "mc_accuracy")
+FINAL = (
+    *("best_epoch", "best_val_loss", "judged_val_loss", "best_learning_rate"),
+    *("test_accuracy", "mc_accuracy"),
+)
 PARAMETERS: dict[str, dict[str, object]] = {
     "train": {
         "variant": "alpha_dropout",

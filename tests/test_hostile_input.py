@@ -534,7 +534,7 @@ def _check(wanted: Comparison) -> None:
         assert 0 <= one.variant.dropout_rate < 1
         assert one.learning_rate is None or 0 < one.learning_rate <= options.MOST
         assert 0 < one.search.learning_rate_min < one.search.learning_rate_max < 1e7
-    assert 1 <= wanted.jobs <= options.MOST
+    assert 1 <= wanted.workers() <= options.MOST
 
 
 @functools.wraps(main)

@@ -127,6 +127,7 @@ def test_first_champion_is_of_the_variant_with_the_best_mean_not_the_luckiest_se
     done = _register(runs)
     assert _champion_run(done.name) == _run_id(runs, "bn", 2)
     assert "uncontested" in done.reason
+    assert "highest mean validation accuracy" in done.reason
     assert f"models:/{done.name}@champion" in done.text
 
 

@@ -424,6 +424,15 @@ def test_early_stopping_goes_on_with_its_patience_and_best_weights(
     assert (run.best_epoch, run.stopped_early) == (whole.best_epoch, True)
 
 
+def test_patience_that_runs_out_in_the_last_permitted_epoch_has_stopped_training_early(
+    trainer: Trainer,
+) -> None:
+    changes = {"patience": 3, "learning_rate": 0.02}
+    epochs = len(fit(trainer, epochs=30, **changes).history)
+    run = fit(trainer, epochs=epochs, **changes)
+    assert (len(run.history), run.stopped_early) == (epochs, True)
+
+
 def test_epochs_before_the_checkpoint_are_told_again(trainer: Trainer, tmp_path: Path) -> None:
     told: list[tuple[int, float]] = []
     checkpoints = Checkpoints(tmp_path)
