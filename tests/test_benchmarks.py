@@ -169,6 +169,7 @@ def test_copied_runs_have_whole_curves_and_are_no_better_than_the_original(store
     original = finish(step, name="train elu")
     client = mlflow.MlflowClient()
     client.log_metric(original, "best_val_loss", 1.0)
+    client.log_metric(original, "judged_val_accuracy", 0.5)
     client.log_metric(original, "val_loss", 1.0, step=1)
     copies = compare.Store(mlflow.get_tracking_uri(), epochs=150)
     for count in (3, 6):
@@ -182,5 +183,6 @@ def test_copied_runs_have_whole_curves_and_are_no_better_than_the_original(store
         history = client.get_metric_history(run.info.run_id, "val_loss")
         assert [point.step for point in history] == list(range(1, 151))
         assert run.data.metrics["best_val_loss"] >= 1.0
+        assert run.data.metrics["judged_val_accuracy"] <= 0.5
     elapsed = client.get_metric_history(added[0].info.run_id, "elapsed_seconds")
     assert all(b.value > a.value for a, b in pairwise(elapsed))
