@@ -119,8 +119,9 @@ def search(
     """Search the learning rate of a variant: the one with the lowest validation loss kept.
 
     One Optuna study per variant, data set and settings; an interrupted one goes on where it was.
-    Trials are drawn by a seeded TPE sampler on a log scale; bad ones are stopped by the validation
-    loss of their first epochs, hopeless ones after one epoch. For one_cycle the rate is the
+    The first five rates are spread over the range and get an epoch each before the best of them
+    goes on; a seeded TPE sampler then draws on a log scale. Bad trials are stopped by the
+    validation loss of their first epochs, hopeless ones after one. For one_cycle the rate is the
     maximum of the cycle.
     """
     options.check_reuse(reuse)

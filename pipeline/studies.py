@@ -94,13 +94,24 @@ class FarBehindPruner(optuna.pruners.BasePruner):
 
     Args:
         otherwise: the pruner that judges the trials that are not far behind.
+        first_judged: the first epoch whose noise is small.
         tolerance: how far the lowest value so far may lie above the best trial's at the same
             epoch, as a fraction of that.
+        early_tolerance: the same before `first_judged`.
     """
 
-    def __init__(self, otherwise: optuna.pruners.BasePruner, *, tolerance: float = 0.1):
+    def __init__(
+        self,
+        otherwise: optuna.pruners.BasePruner,
+        *,
+        first_judged: int,
+        tolerance: float = 0.03,
+        early_tolerance: float = 0.1,
+    ):
         self._otherwise = otherwise
+        self._first_judged = first_judged
         self._tolerance = tolerance
+        self._early_tolerance = early_tolerance
 
     def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
         epoch = trial.last_step
@@ -113,13 +124,14 @@ class FarBehindPruner(optuna.pruners.BasePruner):
             if one.number != trial.number and DIVERGED not in one.user_attrs
         ]
         best = min((_lowest(one, epoch) for one in others), default=math.inf)
-        if _lowest(trial, epoch) > (1 + self._tolerance) * best:
+        tolerance = self._early_tolerance if epoch < self._first_judged else self._tolerance
+        if _lowest(trial, epoch) > (1 + tolerance) * best:
             return True
         return self._otherwise.prune(study, trial)
 
 
-def _lowest(trial: optuna.trial.FrozenTrial, epoch: int) -> float:
-    """The lowest value that a trial has reported up to an epoch."""
+def _lowest(trial: optuna.trial.FrozenTrial, epoch: float = math.inf) -> float:
+    """The lowest value that a trial has reported, up to an epoch."""
     values = [value for step, value in trial.intermediate_values.items() if step <= epoch]
     return min(values, default=math.inf)
 
@@ -145,7 +157,8 @@ def create_study(
         study_name=name,
         storage=create_storage(storage),
         pruner=FarBehindPruner(
-            optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=first_judged)
+            optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=first_judged),
+            first_judged=first_judged,
         ),
         load_if_exists=True,
     )
@@ -164,10 +177,19 @@ def spread_rates(low: float, high: float, count: int = N_SPREAD) -> list[float]:
     return [low * (high / low) ** fraction for fraction in fractions]
 
 
-def cut_off_trial(study: optuna.Study) -> optuna.Trial | None:
-    """The trial that was running when the search was cut off; nobody else runs this study."""
+def open_trial(study: optuna.Study) -> optuna.Trial | None:
+    """The trial to go on with, or None where another is to begin; nobody else runs this study.
+
+    The enqueued ones are all begun, for an epoch each, before the best of them goes on: against it
+    the others are judged, and no epoch is spent on one that it leaves far behind. A trial that was
+    cut off is the one that goes on.
+    """
     running = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
-    return optuna.Trial(study, running[0]._trial_id) if running else None
+    cut_off = [one for one in running if not one.intermediate_values]
+    if not cut_off and study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,)):
+        return None
+    best = min(cut_off or running, key=_lowest, default=None)
+    return optuna.Trial(study, best._trial_id) if best else None
 
 
 def widened(

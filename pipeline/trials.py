@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import optuna
+from optuna.trial import TrialState
 
 from pipeline import progress, step_runs, tracking
 from pipeline.checkpoints import Checkpoints
@@ -13,11 +14,13 @@ from pipeline.errors import DivergenceError
 from pipeline.passwords import hide_passwords
 from pipeline.prepare import Prepared
 from pipeline.reuse import checkpoint_directory
-from pipeline.studies import DIVERGED, N_SPREAD, cut_off_trial
+from pipeline.studies import DIVERGED, N_SPREAD, open_trial
 
 if TYPE_CHECKING:
     from pipeline.search import SearchSettings
     from pipeline.training import Trainer
+
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class Objective:
@@ -42,9 +45,8 @@ class Objective:
     def run_trials(self, study: optuna.Study, bounds: tuple[float, float], total: int) -> None:
         """Run trials until so many have ended; one that was cut off goes on first."""
         self.bounds = bounds
-        states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-        while (ended := len(study.get_trials(deepcopy=False, states=states))) < total:
-            trial = cut_off_trial(study)
+        while (ended := len(study.get_trials(deepcopy=False, states=ENDED))) < total:
+            trial = open_trial(study)
             if trial is None:
                 # A seed for every trial: a search that goes on draws what it would have drawn.
                 seed = np.random.SeedSequence([self.settings.seed, ended]).generate_state(1)
@@ -53,12 +55,16 @@ class Objective:
                 )
                 trial = study.ask()
             # Any other end, such as a signal, leaves the trial running, to be gone on with.
-            try:
-                study.tell(trial, self(trial))
-            except optuna.TrialPruned:
-                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            state, value = self(trial)
+            if state.is_finished():
+                study.tell(trial, value, state)
 
-    def __call__(self, trial: optuna.Trial) -> float:
+    def __call__(self, trial: optuna.Trial) -> tuple[TrialState, float | None]:
+        """Train a trial until it completes, is pruned or diverges, or is to wait for others.
+
+        Returns:
+            Its state, which is RUNNING where it waits, and its value where it is COMPLETE.
+        """
         low, high = self.bounds
         rate = trial.suggest_float("learning_rate", low, high, log=True)
         variant = self.settings.variant.name
@@ -82,15 +88,16 @@ class Objective:
                 link(trial, trial_run, {"name": name})
                 if not earlier:  # the scatter chart of the MLflow UI has no logarithmic axis
                     trial_run.log_metrics({"log10_learning_rate": math.log10(rate)})
-                value = _TrialRun(trial, trial_run, self.settings).train(self.trainer, rate)
+                return _TrialRun(trial, trial_run, self.settings).train(self.trainer, rate)
         except DivergenceError as error:
             Checkpoints(checkpoint_directory(trial_run.run_id)).delete()
             trial.set_user_attr(DIVERGED, str(error))
             # Pruned rather than failed: the sampler then learns that the rate is bad.
-            raise optuna.TrialPruned(str(error)) from error
-        if value is None:
-            raise optuna.TrialPruned
-        return value
+            return TrialState.PRUNED, None
+
+
+class _Waiting(Exception):
+    """The trial is to wait for others."""
 
 
 class _TrialRun:
@@ -101,15 +108,22 @@ class _TrialRun:
         self.run = run
         self.settings = settings
         self.stops_early = settings.variant.patience is not None
+        enqueued = min(N_SPREAD, settings.n_trials)
+        self.waits = trial.number < enqueued and min(enqueued, settings.search_epochs) > 1
         self.judged_epoch, self.judged_val_loss = 0, math.inf
-        frozen = trial.storage.get_trial(trial._trial_id)
-        self.reported = max(frozen.intermediate_values, default=0)
+        trials = trial.study.get_trials(deepcopy=False)
+        self.reported = max(trials[trial.number].intermediate_values, default=0)
+        self.epochs_of_others = sum(
+            settings.search_epochs if one.state in ENDED else len(one.intermediate_values)
+            for one in trials
+            if one.number != trial.number
+        )
 
-    def train(self, trainer: "Trainer", learning_rate: float) -> float | None:
-        """The validation loss that a training is judged by, or None if the trial was pruned.
+    def train(self, trainer: "Trainer", learning_rate: float) -> tuple[TrialState, float | None]:
+        """The trial's state, and where it is COMPLETE what a training is judged by.
 
-        The lowest, whose weights early stopping keeps; where the variant never stops early, the
-        last.
+        That is the lowest validation loss, whose weights early stopping keeps; where the variant
+        never stops early, the last.
         """
         checkpoints = Checkpoints(checkpoint_directory(self.run.run_id))
         try:
@@ -121,13 +135,16 @@ class _TrialRun:
                 on_epoch=self.on_epoch,
                 checkpoints=checkpoints,
             )
+        except _Waiting:
+            self.run.set_tags({"trial_state": "WAITING"})
+            return TrialState.RUNNING, None
         except optuna.TrialPruned:
             checkpoints.delete()
             self._log("PRUNED")
-            return None
+            return TrialState.PRUNED, None
         checkpoints.delete()
         self._log("COMPLETE")
-        return self.judged_val_loss
+        return TrialState.COMPLETE, self.judged_val_loss
 
     def _log(self, state: str) -> None:
         self.run.set_tags({"trial_state": state})
@@ -142,13 +159,15 @@ class _TrialRun:
             self.judged_epoch, self.judged_val_loss = epoch, metrics["val_loss"]
         progress.update(
             step=settings.name,
-            done=number * settings.search_epochs + epoch,
+            done=self.epochs_of_others + epoch,
             total=max(settings.n_trials, number + 1) * settings.search_epochs,
             text=f"trial {number} epoch {epoch} val_loss {metrics['val_loss']:.3f}",
         )
         # A trial that goes on is told its epochs again.
         if epoch > self.reported:
             self.trial.report(metrics["val_loss"], epoch)
+            if self.waits and epoch == 1:
+                raise _Waiting
         if self.reported <= epoch < settings.search_epochs and self.trial.should_prune():
             raise optuna.TrialPruned
 

@@ -15,6 +15,7 @@ from pipeline.studies import (
     check_storage,
     create_storage,
     create_study,
+    open_trial,
     widened,
 )
 
@@ -72,12 +73,15 @@ def test_no_finished_trial_is_an_error_that_names_the_range() -> None:
         ([1.9, 2.4], False),  # the lowest so far counts
         ([2.1, 1.94], True),  # against the best at the second epoch
         ([2.1, 1.92], False),
+        ([2.1, 1.92, 1.55], True),  # from the third epoch on, 3% are far
+        ([2.1, 1.92, 1.54], False),
     ],
 )
 def test_a_trial_a_tenth_behind_the_best_at_its_epoch_is_pruned(
     values: list[float], pruned: bool
 ) -> None:
-    study = optuna.create_study(pruner=FarBehindPruner(optuna.pruners.NopPruner()))
+    pruner = FarBehindPruner(optuna.pruners.NopPruner(), first_judged=3)
+    study = optuna.create_study(pruner=pruner)
     for curve in ([2.0, 1.8, 1.5], [2.3, 1.75]):
         earlier = study.ask({"learning_rate": RATES})
         for epoch, value in enumerate(curve, start=1):
@@ -90,7 +94,8 @@ def test_a_trial_a_tenth_behind_the_best_at_its_epoch_is_pruned(
 
 
 def test_a_trial_that_diverged_later_sets_no_mark() -> None:
-    study = optuna.create_study(pruner=FarBehindPruner(optuna.pruners.NopPruner()))
+    pruner = FarBehindPruner(optuna.pruners.NopPruner(), first_judged=3)
+    study = optuna.create_study(pruner=pruner)
     wild = study.ask({"learning_rate": RATES})
     wild.report(1.0, 1)
     wild.set_user_attr(DIVERGED, "loss became nan in epoch 2")
@@ -100,9 +105,30 @@ def test_a_trial_that_diverged_later_sets_no_mark() -> None:
     assert not trial.should_prune()
 
 
+def test_enqueued_trials_all_begin_before_the_best_of_them_goes_on() -> None:
+    study = optuna.create_study()
+    for rate in (1e-3, 1e-4, 1e-2):
+        study.enqueue_trial({"learning_rate": rate})
+    for value in (1.8, 1.7, 2.3):
+        assert open_trial(study) is None
+        begun = study.ask({"learning_rate": RATES})
+        cut_off = open_trial(study)  # before its first epoch has ended
+        assert cut_off is not None
+        assert cut_off.number == begun.number
+        begun.report(value, 1)
+    for number in (1, 0, 2):
+        best = open_trial(study)
+        assert best is not None
+        assert best.number == number
+        best.report(2.2, 2)  # a worse epoch gives its place to nobody: cut off, it goes on
+        assert open_trial(study)._trial_id == best._trial_id  # type: ignore[union-attr]
+        study.tell(best, state=optuna.trial.TrialState.PRUNED)
+    assert open_trial(study) is None
+
+
 def test_a_trial_close_behind_is_left_to_the_other_pruner() -> None:
     everything = optuna.pruners.ThresholdPruner(upper=0.0)
-    study = optuna.create_study(pruner=FarBehindPruner(everything))
+    study = optuna.create_study(pruner=FarBehindPruner(everything, first_judged=3))
     trial = study.ask({"learning_rate": RATES})
     assert not trial.should_prune()  # nothing is reported yet
     trial.report(1.0, 1)

@@ -130,7 +130,8 @@ def test_a_search_that_was_cut_off_goes_on_and_equals_one_that_was_not(
             mlflow.delete_run(run.info.run_id)
 
     monkeypatch.chdir(_folder(tmp_path / "cut off"))
-    moments = ["compiling", "trial 0 epoch 1", "trial 4 epoch 3", "trial 6"]
+    # Every trial of the spread ones begins; one that waits and one that goes on are cut off.
+    moments = ["compiling", "trial 0 epoch 1", "trial 4 epoch 1", "trial 4 epoch 3", "trial 6"]
     _search_cut_off_at(moments, tiny_npz)
     assert _trials(tmp_path / "cut off") == whole
     assert len(whole) == 7 + 2  # the best rate lay at an edge
