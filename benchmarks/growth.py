@@ -5,8 +5,10 @@ is given less memory by a control group (Linux, version 1, root); pages of the m
 artifact count towards it.
 """
 
+import math
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,7 @@ from pipeline.variants import get_variant
 VARIANT, LEARNING_RATE = "elu", 0.0002
 GROUPS = Path("/sys/fs/cgroup/memory")
 IMAGE_BYTES = 32 * 32 * 3
+LIMITED = "the most images in less memory"
 
 
 def growth(
@@ -30,79 +33,78 @@ def growth(
     images: Annotated[
         str, Option(help="Training images, separated by commas.")
     ] = "10000,50000,250000,1000000",
-    epochs: Annotated[int, Option(help="Epochs timed, after a warm-up epoch.", min=1)] = 1,
+    timed: Annotated[
+        int, Option(help="Images timed at least, in whole epochs after a first one.", min=1)
+    ] = 250_000,
     memory: Annotated[
         int, Option(help="MiB given to a worker besides what it needs without images.", min=1)
     ] = 1024,
-    rounds: harness.Rounds = 1,
+    rounds: harness.Rounds = 3,
 ) -> None:
     """Measure training on data sets of growing size."""
     machine = harness.describe_machine()
     counts = sorted(harness.counts("images", images))
     with tempfile.TemporaryDirectory(dir=harness.PROJECT) as stored:  # /tmp may be in memory
-        rows = []
+        given = {}
         for count in counts:
             directory = Path(stored) / str(count)
             save_images(directory, count)
-            given = {"directory": str(directory), "epochs": epochs}
-            rows.append(
-                harness.in_turns(
-                    {harness.OURS: lambda _, given=given: harness.call(train, given)},  # type: ignore[misc]
-                    rounds=rounds,
-                )
-            )
-        results = _results(counts, rows)
-        base = float(rows[0].anonymous_mib.median())
-        results += _limited(given, base, memory, counts[-1], rows[-1])
+            given[_name(count)] = {
+                "directory": str(directory),
+                "epochs": math.ceil(timed / count),
+            }
+        smallest = {**given[_name(counts[0])], "epochs": 1}
+        needed = harness.call(train, smallest)["anonymous_mib"]
+        size = counts[-1] * IMAGE_BYTES / harness.MIB
+        with group_with(round(needed + memory)) as group:
+            if size <= memory:
+                progress.update(message="All images fit the memory: streaming is not measured.")
+            elif group is None:
+                progress.update(message="No control group: streaming is not measured.")
+            else:
+                given[LIMITED] = {**given[_name(counts[-1])], "group": str(group)}
+            sides = {
+                name: lambda _, arguments=arguments: harness.call(train, arguments)
+                for name, arguments in given.items()
+            }
+            measured = harness.in_turns(sides, rounds=rounds)  # type: ignore[arg-type]
     outcomes.publish(
         "growth",
-        results,
+        _results(counts, measured),
         machine=machine,
-        conditions={"variant": VARIANT, "image": "32 x 32 x 3", "epochs timed": epochs},
-        measured=pd.concat(rows, ignore_index=True),
+        conditions={"variant": VARIANT, "image": "32 x 32 x 3", "images timed": timed},
+        measured=measured,
+        notes=[f"{LIMITED}: {size:,.0f} MiB of images, of which {memory:,} MiB fit."],
     )
 
 
-def _results(counts: list[int], rows: list[pd.DataFrame]) -> list[outcomes.Result]:
-    smallest = rows[0].microseconds_per_image.tolist()
-    results = []
-    for count, measured in zip(counts, rows, strict=True):
-        results += [
-            outcomes.Result(
-                what=f"{count:,} images: microseconds per image and epoch",
-                ours=measured.microseconds_per_image.tolist(),
-                peer=smallest,
-                peer_name=f"{counts[0]:,} images",
-                at_most=1.1,
-            ),
-            outcomes.Result(
-                what=f"{count:,} images: MiB of its own", ours=measured.anonymous_mib.tolist()
-            ),
-        ]
-    return results
+def _name(count: int) -> str:
+    return f"{count:,} images"
 
 
-def _limited(
-    given: harness.Row, base: float, memory: int, count: int, enough: pd.DataFrame
-) -> list[outcomes.Result]:
-    """The largest data set once more, with less memory than it has bytes."""
-    size = count * IMAGE_BYTES / harness.MIB
-    if size <= memory:
-        return []
-    with group_with(round(base + memory)) as group:
-        if group is None:
-            progress.update(message="No control group: streaming was not measured.")
-            return []
-        row = harness.call(train, {**given, "group": str(group)})
-    return [
+def _results(counts: list[int], measured: pd.DataFrame) -> list[outcomes.Result]:
+    def by_round(side: str, column: str) -> list[float]:
+        return measured[measured.side == side].sort_values("round")[column].tolist()
+
+    compared = [(_name(count), _name(counts[0]), 1.1) for count in counts[1:]]
+    if LIMITED in set(measured.side):
+        compared.append((LIMITED, _name(counts[-1]), 1 / 0.8))
+    times = [
         outcomes.Result(
-            what=f"{count:,} images ({size:,.0f} MiB) in {memory:,} MiB: microseconds per image",
-            ours=[row["microseconds_per_image"]],
-            peer=enough.microseconds_per_image.tolist()[:1],
-            peer_name="enough memory",
-            at_most=1 / 0.8,
+            what=f"{side}: {clock} microseconds per image and epoch",
+            ours=by_round(side, column),
+            peer=by_round(peer, column),
+            peer_name=peer,
+            at_most=at_most,
         )
+        for side, peer, at_most in compared
+        for clock, column in (("wall", "wall_per_image"), ("CPU", "cpu_per_image"))
     ]
+    memory = [
+        outcomes.Result(what=f"{side}: MiB of its own", ours=by_round(side, "anonymous_mib"))
+        for side in dict.fromkeys(measured.side)
+    ]
+    return times + memory
 
 
 @contextmanager
@@ -152,28 +154,45 @@ def save_images(directory: Path, count: int) -> None:
 
 
 def train(directory: str, epochs: int, group: str | None = None) -> harness.Row:
-    """Train; returns the time per image and the memory that is not shared with other processes."""
+    """Train; returns the times per image, and the memory that no other process shares.
+
+    Args:
+        directory: of the prepared data.
+        epochs: those that are timed; one more is trained before.
+        group: the control group in which to train, with nothing of the data in memory.
+    """
     if group:
+        _drop_from_memory(Path(directory))
         (Path(group) / "cgroup.procs").write_text(str(os.getpid()))
     environment.import_tensorflow()
     from pipeline.training import shared_trainer
 
-    fit = shared_trainer(get_variant(VARIANT), Path(directory)).fit(
+    clocks: list[tuple[float, float]] = []
+    shared_trainer(get_variant(VARIANT), Path(directory)).fit(
         learning_rate=LEARNING_RATE,
         epochs=epochs + 1,
         patience=None,
         seed=1,
-        on_epoch=lambda _epoch, _metrics: None,
+        on_epoch=lambda *_: clocks.append((time.perf_counter(), time.process_time())),
     )
-    seconds = float(np.median([row["epoch_seconds"] for row in fit.history[1:]]))
-    count = len(np.load(Path(directory) / "y_train.npy", mmap_mode="r"))
+    images = len(np.load(Path(directory) / "y_train.npy", mmap_mode="r"))
+    wall, cpu = np.subtract(clocks[-1], clocks[0]) * 1e6 / (epochs * images)
     status = Path("/proc/self/status").read_text().splitlines()
     (anonymous,) = (line.split()[1] for line in status if line.startswith("RssAnon:"))
     return {
-        "images": count,
-        "microseconds_per_image": 1e6 * seconds / count,
+        "images": images,
+        "wall_per_image": float(wall),
+        "cpu_per_image": float(cpu),
         "anonymous_mib": int(anonymous) * 1024 / harness.MIB,
     }
+
+
+def _drop_from_memory(directory: Path) -> None:
+    # Pages that another process has read do not count towards the group's memory.
+    for path in directory.glob("*.npy"):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """The order in which training reads images, and how they are batched."""
 
 import math
+import mmap
+import resource
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -13,6 +16,8 @@ class Blocks(keras.utils.PyDataset):
     mini-batches are filled up with the first images of the epoch's own permutation (45,000 images
     at batch size 32 are 21 blocks of 67 mini-batches; 24 images are seen twice).
 
+    A thread reads the next block while one is trained on.
+
     Args:
         images: uint8 of shape (n, height, width, channels); may be memory-mapped.
         labels: int32 of shape (n,).
@@ -21,17 +26,20 @@ class Blocks(keras.utils.PyDataset):
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, *, batch_size: int):
         super().__init__()
-        self.images = images
+        self.images = ImageReader(images)
         self.labels = np.asarray(labels, np.int32)
         self.batches_per_block, self.n_blocks = block_shape(len(images), batch_size)
         self.batch_size = batch_size
+        self._thread = ThreadPoolExecutor(1, "images")
         self.set_epoch(seed=0, epoch=1)
 
     def set_epoch(self, *, seed: int, epoch: int) -> None:
         """Draw the permutation of an epoch from the run's seed and the epoch's number."""
-        permutation = np.random.default_rng([seed, epoch]).permutation(len(self.images))
+        permutation = np.random.default_rng([seed, epoch]).permutation(len(self.labels))
         shape = (self.n_blocks, self.batches_per_block, self.batch_size)
         self.order = np.resize(permutation, shape)
+        self._next: dict[int, Future[np.ndarray]] = {}
+        self.images.begin_epoch()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -43,7 +51,62 @@ class Blocks(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         order = self.order[index]
-        return self.images[order], self.labels[order]
+        read = self._next.pop(index, None)
+        images = read.result() if read else self.images.read(order)
+        if index + 1 < self.n_blocks:
+            self._next[index + 1] = self._thread.submit(self.images.read, self.order[index + 1])
+        return images, self.labels[order]
+
+
+class ImageReader:
+    """Reads images by their numbers; from a disk, where memory does not hold them all.
+
+    The system reads a memory-mapped image that is not in memory with those around it. In a random
+    order these only drive out others, so once images turn out to come from the disk each is asked
+    for alone, and all of a block before the first is waited for.
+
+    Args:
+        images: uint8 of shape (n, height, width, channels); may be memory-mapped.
+    """
+
+    def __init__(self, images: np.ndarray):
+        self.images = images
+        self._mapping = images.base if isinstance(images.base, mmap.mmap) else None
+        self.from_disk = False
+
+    def begin_epoch(self) -> None:
+        """Take the images to be in memory until one is not: the first epoch brings them there."""
+        self.from_disk = False
+
+    def read(self, numbers: np.ndarray) -> np.ndarray:
+        """The images of some numbers, of shape (*numbers.shape, height, width, channels)."""
+        if self._mapping is None:
+            return self.images[numbers]
+        if self.from_disk:
+            self.ask_for(numbers)
+        faults = reads_waited_for()
+        images = self.images[numbers]
+        if reads_waited_for() > faults and not self.from_disk:
+            self.from_disk = True
+            self._mapping.madvise(mmap.MADV_RANDOM)
+        return images
+
+    def ask_for(self, numbers: np.ndarray) -> None:
+        """Let the system read the pages of some images, without waiting for them."""
+        assert isinstance(self.images, np.memmap)
+        assert self._mapping is not None
+        size = self.images.strides[0]
+        # The mapping begins at the multiple of its granularity below the first image.
+        first = self.images.offset % mmap.ALLOCATIONGRANULARITY
+        for start in (first + size * numbers.ravel()).tolist():
+            page = start - start % mmap.PAGESIZE
+            self._mapping.madvise(mmap.MADV_WILLNEED, page, start + size - page)
+
+
+def reads_waited_for() -> int:
+    """Pages that this thread (where the system knows; else the process) has waited for."""
+    who = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
+    return resource.getrusage(who).ru_majflt
 
 
 def block_shape(n_images: int, batch_size: int, largest_block: int = 128) -> tuple[int, int]:

@@ -1,9 +1,13 @@
 import math
+import mmap
+import os
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.blocks import Blocks, EvaluationBatches, block_shape
+from pipeline.blocks import Blocks, EvaluationBatches, ImageReader, block_shape, reads_waited_for
 
 
 @pytest.mark.parametrize(
@@ -55,6 +59,59 @@ def test_an_epoch_holds_every_image_and_fills_up_with_its_first(n_images: int) -
     assert sorted(order[:n_images]) == list(range(n_images))
     assert 0 <= len(order) - n_images < blocks.n_blocks * blocks.batch_size
     np.testing.assert_array_equal(order[n_images:], order[: len(order) - n_images])
+
+
+def test_an_epoch_that_begins_anew_reads_by_its_own_permutation() -> None:
+    blocks = numbered_blocks(300, batch_size=2)
+    blocks.set_epoch(seed=3, epoch=1)
+    assert len(blocks) > 1
+    blocks[0]  # the next block is read ahead
+    blocks.set_epoch(seed=3, epoch=2)
+    images, labels = blocks[1]
+    np.testing.assert_array_equal(images.reshape(-1, 2) @ np.array([256, 1]), labels.ravel())
+    np.testing.assert_array_equal(labels, blocks.order[1])
+
+
+def on_disk(path: Path, images: np.ndarray) -> np.ndarray:
+    """Images memory-mapped from a file of which nothing is in memory."""
+    with path.open("wb") as file:
+        np.save(file, images)
+        file.flush()
+        os.fsync(file.fileno())  # only pages that are written can be dropped
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return np.load(path, mmap_mode="r")
+
+
+def test_images_that_are_not_in_memory_are_asked_for_ahead_until_they_are(tmp_path: Path) -> None:
+    images = np.random.default_rng(1).integers(0, 256, (30_000, 32, 32, 3), dtype=np.uint8)
+    reader = ImageReader(on_disk(tmp_path / "images.npy", images))
+    numbers = np.random.default_rng(2).permutation(30_000).reshape(-1, 10, 100)
+    asked_for = []
+    for block in numbers[:3]:
+        np.testing.assert_array_equal(reader.read(block), images[block])
+        asked_for.append(reader.from_disk)
+    if not asked_for[0]:
+        pytest.skip(f"{tmp_path} is in memory: nothing is read from a disk")
+    assert asked_for == [True, True, True]
+    reader.begin_epoch()
+    reader.read(numbers[0])
+    assert not reader.from_disk
+
+
+def test_what_was_asked_for_is_not_waited_for(tmp_path: Path) -> None:
+    images = on_disk(tmp_path / "images.npy", np.zeros((30_000, 32, 32, 3), np.uint8))
+    images.base.madvise(mmap.MADV_RANDOM)  # type: ignore[union-attr]
+    asked_for, others = np.random.default_rng(2).permutation(30_000)[:400].reshape(2, 200)
+    ImageReader(images).ask_for(asked_for)
+    time.sleep(1)
+    waited = []
+    for numbers in (asked_for, others):
+        before = reads_waited_for()
+        images[numbers]
+        waited.append(reads_waited_for() - before)
+    if waited[1] == 0:
+        pytest.skip(f"{tmp_path} is in memory: nothing is read from a disk")
+    assert waited[0] < 0.1 * waited[1]
 
 
 def test_blocks_have_equal_shapes() -> None:
