@@ -15,7 +15,7 @@ from pipeline.prepare import Prepared, prepared
 from pipeline.reuse import cut_off, once
 from pipeline.steps import TRAINING_SOURCES, Step
 from pipeline.studies import DIVERGED, check_storage, create_study, widened
-from pipeline.trials import Objective, link
+from pipeline.trials import TrialRunner, link
 from pipeline.variants import Variant
 
 SOURCES = (*TRAINING_SOURCES, "studies", "trials", "search")
@@ -204,8 +204,8 @@ def _optimize(
     progress.update(step=settings.name, text="compiling")
     trainer = shared_trainer(settings.variant, data.directory)
     bounds = (settings.learning_rate_min, settings.learning_rate_max)
-    objective = Objective(trainer, settings, run, data)
-    objective.run_trials(study, bounds, settings.n_trials)
+    trials = TrialRunner(trainer, settings, run, data)
+    trials.run_trials(study, bounds, settings.n_trials)
     wider = widened(study, bounds, n_trials=settings.n_trials)
     if wider != bounds:
         extra = settings.extra_trials
@@ -215,7 +215,7 @@ def _optimize(
         )
         progress.update(message=f"{settings.name}: {message}")
         run.set_tags({"widened_range": message})
-        objective.run_trials(study, wider, settings.n_trials + extra)
+        trials.run_trials(study, wider, settings.n_trials + extra)
 
 
 def _to_run_again(settings: SearchSettings, data: Prepared) -> dict[str, object]:

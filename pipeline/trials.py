@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-class Objective:
-    """Trains one trial after another on one compiled model, each as a nested MLflow run.
+class TrialRunner:
+    """Trains the trials of a study on one compiled model, each as a nested MLflow run.
 
     Args:
         trainer: the compiled model, on the data set.
@@ -40,33 +40,31 @@ class Objective:
         self.settings = settings
         self.run = run
         self.data = data
-        self.bounds = (settings.learning_rate_min, settings.learning_rate_max)
 
     def run_trials(self, study: optuna.Study, bounds: tuple[float, float], total: int) -> None:
-        """Run trials until so many have ended; one that was cut off goes on first."""
-        self.bounds = bounds
+        """Run trials in a range of learning rates until so many have ended; open ones go on."""
         while (ended := len(study.get_trials(deepcopy=False, states=ENDED))) < total:
-            trial = open_trial(study)
-            if trial is None:
-                # A seed for every trial: a search that goes on draws what it would have drawn.
-                seed = np.random.SeedSequence([self.settings.seed, ended]).generate_state(1)
-                study.sampler = optuna.samplers.TPESampler(
-                    seed=int(seed[0]), n_startup_trials=N_SPREAD
-                )
-                trial = study.ask()
+            trial = open_trial(study) or self._ask(study, ended)
             # Any other end, such as a signal, leaves the trial running, to be gone on with.
-            state, value = self(trial)
+            state, value = self._run_trial(trial, bounds)
             if state.is_finished():
                 study.tell(trial, value, state)
 
-    def __call__(self, trial: optuna.Trial) -> tuple[TrialState, float | None]:
+    def _ask(self, study: optuna.Study, ended: int) -> optuna.Trial:
+        # A seed for every trial: a search that goes on draws what it would have drawn.
+        seed = np.random.SeedSequence([self.settings.seed, ended]).generate_state(1)
+        study.sampler = optuna.samplers.TPESampler(seed=int(seed[0]), n_startup_trials=N_SPREAD)
+        return study.ask()
+
+    def _run_trial(
+        self, trial: optuna.Trial, bounds: tuple[float, float]
+    ) -> tuple[TrialState, float | None]:
         """Train a trial until it completes, is pruned or diverges, or is to wait for others.
 
         Returns:
             Its state, which is RUNNING where it waits, and its value where it is COMPLETE.
         """
-        low, high = self.bounds
-        rate = trial.suggest_float("learning_rate", low, high, log=True)
+        rate = trial.suggest_float("learning_rate", *bounds, log=True)
         variant = self.settings.variant.name
         name = f"trial {trial.number} {variant} on {self.data.dataset}"
         study = {"optuna_study": trial.study.study_name, "optuna_trial": trial.number}
