@@ -12,6 +12,7 @@ chains them. From the bottom up, a module importing only from those above it:
     npz               .npz files, and the checks that every data set passes
     keras_cache       the image sets of keras.datasets
     sources           finding a data set by its name
+    xla_layers        layers that XLA computes fast, for training
     models            Keras models
     checkpoints       what a run needs to go on where it was cut off
     schedules         1cycle

@@ -1,11 +1,12 @@
 """Keras models: raw images in, class probabilities out, everything between from the variant."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from pipeline import xla_layers
 from pipeline.variants import Variant
 
 
@@ -31,33 +32,34 @@ def build_model(
         mean: float32 of shape (height * width * channels,), of the training split.
         variance: the same, of the training split.
         seed: decides the initial weights and the dropout masks.
-        for_training: whether dropout layers draw their masks fast under XLA; the weights fit both.
+        for_training: whether the layers are those of `xla_layers`; the weights fit both.
 
     Returns:
         A functional model from uint8 images of shape (batch, *image_shape) to float32
         probabilities of shape (batch, n_classes).
     """
+    layers: Any = xla_layers if for_training else keras.layers
+    dropouts = {"alpha": layers.AlphaDropout, "standard": layers.Dropout}
     seeds = iter(np.random.SeedSequence(seed).generate_state(2 * variant.hidden_layers + 2))
     image = keras.Input(tuple(image_shape), dtype="uint8", name="image")
     hidden = keras.layers.Flatten(name="flatten")(image)
     hidden = keras.layers.Normalization(mean=mean, variance=variance, name="standardize")(hidden)
     for layer in range(1, variant.hidden_layers + 1):
-        hidden = keras.layers.Dense(
+        hidden = layers.Dense(
             variant.units,
             kernel_initializer=_initializer(variant.kernel_initializer, next(seeds)),
             name=f"dense_{layer}",
         )(hidden)
         if variant.batch_normalization:
             hidden = keras.layers.BatchNormalization(name=f"batch_normalization_{layer}")(hidden)
-        hidden = keras.layers.Activation(variant.activation, name=f"activation_{layer}")(hidden)
+        hidden = layers.Activation(variant.activation, name=f"activation_{layer}")(hidden)
         is_last = layer == variant.hidden_layers
         if variant.dropout and (variant.dropout_layers == "all" or is_last):
-            kinds = _TRAINING_DROPOUT if for_training else _STOCK_DROPOUT
             # Keras reads the seed, a uint32, through an int32.
-            hidden = kinds[variant.dropout](
+            hidden = dropouts[variant.dropout](
                 variant.dropout_rate, seed=int(next(seeds) >> 1), name=f"dropout_{layer}"
             )(hidden)
-    probabilities = keras.layers.Dense(
+    probabilities = layers.Dense(
         n_classes,
         activation="softmax",
         kernel_initializer=_initializer("glorot_uniform", next(seeds)),
@@ -68,47 +70,6 @@ def build_model(
 
 def _initializer(name: str, seed: np.uint32) -> keras.initializers.Initializer:
     return keras.initializers.get({"class_name": name, "config": {"seed": int(seed)}})
-
-
-class _ThreefryAlphaDropout(keras.layers.AlphaDropout):
-    """Alpha dropout (Klambauer et al. 2017, section 3) with masks that XLA draws fast on a CPU.
-
-    Keras leaves the generator to TensorFlow, whose choice takes 2.3 ms for a mask of 32 x 100
-    inside an XLA program; Threefry takes 0.01 ms.
-    """
-
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        if not training or self.rate == 0:
-            return inputs
-        kept = tf.cast(_uniform(self, inputs) >= self.rate, inputs.dtype)
-        dropped_value = -1.6732632423543772 * 1.0507009873554805  # the limit of SELU at -infinity
-        scale = ((1 - self.rate) * (1 + self.rate * dropped_value**2)) ** -0.5
-        return scale * (inputs * kept + dropped_value * (1 - kept - self.rate))
-
-
-class _ThreefryDropout(keras.layers.Dropout):
-    """Dropout with masks that XLA draws fast on a CPU."""
-
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        if not training or self.rate == 0:
-            return inputs
-        kept = tf.cast(_uniform(self, inputs) >= self.rate, inputs.dtype)
-        return inputs * kept / (1 - self.rate)
-
-
-def _uniform(layer: keras.layers.Layer, inputs: tf.Tensor) -> tf.Tensor:
-    seed = tf.cast(layer.seed_generator.next(), tf.int32)
-    return tf.random.stateless_uniform(tf.shape(inputs), seed=seed, alg="threefry")
-
-
-_STOCK_DROPOUT: Mapping[str, type[keras.layers.Layer]] = {
-    "alpha": keras.layers.AlphaDropout,
-    "standard": keras.layers.Dropout,
-}
-_TRAINING_DROPOUT: Mapping[str, type[keras.layers.Layer]] = {
-    "alpha": _ThreefryAlphaDropout,
-    "standard": _ThreefryDropout,
-}
 
 
 def activation_statistics(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ TRAINING_SOURCES = (
     "variants",
     "data",
     "models",
+    "xla_layers",
     "schedules",
     "optimizers",
     "blocks",

@@ -5,7 +5,6 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from pipeline.models import activation_statistics, build_model
 from pipeline.variants import VARIANTS, Variant
@@ -126,63 +125,6 @@ def test_variants_without_dropout_have_no_dropout_layer() -> None:
     assert not [name for name in names(build(small("selu"))) if name.startswith("dropout")]
 
 
-def compiled(layer: keras.layers.Layer) -> Any:
-    return tf.function(lambda inputs: layer(inputs, training=True), jit_compile=True)
-
-
-def fast_dropout(kind: str, rate: float, *, seed: int = 1) -> keras.layers.Layer:
-    variant = small(
-        "alpha_dropout", dropout=kind, dropout_rate=rate, self_normalizing=kind == "alpha"
-    )
-    return build(variant, seed=seed, for_training=True).get_layer("dropout_3")
-
-
-@pytest.mark.parametrize("rate", [0.1, 0.3])
-def test_fast_alpha_dropout_equals_numpy_and_keeps_mean_and_variance(rate: float) -> None:
-    inputs = np.random.default_rng(3).normal(size=(1000, 100)).astype(np.float32)
-    layer = fast_dropout("alpha", rate)
-    outputs = compiled(layer)(inputs).numpy()
-    # Klambauer et al. 2017, section 3: dropped units take alpha', then a x + b restores moments.
-    alpha = -1.0507009873554805 * 1.6732632423543772
-    a = (1 - rate + alpha**2 * rate * (1 - rate)) ** -0.5
-    b = -a * rate * alpha
-    dropped = np.isclose(outputs, a * alpha + b, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(dropped.mean(), rate, atol=0.005)
-    expected = np.where(dropped, a * alpha + b, a * inputs + b)
-    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(outputs.mean(), 0, atol=0.02)
-    np.testing.assert_allclose(outputs.var(), 1, atol=0.02)
-    # Masks have no pattern: neither a row nor a column is dropped more often than chance allows.
-    assert dropped.mean(axis=0).std() < 0.025
-    assert dropped.mean(axis=1).std() < 0.06
-
-
-def test_fast_standard_dropout_equals_numpy() -> None:
-    inputs = np.random.default_rng(3).uniform(1, 2, (1000, 100)).astype(np.float32)
-    outputs = compiled(fast_dropout("standard", 0.2))(inputs).numpy()
-    dropped = outputs == 0
-    np.testing.assert_allclose(dropped.mean(), 0.2, atol=0.005)
-    np.testing.assert_allclose(outputs, np.where(dropped, 0, inputs / 0.8), rtol=1e-6)
-
-
-def test_fast_dropout_masks_follow_the_seed_and_never_repeat() -> None:
-    inputs = np.ones((20, 10), np.float32)
-    (first, second), (same, _), (other, _) = (
-        [draw(inputs).numpy() for _ in range(2)]
-        for draw in (compiled(fast_dropout("alpha", 0.3, seed=seed)) for seed in (1, 1, 2))
-    )
-    np.testing.assert_array_equal(first, same)
-    assert (first != second).any()
-    assert (first != other).any()
-
-
-@pytest.mark.parametrize("kind", ["alpha", "standard"])
-def test_fast_dropout_is_the_identity_in_inference_and_at_rate_0(kind: str) -> None:
-    inputs = np.random.default_rng(3).normal(size=(5, 16)).astype(np.float32)
-    np.testing.assert_array_equal(fast_dropout(kind, 0.5)(inputs, training=False), inputs)
-    np.testing.assert_array_equal(compiled(fast_dropout(kind, 0.0))(inputs), inputs)
-
-
 @pytest.mark.parametrize("kind", ["alpha", "standard"])
 def test_weights_of_the_training_model_fit_the_stock_model(kind: str) -> None:
     variant = small(
@@ -192,7 +134,7 @@ def test_weights_of_the_training_model_fit_the_stock_model(kind: str) -> None:
     images = standard_images(20)
     assert not np.allclose(training(images), stock(images), atol=1e-3)
     stock.set_weights(training.get_weights())
-    np.testing.assert_array_equal(training(images), stock(images))
+    np.testing.assert_allclose(training(images), stock(images), rtol=1e-5, atol=1e-6)
     assert {type(layer).__module__.split(".")[0] for layer in stock.layers} == {"keras"}
 
 

@@ -120,6 +120,8 @@ def plain_keras(
 ) -> tuple[keras.Model, list[list[float]]]:
     """Train by `train_on_batch`, at the given rate in each step of each epoch.
 
+    The layers are stock ones; with `jit_compile` those that are trained, whose masks are theirs.
+
     Returns:
         The model, and loss, accuracy, val_loss and val_accuracy of every epoch.
     """
@@ -131,7 +133,7 @@ def plain_keras(
         mean=prepared.mean,
         variance=prepared.variance,
         seed=seed,
-        for_training=True,
+        for_training=jit_compile,
     )
     optimizers = {
         "nadam": keras.optimizers.Nadam(0.001),
