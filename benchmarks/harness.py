@@ -180,7 +180,9 @@ def in_turns(sides: Mapping[str, Callable[[int], Row]], *, rounds: int) -> pd.Da
     turns = [(number, side) for number in range(1, rounds + 1) for side in sides]
     for done, (number, side) in enumerate(turns):
         progress.update(step="measuring", done=done, total=len(turns), text=f"{side}, {number}")
-        rows.append({"side": side, "round": number, **sides[side](number)})
+        row = {"side": side, "round": number, **sides[side](number)}
+        progress.update(message=json.dumps(row))  # kept where a later side fails
+        rows.append(row)
     progress.update(step="measuring", state="finished", text=f"{len(turns)} turns")
     return pd.DataFrame(rows)
 

@@ -135,7 +135,7 @@ def imported_modules() -> Iterator[str]:
 
 def test_exactly_what_the_pipeline_imports_is_pinned(pins: dict[str, str]) -> None:
     third_party = set(imported_modules()) - set(sys.stdlib_module_names) - {"pipeline"}
-    assert {"sklearn", "distributed", "sqlalchemy", "tensorflow"} <= third_party
+    assert {"psutil", "distributed", "sqlalchemy", "tensorflow"} <= third_party
     distributions = metadata.packages_distributions()
     pinned = {
         module: {name.lower().replace("_", "-") for name in distributions[module]} & set(pins)

@@ -186,6 +186,25 @@ def test_elu_equals_plain_keras_over_several_blocks(prepared: data.PreparedData)
     assert_constant_rate_equals_plain_keras(trainer, epochs=2)
 
 
+def test_every_step_has_the_loss_of_plain_keras(prepared: data.PreparedData) -> None:
+    trainer = Trainer(small("elu", hidden_layers=6, units=32), prepared)
+    trainer.reset(learning_rate=0.001, epochs=1, seed=3)
+    plain = trainer.trained_model()  # of stock layers, with the same initial weights
+    plain.compile(keras.optimizers.Nadam(0.001), "sparse_categorical_crossentropy")
+    trainer.blocks.set_epoch(seed=3, epoch=1)
+    received, expected = [], []
+    for order in trainer.blocks.order.reshape(-1, 32):
+        images, labels = prepared.x_train[order], prepared.y_train[order]
+        trainer.block_model.reset_metrics()
+        block = (images[None], labels[None])  # of one mini-batch, so that its loss is told
+        received.append(trainer.block_model.train_on_batch(*block, return_dict=True)["loss"])
+        plain.reset_metrics()
+        expected.append(plain.train_on_batch(images, labels))
+    assert len(received) == 9
+    assert expected[-1] < 0.9 * expected[0]  # it has learned
+    np.testing.assert_allclose(received, expected, rtol=1e-5)
+
+
 def test_the_training_step_is_traced_once(
     prepared: data.PreparedData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
