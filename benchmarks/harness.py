@@ -121,8 +121,11 @@ def counts(name: str, text: str) -> list[int]:
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment without what sets TensorFlow's threads and flags, or MLflow's."""
-    prefixes = ("TF_", "XLA_", "OMP_", "MLFLOW_")
+    """This process's environment without what sets TensorFlow's threads and flags, or MLflow's.
+
+    Nor without bytecode, where every process would compile TensorFlow's modules anew.
+    """
+    prefixes = ("TF_", "XLA_", "OMP_", "MLFLOW_", "PYTHONDONTWRITEBYTECODE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     return {
         "CUDA_VISIBLE_DEVICES": "-1",  # the pipeline's default, so one device for all sides

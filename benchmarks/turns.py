@@ -123,10 +123,14 @@ class Clock:
     """
 
     def __init__(self, *, alternating: bool):
-        self.waited = 0.0
+        self._waited = 0.0
         self._alternating = alternating
         self._epochs: list[tuple[float, float]] = []
         self._started = (time.perf_counter(), time.process_time())
+
+    def worked(self) -> float:
+        """Seconds on a clock that stands still while others have their turn."""
+        return time.perf_counter() - self._waited
 
     def epoch_ended(self) -> None:
         """Note what the epoch took; the next one starts when it is this process's turn again."""
@@ -135,7 +139,7 @@ class Clock:
         if self._alternating:
             end_turn()
         self._started = (time.perf_counter(), cpu)
-        self.waited += self._started[0] - wall
+        self._waited += self._started[0] - wall
 
     def seconds(self) -> harness.Row:
         """Lists with a figure per timed epoch."""

@@ -67,11 +67,22 @@ class SearchSettings:
     def first_judged(self) -> int:
         """The first epoch after which a trial that is not far behind may be pruned.
 
-        Good rates differ by less than the noise of the first epochs, and a schedule's validation
+        Good rates differ by less than the noise of the first epoch, and a schedule's validation
         loss says little before its rate comes down.
         """
-        one_cycle = self.variant.schedule == "one_cycle"
-        return math.ceil(0.9 * self.search_epochs) if one_cycle else 3
+        return math.ceil(0.9 * self.search_epochs) if self._has_schedule else 2
+
+    @property
+    def early_tolerance(self) -> float:
+        """How far behind the best one a trial may be before that, as a fraction of its loss.
+
+        On CIFAR-10, rates of elu, bn and selu that end within 2% of the best begin within 5%.
+        """
+        return 0.1 if self._has_schedule else 0.05
+
+    @property
+    def _has_schedule(self) -> bool:
+        return self.variant.schedule == "one_cycle"
 
     @property
     def name(self) -> str:
@@ -180,6 +191,7 @@ def _run(step: Step, settings: SearchSettings, data: Prepared, *, storage: str, 
             bounds=(settings.learning_rate_min, settings.learning_rate_max),
             n_trials=settings.n_trials,
             first_judged=settings.first_judged,
+            early_tolerance=settings.early_tolerance,
         )
         run.set_tags({"study": study_name})
         link(study, run, {"variant": settings.variant.name, "dataset": data.dataset})

@@ -95,9 +95,9 @@ class FarBehindPruner(optuna.pruners.BasePruner):
     Args:
         otherwise: the pruner that judges the trials that are not far behind.
         first_judged: the first epoch whose noise is small.
-        tolerance: how far the lowest value so far may lie above the best trial's at the same
-            epoch, as a fraction of that.
-        early_tolerance: the same before `first_judged`.
+        early_tolerance: how far the lowest value so far may lie above the best trial's at the
+            same epoch, as a fraction of that, before `first_judged`.
+        tolerance: the same from then on.
     """
 
     def __init__(
@@ -105,8 +105,8 @@ class FarBehindPruner(optuna.pruners.BasePruner):
         otherwise: optuna.pruners.BasePruner,
         *,
         first_judged: int,
-        tolerance: float = 0.03,
-        early_tolerance: float = 0.1,
+        early_tolerance: float,
+        tolerance: float = 0.02,
     ):
         self._otherwise = otherwise
         self._first_judged = first_judged
@@ -143,6 +143,7 @@ def create_study(
     bounds: tuple[float, float],
     n_trials: int,
     first_judged: int,
+    early_tolerance: float,
 ) -> optuna.Study:
     """Create a study, or open the one of that name, whose first trials are spread over the range.
 
@@ -151,7 +152,8 @@ def create_study(
         storage: URL of its database.
         bounds: lowest and highest learning rate.
         n_trials: how many trials it is to have.
-        first_judged: the first epoch after which a trial may be pruned.
+        first_judged: the first epoch after which a trial that is not far behind may be pruned.
+        early_tolerance: how far behind the best one a trial may be before that, as a fraction.
     """
     study = optuna.create_study(
         study_name=name,
@@ -159,6 +161,7 @@ def create_study(
         pruner=FarBehindPruner(
             optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=first_judged),
             first_judged=first_judged,
+            early_tolerance=early_tolerance,
         ),
         load_if_exists=True,
     )

@@ -81,16 +81,17 @@ def test_both_sides_of_tracking_train_the_same_and_only_one_writes(
 ) -> None:
     ended: list[None] = []
     monkeypatch.setattr(turns, "end_turn", lambda: ended.append(None))
-    tracked = tracking.tracked(str(tiny_npz), str(store), epochs=3, seed=1)
-    (run,) = mlflow.MlflowClient().search_runs(["0"], "tags.step = 'train'")
-    untracked = tracking.untracked(prepared_directory, epochs=3, seed=1)
-    assert len(mlflow.MlflowClient().search_runs(["0"], "tags.step = 'train'")) == 1
-    assert run.data.metrics["epochs_run"] == 3
-    assert len(ended) == 2 * (1 + 3)
-    assert tracked["best_val_loss"] == untracked["best_val_loss"]
+    tracked = tracking.tracked(str(tiny_npz), str(store), epochs=3, seeds=[1, 2])
+    runs = mlflow.MlflowClient().search_runs(["0"], "tags.step = 'train'")
+    untracked = tracking.untracked(prepared_directory, epochs=3, seeds=[1, 2])
+    assert len(mlflow.MlflowClient().search_runs(["0"], "tags.step = 'train'")) == len(runs) == 2
+    assert [run.data.metrics["epochs_run"] for run in runs] == [3, 3]
+    assert len(ended) == 2 * (1 + 2 * 3)
+    assert tracked["best_val_losses"] == untracked["best_val_losses"]
+    assert len(set(tracked["best_val_losses"])) == 2
     for row in (tracked, untracked):
-        assert len(row["epoch_cpu_seconds"]) == 2
-        assert 0 < row["rest_seconds"] < 60
+        assert len(row["epoch_cpu_seconds"]) == 2 * 3 - 1
+        assert all(0 < seconds < 60 for seconds in row["rest_seconds"])
 
 
 def test_the_ways_to_search_train_what_they_say(

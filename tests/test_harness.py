@@ -56,16 +56,17 @@ def test_a_failing_process_is_reported_with_its_error() -> None:
         harness.run([sys.executable, "-c", "1 / 0"])
 
 
-def test_a_measured_process_gets_neither_the_pipelines_threads_nor_its_flags(
+def test_a_measured_process_gets_neither_the_pipelines_threads_nor_its_flags_and_has_bytecode(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "MLFLOW_TRACKING_URI"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_prefer_vector_width=512")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     received = harness.clean_environment()
     assert not [name for name in received if name.startswith(("TF_", "XLA_", "OMP_"))]
-    assert "MLFLOW_TRACKING_URI" not in received
+    assert received.keys().isdisjoint({"MLFLOW_TRACKING_URI", "PYTHONDONTWRITEBYTECODE"})
     assert received["CUDA_VISIBLE_DEVICES"] == "0"
     assert received["PATH"] == os.environ["PATH"]
 

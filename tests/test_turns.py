@@ -54,7 +54,7 @@ def test_neither_the_first_epoch_nor_another_sides_turn_is_timed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # A start and an end per epoch; in between, the other sides have their turn.
-    times = iter([0.0, 100.0, 170.0, 172.0, 240.0, 241.0, 300.0, 304.0, 400.0])
+    times = iter([0.0, 100.0, 170.0, 172.0, 240.0, 241.0, 300.0, 304.0, 400.0, 410.0])
     monkeypatch.setattr(turns.time, "perf_counter", lambda: next(times))
     monkeypatch.setattr(turns.time, "process_time", lambda: 0.0)
     ended: list[None] = []
@@ -63,6 +63,7 @@ def test_neither_the_first_epoch_nor_another_sides_turn_is_timed(
     for _ in range(4):
         clock.epoch_ended()
     assert len(ended) == 4
+    assert clock.worked() == 100.0 + 2.0 + 1.0 + 4.0 + 10.0
     assert clock.seconds() == {
         "epoch_wall_seconds": (2.0, 1.0, 4.0),
         "epoch_cpu_seconds": (0.0, 0.0, 0.0),
