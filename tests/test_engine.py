@@ -8,7 +8,7 @@ from typing import Any
 
 import mlflow
 import pytest
-from distributed import Client
+from distributed import Client, get_worker
 
 from pipeline import engine, progress, step_runs
 from pipeline.errors import InputError
@@ -91,6 +91,12 @@ def surroundings() -> dict[str, Any]:
     }
 
 
+def watched() -> set[str]:
+    """What the worker's event loop does at least ten times a second."""
+    callbacks = get_worker().periodic_callbacks
+    return {name for name, callback in callbacks.items() if callback.callback_time <= 100}
+
+
 def die_once(*, marker: Path) -> str:
     if not marker.exists():
         marker.touch()
@@ -134,6 +140,11 @@ def test_steps_run_at_the_same_time_in_different_workers(
     results, errors = engine.gather(futures)
     assert errors == {}
     assert len(set(results.values())) == 2
+
+
+def test_a_worker_is_not_watched_so_often_that_training_slows_down(steps: engine.Steps) -> None:
+    results, _ = engine.gather({"train": steps.submit(watched, {})})
+    assert results == {"train": set()}
 
 
 def test_nothing_to_wait_for_is_no_error() -> None:
