@@ -14,12 +14,14 @@ from pipeline.errors import InputError
 from pipeline.step_runs import StepRun, pipeline_run_id
 from pipeline.tracking import tracking_uri
 
-# Of a local cluster: a profile of what the workers do a hundred times a second and a look at every
-# event loop fifty times a second, as by default, would take an eighth of two cores.
 CLUSTER_SETTINGS = {
     "distributed.logging.distributed": "critical",
+    # A profile of what the workers do a hundred times a second and a look at every event loop fifty
+    # times a second, as by default, would take an eighth of two cores.
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
+    # Else Dask holds some of the searches back, and trainings of a lower priority overtake them.
+    "distributed.scheduler.worker-saturation": "inf",
 }
 
 

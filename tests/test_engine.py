@@ -142,6 +142,24 @@ def test_steps_run_at_the_same_time_in_different_workers(
     assert len(set(results.values())) == 2
 
 
+def test_every_search_of_a_worker_comes_before_its_trainings(
+    steps: engine.Steps, tmp_path: Path
+) -> None:
+    path = tmp_path / "order.txt"
+    searches = [
+        steps.submit(write_line, {"path": path, "line": f"search {place}"}, priority=-place)
+        for place in range(5)
+    ]
+    trainings = [
+        steps.submit(write_line, {"path": path, "line": "train"}, after=[search], priority=-5)
+        for search in searches
+    ]
+    results, _ = engine.gather({str(place): one for place, one in enumerate(searches + trainings)})
+    order = path.read_text().splitlines()
+    assert len(order) == len(results) == 10
+    assert max(order.index(f"search {place}") for place in range(5)) < 6
+
+
 def test_a_worker_is_not_watched_so_often_that_training_slows_down(steps: engine.Steps) -> None:
     results, _ = engine.gather({"train": steps.submit(watched, {})})
     assert results == {"train": set()}
