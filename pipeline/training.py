@@ -246,11 +246,15 @@ class Trainer:
         """Mean and standard deviation of the activations by hidden layer.
 
         Args:
-            seed: of the untrained weights to look at; None: the trained ones.
+            seed: of the initial weights to look at; None: the present ones.
             images: training images looked at.
         """
-        model = self.model if seed is None else self._build(seed=seed)
-        return activation_statistics(model, np.asarray(self.prepared.x_train[:images]))
+        trained = self.model.get_weights()
+        if seed is not None:
+            self.model.set_weights(self._initial_weights(seed))
+        statistics = activation_statistics(self.model, np.asarray(self.prepared.x_train[:images]))
+        self.model.set_weights(trained)
+        return statistics
 
     def trained_model(self) -> keras.Model:
         """The model with its present weights in layers of Keras alone, to log and to serve."""
