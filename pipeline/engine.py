@@ -16,8 +16,8 @@ from pipeline.tracking import tracking_uri
 
 CLUSTER_SETTINGS = {
     "distributed.logging.distributed": "critical",
-    # A profile of what the workers do a hundred times a second and a look at every event loop fifty
-    # times a second, as by default, would take an eighth of two cores.
+    # By default Dask profiles what the workers do a hundred times a second and looks at every event
+    # loop fifty times a second: time that training would lack.
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
     # Else Dask holds some of the searches back, and trainings of a lower priority overtake them.

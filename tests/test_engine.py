@@ -142,22 +142,25 @@ def test_steps_run_at_the_same_time_in_different_workers(
     assert len(set(results.values())) == 2
 
 
-def test_every_search_of_a_worker_comes_before_its_trainings(
-    steps: engine.Steps, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("steps")
+def test_all_searches_come_before_the_trainings_that_are_ready(tmp_path: Path) -> None:
     path = tmp_path / "order.txt"
-    searches = [
-        steps.submit(write_line, {"path": path, "line": f"search {place}"}, priority=-place)
-        for place in range(5)
-    ]
-    trainings = [
-        steps.submit(write_line, {"path": path, "line": "train"}, after=[search], priority=-5)
-        for search in searches
-    ]
-    results, _ = engine.gather({str(place): one for place, one in enumerate(searches + trainings)})
-    order = path.read_text().splitlines()
-    assert len(order) == len(results) == 10
-    assert max(order.index(f"search {place}") for place in range(5)) < 6
+    names = [f"search-{place}" for place in range(5)]
+    with engine.connect(jobs=1, scheduler="none") as alone:
+        steps = engine.Steps(alone, step_runs.StepRun("another-pipeline-run", "the-experiment"))
+        searches = {
+            name: steps.submit(write_line, {"path": path, "line": name}, priority=-place)
+            for place, name in enumerate(names)
+        }
+        trainings = {
+            f"after {name}": steps.submit(
+                write_line, {"path": path, "line": "train"}, after=[search], priority=-5
+            )
+            for name, search in searches.items()
+        }
+        _, errors = engine.gather(searches | trainings)
+    assert errors == {}
+    assert path.read_text().split() == [*names, *["train"] * 5]
 
 
 def test_a_worker_is_not_watched_so_often_that_training_slows_down(steps: engine.Steps) -> None:
