@@ -100,7 +100,7 @@ class Trainer:
         self._build_metrics()
         self._initial_optimizer_state = [variable.numpy() for variable in self.optimizer.variables]
         # A study's trials begin from the same weights; building a model takes a quarter second.
-        self._initial_weights = lru_cache(maxsize=1)(self._build_weights)
+        self._initial_weights = lru_cache(maxsize=1)(self._draw_weights)
         self._compile()
         self.compile_seconds = time.perf_counter() - started
 
@@ -115,7 +115,7 @@ class Trainer:
             for_training=for_training,
         )
 
-    def _build_weights(self, seed: int) -> list[np.ndarray]:
+    def _draw_weights(self, seed: int) -> list[np.ndarray]:
         return self._build(seed=seed).get_weights()
 
     def _build_block_model(self) -> BlockModel:
@@ -249,12 +249,15 @@ class Trainer:
             seed: of the initial weights to look at; None: the present ones.
             images: training images looked at.
         """
-        trained = self.model.get_weights()
-        if seed is not None:
-            self.model.set_weights(self._initial_weights(seed))
-        statistics = activation_statistics(self.model, np.asarray(self.prepared.x_train[:images]))
-        self.model.set_weights(trained)
-        return statistics
+        looked_at = np.asarray(self.prepared.x_train[:images])
+        if seed is None:
+            return activation_statistics(self.model, looked_at)
+        present = self.model.get_weights()
+        self.model.set_weights(self._initial_weights(seed))
+        try:
+            return activation_statistics(self.model, looked_at)
+        finally:
+            self.model.set_weights(present)
 
     def trained_model(self) -> keras.Model:
         """The model with its present weights in layers of Keras alone, to log and to serve."""
