@@ -49,6 +49,7 @@ def mc_dropout(*, run_id: options.RunId, mc_samples: options.McSamples = 100) ->
             step_runs.StepRun(run_id, trained.info.experiment_id),
             model,
             prepared,
+            name=trained.info.run_name,
             deterministic=deterministic,
             samples=mc_samples,
             seed=seed,
@@ -80,6 +81,7 @@ def log_mc_dropout(
     model: "keras.Model",
     prepared: PreparedData,
     *,
+    name: str,
     deterministic: np.ndarray,
     samples: int,
     seed: int,
@@ -90,6 +92,7 @@ def log_mc_dropout(
         run: the trained run.
         model: the trained model.
         prepared: the data set it was trained on.
+        name: the trained run's name, for the message.
         deterministic: float32 of shape (n, classes), its probabilities on the test set.
         samples: predictions averaged per image.
         seed: decides the dropout masks.
@@ -100,7 +103,8 @@ def log_mc_dropout(
     metrics = calibration.mc_summary(probabilities, deterministic, labels)
     run.log_metrics({**metrics, "mc_samples": samples})
     _log_record(run, prepared, metrics, deterministic=deterministic, samples=probabilities)
-    _log_mcnemar(run, metrics, deterministic, mean, labels)
+    verdict = _log_mcnemar(run, metrics, deterministic, mean, labels)
+    progress.update(message=f"{name}: {verdict}")
     return metrics
 
 
@@ -187,8 +191,8 @@ def _log_mcnemar(
     deterministic: np.ndarray,
     mean: np.ndarray,
     labels: np.ndarray,
-) -> None:
-    """Log and say whether MC Dropout and the deterministic model differ beyond chance."""
+) -> str:
+    """Log whether MC Dropout and the deterministic model differ beyond chance; returns it."""
     test = calibration.mcnemar_exact(
         deterministic.argmax(axis=1) == labels, mean.argmax(axis=1) == labels
     )
@@ -202,7 +206,7 @@ def _log_mcnemar(
         f"{test.only_b}.\n",
         "mc_dropout/mcnemar.txt",
     )
-    progress.update(message=sentence)
+    return sentence
 
 
 if __name__ == "__main__":

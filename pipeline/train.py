@@ -262,6 +262,7 @@ def _train(
             run,
             model,
             trainer.prepared,
+            name=wanted.name,
             deterministic=probabilities,
             samples=wanted.mc_samples,
             seed=wanted.seed,

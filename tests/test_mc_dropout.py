@@ -16,11 +16,14 @@ def _run_id(variant: str) -> str:
     return runs[0].info.run_id
 
 
-def test_same_samples_give_the_figures_of_the_training_run(finished_store: Finished) -> None:
+def test_same_samples_give_the_figures_of_the_training_run(
+    finished_store: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
     run_id = _run_id("alpha_dropout")
     client = mlflow.MlflowClient()
     before = client.get_run(run_id).data.metrics
     mc_dropout(run_id=run_id, mc_samples=10)
+    assert "train alpha_dropout seed 2: MC Dropout: test accuracy" in capsys.readouterr().out
     after = client.get_run(run_id).data.metrics
     # One model ran under XLA, the other without: equal to float tolerance.
     assert after == pytest.approx(before, rel=1e-2, abs=1e-6)
