@@ -1,6 +1,7 @@
-"""The same trainings with two jobs against one."""
+"""The same trainings with two jobs against one, and what the machine lets two processes gain."""
 
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -10,9 +11,12 @@ import pandas as pd
 from typer import Option
 
 from benchmarks import harness, outcomes
-from pipeline import cli, options
+from pipeline import cli, environment, options
+from pipeline.variants import get_variant
 
 PEER = "1 job"
+ALONE, TOGETHER = "a process that only trains", "two of them at once"
+LEARNING_RATE = 0.0002
 
 
 def jobs(
@@ -26,7 +30,7 @@ def jobs(
     given = {
         "variants": "elu,selu",
         "seeds": "1,2",
-        "learning_rate": 0.0002,
+        "learning_rate": LEARNING_RATE,
         "epochs": epochs,
         "patience": "none",
         "reuse": "never",
@@ -40,16 +44,27 @@ def jobs(
             usage, _ = harness.run(command, directory=directory)
             return {**asdict(usage), "epoch_seconds": epoch_seconds(directory)}
 
-    measured = harness.in_turns(
-        {harness.OURS: lambda _: main(2), PEER: lambda _: main(1)}, rounds=rounds
-    )
+    with harness.prepared(dataset) as (prepared, conditions):
+
+        def training(processes: int) -> harness.Row:
+            return at_once(processes, directory=str(prepared), epochs=min(epochs, 10))
+
+        measured = harness.in_turns(
+            {
+                harness.OURS: lambda _: main(2),
+                PEER: lambda _: main(1),
+                TOGETHER: lambda _: training(2),
+                ALONE: lambda _: training(1),
+            },
+            rounds=rounds,
+        )
     outcomes.publish(
         "jobs",
         [outcomes.result("wall s", measured, "wall_seconds", peer=PEER, at_least=1.8)],
         machine=machine,
-        conditions={"dataset": dataset, **given},
+        conditions={**conditions, **given},
         measured=measured,
-        notes=[_of_epochs(measured)],
+        notes=epoch_notes(measured),
     )
 
 
@@ -62,13 +77,40 @@ def epoch_seconds(directory: Path) -> float:
     return median(run.data.metrics["median_epoch_seconds"] for run in runs)
 
 
-def _of_epochs(measured: pd.DataFrame) -> str:
-    """How much of what is missing to 2x is that workers slow each other down."""
-    seconds = measured.groupby("side")["epoch_seconds"].median()
-    return (
-        f"An epoch takes {seconds[harness.OURS]:.2f} s beside another worker, "
-        f"{seconds[PEER]:.2f} s alone."
+def at_once(processes: int, *, directory: str, epochs: int) -> harness.Row:
+    """An epoch of processes that train at the same time, without Dask, Optuna and MLflow."""
+    given = {"directory": directory, "epochs": epochs}
+    with ThreadPoolExecutor(processes) as threads:
+        running = [threads.submit(harness.call, only_train, given) for _ in range(processes)]
+        rows = [one.result() for one in running]
+    return {"epoch_seconds": median(row["epoch_seconds"] for row in rows)}
+
+
+def only_train(directory: str, epochs: int) -> harness.Row:
+    """The compiled training, of which nothing is written."""
+    environment.import_tensorflow()
+    from pipeline.training import shared_trainer
+
+    fit = shared_trainer(get_variant("elu"), Path(directory)).fit(
+        learning_rate=LEARNING_RATE,
+        epochs=epochs,
+        patience=None,
+        seed=1,
+        on_epoch=lambda _epoch, _metrics: None,
     )
+    return {"epoch_seconds": median(row["epoch_seconds"] for row in fit.history)}
+
+
+def epoch_notes(measured: pd.DataFrame) -> list[str]:
+    """How much of what is missing to 2x is that processes slow each other down."""
+    seconds = measured.groupby("side")["epoch_seconds"].median()
+    return [
+        f"An epoch of main takes {seconds[harness.OURS]:.2f} s beside another worker, "
+        f"{seconds[PEER]:.2f} s alone.",
+        f"An epoch of a process that only trains takes {seconds[TOGETHER]:.2f} s beside another, "
+        f"{seconds[ALONE]:.2f} s alone: on this machine two processes train at most "
+        f"{2 * seconds[ALONE] / seconds[TOGETHER]:.2f} times as many epochs as one.",
+    ]
 
 
 if __name__ == "__main__":

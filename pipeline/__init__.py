@@ -22,7 +22,7 @@ chains them. From the bottom up, a module importing only from those above it:
     training          compiled `fit`
     uncertainty       MC Dropout predictions
     calibration       how far to trust probabilities
-    uncertainty_model logged models that do MC Dropout on request
+    uncertainty_model what of a logged model does MC Dropout on request
     summary           means and convergence of each variant
     significance      planned comparisons, tested in pairs
     report            tables and answers in words
@@ -35,6 +35,7 @@ chains them. From the bottom up, a module importing only from those above it:
     patience          calls that wait for a server that is away
     publisher         metrics on their way to a server that may be away
     tracking          the tracking server: its client, and reading runs
+    logged_models     trained models as MLflow models
     step_runs         the runs of steps: opened, written to and ended
     reuse             one run per step: reused, gone on with, or made
     registry          the best models, and the champion

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,45 +177,10 @@ class StepRun:
         self._client.log_inputs(self.run_id, datasets=inputs)
 
     def log_model(self, model: "keras.Model", *, example: np.ndarray) -> None:
-        """Log a Keras model that takes raw images, with its signature and pinned requirements.
+        """Log a Keras model that takes raw images; see `logged_models.log`."""
+        from pipeline import logged_models
 
-        Its `python_function` does MC Dropout on request where the model has dropout.
-
-        Args:
-            model: the model.
-            example: uint8 images of shape (n, height, width, channels).
-        """
-        import mlflow.tensorflow
-        from mlflow.models import Model, infer_signature
-
-        from pipeline import uncertainty, uncertainty_model
-
-        probabilities = np.asarray(model(example, training=False))
-        flavor: dict[str, Any] = {
-            "flavor": mlflow.tensorflow,
-            "signature": infer_signature(example, probabilities),
-            # Named here, since finding them out loads the model in another process (10 s).
-            "pip_requirements": [f"{name}=={version(name)}" for name in ("tensorflow", "keras")],
-        }
-        if uncertainty.dropout_layers(model):
-            flavor = {
-                "flavor": uncertainty_model,
-                "signature": infer_signature(
-                    example, probabilities, params=dict(uncertainty_model.PARAMS)
-                ),
-                "pip_requirements": uncertainty_model.pip_requirements(),
-                # It would leave the path of a temporary directory in this process's sys.path.
-                "validate_serving_input": False,
-            }
-        patiently(
-            Model.log,
-            artifact_path=None,
-            name="model",
-            run_id=self.run_id,
-            model=model,
-            input_example=example,
-            **flavor,
-        )
+        patiently(logged_models.log, model, example=example, run_id=self.run_id)
 
     def log_directory(self, directory: Path, path: str) -> None:
         """Log a directory of artifacts."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import keras
@@ -260,10 +260,16 @@ class Trainer:
             self.model.set_weights(present)
 
     def trained_model(self) -> keras.Model:
-        """The model with its present weights in layers of Keras alone, to log and to serve."""
-        model = self._build(seed=0, for_training=False)
-        model.set_weights(self.model.get_weights())
-        return model
+        """The model with its present weights in layers of Keras alone, to log and to serve.
+
+        It is one model: the next call gives it the weights of then.
+        """
+        self._keras_model.set_weights(self.model.get_weights())
+        return self._keras_model
+
+    @cached_property
+    def _keras_model(self) -> keras.Model:
+        return self._build(seed=0, for_training=False)
 
     def current_learning_rate(self) -> float:
         """The rate the next optimizer step would take."""

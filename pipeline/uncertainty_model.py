@@ -1,16 +1,10 @@
-"""An MLflow flavour: a Keras model with dropout whose `python_function` can do MC Dropout.
+"""The `python_function` of a logged model with dropout: it can do MC Dropout.
 
-The logged model keeps MLflow's `tensorflow` flavour. Its `python_function` takes two parameters
-more: with `mc_samples` above 0 it answers with mean probabilities and how uncertain they are.
-No pickle is written: the weights are a `.keras` file, the code is source. That source is logged
-with the model, under a package name of its own, so that the model loads without this project and
-goes on working as it did when it was logged.
+It takes two parameters: with `mc_samples` above 0 it answers with mean probabilities and how
+uncertain they are. Its source is logged with the model.
 """
 
-import hashlib
-import tempfile
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +17,11 @@ from pipeline.uncertainty import mc_probabilities
 
 if TYPE_CHECKING:
     import keras
-    from mlflow.models import Model
 
 # What `predict` takes besides images, with the defaults.
 PARAMS: Mapping[str, int] = {"mc_samples": 0, "seed": 1}
 # A served model answers anyone who reaches it: what one request can cost has a bound.
 MAX_MC_SAMPLES = 1000
-_LOGGED_MODULES = ("errors", "calibration", "uncertainty", "uncertainty_model")
 
 
 class UncertaintyModel:
@@ -82,60 +74,6 @@ class UncertaintyModel:
             "entropy": predictive_entropy(mean),
             "mutual_information": mutual_information(sampled),
         }
-
-
-def pip_requirements() -> list[str]:
-    """What the logged model needs, pinned to the versions in force."""
-    return [f"{name}=={version(name)}" for name in ("tensorflow", "keras", "numpy", "scipy")]
-
-
-def save_model(
-    path: str,
-    mlflow_model: "Model",
-    model: "keras.Model",
-    validate_serving_input: bool = True,
-    **arguments: Any,
-) -> None:
-    """Save a Keras model with this flavour; called by `mlflow.models.Model.log`.
-
-    Args:
-        path: directory to write.
-        mlflow_model: metadata to complete.
-        model: the model.
-        validate_serving_input: read by `Model.log` alone, which hands on all it is given.
-        arguments: for `mlflow.tensorflow.save_model`.
-    """
-    import mlflow.tensorflow
-
-    del validate_serving_input
-    with tempfile.TemporaryDirectory() as directory:
-        package = _logged_package(Path(directory))
-        mlflow.tensorflow.save_model(
-            model, path, mlflow_model=mlflow_model, code_paths=[str(package)], **arguments
-        )
-    served = mlflow_model.flavors["python_function"]
-    served["loader_module"] = f"{package.name}.{Path(__file__).stem}"
-    mlflow_model.flavors["tensorflow"]["code"] = None  # The Keras model needs none.
-    mlflow_model.save(str(Path(path, "MLmodel")))
-
-
-def _logged_package(directory: Path) -> Path:
-    """Write a package with the modules that serving needs; it is named after their content.
-
-    Under the name of this package, a model's code and the code that loads it would stand in for
-    one another; with one name for all, two models' code would.
-    """
-    sources = {
-        name: Path(__file__).with_name(f"{name}.py").read_text("utf-8") for name in _LOGGED_MODULES
-    }
-    digest = hashlib.sha256("".join(sources.values()).encode()).hexdigest()[:12]
-    package = directory / f"uncertainty_{digest}"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    for name, source in sources.items():
-        renamed = source.replace(f"from {__package__}.", f"from {package.name}.")
-        (package / f"{name}.py").write_text(renamed, encoding="utf-8")
-    return package
 
 
 def _load_pyfunc(path: str) -> UncertaintyModel:

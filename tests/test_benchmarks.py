@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 from step_runs import finish, make_step
 
@@ -17,6 +18,7 @@ from benchmarks import (
     compare,
     growth,
     harness,
+    jobs,
     limit,
     mc_dropout,
     memory,
@@ -187,3 +189,19 @@ def test_copied_runs_have_whole_curves_and_are_no_better_than_the_original(store
         assert run.data.metrics["judged_val_accuracy"] <= 0.5
     elapsed = client.get_metric_history(added[0].info.run_id, "elapsed_seconds")
     assert all(b.value > a.value for a, b in pairwise(elapsed))
+
+
+@pytest.mark.usefixtures("small_networks")
+def test_a_process_that_only_trains_leaves_no_run(prepared_directory: str, store: Path) -> None:
+    assert jobs.only_train(prepared_directory, epochs=2)["epoch_seconds"] > 0
+    assert not mlflow.MlflowClient().search_runs(["0"])
+
+
+def test_two_jobs_are_held_against_what_the_machine_allows() -> None:
+    sides = {harness.OURS: 6.0, jobs.PEER: 4.5, jobs.TOGETHER: 5.0, jobs.ALONE: 4.0}
+    measured = pd.DataFrame(
+        {"side": side, "epoch_seconds": seconds} for side, seconds in sides.items()
+    )
+    of_main, of_machine = jobs.epoch_notes(measured)
+    assert "6.00 s beside another worker, 4.50 s alone" in of_main
+    assert "at most 1.60 times as many epochs" in of_machine
