@@ -3,13 +3,47 @@
 import math
 import mmap
 import resource
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import keras
 import numpy as np
+import tensorflow as tf
+
+Batch = tuple[np.ndarray, np.ndarray]  # images and labels
 
 
-class Blocks(keras.utils.PyDataset):
+class Batches(ABC):
+    """Batches of images and labels, read by their numbers."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Batch: ...
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (self[index] for index in range(len(self)))
+
+    def as_dataset(self) -> tf.data.Dataset:
+        """What Keras reads: these batches, in every epoch anew, the next while one is used.
+
+        tf.data does not tune itself: the thread that does so can miss that an epoch has ended, and
+        the next epoch then waits until that thread's pause is over, which grows to as long as the
+        epoch was. With two workers on two cores, half of the epochs began with such a wait.
+        """
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        signature = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in self[0])
+        return (
+            tf.data.Dataset.from_generator(self.__iter__, output_signature=signature)
+            .apply(tf.data.experimental.assert_cardinality(len(self)))
+            .prefetch(1)
+            .with_options(options)
+        )
+
+
+class Blocks(Batches):
     """The training split in shuffled blocks of mini-batches.
 
     An epoch is a whole number of equal blocks of full mini-batches. No image is left out: the last
@@ -25,7 +59,6 @@ class Blocks(keras.utils.PyDataset):
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, *, batch_size: int):
-        super().__init__()
         self.images = ImageReader(images)
         self.labels = np.asarray(labels, np.int32)
         self.batches_per_block, self.n_blocks = block_shape(len(images), batch_size)
@@ -49,7 +82,7 @@ class Blocks(keras.utils.PyDataset):
     def __len__(self) -> int:
         return self.n_blocks
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> Batch:
         order = self.order[index]
         read = self._next.pop(index, None)
         images = read.result() if read else self.images.read(order)
@@ -126,7 +159,7 @@ def block_shape(n_images: int, batch_size: int, largest_block: int = 128) -> tup
     return size, math.ceil(batches / size)
 
 
-class EvaluationBatches(keras.utils.PyDataset):
+class EvaluationBatches(Batches):
     """A split in order, in as few nearly equal batches as fit the batch size, for evaluation.
 
     Args:
@@ -136,7 +169,6 @@ class EvaluationBatches(keras.utils.PyDataset):
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, *, batch_size: int = 1000):
-        super().__init__()
         self.images = images
         self.labels = np.asarray(labels, np.int32)
         self.batch_size = math.ceil(len(images) / math.ceil(len(images) / batch_size))
@@ -144,6 +176,6 @@ class EvaluationBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return math.ceil(len(self.images) / self.batch_size)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> Batch:
         batch = slice(index * self.batch_size, (index + 1) * self.batch_size)
         return np.asarray(self.images[batch]), self.labels[batch]

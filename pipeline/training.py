@@ -139,11 +139,13 @@ class Trainer:
             self.prepared.x_train, self.prepared.y_train, batch_size=self.variant.batch_size
         )
         warm_up.n_blocks = 1
-        self.block_model.fit(warm_up, verbose=0, shuffle=False, validation_data=self._validation())
+        self.block_model.fit(
+            warm_up.as_dataset(), verbose=0, shuffle=False, validation_data=self._validation()
+        )
         _settle_memory()
 
-    def _validation(self) -> keras.utils.PyDataset:
-        return EvaluationBatches(self.prepared.x_val, self.prepared.y_val)
+    def _validation(self) -> tf.data.Dataset:
+        return EvaluationBatches(self.prepared.x_val, self.prepared.y_val).as_dataset()
 
     def reset(self, *, learning_rate: float, epochs: int, seed: int) -> None:
         """Make the trainer as new: initial weights of a seed, fresh optimizer, this rate.
@@ -200,11 +202,11 @@ class Trainer:
         after_epoch.go_on_from_checkpoint()
         if not stopping.patience_ran_out:
             self.block_model.fit(
-                self.blocks,
+                self.blocks.as_dataset(),
                 initial_epoch=len(recorder.history),
                 epochs=epochs,
                 verbose=0,
-                shuffle=False,
+                shuffle=False,  # the blocks are shuffled
                 validation_data=self._validation(),
                 callbacks=[recorder, stopping, after_epoch],
             )
@@ -238,7 +240,7 @@ class Trainer:
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Class probabilities, float32 of shape (n, classes), for uint8 images."""
         batches = EvaluationBatches(images, np.zeros(len(images)))
-        return self.block_model.predict(batches, verbose=0)
+        return self.block_model.predict(batches.as_dataset(), verbose=0)
 
     def activation_statistics(
         self, *, seed: int | None = None, images: int = 1000

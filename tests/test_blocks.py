@@ -151,3 +151,20 @@ def test_evaluation_batches_hold_every_image_once_in_order(
     assert [len(batch) for batch in images] == [len(batch) for batch in labels] == expected
     np.testing.assert_array_equal(np.concatenate(images)[:, 0], numbers)
     np.testing.assert_array_equal(np.concatenate(labels), numbers[::-1])
+
+
+def test_keras_reads_every_batch_in_every_epoch_of_the_permutation_of_then() -> None:
+    read = numbered_blocks(600, batch_size=4)
+    dataset = read.as_dataset()
+    for epoch in (1, 2):
+        read.set_epoch(seed=3, epoch=epoch)
+        labels = [labels for _, labels in dataset.as_numpy_iterator()]
+        np.testing.assert_array_equal(labels, read.order)
+    assert dataset.cardinality() == len(read)
+    assert dataset.element_spec[0].shape.as_list() == [None, 4, 1, 1, 2]
+
+
+def test_datasets_do_not_tune_themselves() -> None:
+    # Their thread would make epochs wait, now and then, for as long as an epoch takes.
+    read = numbered_blocks(600, batch_size=4)
+    assert read.as_dataset().options().autotune.enabled is False
