@@ -93,6 +93,7 @@ class Steps:
         *,
         after: Sequence[Future] = (),
         priority: int = 0,
+        group: int | None = None,
     ) -> Future:
         """Submit a step; it starts when the futures it comes after are done.
 
@@ -101,7 +102,10 @@ class Steps:
             arguments: its keyword arguments.
             after: futures of the steps that it reads.
             priority: steps with a higher one start first.
+            group: steps of one group run in the same worker unless another one is idle; None:
+                where what they come after has run.
         """
+        worker = {} if group is None else self._worker(group)
         return self._client.submit(
             _run_in_worker,
             function,
@@ -111,7 +115,14 @@ class Steps:
             pipeline_run=self._pipeline_run,
             pure=False,
             priority=priority,
+            **worker,
         )
+
+    def _worker(self, group: int) -> dict[str, Any]:
+        addresses = sorted(self._client.scheduler_info()["workers"])
+        if not addresses:  # of a scheduler that they have yet to join
+            return {}
+        return {"workers": addresses[group % len(addresses)], "allow_other_workers": True}
 
 
 def _run_in_worker(

@@ -145,15 +145,20 @@ def _submit(
     # Seed by seed: variants are compared in pairs of a seed, and what slows the machine down for a
     # while is to meet both of a pair.
     seeds = list(dict.fromkeys(one.seed for one in missing))
-    return {
-        one.name: steps.submit(
+    # A worker compiles a variant once: the trainings follow its search, or else one another.
+    variants = list(dict.fromkeys(one.variant.name for one in missing))
+
+    def submit(one: TrainSettings) -> "engine.Future":
+        search = searches.get(one.variant.name)
+        return steps.submit(
             trained,
             {"wanted": one, **common},
-            after=[searches[one.variant.name]] if one.variant.name in searches else [],
+            after=[search] if search else [],
             priority=-len(searches) - seeds.index(one.seed),
+            group=None if search else variants.index(one.variant.name),
         )
-        for one in missing
-    }
+
+    return {one.name: submit(one) for one in missing}
 
 
 if __name__ == "__main__":

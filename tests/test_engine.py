@@ -142,6 +142,32 @@ def test_steps_run_at_the_same_time_in_different_workers(
     assert len(set(results.values())) == 2
 
 
+def test_steps_of_a_group_run_in_the_same_worker(steps: engine.Steps, tmp_path: Path) -> None:
+    pairs = [("elu 1", "selu 1"), ("elu 2", "selu 2"), ("selu 1", "elu 1"), ("selu 2", "elu 2")]
+    futures = {
+        own: steps.submit(
+            meet,
+            {"directory": tmp_path, "own": own, "other": other},
+            priority=-int(own[-1]),
+            group=int(own.startswith("selu")),
+        )
+        for own, other in pairs
+    }
+    results, errors = engine.gather(futures)
+    assert errors == {}
+    assert results["elu 1"] == results["elu 2"] != results["selu 1"] == results["selu 2"]
+
+
+def test_a_group_does_not_keep_the_other_workers_idle(steps: engine.Steps, tmp_path: Path) -> None:
+    futures = {
+        own: steps.submit(meet, {"directory": tmp_path, "own": own, "other": other}, group=0)
+        for own, other in (("elu 1", "elu 2"), ("elu 2", "elu 1"))
+    }
+    results, errors = engine.gather(futures)
+    assert errors == {}
+    assert len(set(results.values())) == 2
+
+
 @pytest.mark.usefixtures("steps")
 def test_all_searches_come_before_the_trainings_that_are_ready(tmp_path: Path) -> None:
     path = tmp_path / "order.txt"
