@@ -108,7 +108,7 @@ def epoch_notes(measured: pd.DataFrame) -> list[str]:
         f"An epoch of main takes {seconds[harness.OURS]:.2f} s beside another worker, "
         f"{seconds[PEER]:.2f} s alone.",
         f"An epoch of a process that only trains takes {seconds[TOGETHER]:.2f} s beside another, "
-        f"{seconds[ALONE]:.2f} s alone: on this machine two processes train at most "
+        f"{seconds[ALONE]:.2f} s alone: on this machine two processes that do nothing else train "
         f"{2 * seconds[ALONE] / seconds[TOGETHER]:.2f} times as many epochs as one.",
     ]
 

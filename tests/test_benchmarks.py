@@ -204,4 +204,4 @@ def test_two_jobs_are_held_against_what_the_machine_allows() -> None:
     )
     of_main, of_machine = jobs.epoch_notes(measured)
     assert "6.00 s beside another worker, 4.50 s alone" in of_main
-    assert "at most 1.60 times as many epochs" in of_machine
+    assert "train 1.60 times as many epochs" in of_machine
