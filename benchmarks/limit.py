@@ -105,9 +105,10 @@ def steps(variant: str, directory: str) -> harness.Row:
     blocks = whole.blocks
 
     def gathered() -> Iterator[tuple[tf.Tensor, ...]]:
-        return (tuple(map(tf.constant, blocks[index])) for index in range(len(blocks)))
+        return (tuple(map(tf.constant, block)) for block in blocks)
 
     held = list(gathered())
+    dataset = blocks.as_dataset()
 
     def program(trainer: "Trainer") -> None:
         for block in held:
@@ -115,7 +116,7 @@ def steps(variant: str, directory: str) -> harness.Row:
 
     parts: dict[str, Callable[[], Any]] = {
         **{name: partial(program, trainer) for name, trainer in trainers.items()},
-        "step": lambda: whole.block_model.fit(blocks, epochs=1, verbose=0, shuffle=False),
+        "step": lambda: whole.block_model.fit(dataset, epochs=1, verbose=0, shuffle=False),
         # One block after the other, as training does: memory for all at once would take longer.
         "gather": lambda: deque(gathered(), maxlen=0),
     }
