@@ -18,10 +18,10 @@ from typer import Option
 
 from benchmarks import harness, outcomes
 from pipeline import cli, options
-from pipeline.errors import InputError
+from pipeline.errors import InputError, unknown_name
 
 LOW, HIGH = 0.00001, 0.1
-TO_REACH = {"8 rates": 8.0, "Hyperband": 4.0, "Optuna, compiled anew": 3.0}
+TO_REACH = {"eight_rates": 8.0, "hyperband": 4.0, "optuna_compiled_anew": 3.0}
 MOST_WORSE = 1.01  # of the best val_loss
 
 
@@ -31,10 +31,17 @@ def search(
     variant: Annotated[str, Option(help="elu, bn or selu.")] = "elu",
     n_trials: options.NTrials = 12,
     search_epochs: options.SearchEpochs = 10,
+    against: Annotated[
+        str, Option(help=f"Of {', '.join(TO_REACH)}, separated by commas.")
+    ] = ",".join(TO_REACH),
     rounds: harness.Rounds = 1,
 ) -> None:
     """Measure a study of the learning rate, from the start of its process to its end."""
-    if importlib.util.find_spec("keras_tuner") is None:
+    peers = options.split_list("against", against)
+    for name in peers:
+        if name not in TO_REACH:
+            raise unknown_name("against", name, TO_REACH)
+    if "hyperband" in peers and importlib.util.find_spec("keras_tuner") is None:
         raise InputError(
             "keras_tuner",
             expected="KerasTuner, one of the sides that are measured",
@@ -49,16 +56,15 @@ def search(
         def peer(function: Callable[..., harness.Row]) -> Callable[[int], harness.Row]:
             return lambda seed: harness.call(function, {**given, "seed": seed})
 
+        functions = {one.__name__: one for one in (eight_rates, hyperband, optuna_compiled_anew)}
         sides = {
             harness.OURS: lambda seed: ours(dataset, variant, seed=seed, **size),
-            "8 rates": peer(eight_rates),
-            "Hyperband": peer(hyperband),
-            "Optuna, compiled anew": peer(optuna_compiled_anew),
+            **{name: peer(functions[name]) for name in peers},
         }
         measured = harness.in_turns(sides, rounds=rounds)
     outcomes.publish(
         "search",
-        [one for name, wanted in TO_REACH.items() for one in _against(name, wanted, measured)],
+        [one for name in peers for one in _against(name, TO_REACH[name], measured)],
         machine=machine,
         conditions={**conditions, "variant": variant, "range": f"{LOW:g} to {HIGH:g}", **size},
         measured=measured,

@@ -3,6 +3,7 @@
 import importlib
 import math
 import sys
+import timeit
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from benchmarks import (
 )
 from benchmarks.peers import Peer
 from pipeline import data, sources
+from pipeline.errors import InputError
 from pipeline.models import build_model
 from pipeline.variants import VARIANTS, get_variant
 
@@ -112,6 +114,24 @@ def test_the_ways_to_search_train_what_they_say(
     found = search.eight_rates("elu", prepared_directory, n_trials=12, epochs=2, seed=1)
     assert fitted == [2] * 8
     assert found == {"val_loss": pytest.approx(0.5, abs=1e-6), "epochs_trained": 16}
+
+
+def test_a_way_to_search_that_is_unknown_is_refused_with_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"against: .*'hyperbend'.*hyperband"):
+        search.search(against="eight_rates,hyperbend")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_networks")
+def test_a_step_is_taken_apart_as_it_is_trained(
+    prepared_directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in limit.ONE_THREAD.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(limit, "_repeated", lambda function: timeit.timeit(function, number=1))
+    row = limit.steps("elu", prepared_directory)
+    assert row["step"] > row["program"] > 0
+    assert row["limit"] == pytest.approx(row["matmul"] + row["nadam_traffic"])
 
 
 @pytest.mark.parametrize("variant", limit.VARIANTS)

@@ -62,28 +62,42 @@ def test_training_runs_are_flat_in_the_list(finished_store: Finished) -> None:
         assert "mlflow.parentRunId" not in run.data.tags
 
 
+class Submitted:
+    """What `main` submits: of each step its order, its name, its group and what it comes after."""
+
+    def __init__(self, wanted: Comparison) -> None:
+        self.steps: list[tuple[int, str, int | None, int]] = []
+        _submit(self, list(wanted.trainings), None, wanted)  # type: ignore[arg-type]
+
+    def submit(
+        self,
+        _function: object,
+        arguments: dict[str, Any],
+        *,
+        after: Sequence[object] = (),
+        priority: int,
+        group: int | None = None,
+    ) -> str:
+        step = arguments.get("settings") or arguments["wanted"]
+        self.steps.append((-priority, step.name, group, len(after)))
+        return f"the future of {step.name}"
+
+
 def test_searches_come_first_then_trainings_seed_by_seed() -> None:
-    submitted: list[tuple[int, str]] = []
+    submitted = sorted(Submitted(asked()).steps, key=lambda one: one[0])
+    assert [(name, after) for _, name, _, after in submitted] == [
+        *(("search elu", 0), ("search alpha_dropout", 0)),
+        *(("train elu seed 1", 1), ("train alpha_dropout seed 1", 1)),
+        *(("train elu seed 2", 1), ("train alpha_dropout seed 2", 1)),
+    ]
+    assert {group for _, _, group, _ in submitted} == {None}  # they follow their search
 
-    class Steps:
-        def submit(
-            self,
-            _function: object,
-            arguments: dict[str, Any],
-            *,
-            after: Sequence[object] = (),
-            priority: int,
-        ) -> None:
-            assert len(after) == ("wanted" in arguments)  # a training comes after its search
-            step = arguments.get("settings") or arguments["wanted"]
-            submitted.append((-priority, step.name))
 
-    wanted = asked()
-    _submit(Steps(), list(wanted.trainings), None, wanted)  # type: ignore[arg-type]
-    assert [name for _, name in sorted(submitted, key=lambda one: one[0])] == [
-        *("search elu", "search alpha_dropout"),
-        *("train elu seed 1", "train alpha_dropout seed 1"),
-        *("train elu seed 2", "train alpha_dropout seed 2"),
+def test_without_a_search_the_trainings_of_a_variant_are_a_group() -> None:
+    submitted = Submitted(asked(learning_rate="0.001")).steps
+    assert [(name, group) for _, name, group, _ in submitted] == [
+        *(("train elu seed 1", 0), ("train elu seed 2", 0)),
+        *(("train alpha_dropout seed 1", 1), ("train alpha_dropout seed 2", 1)),
     ]
 
 
