@@ -30,7 +30,7 @@ class Batches(ABC):
 
         tf.data does not tune itself: the thread that does so can miss that an epoch has ended, and
         the next epoch then waits until that thread's pause is over, which grows to as long as the
-        epoch was. With two workers on two cores, half of the epochs began with such a wait.
+        epoch was. With two workers on two cores, a third of the epochs began with such a wait.
         """
         options = tf.data.Options()
         options.autotune.enabled = False

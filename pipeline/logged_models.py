@@ -49,8 +49,8 @@ def log(model: "keras.Model", *, example: npt.NDArray[np.uint8], run_id: str) ->
         ),
         # Named here, since finding them out loads the model in another process (10 s).
         pip_requirements=[f"{name}=={version(name)}" for name in needs],
-        # It loads what has just been saved, a fifth of the time that a run takes to be logged, and
-        # leaves the path of a temporary directory in sys.path.
+        # It would load in every run what has just been saved, and leave the path of a temporary
+        # directory in sys.path.
         validate_serving_input=False,
     )
 
