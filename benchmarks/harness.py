@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -26,7 +26,7 @@ import pandas as pd
 from typer import Option
 
 from pipeline import data, options, progress, sources
-from pipeline.errors import InputError
+from pipeline.errors import InputError, unknown_name
 
 PROJECT = Path(__file__).parents[1]
 OURS = "pipeline"
@@ -118,6 +118,19 @@ def counts(name: str, text: str) -> list[int]:
                 action=f"For example: --{name} 500,1000",
             )
     return [int(item) for item in items]
+
+
+def names(name: str, text: str, known: Collection[str]) -> list[str]:
+    """The names of a list separated by commas.
+
+    Raises:
+        InputError: if one is not known.
+    """
+    items = options.split_list(name, text)
+    for item in items:
+        if item not in known:
+            raise unknown_name(name, item, known)
+    return items
 
 
 def clean_environment() -> dict[str, str]:

@@ -11,8 +11,8 @@ import pandas as pd
 from typer import Option
 
 from benchmarks import harness, outcomes
-from pipeline import cli, environment, options
-from pipeline.variants import get_variant
+from benchmarks.throughput import compiled
+from pipeline import cli, options
 
 PEER = "1 job"
 ALONE, TOGETHER = "a process that only trains", "two of them at once"
@@ -79,26 +79,12 @@ def epoch_seconds(directory: Path) -> float:
 
 def at_once(processes: int, *, directory: str, epochs: int) -> harness.Row:
     """An epoch of processes that train at the same time, without Dask, Optuna and MLflow."""
-    given = {"directory": directory, "epochs": epochs}
+    training = {"variant": "elu", "seed": 1, "learning_rate": LEARNING_RATE, "alternating": False}
+    given = {**training, "directory": directory, "epochs": epochs}
     with ThreadPoolExecutor(processes) as threads:
-        running = [threads.submit(harness.call, only_train, given) for _ in range(processes)]
+        running = [threads.submit(harness.call, compiled, given) for _ in range(processes)]
         rows = [one.result() for one in running]
-    return {"epoch_seconds": median(row["epoch_seconds"] for row in rows)}
-
-
-def only_train(directory: str, epochs: int) -> harness.Row:
-    """The compiled training, of which nothing is written."""
-    environment.import_tensorflow()
-    from pipeline.training import shared_trainer
-
-    fit = shared_trainer(get_variant("elu"), Path(directory)).fit(
-        learning_rate=LEARNING_RATE,
-        epochs=epochs,
-        patience=None,
-        seed=1,
-        on_epoch=lambda _epoch, _metrics: None,
-    )
-    return {"epoch_seconds": median(row["epoch_seconds"] for row in fit.history)}
+    return {"epoch_seconds": median(second for row in rows for second in row["epoch_wall_seconds"])}
 
 
 def epoch_notes(measured: pd.DataFrame) -> list[str]:

@@ -18,7 +18,7 @@ from typer import Option
 
 from benchmarks import harness, outcomes
 from pipeline import cli, options
-from pipeline.errors import InputError, unknown_name
+from pipeline.errors import InputError
 
 LOW, HIGH = 0.00001, 0.1
 TO_REACH = {"eight_rates": 8.0, "hyperband": 4.0, "optuna_compiled_anew": 3.0}
@@ -37,10 +37,7 @@ def search(
     rounds: harness.Rounds = 1,
 ) -> None:
     """Measure a study of the learning rate, from the start of its process to its end."""
-    peers = options.split_list("against", against)
-    for name in peers:
-        if name not in TO_REACH:
-            raise unknown_name("against", name, TO_REACH)
+    peers = harness.names("against", against, TO_REACH)
     if "hyperband" in peers and importlib.util.find_spec("keras_tuner") is None:
         raise InputError(
             "keras_tuner",

@@ -15,7 +15,6 @@ from typer import Option
 
 from benchmarks import harness, outcomes, turns
 from pipeline import cli, environment, options
-from pipeline.errors import unknown_name
 from pipeline.variants import get_variant
 
 VARIANTS = ("elu", "bn", "selu")
@@ -102,10 +101,7 @@ def throughput(
 
     Leave the machine alone meanwhile: whatever else runs on it distorts the times.
     """
-    names = options.split_list("variants", variants)
-    for name in names:
-        if name not in VARIANTS:
-            raise unknown_name("variants", name, VARIANTS)
+    names = harness.names("variants", variants, VARIANTS)
     machine = harness.describe_machine()
     with harness.prepared(dataset) as (directory, conditions):
         given = {"directory": str(directory), "seed": 1, "learning_rate": learning_rate}

@@ -22,7 +22,7 @@ chains them. From the bottom up, a module importing only from those above it:
     training          compiled `fit`
     uncertainty       MC Dropout predictions
     calibration       how far to trust probabilities
-    uncertainty_model what of a logged model does MC Dropout on request
+    uncertainty_model the part of a logged model that does MC Dropout
     summary           means and convergence of each variant
     significance      planned comparisons, tested in pairs
     report            tables and answers in words

@@ -23,7 +23,8 @@ from pipeline import uncertainty, uncertainty_model
 if TYPE_CHECKING:
     import keras
 
-_LOGGED_MODULES = ("errors", "calibration", "uncertainty", "uncertainty_model")
+_LOADER = "uncertainty_model"  # the module that MLflow loads, and those that it imports
+_LOGGED_MODULES = ("errors", "calibration", "uncertainty", _LOADER)
 
 
 def log(model: "keras.Model", *, example: npt.NDArray[np.uint8], run_id: str) -> None:
@@ -82,7 +83,7 @@ def save_model(
             model, path, mlflow_model=mlflow_model, code_paths=[str(package)], **arguments
         )
     served = mlflow_model.flavors["python_function"]
-    served["loader_module"] = f"{package.name}.{_LOGGED_MODULES[-1]}"
+    served["loader_module"] = f"{package.name}.{_LOADER}"
     mlflow_model.flavors["tensorflow"]["code"] = None  # The Keras model needs none.
     mlflow_model.save(str(Path(path, "MLmodel")))
 

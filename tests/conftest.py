@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,6 +71,22 @@ def store(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch)
     copy_database(empty_database, tmp_path / "mlflow.db", artifacts=str(tmp_path / "mlruns" / "0"))
     _work_in(tmp_path, monkeypatch)
     return tmp_path
+
+
+@pytest.fixture
+def dropout_model(store: Path) -> Any:
+    """A small network with dropout, beside an empty store."""
+    from networks import with_dropout
+
+    return with_dropout()
+
+
+@pytest.fixture
+def dropout_uri(dropout_model: Any) -> str:
+    """The address that it is logged at."""
+    from networks import log
+
+    return log(dropout_model)
 
 
 @pytest.fixture

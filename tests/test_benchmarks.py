@@ -4,6 +4,7 @@ import importlib
 import math
 import sys
 import timeit
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -211,10 +212,22 @@ def test_copied_runs_have_whole_curves_and_are_no_better_than_the_original(store
     assert all(b.value > a.value for a, b in pairwise(elapsed))
 
 
-@pytest.mark.usefixtures("small_networks")
-def test_a_process_that_only_trains_leaves_no_run(prepared_directory: str, store: Path) -> None:
-    assert jobs.only_train(prepared_directory, epochs=2)["epoch_seconds"] > 0
-    assert not mlflow.MlflowClient().search_runs(["0"])
+@pytest.mark.slow
+def test_processes_train_at_once_and_an_epoch_is_the_median_of_all(
+    prepared_directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[list[float]] = []
+    call_unwatched = harness.call
+
+    def call(function: Callable[..., harness.Row], given: harness.Row) -> harness.Row:
+        row = call_unwatched(function, given)
+        measured.append(row["epoch_wall_seconds"])
+        return row
+
+    monkeypatch.setattr(harness, "call", call)
+    seconds = jobs.at_once(2, directory=prepared_directory, epochs=3)["epoch_seconds"]
+    assert [len(epochs) for epochs in measured] == [3, 3]
+    assert seconds == np.median(measured)
 
 
 def test_two_jobs_are_held_against_what_the_machine_allows() -> None:

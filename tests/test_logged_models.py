@@ -14,18 +14,8 @@ from networks import IMAGES, build, log, with_dropout
 from pipeline import tracking
 
 
-@pytest.fixture
-def model(store: Path) -> Any:
-    return with_dropout()
-
-
-@pytest.fixture
-def uri(model: Any) -> str:
-    return log(model)
-
-
-def test_logged_files_hold_no_pickle_and_no_import_of_this_project(uri: str) -> None:
-    directory = Path(mlflow.artifacts.download_artifacts(uri))
+def test_logged_files_hold_no_pickle_and_no_import_of_this_project(dropout_uri: str) -> None:
+    directory = Path(mlflow.artifacts.download_artifacts(dropout_uri))
     files = {path.relative_to(directory): path for path in directory.rglob("*") if path.is_file()}
     assert {path.suffix for path in files} == {"", ".py", ".keras", ".txt", ".json", ".yaml"}
     code = {path.name: path.read_text("utf-8") for path in files.values() if path.suffix == ".py"}
@@ -39,41 +29,45 @@ def test_logged_files_hold_no_pickle_and_no_import_of_this_project(uri: str) -> 
     assert not [name for name, text in code.items() if re.search(r"(from|import) pipeline", text)]
 
 
-def test_model_loads_where_pickles_are_refused(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_loads_where_pickles_are_refused(
+    dropout_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-    assert mlflow.pyfunc.load_model(uri).predict(IMAGES).shape == (5, 3)
-    assert tracking.load_model(uri.split("/")[1]).count_params() > 0
+    assert mlflow.pyfunc.load_model(dropout_uri).predict(IMAGES).shape == (5, 3)
+    assert tracking.load_model(dropout_uri.split("/")[1]).count_params() > 0
 
 
-def test_served_code_is_the_logged_one_not_this_project_s(uri: str) -> None:
-    loader = Model.load(uri).flavors["python_function"]["loader_module"]
-    mlflow.pyfunc.load_model(uri)
+def test_served_code_is_the_logged_one_not_this_project_s(dropout_uri: str) -> None:
+    loader = Model.load(dropout_uri).flavors["python_function"]["loader_module"]
+    mlflow.pyfunc.load_model(dropout_uri)
     assert not loader.startswith("pipeline")
     assert "/code/uncertainty_" in str(sys.modules[loader].__file__)
 
 
-def test_keras_model_is_there_too(model: Any, uri: str) -> None:
+def test_keras_model_is_there_too(dropout_model: Any, dropout_uri: str) -> None:
     path = list(sys.path)
-    loaded = mlflow.tensorflow.load_model(uri)
+    loaded = mlflow.tensorflow.load_model(dropout_uri)
     np.testing.assert_array_equal(
-        loaded.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0)
+        loaded.predict(IMAGES, verbose=0), dropout_model.predict(IMAGES, verbose=0)
     )
     assert sys.path == path  # Keras alone needs no code of ours
 
 
-def test_logging_leaves_the_import_path_alone(model: Any) -> None:
+def test_logging_leaves_the_import_path_alone(dropout_model: Any) -> None:
     path = list(sys.path)
-    log(model)
+    log(dropout_model)
     assert sys.path == path
 
 
-def test_signature_names_the_parameters_and_requirements_are_pinned(uri: str) -> None:
-    info = Model.load(uri)
+def test_signature_names_the_parameters_and_requirements_are_pinned(dropout_uri: str) -> None:
+    info = Model.load(dropout_uri)
     assert {spec.name: spec.default for spec in info.signature.params.params} == {
         "mc_samples": 0,
         "seed": 1,
     }
-    requirements = Path(mlflow.artifacts.download_artifacts(f"{uri}/requirements.txt")).read_text()
+    requirements = Path(
+        mlflow.artifacts.download_artifacts(f"{dropout_uri}/requirements.txt")
+    ).read_text()
     assert {line.split("==")[0] for line in requirements.split() if "==" in line} == {
         "mlflow",
         "tensorflow",

@@ -1,39 +1,32 @@
 """Plain and MC-Dropout predictions of a logged model with dropout."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
 import pytest
 import scipy.stats
-from networks import IMAGES, log, with_dropout
+from networks import IMAGES
 
 from pipeline.uncertainty import mc_probabilities
 from pipeline.uncertainty_model import MAX_MC_SAMPLES
 
 
-@pytest.fixture
-def model(store: Path) -> Any:
-    return with_dropout()
-
-
-@pytest.fixture
-def uri(model: Any) -> str:
-    return log(model)
-
-
-def test_without_samples_it_predicts_as_keras_does(model: Any, uri: str) -> None:
-    served = mlflow.pyfunc.load_model(uri)
-    expected = model.predict(IMAGES, verbose=0)
+def test_without_samples_it_predicts_as_keras_does(dropout_model: Any, dropout_uri: str) -> None:
+    served = mlflow.pyfunc.load_model(dropout_uri)
+    expected = dropout_model.predict(IMAGES, verbose=0)
     np.testing.assert_array_equal(served.predict(IMAGES), expected)
     np.testing.assert_array_equal(served.predict(IMAGES, params={"mc_samples": 0}), expected)
 
 
-def test_with_samples_it_gives_mean_entropy_and_mutual_information(model: Any, uri: str) -> None:
-    answer = mlflow.pyfunc.load_model(uri).predict(IMAGES, params={"mc_samples": 40, "seed": 7})
-    samples = mc_probabilities(model, IMAGES, samples=40, seed=7).astype(float)
+def test_with_samples_it_gives_mean_entropy_and_mutual_information(
+    dropout_model: Any, dropout_uri: str
+) -> None:
+    answer = mlflow.pyfunc.load_model(dropout_uri).predict(
+        IMAGES, params={"mc_samples": 40, "seed": 7}
+    )
+    samples = mc_probabilities(dropout_model, IMAGES, samples=40, seed=7).astype(float)
     assert set(answer) == {"probability", "entropy", "mutual_information"}
     np.testing.assert_allclose(answer["probability"], samples.mean(axis=0), rtol=1e-6)
     total = scipy.stats.entropy(samples.mean(axis=0), axis=1)
@@ -43,8 +36,8 @@ def test_with_samples_it_gives_mean_entropy_and_mutual_information(model: Any, u
     assert np.all(answer["mutual_information"] > 0)
 
 
-def test_seed_decides_the_masks(uri: str) -> None:
-    served = mlflow.pyfunc.load_model(uri)
+def test_seed_decides_the_masks(dropout_uri: str) -> None:
+    served = mlflow.pyfunc.load_model(dropout_uri)
     answers = [
         served.predict(IMAGES, params={"mc_samples": 5, "seed": seed})["probability"]
         for seed in (1, 1, 2)
@@ -64,15 +57,15 @@ def test_seed_decides_the_masks(uri: str) -> None:
     ],
 )
 def test_parameters_out_of_range_are_refused(
-    uri: str, params: dict[str, int], message: str
+    dropout_uri: str, params: dict[str, int], message: str
 ) -> None:
-    served = mlflow.pyfunc.load_model(uri)
+    served = mlflow.pyfunc.load_model(dropout_uri)
     with pytest.raises(ValueError, match=re.escape(message)):
         served.predict(IMAGES, params=params)
 
 
-def test_images_of_another_shape_or_scaled_are_refused(uri: str) -> None:
-    served = mlflow.pyfunc.load_model(uri)
+def test_images_of_another_shape_or_scaled_are_refused(dropout_uri: str) -> None:
+    served = mlflow.pyfunc.load_model(dropout_uri)
     for wrong in (IMAGES[:, :2], IMAGES / 255):
         with pytest.raises(mlflow.MlflowException, match="enforce schema"):
             served.predict(wrong)
