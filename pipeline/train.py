@@ -227,7 +227,7 @@ def _train(
     environment.import_tensorflow()
     from pipeline.training import shared_trainer
 
-    progress.update(step=wanted.name, text="compiling")
+    progress.update(step=wanted.name, text="preparing the model")
     trainer = shared_trainer(wanted.variant, data.directory)
     run.log_datasets(trainer.prepared, location=data.location)
 
