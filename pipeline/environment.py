@@ -1,14 +1,18 @@
 """What TensorFlow and MLflow read from the environment, set before they are imported."""
 
+import atexit
 import gc
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 # What imports make is there to stay: to look through it again and again takes 0.4 s of a command.
 # `import_tensorflow` sets Python's own threshold again.
 gc.set_threshold(50_000)
+# Nor is it to be taken apart at the end: with TensorFlow that takes 2 s of every process.
+atexit.register(gc.freeze)
 
 
 def configure() -> None:
@@ -41,13 +45,19 @@ def configure() -> None:
 def import_tensorflow() -> None:
     """Import TensorFlow and Keras without their start-up messages, which nobody can act upon."""
     configure()
+    _import_once_per_process()
+
+
+@cache
+def _import_once_per_process() -> None:
     with _without_stderr():  # written by C++ before any log level is read
         import tensorflow as tf
     import keras
 
     tf.get_logger().setLevel("ERROR")
     keras.config.disable_interactive_logging()
-    gc.set_threshold(700)  # raised for the imports; old models are to be freed soon
+    gc.freeze()  # once: what comes later, such as old models, is to be freed, and soon
+    gc.set_threshold(700)
 
 
 @contextmanager

@@ -1,7 +1,9 @@
+import gc
 import logging
 import os
 import subprocess
 import sys
+import weakref
 
 import pytest
 from conftest import PROJECT, environment_of_a_user
@@ -74,3 +76,33 @@ def test_importing_tensorflow_prints_nothing() -> None:
         text=True,
     )
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+def test_what_a_process_holds_is_not_taken_apart_at_its_end() -> None:
+    program = (
+        "from pipeline import environment\n"
+        "class Cycle:\n"
+        "    def __init__(self): self.itself = self\n"
+        "    def __del__(self): print('taken apart')\n"
+        "held = Cycle()\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+def test_importing_tensorflow_again_leaves_what_came_since_to_be_freed() -> None:
+    environment.import_tensorflow()
+    assert gc.get_freeze_count() > 0
+    model = _Cycle()
+    alive = weakref.ref(model)
+    del model
+    environment.import_tensorflow()
+    gc.collect()
+    assert alive() is None
+
+
+class _Cycle:
+    def __init__(self) -> None:
+        self.itself = self
