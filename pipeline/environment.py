@@ -4,6 +4,7 @@ import atexit
 import gc
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -50,7 +51,9 @@ def import_tensorflow() -> None:
 
 @cache
 def _import_once_per_process() -> None:
-    with _without_stderr():  # written by C++ before any log level is read
+    # The messages are written by C++ before any log level is read. TensorFlow imports Keras, and
+    # that its wrappers for scikit-learn, which nothing here uses, with 400 modules of SciPy.
+    with _without_stderr(), _as_if_not_installed("sklearn"):
         import tensorflow as tf
     import keras
 
@@ -71,3 +74,16 @@ def _without_stderr() -> Iterator[None]:
         os.dup2(saved, 2)
         os.close(saved)
         os.close(nowhere)
+
+
+@contextmanager
+def _as_if_not_installed(package: str) -> Iterator[None]:
+    """Let imports of a package fail, unless it has been imported already."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]  # Python's own way of saying so
+    try:
+        yield
+    finally:
+        del sys.modules[package]

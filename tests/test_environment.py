@@ -1,4 +1,5 @@
 import gc
+import importlib
 import logging
 import os
 import subprocess
@@ -62,10 +63,12 @@ def test_stderr_is_silent_inside_and_back_afterwards_even_after_an_error(
 
 
 @pytest.mark.slow
-def test_importing_tensorflow_prints_nothing() -> None:
+def test_importing_tensorflow_prints_nothing_and_imports_no_scikit_learn() -> None:
     program = (
+        "import sys\n"
         "from pipeline import environment\n"
         "environment.import_tensorflow()\n"
+        "assert 'sklearn' not in sys.modules\n"
         "import keras, tensorflow as tf\n"
         "keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)]).predict(tf.ones((4, 2)))\n"
     )
@@ -76,6 +79,15 @@ def test_importing_tensorflow_prints_nothing() -> None:
         text=True,
     )
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+def test_a_package_fails_to_import_only_inside_and_only_where_it_is_not_imported_yet() -> None:
+    sys.modules.pop("colorsys", None)
+    with environment._as_if_not_installed("colorsys"), pytest.raises(ImportError):
+        importlib.import_module("colorsys")
+    imported = importlib.import_module("colorsys")
+    with environment._as_if_not_installed("colorsys"):
+        assert importlib.import_module("colorsys") is imported
 
 
 def test_what_a_process_holds_is_not_taken_apart_at_its_end() -> None:
