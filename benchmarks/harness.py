@@ -10,7 +10,6 @@ import importlib
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from typing import Annotated, Any, TypeVar
 import pandas as pd
 from typer import Option
 
-from pipeline import data, options, progress, sources
+from pipeline import data, options, ownership, progress, sources
 from pipeline.errors import InputError, unknown_name
 
 PROJECT = Path(__file__).parents[1]
@@ -218,12 +217,10 @@ def prepared(dataset: str) -> Iterator[tuple[Path, Row]]:
 
 def describe_machine() -> Row:
     """What the times depend on, with a warning if the machine is busy."""
-    info = Path("/proc/cpuinfo")
-    model = re.search(r"model name\s*: (.+)", info.read_text()) if info.exists() else None
     load = os.getloadavg()[0]
     return {
         "date": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
-        "processor": model[1] if model else platform.processor(),
+        "processor": ownership.processor(),
         "cores": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30),
         "versions": {"python": platform.python_version()}

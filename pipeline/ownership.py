@@ -1,18 +1,21 @@
-"""Who runs a step: the process behind a run, and whether it is still there."""
+"""Who runs a step: the process behind a run, whether it is still there, and its processor."""
 
 import os
+import platform
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 
 import psutil
 
 from pipeline import progress
 
 HEARTBEAT_SECONDS = 20.0
+CPU_INFO = Path("/proc/cpuinfo")  # of Linux
 
 
 def owner_tags() -> dict[str, str]:
@@ -23,6 +26,21 @@ def owner_tags() -> dict[str, str]:
         "process_started": str(psutil.Process().create_time()),
         "heartbeat": str(time.time()),
     }
+
+
+def processor(cpu_info: Path = CPU_INFO) -> str:
+    """The processor, told from others of its name by what decides how fast it trains.
+
+    In a cloud, generations of which one is twice as fast as another are all called "AMD EPYC".
+    """
+    of_first_core = cpu_info.read_text().partition("\n\n")[0] if cpu_info.exists() else ""
+    pairs = (line.partition(":") for line in of_first_core.splitlines())
+    known = {name.strip(): value.strip() for name, _, value in pairs}
+    if not {"model name", "cpu family", "model", "flags"} <= known.keys():
+        return platform.processor() or platform.machine()
+    flags = known["flags"].split()
+    vectors = "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else "no AVX2"
+    return f"{known['model name']}, family {known['cpu family']} model {known['model']}, {vectors}"
 
 
 def living(

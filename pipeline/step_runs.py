@@ -8,7 +8,6 @@ import hashlib
 import json
 import math
 import os
-import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -249,7 +248,7 @@ def step_run(
             "mlflow.runName": name,
             "step": entry_point,
             **ownership.owner_tags(),
-            "processor": platform.processor() or platform.machine(),
+            "processor": ownership.processor(),
             **({"step_key": step.key, "step_inputs": json.dumps(step.inputs)} if step else {}),
             **({"pipeline_run": pipeline_run_id.get()} if pipeline_run_id.get() else {}),
             **({MLFLOW_PARENT_RUN_ID: parent_run_id} if parent_run_id else {}),

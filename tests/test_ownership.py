@@ -1,4 +1,5 @@
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -32,6 +33,46 @@ def sleeping_process(**environment: str) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.kill()
         process.wait()
+
+
+CPU_INFO = """\
+processor\t: 0
+cpu family\t: 25
+model\t\t: {model}
+model name\t: AMD EPYC
+flags\t\t: fpu avx {flags} pku
+
+processor\t: 1
+cpu family\t: 25
+model\t\t: 99
+model name\t: another
+flags\t\t: fpu
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "flags", "name"),
+    [
+        (17, "avx2 avx512f avx512bw", "AMD EPYC, family 25 model 17, AVX-512"),
+        (1, "avx2", "AMD EPYC, family 25 model 1, AVX2"),
+        (0, "avx512_unknown", "AMD EPYC, family 25 model 0, no AVX2"),
+    ],
+)
+def test_processors_of_one_name_are_told_apart(
+    tmp_path: Path, model: int, flags: str, name: str
+) -> None:
+    (tmp_path / "cpuinfo").write_text(CPU_INFO.format(model=model, flags=flags))
+    assert ownership.processor(tmp_path / "cpuinfo") == name
+
+
+@pytest.mark.parametrize("cpu_info", ["processor\t: 0\nBogoMIPS\t: 50.00\n\n", None])
+def test_a_processor_that_is_not_described_has_the_name_that_python_knows(
+    tmp_path: Path, cpu_info: str | None
+) -> None:
+    if cpu_info:
+        (tmp_path / "cpuinfo").write_text(cpu_info)
+    known = platform.processor() or platform.machine()
+    assert ownership.processor(tmp_path / "cpuinfo") == known
 
 
 def test_this_process_is_alive() -> None:
