@@ -126,7 +126,10 @@ def _train(
         ):
             steps = engine.Steps(client, run)
             steps.show_progress(sink)
-            return engine.gather(_submit(steps, missing, data, wanted))
+            futures = _submit(steps, missing, data, wanted)
+            import pipeline.evidence  # noqa: F401  for the comparison, while the workers are busy
+
+            return engine.gather(futures)
     finally:
         # The workers on this machine have ended by now; those of another scheduler go on.
         if wanted.scheduler == "none":
