@@ -144,7 +144,12 @@ class StepRun:
 
     def log_figure(self, figure: "Figure", path: str) -> None:
         """Log a figure as an image artifact."""
-        self._client.log_figure(self.run_id, figure, path)
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        # Drawn once: MLflow's `log_figure` saves it, for which Matplotlib draws it twice.
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        self._client.log_image(self.run_id, np.asarray(canvas.buffer_rgba()), path)
 
     def log_text(self, text: str, path: str) -> None:
         """Log a text artifact."""

@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
 from step_runs import finish, make_step, opened_by_mlflow_run, status_of
 
-from pipeline import data, npz, step_runs, tracking
+from pipeline import data, figures, npz, step_runs, tracking
 
 
 def test_a_finished_step_has_its_parameters_and_tags(store: Path) -> None:
@@ -125,6 +127,21 @@ def inputs_of(run_id: str) -> dict[str, Any]:
     inputs = tracking.get_run(run_id).inputs
     assert inputs
     return {one.tags[0].value: one.dataset for one in inputs.dataset_inputs}
+
+
+def test_a_figure_is_logged_as_matplotlib_saves_it(store: Path, tmp_path: Path) -> None:
+    def figure() -> Figure:
+        drawn = figures.blank_figure(3)
+        axes = drawn.subplots()
+        axes.plot([1, 3, 2])
+        axes.set_title("a title")
+        return drawn
+
+    with step_runs.step_run("train", {}, name="train bn") as run:
+        run.log_figure(figure(), "curves/curve.png")
+    figure().savefig(tmp_path / "saved.png")
+    logged = tracking.local_artifact(run.run_id, "curves/curve.png")
+    np.testing.assert_array_equal(imread(logged), imread(tmp_path / "saved.png"))
 
 
 def test_every_split_is_logged_as_an_input_of_its_own(store: Path, tiny_npz: Path) -> None:
