@@ -30,7 +30,7 @@ chains them. From the bottom up, a module importing only from those above it:
     image_figures     images and how well they are classified
     report_figures    the figures of the report, as SVG and PNG
     steps             step keys: what decides a result
-    ownership         which process a run belongs to, and whether it is alive
+    ownership         which process a run belongs to, whether it is alive, on what processor
     studies           Optuna studies: storage, first rates, range
     patience          calls that wait for a server that is away
     publisher         metrics on their way to a server that may be away
