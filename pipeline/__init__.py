@@ -4,7 +4,7 @@ An entry point is one module: `prepare` -> `search` -> `train` -> `mc_dropout` -
 chains them. From the bottom up, a module importing only from those above it:
 
     errors            what was expected, what was received, what to do
-    environment       what TensorFlow and MLflow read before they are imported
+    environment       what TensorFlow and MLflow read, and how they are imported
     passwords         found in URLs and hidden
     progress          what a person sees while steps run
     variants          the architectures as data

@@ -1,4 +1,4 @@
-"""What TensorFlow and MLflow read from the environment, set before they are imported."""
+"""What TensorFlow and MLflow read from the environment, and how they are imported."""
 
 import atexit
 import gc

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def owner_tags() -> dict[str, str]:
     }
 
 
+@cache  # every trial asks, and the system describes every core anew
 def processor(cpu_info: Path = CPU_INFO) -> str:
     """The processor, told from others of its name by what decides how fast it trains.
 
