@@ -51,6 +51,7 @@ def import_tensorflow() -> None:
 
 @cache
 def _import_once_per_process() -> None:
+    gc.disable()  # it would look through what is imported, for half a second, and find nothing
     # The messages are written by C++ before any log level is read. TensorFlow imports Keras, and
     # that its wrappers for scikit-learn, which nothing here uses, with 400 modules of SciPy.
     with _without_stderr(), _as_if_not_installed("sklearn"):
@@ -61,6 +62,7 @@ def _import_once_per_process() -> None:
     keras.config.disable_interactive_logging()
     gc.freeze()  # once: what comes later, such as old models, is to be freed, and soon
     gc.set_threshold(700)
+    gc.enable()
 
 
 @contextmanager

@@ -106,6 +106,7 @@ def test_what_a_process_holds_is_not_taken_apart_at_its_end() -> None:
 
 def test_importing_tensorflow_again_leaves_what_came_since_to_be_freed() -> None:
     environment.import_tensorflow()
+    assert gc.isenabled()
     assert gc.get_freeze_count() > 0
     model = _Cycle()
     alive = weakref.ref(model)
