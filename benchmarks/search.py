@@ -30,7 +30,7 @@ def search(
     dataset: options.Dataset = "auto",
     variant: Annotated[str, Option(help="elu, bn or selu.")] = "elu",
     n_trials: options.NTrials = 12,
-    search_epochs: options.SearchEpochs = 10,
+    search_epochs: Annotated[int, Option(help="Most epochs of a trial.", min=1)] = 10,
     against: Annotated[
         str, Option(help=f"Of {', '.join(TO_REACH)}, separated by commas.")
     ] = ",".join(TO_REACH),

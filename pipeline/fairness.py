@@ -123,8 +123,8 @@ def facts(
     ) -> Fact:
         return _compare(name, runs, value, own)
 
-    def searched(name: str, text: str) -> Fact:
-        return fact(name, lambda run: _of_search(run, searches, text))
+    def searched(name: str, text: str, own: Callable[[Variant], str] | None = None) -> Fact:
+        return fact(name, lambda run: _of_search(run, searches, text), own)
 
     def split(run: Run) -> str | None:
         prepare = prepares.get(run.data.tags.get("prepare_run", ""))
@@ -139,7 +139,12 @@ def facts(
         fact("Split", split),
         _seeds(runs),
         fact("Learning rate", _source_of_rate),
-        searched("Search budget", "{n_trials} trials of up to {search_epochs} epochs"),
+        searched("Trials of the search", "{n_trials}"),
+        searched(
+            "Epochs of a trial at most",
+            "{search_epochs}",
+            lambda variant: str(variant.search_epochs),
+        ),
         searched("Searched range", "{learning_rate_min} to {learning_rate_max}"),
         searched("Seed of the search", "{seed}"),
         fact("Trials in the end", lambda run: _trials(run, searches)),

@@ -30,7 +30,7 @@ def main(
     dropout_layers: options.DropoutLayers = "auto",
     mc_samples: options.McSamples = 100,
     n_trials: options.NTrials = 12,
-    search_epochs: options.SearchEpochs = 10,
+    search_epochs: options.SearchEpochs = "auto",
     learning_rate_min: options.LearningRateMin = 0.00001,
     learning_rate_max: options.LearningRateMax = 0.1,
     search_seed: options.SearchSeed = 1,

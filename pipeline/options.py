@@ -68,7 +68,9 @@ McSamples = Annotated[
     int, _option("MC Dropout: predictions averaged per image.", min=1, max=MOST_SAMPLES)
 ]
 NTrials = Annotated[int, _option("Trials of the learning-rate search.", min=1, max=MOST)]
-SearchEpochs = Annotated[int, _option("Most epochs of a trial.", min=1, max=MOST)]
+SearchEpochs = Annotated[
+    str, _option("Most epochs of a trial. auto: the variant's own (10; 5 for one_cycle).")
+]
 LearningRateMin = Annotated[float, _option("Lower end of the searched range.")]
 LearningRateMax = Annotated[float, _option("Upper end of the searched range.")]
 SearchSeed = Annotated[
@@ -198,6 +200,11 @@ def configured_variant(
         if patience == "none"
         else auto_or("patience", patience, auto=own.patience, minimum=1, kind=int),
     )
+
+
+def search_epochs(value: str, variant: Variant) -> int:
+    """The most epochs of a trial; ``auto`` is the variant's own."""
+    return auto_or("search_epochs", value, auto=variant.search_epochs, minimum=1, kind=int)
 
 
 def check_reuse(reuse: str) -> None:

@@ -114,7 +114,7 @@ def search(
     *,
     variant: options.VariantName,
     n_trials: options.NTrials = 12,
-    search_epochs: options.SearchEpochs = 10,
+    search_epochs: options.SearchEpochs = "auto",
     learning_rate_min: options.LearningRateMin = 0.00001,
     learning_rate_max: options.LearningRateMax = 0.1,
     batch_size: options.BatchSize = "auto",
@@ -136,15 +136,13 @@ def search(
     maximum of the cycle.
     """
     options.check_reuse(reuse)
+    configured = options.configured_variant(
+        variant, batch_size=batch_size, dropout_rate=dropout_rate, dropout_layers=dropout_layers
+    )
     settings = SearchSettings(
-        variant=options.configured_variant(
-            variant,
-            batch_size=batch_size,
-            dropout_rate=dropout_rate,
-            dropout_layers=dropout_layers,
-        ),
+        variant=configured,
         n_trials=n_trials,
-        search_epochs=search_epochs,
+        search_epochs=options.search_epochs(search_epochs, configured),
         learning_rate_min=learning_rate_min,
         learning_rate_max=learning_rate_max,
         seed=seed,

@@ -32,6 +32,7 @@ class Variant:
         epochs: most epochs trained.
         patience: epochs without a lower ``val_loss`` after which training stops; None: train all
             epochs and judge the model at the end.
+        search_epochs: most epochs of a trial when its learning rate is searched.
 
     Raises:
         InputError: if a setting breaks self-normalisation, or the dropout rate is out of range.
@@ -54,6 +55,7 @@ class Variant:
     batch_size: int = 32
     epochs: int = 100
     patience: int | None = 20
+    search_epochs: int = 10
 
     def __post_init__(self) -> None:
         if not 0 <= self.dropout_rate < 1:
@@ -156,6 +158,7 @@ _ONE_CYCLE = dataclasses.replace(
     batch_size=128,
     epochs=15,
     patience=None,
+    search_epochs=5,  # a short cycle tells rates apart as well as a long one
 )
 
 VARIANTS = MappingProxyType(

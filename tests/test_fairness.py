@@ -103,7 +103,8 @@ def test_runs_that_differ_in_their_seeds_alone_are_the_same_in_everything(store:
     assert not any(fact.flagged for fact in by_name.values())
     assert by_name["Data and split, SHA-256"].detail == FINGERPRINT[:16]
     assert by_name["Split"].detail == "val_size 5000, seed 1"
-    assert by_name["Search budget"].detail == "12 trials of up to 10 epochs"
+    assert by_name["Trials of the search"].detail == "12"
+    assert by_name["Epochs of a trial at most"].detail == "10"
     assert by_name["Searched range"].detail == "1e-05 to 0.1"
     assert by_name["Package versions"].detail == "keras 3.15.1, tensorflow 2.21.0"
     assert by_name["Seeds"].detail == "1, 2"
@@ -175,13 +176,31 @@ def test_a_search_with_another_budget_and_a_widened_one_are_flagged(store: Path)
         for variant, search in zip(("elu", "bn", "selu"), searches, strict=True)
     ]
     by_name = found(runs, searches={search.info.run_id: search for search in searches})
-    assert by_name["Search budget"].detail == (
-        "12 trials of up to 10 epochs: elu, selu; 6 trials of up to 10 epochs: bn"
-    )
+    assert by_name["Trials of the search"].detail == "12: elu, selu; 6: bn"
     assert by_name["Trials in the end"].detail == "12: elu; 6: bn; 16, range widened: selu"
-    assert by_name["Search budget"].flagged
+    assert by_name["Trials of the search"].flagged
     assert by_name["Trials in the end"].flagged
     assert by_name["Searched range"].finding == "same"
+
+
+@pytest.mark.parametrize(
+    ("epochs_of_elu", "epochs_of_one_cycle", "finding"),
+    [(10, 5, "by design"), (10, 10, "same"), (5, 10, "differs"), (10, 6, "differs")],
+)
+def test_how_long_trials_are_is_by_design_where_it_is_the_variants_own(
+    store: Path, epochs_of_elu: int, epochs_of_one_cycle: int, finding: str
+) -> None:
+    epochs = {"elu": epochs_of_elu, "one_cycle": epochs_of_one_cycle}
+    searches = {variant: search_run(search_epochs=most) for variant, most in epochs.items()}
+    by_name = found(
+        [
+            train_run(variant, tags={"search_run": search.info.run_id})
+            for variant, search in searches.items()
+        ],
+        searches={search.info.run_id: search for search in searches.values()},
+    )
+    fact = by_name["Epochs of a trial at most"]
+    assert (fact.finding, fact.flagged) == (finding, finding == "differs")
 
 
 def test_a_rate_that_was_given_beside_one_that_was_searched_is_flagged(store: Path) -> None:
@@ -189,12 +208,15 @@ def test_a_rate_that_was_given_beside_one_that_was_searched_is_flagged(store: Pa
     runs = [train_run("elu", tags={"search_run": search.info.run_id}), train_run("bn")]
     by_name = found(runs, searches={search.info.run_id: search})
     assert by_name["Learning rate"].detail == "searched for its variant: elu; given: bn"
-    assert by_name["Search budget"].detail == "12 trials of up to 10 epochs: elu; no search: bn"
+    assert by_name["Trials of the search"].detail == "12: elu; no search: bn"
+    assert by_name["Epochs of a trial at most"].detail == "10: elu; no search: bn"
+    assert by_name["Epochs of a trial at most"].flagged
 
 
 def test_what_was_not_logged_is_flagged_and_not_called_the_same(store: Path) -> None:
     by_name = found([train_run(tags={"step_inputs": '{"cut off', "search_run": "gone"})])
-    for name in ("Code", "Package versions", "Split", "Search budget", "Trials in the end"):
+    of_search = ("Trials of the search", "Epochs of a trial at most", "Trials in the end")
+    for name in ("Code", "Package versions", "Split", *of_search):
         assert (by_name[name].finding, by_name[name].flagged) == ("not logged", True), name
 
 

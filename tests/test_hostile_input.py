@@ -496,7 +496,6 @@ TEXT = NASTY | st.text(max_size=30) | st.integers().map(str) | st.floats().map(s
 NUMBERS: dict[str, Any] = {
     "mc_samples": st.integers(1, options.MOST),
     "n_trials": st.integers(1, options.MOST),
-    "search_epochs": st.integers(1, options.MOST),
     "learning_rate_min": st.floats() | st.floats(1e-6, 1),
     "learning_rate_max": st.floats() | st.floats(1e-6, 1),
     "search_seed": st.integers(0, options.LARGEST_SEED),
@@ -504,8 +503,10 @@ NUMBERS: dict[str, Any] = {
     "split_seed": st.integers(0, options.LARGEST_SEED),
 }
 VALID = {
-    **dict.fromkeys(("learning_rate", "epochs", "patience", "batch_size", "jobs"), "auto"),
-    **dict.fromkeys(("dropout_rate", "dropout_layers", "dataset", "reuse"), "auto"),
+    **dict.fromkeys(("epochs", "patience", "batch_size", "search_epochs"), "auto"),
+    **dict.fromkeys(
+        ("learning_rate", "dropout_rate", "dropout_layers", "dataset", "jobs", "reuse"), "auto"
+    ),
     **{"variants": "elu,one_cycle", "seeds": "1,2", "baseline": "elu", "scheduler": "none"},
     "storage": "sqlite:///optuna.db",
 }
@@ -531,6 +532,7 @@ def _check(wanted: Comparison) -> None:
         assert 0 <= one.seed < 2**32
         assert 1 <= one.variant.epochs <= options.MOST
         assert 1 <= one.variant.batch_size <= options.LARGEST_BATCH
+        assert 1 <= one.search.search_epochs <= options.MOST
         assert 0 <= one.variant.dropout_rate < 1
         assert one.learning_rate is None or 0 < one.learning_rate <= options.MOST
         assert 0 < one.search.learning_rate_min < one.search.learning_rate_max < 1e7

@@ -85,6 +85,14 @@ def test_auto_keeps_a_variants_own_settings(name: str) -> None:
     assert configured(name, epochs="auto", patience="auto") == VARIANTS[name]
 
 
+@pytest.mark.parametrize(("variant", "own"), [("elu", 10), ("one_cycle", 5)])
+def test_trials_are_as_long_as_the_variant_says_or_as_is_asked(variant: str, own: int) -> None:
+    assert options.search_epochs("auto", VARIANTS[variant]) == own
+    assert options.search_epochs("7", VARIANTS[variant]) == 7
+    with pytest.raises(InputError, match="search_epochs: expected auto or an integer from 1 to"):
+        options.search_epochs("0", VARIANTS[variant])
+
+
 def test_given_settings_replace_a_variants_own() -> None:
     variant = configured(
         "one_cycle",

@@ -39,7 +39,7 @@ DEFAULTS: Mapping[str, Any] = {
     "dropout_layers": "auto",
     "mc_samples": 100,
     "n_trials": 12,
-    "search_epochs": 10,
+    "search_epochs": "auto",
     "learning_rate_min": 1e-5,
     "learning_rate_max": 0.1,
     "search_seed": 1,
@@ -175,7 +175,7 @@ def test_a_set_of_keras_that_is_not_cached_is_not_fetched(
 def _parameters(finished: Finished) -> dict[str, Any]:
     """What `main` was called with in the finished comparison."""
     given = dict(text.split("=", 1) for text in finished.arguments if "=" in text)
-    numbers = ("n_trials", "search_epochs", "mc_samples")
+    numbers = ("n_trials", "mc_samples")
     return {name: int(value) if name in numbers else value for name, value in given.items()}
 
 

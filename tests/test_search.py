@@ -83,7 +83,7 @@ def test_diverging_trials_are_marked_and_an_all_diverging_study_names_the_range(
             variant="elu",
             dataset=str(tiny_npz),
             n_trials=2,
-            search_epochs=1,
+            search_epochs="1",
             learning_rate_min=1e5,
             learning_rate_max=1e6,
         )

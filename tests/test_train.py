@@ -125,7 +125,7 @@ def test_repeated_training_gives_the_same_curve_to_the_last_digit(
         dataset=str(tiny_npz),
         seed=1,
         n_trials=3,
-        search_epochs=2,
+        search_epochs="2",
         epochs="4",
         patience="2",
         mc_samples=10,

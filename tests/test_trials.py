@@ -84,7 +84,7 @@ def test_a_trial_is_judged_as_a_training_is(
 
 
 # A study of elu on the tiny data: five trials spread over the range, the others drawn by TPE.
-SETTINGS = {"variant": "elu", "n_trials": 7, "search_epochs": 4, "learning_rate_max": 0.001}
+SETTINGS = {"variant": "elu", "n_trials": 7, "search_epochs": "4", "learning_rate_max": 0.001}
 Trials = list[tuple[int, str, float, dict[int, float]]]
 
 

@@ -86,6 +86,7 @@ def test_the_baseline() -> None:
         "batch_size": 32,
         "epochs": 100,
         "patience": 20,
+        "search_epochs": 10,
     }
 
 
@@ -108,6 +109,7 @@ def test_the_baseline() -> None:
                 "batch_size": 128,
                 "epochs": 15,
                 "patience": None,
+                "search_epochs": 5,
             },
         ),
     ],
