@@ -48,6 +48,7 @@ chains them. From the bottom up, a module importing only from those above it:
     cli               errors, signals and exit codes
     prepare           entry point: a data set, split and logged
     trials            the trials of a search: trained, reported, pruned
+    best_trial        with whose epochs a training begins
     search            entry point: a variant's learning rate
     mc_dropout        entry point: MC Dropout on a trained run
     train             entry point: one variant, trained and judged

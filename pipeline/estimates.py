@@ -59,7 +59,10 @@ class Measured:
             return None
         epoch = median(run.metrics["median_epoch_seconds"] * run.scale for run in past)
         # Compiling, testing, logging. The least, as a run that was cut off counts the pause too.
-        beside = min(run.seconds - run.metrics["train_seconds"] for run in past)
+        beside = min(
+            run.seconds - run.metrics["train_seconds"] + run.metrics.get("trial_seconds", 0.0)
+            for run in past
+        )
         usual = median(
             run.metrics["epochs_run"] if run.metrics["stopped_early"] else math.inf for run in past
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 import optuna
 
-from pipeline import cli, environment, options, progress, step_runs, tracking
+from pipeline import best_trial, cli, environment, options, progress, step_runs, tracking
 from pipeline.errors import InputError
 from pipeline.passwords import hide_passwords
 from pipeline.prepare import Prepared, prepared
@@ -18,7 +18,7 @@ from pipeline.studies import DIVERGED, check_storage, create_study, widened
 from pipeline.trials import TrialRunner, link
 from pipeline.variants import Variant
 
-SOURCES = (*TRAINING_SOURCES, "studies", "trials", "search")
+SOURCES = (*TRAINING_SOURCES, "studies", "trials", "best_trial", "search")
 PACKAGES = ("tensorflow", "keras", "numpy", "optuna")
 LOWEST_RATE, HIGHEST_RATE = 1e-12, 1e6  # of which the weights' float32 can make something
 
@@ -196,6 +196,7 @@ def _run(step: Step, settings: SearchSettings, data: Prepared, *, storage: str, 
         _optimize(study, settings, data, run)
         again = options.mlflow_run("search", _to_run_again(settings, data))
         _log_study(study, settings, run, again=again)
+        best_trial.log_checkpoint(study, run)
     return run.run_id
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pipeline import cli, environment, options, progress, step_runs, tracking, views
+from pipeline import best_trial, cli, environment, options, progress, step_runs, tracking, views
 from pipeline.calibration import negative_log_likelihood
 from pipeline.checkpoints import Checkpoints
 from pipeline.errors import DivergenceError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pipeline.training import Fit, Trainer
 
-SOURCES = (*TRAINING_SOURCES, "uncertainty", "calibration", "mc_dropout", "train")
+SOURCES = (*TRAINING_SOURCES, "uncertainty", "calibration", "mc_dropout", "best_trial", "train")
 PACKAGES = ("tensorflow", "keras", "numpy")
 
 
@@ -68,6 +68,21 @@ class TrainSettings:
             sources=SOURCES,
             packages=PACKAGES,
             upstream=upstream,
+        )
+
+    @property
+    def begins_as_a_trial(self) -> bool:
+        """Whether its first epochs are those of the search's best trial.
+
+        A schedule is as long as the training; with less patience it may end before the trial does.
+        """
+        variant, search = self.variant, self.search
+        return (
+            self.learning_rate is None
+            and self.seed == search.seed
+            and variant.schedule == "constant"
+            and variant.patience is not None
+            and min(variant.patience, variant.epochs) >= search.search_epochs
         )
 
     @property
@@ -188,15 +203,21 @@ def trained(
 
     def run() -> str:
         assert rate is not None
-        return _run(step, wanted, data, rate, tags)
+        return _run(step, wanted, data, rate, tags, anew=reuse == "never")
 
     return once(step, name=wanted.name, reuse=reuse, run=run, announce=announce)
 
 
 def _run(
-    step: Step, wanted: TrainSettings, data: Prepared, rate: float, tags: Mapping[str, str]
+    step: Step,
+    wanted: TrainSettings,
+    data: Prepared,
+    rate: float,
+    tags: Mapping[str, str],
+    *,
+    anew: bool,
 ) -> str:
-    """Train, in the run that was cut off if there is one."""
+    """Train, in the run that was cut off if there is one; anew: all epochs."""
     tags = {"variant": wanted.variant.name, "mlflow.runColor": wanted.variant.color, **tags}
     parameters = {
         **step.parameters,
@@ -209,6 +230,8 @@ def _run(
             "train", parameters, name=wanted.name, step=step, tags=tags, reopened=cut_off(step)
         ) as run:
             checkpoints = Checkpoints(checkpoint_directory(run.run_id))
+            if wanted.begins_as_a_trial and not anew:
+                best_trial.begin_with(tags["search_run"], run, checkpoints, name=wanted.name)
             _train(run, wanted, data, rate, checkpoints)
     except DivergenceError:
         checkpoints.delete()  # it would only diverge again
@@ -384,7 +407,7 @@ def _set_note(
         f"| test accuracy | {metrics['test_accuracy']:.2%} |\n"
         + (f"| MC-Dropout test accuracy | {mc:.2%} |\n" if math.isfinite(mc) else "")
         + f"| seconds per epoch | {metrics['median_epoch_seconds']:.2f} |\n"
-        f"| learning rate | {rate:.3g} |\n\n"
+        f"| learning rate | {rate:.3g} |\n{best_trial.note_row(run)}\n"
         f"Run again: `{options.mlflow_run('train', _to_run_again(wanted, data, rate))}`"
     )
 

@@ -128,7 +128,8 @@ class _TrialRun:
             trainer.fit(
                 learning_rate=learning_rate,
                 epochs=self.settings.search_epochs,
-                patience=None,
+                # It can't run out, but with it the best weights are kept, for `best_trial`.
+                patience=self.settings.search_epochs if self.stops_early else None,
                 seed=self.settings.seed,
                 on_epoch=self.on_epoch,
                 checkpoints=checkpoints,
@@ -140,7 +141,8 @@ class _TrialRun:
             checkpoints.delete()
             self._log("PRUNED")
             return TrialState.PRUNED, None
-        checkpoints.delete()
+        if not self.stops_early:  # else `best_trial` deletes it
+            checkpoints.delete()
         self._log("COMPLETE")
         return TrialState.COMPLETE, self.judged_val_loss
 
