@@ -67,7 +67,8 @@ class Measured:
             run.metrics["epochs_run"] if run.metrics["stopped_early"] else math.inf for run in past
         )
         epochs = wanted.variant.epochs
-        expected = beside + min(usual, epochs) * epoch
+        of_trial = wanted.search.search_epochs if wanted.begins_as_a_trial else 0
+        expected = beside + max(0, min(usual, epochs) - of_trial) * epoch
         return Estimate(expected, beside + epochs * epoch, basis, rough)
 
     def _search(self, wanted: SearchSettings) -> Estimate | None:
