@@ -59,10 +59,11 @@ def begin_with(search_run: str, run: StepRun, checkpoints: Checkpoints, *, name:
     except (OSError, MlflowException):  # such as one that a person has deleted
         checkpoint = None
     if checkpoint:
-        checkpoints.save(checkpoint)
+        # First what tells of it: a run that is cut off here begins with the trial again.
         run.set_tags({"trial_run": trial_run})
         elapsed = checkpoint.state["history"][-1]["elapsed_seconds"]
         run.log_metrics({"trial_epochs": checkpoint.epoch, "trial_seconds": elapsed})
+        checkpoints.save(checkpoint)
         progress.update(
             message=f"{name}: the first {checkpoint.epoch} epochs are those of its search's best "
             "trial, and are not trained again."
