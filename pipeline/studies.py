@@ -106,7 +106,7 @@ class FarBehindPruner(optuna.pruners.BasePruner):
         *,
         first_judged: int,
         early_tolerance: float,
-        tolerance: float = 0.02,
+        tolerance: float = 0.01,
     ):
         self._otherwise = otherwise
         self._first_judged = first_judged
