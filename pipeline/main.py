@@ -12,6 +12,7 @@ from pipeline.reuse import reusable
 from pipeline.search import searched
 from pipeline.studies import create_storage
 from pipeline.train import TrainSettings, trained
+from pipeline.variants import Variant
 
 if TYPE_CHECKING:
     from pipeline import engine
@@ -146,8 +147,10 @@ def _submit(
         for place, (name, search) in enumerate(searches_of(missing).items())
     }
     # Seed by seed: variants are compared in pairs of a seed, and what slows the machine down for a
-    # while is to meet both of a pair.
+    # while is to meet both of a pair. Of a seed the longest first: at the end, no worker is to
+    # train for long while the others have nothing left to do.
     seeds = list(dict.fromkeys(one.seed for one in missing))
+    ordered = sorted(missing, key=lambda one: (seeds.index(one.seed), -_work(one.variant)))
     # A worker compiles a variant once: the trainings follow its search, or else one another.
     variants = list(dict.fromkeys(one.variant.name for one in missing))
 
@@ -157,11 +160,17 @@ def _submit(
             trained,
             {"wanted": one, **common},
             after=[search] if search else [],
-            priority=-len(searches) - seeds.index(one.seed),
+            priority=-len(searches) - ordered.index(one),
             group=None if search else variants.index(one.variant.name),
         )
 
     return {one.name: submit(one) for one in missing}
+
+
+def _work(variant: Variant) -> float:
+    """How much there is to compute in a training, roughly: layers times mini-batches per image."""
+    layers = variant.hidden_layers * (2 if variant.batch_normalization else 1)
+    return layers * variant.epochs / variant.batch_size
 
 
 if __name__ == "__main__":

@@ -93,6 +93,16 @@ def test_searches_come_first_then_trainings_seed_by_seed() -> None:
     assert {group for _, _, group, _ in submitted} == {None}  # they follow their search
 
 
+def test_of_a_seed_the_longest_trainings_come_first() -> None:
+    steps = Submitted(asked(variants="one_cycle,elu,bn,selu", baseline="elu")).steps
+    trainings = [name for _, name, _, after in sorted(steps) if after]
+    assert trainings == [
+        f"train {variant} seed {seed}"
+        for seed in (1, 2)
+        for variant in ("bn", "elu", "selu", "one_cycle")
+    ]
+
+
 def test_without_a_search_the_trainings_of_a_variant_are_a_group() -> None:
     submitted = Submitted(asked(learning_rate="0.001")).steps
     assert [(name, group) for _, name, group, _ in submitted] == [
