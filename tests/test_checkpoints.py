@@ -40,6 +40,28 @@ def test_what_was_saved_is_read_to_the_last_digit(checkpoints: Checkpoints) -> N
     assert found.arrays["step"].shape == ()
 
 
+def test_arrays_of_any_shape_and_type_are_read_as_they_were(checkpoints: Checkpoints) -> None:
+    generator = np.random.default_rng(0)
+    arrays: dict[str, np.ndarray] = {
+        "kernel": generator.standard_normal((4, 3)).astype(np.float32),
+        "epoch": np.array(7, np.int64),
+        "rate": np.array(np.nan, np.float32),
+        "none": np.zeros((0, 3), np.float32),
+        "transposed": generator.standard_normal((2, 5)).astype(np.float32).T,
+        "double": generator.standard_normal(3),
+    }
+    checkpoints.save(Checkpoint(epoch=1, arrays=arrays, state={}))
+    read = newest(checkpoints).arrays
+    assert set(read) == set(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(read[name], array, strict=True)
+
+
+def test_without_arrays_the_state_is_read(checkpoints: Checkpoints) -> None:
+    checkpoints.save(Checkpoint(epoch=1, arrays={}, state={"wait": 2}))
+    assert (newest(checkpoints).arrays, newest(checkpoints).state) == ({}, {"wait": 2})
+
+
 def test_the_last_two_are_kept(checkpoints: Checkpoints) -> None:
     for epoch in (8, 9, 10, 11):
         checkpoints.save(checkpoint(epoch))
