@@ -12,6 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline import ownership, progress, tracking
 from pipeline.checkpoints import Checkpoints
+from pipeline.errors import InputError
 from pipeline.reuse import checkpoint_directory
 from pipeline.step_runs import StepRun
 
@@ -52,13 +53,12 @@ def begin_with(search_run: str, run: StepRun, checkpoints: Checkpoints, *, name:
     if trial_run is None or checkpoints.newest():
         return
     here = {"host": ownership.owner_tags()["host"], "processor": ownership.processor()}
-    if not here.items() <= tracking.get_run(trial_run).data.tags.items():
-        return
     try:
+        there = tracking.get_run(trial_run).data.tags
         checkpoint = Checkpoints(tracking.local_artifact(search_run, FOLDER)).newest()
-    except (OSError, MlflowException):  # such as one that a person has deleted
-        checkpoint = None
-    if checkpoint:
+    except (InputError, OSError, MlflowException):  # a person has deleted one of them
+        return
+    if checkpoint and here.items() <= there.items():
         # First what tells of it: a run that is cut off here begins with the trial again.
         run.set_tags({"trial_run": trial_run})
         elapsed = checkpoint.state["history"][-1]["elapsed_seconds"]

@@ -103,6 +103,9 @@ class SearchSettings:
                 "learning_rate_min": self.learning_rate_min,
                 "learning_rate_max": self.learning_rate_max,
                 "seed": self.seed,
+                "judged_by": "last val_loss"
+                if self.variant.patience is None
+                else "lowest val_loss",
             },
             sources=SOURCES,
             packages=PACKAGES,

@@ -160,10 +160,11 @@ def _artifact(search_run: str) -> Path:
         _tag("host"),
         _tag("processor"),
         lambda search_run: tracking.client().delete_tag(search_run, "best_trial_run"),
+        lambda search_run: tracking.client().set_tag(search_run, "best_trial_run", "0" * 32),
         lambda search_run: shutil.rmtree(_artifact(search_run)),
         lambda search_run: (_artifact(search_run) / "epoch-000002.npz").write_bytes(b"PK"),
     ],
-    ids=["another host", "another processor", "none kept", "deleted", "damaged"],
+    ids=["another host", "another processor", "none kept", "trial deleted", "deleted", "damaged"],
 )
 def test_where_the_trial_is_not_to_be_had_or_not_the_same_all_epochs_are_trained(
     store: Path, search_run: str, change: Callable[[str], None]
