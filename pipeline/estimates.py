@@ -50,8 +50,10 @@ class Measured:
         self._dataset = dataset
         self._images_now = self._images.get(data.run_id) if data else None
 
-    def estimate(self, wanted: TrainSettings | SearchSettings) -> Estimate | None:
-        """The time of a step; None where nothing like it was measured."""
+    def estimate(
+        self, wanted: TrainSettings | SearchSettings, *, anew: bool = False
+    ) -> Estimate | None:
+        """The time of a step, anew: with all epochs; None where nothing like it was measured."""
         if isinstance(wanted, SearchSettings):
             return self._search(wanted)
         past, basis, rough = self._alike(self._trainings, wanted.variant)
@@ -67,7 +69,7 @@ class Measured:
             run.metrics["epochs_run"] if run.metrics["stopped_early"] else math.inf for run in past
         )
         epochs = wanted.variant.epochs
-        of_trial = wanted.search.search_epochs if wanted.begins_as_a_trial else 0
+        of_trial = wanted.search.search_epochs if wanted.begins_as_a_trial and not anew else 0
         expected = beside + max(0, min(usual, epochs) - of_trial) * epoch
         return Estimate(expected, beside + epochs * epoch, basis, rough)
 

@@ -136,7 +136,8 @@ def plan(wanted: Comparison) -> list[Planned]:
         step = _decided(one.name, one.step(data) if data else None, wanted.reuse, experiment)
         if step.reused:
             return step
-        return replace(step, variant=one.variant.name, estimate=measured.estimate(one))
+        estimate = measured.estimate(one, anew=wanted.reuse == "never")
+        return replace(step, variant=one.variant.name, estimate=estimate)
 
     trainings = {one.name: decided(one) for one in wanted.trainings}
     missing = [one for one in wanted.trainings if not trainings[one.name].reused]

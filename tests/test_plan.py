@@ -299,11 +299,11 @@ def test_epochs_of_the_best_trial_are_not_expected_to_be_trained_again(
     store: Path, tiny_npz: Path
 ) -> None:
     trained_run(epoch=2.0, epochs_run=25)
-    expected = {seed: 10 + epochs * 2 for seed, epochs in (("1", 25 - 10), ("2", 25))}
-    for seed, seconds in expected.items():
-        steps = plan(asked(dataset=str(tiny_npz), variants="elu", seeds=seed))
+    for seed, reuse, epochs in (("1", "auto", 25 - 10), ("2", "auto", 25), ("1", "never", 25)):
+        steps = plan(asked(dataset=str(tiny_npz), variants="elu", seeds=seed, reuse=reuse))
         assert steps[-2].name == f"train elu seed {seed}"
-        assert steps[-2].estimate == Estimate(seconds, 10 + 100 * 2, "1 run of elu", False)
+        expected = 10 + epochs * 2
+        assert steps[-2].estimate == Estimate(expected, 10 + 100 * 2, "1 run of elu", False)
 
 
 def test_runs_that_were_capped_do_not_tell_when_training_stops(store: Path, tiny_npz: Path) -> None:

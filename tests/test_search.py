@@ -1,5 +1,6 @@
 """Learning-rate studies: range, divergence, and what is logged."""
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from conftest import Finished
 
 from pipeline import search as search_module
 from pipeline.errors import InputError
+from pipeline.prepare import prepared
 from pipeline.search import SearchSettings
 from pipeline.variants import get_variant
 
@@ -47,6 +49,28 @@ def test_extra_trials_are_a_third_but_at_least_two() -> None:
         for count in (1, 6, 8, 9, 12)
     }
     assert extra == {1: 2, 6: 2, 8: 2, 9: 3, 12: 4}
+
+
+def test_a_study_is_another_where_its_trials_are_judged_otherwise(
+    store: Path, tiny_npz: Path
+) -> None:
+    data = prepared(dataset=str(tiny_npz), val_size=5000, seed=1, reuse="auto")
+
+    def key(patience: int | None) -> str:
+        return (
+            SearchSettings(
+                variant=dataclasses.replace(get_variant("elu"), patience=patience),
+                n_trials=1,
+                search_epochs=1,
+                learning_rate_min=0.1,
+                learning_rate_max=1.0,
+                seed=1,
+            )
+            .step(data)
+            .key
+        )
+
+    assert key(patience=20) == key(patience=5) != key(patience=None)
 
 
 @pytest.mark.slow
