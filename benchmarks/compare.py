@@ -11,7 +11,7 @@ from typer import Option
 
 from benchmarks import harness, outcomes
 from pipeline import cli
-from pipeline.variants import VARIANTS
+from pipeline.comparisons.variants import VARIANTS
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

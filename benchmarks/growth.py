@@ -19,8 +19,10 @@ import pandas as pd
 from typer import Option
 
 from benchmarks import harness, outcomes
-from pipeline import cli, data, environment, progress
-from pipeline.variants import get_variant
+from pipeline import cli
+from pipeline.base import environment, progress
+from pipeline.comparisons.variants import get_variant
+from pipeline.data import splits as data
 
 VARIANT, LEARNING_RATE = "elu", 0.0002
 GROUPS = Path("/sys/fs/cgroup/memory")
@@ -165,7 +167,7 @@ def train(directory: str, epochs: int, group: str | None = None) -> harness.Row:
         _drop_from_memory(Path(directory))
         (Path(group) / "cgroup.procs").write_text(str(os.getpid()))
     environment.import_tensorflow()
-    from pipeline.training import shared_trainer
+    from pipeline.training.trainer import shared_trainer
 
     clocks: list[tuple[float, float]] = []
     shared_trainer(get_variant(VARIANT), Path(directory)).fit(

@@ -24,8 +24,12 @@ from typing import Annotated, Any, TypeVar
 import pandas as pd
 from typer import Option
 
-from pipeline import data, options, ownership, progress, sources
-from pipeline.errors import InputError, unknown_name
+from pipeline import options
+from pipeline.base import progress
+from pipeline.base.errors import InputError, unknown_name
+from pipeline.data import sources
+from pipeline.data import splits as data
+from pipeline.steps import ownership
 
 PROJECT = Path(__file__).parents[1]
 OURS = "pipeline"

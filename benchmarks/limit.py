@@ -20,11 +20,12 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import harness, outcomes
-from pipeline import cli, environment, options
-from pipeline.variants import Variant, get_variant
+from pipeline import cli, options
+from pipeline.base import environment
+from pipeline.comparisons.variants import Variant, get_variant
 
 if TYPE_CHECKING:
-    from pipeline.training import Trainer
+    from pipeline.training.trainer import Trainer
 
 VARIANTS = ("elu", "bn", "selu")
 LEARNING_RATE = 0.0002
@@ -95,7 +96,7 @@ def steps(variant: str, directory: str) -> harness.Row:
     environment.import_tensorflow()
     import tensorflow as tf
 
-    from pipeline.data import open_prepared
+    from pipeline.data.splits import open_prepared
 
     prepared = open_prepared(Path(directory))
     trainers = {
@@ -161,7 +162,7 @@ def _kinds_of_trainer() -> dict[str, type["Trainer"]]:
     import keras
     import tensorflow as tf
 
-    from pipeline.training import BlockModel, Trainer
+    from pipeline.training.trainer import BlockModel, Trainer
 
     class ForwardModel(BlockModel):
         """Computes the loss and the metrics of every mini-batch, and trains nothing."""

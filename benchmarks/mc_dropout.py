@@ -10,10 +10,11 @@ import pandas as pd
 from typer import Option
 
 from benchmarks import harness, outcomes
-from pipeline import cli, environment, options
-from pipeline.calibration import predictive_entropy
-from pipeline.data import open_prepared
-from pipeline.variants import get_variant
+from pipeline import cli, options
+from pipeline.base import environment
+from pipeline.comparisons.variants import get_variant
+from pipeline.data.splits import open_prepared
+from pipeline.uncertainty.calibration import predictive_entropy
 
 if TYPE_CHECKING:
     import keras
@@ -67,7 +68,7 @@ def _measure(layers: str, rounds: int, given: harness.Row) -> pd.DataFrame:
 def in_one_graph(directory: str, layers: str, samples: int, seed: int) -> harness.Row:
     """MC Dropout as the pipeline does it."""
     environment.import_tensorflow()
-    from pipeline.uncertainty import mc_probabilities
+    from pipeline.uncertainty.sampling import mc_probabilities
 
     model, images = _model_and_images(directory, layers, seed)
     return _timed(lambda: mc_probabilities(model, images, samples=samples, seed=seed).mean(axis=0))
@@ -93,7 +94,7 @@ def in_a_loop(directory: str, layers: str, samples: int, seed: int) -> harness.R
 
 
 def _model_and_images(directory: str, layers: str, seed: int) -> tuple["keras.Model", np.ndarray]:
-    from pipeline.models import build_model
+    from pipeline.training.models import build_model
 
     data = open_prepared(Path(directory))
     model = build_model(

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import harness
-from pipeline import progress
+from pipeline.base import progress
 
 RESULTS = harness.PROJECT / "benchmarks" / "results"
 

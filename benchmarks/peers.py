@@ -10,9 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline.data import PreparedData, open_prepared
-from pipeline.models import build_model
-from pipeline.variants import Variant, get_variant
+from pipeline.comparisons.variants import Variant, get_variant
+from pipeline.data.splits import PreparedData, open_prepared
+from pipeline.training.models import build_model
 
 # How `Model.fit` is compiled: as it comes, and as fast as its own options make it.
 COMPILED: Mapping[str, Mapping[str, Any]] = {

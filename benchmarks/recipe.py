@@ -18,7 +18,7 @@ from typer import Option
 from benchmarks import harness, outcomes
 from benchmarks.throughput import plain
 from pipeline import cli, options
-from pipeline.variants import VARIANTS
+from pipeline.comparisons.variants import VARIANTS
 
 PEER = "the book's recipe, extrapolated"
 SEARCHED_EPOCHS = {name: 1 if name == "one_cycle" else 80 for name in VARIANTS}

@@ -14,8 +14,9 @@ import pandas as pd
 from typer import Option
 
 from benchmarks import harness, outcomes, turns
-from pipeline import cli, environment, options
-from pipeline.variants import get_variant
+from pipeline import cli, options
+from pipeline.base import environment
+from pipeline.comparisons.variants import get_variant
 
 VARIANTS = ("elu", "bn", "selu")
 TO_REACH = {"Model.fit": 5.0, "Model.fit, jit": 2.0}
@@ -31,7 +32,7 @@ def compiled(
 ) -> harness.Row:
     """Train as the pipeline does; returns seconds per epoch and the validation losses."""
     environment.import_tensorflow()
-    from pipeline.training import shared_trainer
+    from pipeline.training.trainer import shared_trainer
 
     clock = turns.Clock(alternating=alternating)
     val_losses: list[float] = []

@@ -15,8 +15,9 @@ import pandas as pd
 from typer import Option
 
 from benchmarks import harness, outcomes, turns
-from pipeline import cli, environment, options, progress
-from pipeline.variants import get_variant
+from pipeline import cli, options
+from pipeline.base import environment, progress
+from pipeline.comparisons.variants import get_variant
 
 PEER = "tracking off"
 VARIANT, LEARNING_RATE = "elu", 0.0002
@@ -93,8 +94,8 @@ def tracked(dataset: str, project: str, epochs: int, seeds: list[int]) -> harnes
     environment.import_tensorflow()
     import mlflow
 
-    from pipeline import training  # noqa: F401
     from pipeline.train import train
+    from pipeline.training import trainer as training  # noqa: F401
 
     def on_news(news: progress.Update) -> None:
         if "done" in news:
@@ -125,7 +126,7 @@ def tracked(dataset: str, project: str, epochs: int, seeds: list[int]) -> harnes
 def untracked(directory: str, epochs: int, seeds: list[int]) -> harness.Row:
     """The same compiled training and the same look at the test set; nothing is written."""
     environment.import_tensorflow()
-    from pipeline.training import shared_trainer
+    from pipeline.training.trainer import shared_trainer
 
     turns.end_turn()
     clock = turns.Clock(alternating=True)

@@ -11,7 +11,7 @@ from itertools import product
 from typing import IO, Any
 
 from benchmarks import harness
-from pipeline import progress
+from pipeline.base import progress
 
 TURN_ENDED = "turn ended\n"
 Side = tuple[Callable[..., harness.Row], Mapping[str, Any]]  # a top-level function, its arguments

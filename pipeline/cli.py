@@ -17,14 +17,15 @@ from rich.console import Console
 # Typer carries its own copy of Click and exports only some of its exceptions.
 from typer._click.exceptions import ClickException
 
-from pipeline import environment, patience, progress
-from pipeline.errors import (
+from pipeline.base import environment, progress
+from pipeline.base.errors import (
     DivergenceError,
     InputError,
     StepsFailedError,
     TrackingUnavailableError,
 )
-from pipeline.passwords import hide_passwords
+from pipeline.base.passwords import hide_passwords
+from pipeline.tracking import patience
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -142,7 +143,7 @@ def _print_error(message: str) -> None:
 def _end(status: str, reason: str) -> None:
     if "MLFLOW_RUN_ID" not in os.environ:
         return
-    from pipeline import step_runs
+    from pipeline.tracking import step_runs
 
     try:
         with patience.not_waiting():
@@ -168,7 +169,7 @@ def shown(message: str) -> str:
 def _keep_killed() -> None:
     """Leave a process behind that outlives `mlflow run`, which would mark the run FAILED."""
     if run_id := os.environ.get("MLFLOW_RUN_ID"):
-        script = f"from pipeline import step_runs; step_runs.keep_killed({run_id!r})"
+        script = f"from pipeline.tracking import step_runs; step_runs.keep_killed({run_id!r})"
         subprocess.Popen(
             [sys.executable, "-c", script],
             stdin=subprocess.DEVNULL,

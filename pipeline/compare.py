@@ -7,31 +7,21 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markdown import Markdown
 
-from pipeline import cli, fairness, options, progress, step_runs, tracking, views
-from pipeline.errors import InputError, unknown_name
-from pipeline.registry import register
-from pipeline.reuse import once
-from pipeline.steps import Step
-from pipeline.summary import check_comparable
-from pipeline.variants import VARIANTS
+from pipeline import cli, options
+from pipeline.answers import fairness
+from pipeline.answers.summary import check_comparable
+from pipeline.base import progress
+from pipeline.base.errors import InputError, unknown_name
+from pipeline.comparisons.variants import VARIANTS
+from pipeline.steps.code import modules_of
+from pipeline.steps.keys import Step
+from pipeline.steps.reuse import once
+from pipeline.tracking import client, step_runs, views
+from pipeline.work.champion import register
 
 if TYPE_CHECKING:
-    from pipeline import html_report
+    from pipeline.report import page
 
-SOURCES = (
-    "summary",
-    "significance",
-    "report",
-    "figures",
-    "report_figures",
-    "html_report",
-    "report.html.jinja",
-    "fairness",
-    "registry",
-    "evidence",
-    "variants",
-    "compare",
-)
 MOST_NAMED = 60  # runs: MLflow cuts longer parameters and tags
 
 
@@ -51,11 +41,11 @@ def compare(
     wanted = _named(chosen, "auto" if runs == "auto" else "<the ids in runs.csv>")
     command = options.mlflow_run("compare", {"runs": wanted, "baseline": baseline})
     run_id = compared(chosen, baseline=baseline, reuse=reuse, command=command)
-    views.announce(views.view_urls(tracking.experiment_id(), chosen[0]))
+    views.announce(views.view_urls(client.experiment_id(), chosen[0]))
     return run_id
 
 
-def compared(chosen: list[tracking.Run], *, baseline: str, reuse: str, command: str) -> str:
+def compared(chosen: list[client.Run], *, baseline: str, reuse: str, command: str) -> str:
     """The comparison of some training runs, made now if there is none; prints it.
 
     Args:
@@ -78,15 +68,15 @@ def compared(chosen: list[tracking.Run], *, baseline: str, reuse: str, command: 
         reuse=reuse,
         run=lambda: _run(step, chosen, absent, baseline, command),
     )
-    text = tracking.local_artifact(run_id, "comparison.md").read_text("utf-8")
+    text = client.local_artifact(run_id, "comparison.md").read_text("utf-8")
     Console(soft_wrap=False, width=max(Console().width, 125)).print(Markdown(text))
-    experiment = tracking.experiment_id()
+    experiment = client.experiment_id()
     views.write_views(experiment)
     views.write_experiment_note(experiment, report=text, command=command)
     return run_id
 
 
-def _check_baseline(baseline: str, chosen: Sequence[tracking.Run]) -> None:
+def _check_baseline(baseline: str, chosen: Sequence[client.Run]) -> None:
     """Refuse a baseline that is no variant; say so where it is one that is not compared."""
     among = {run.data.params["variant"] for run in chosen}
     if baseline not in among | set(VARIANTS):
@@ -98,13 +88,13 @@ def _check_baseline(baseline: str, chosen: Sequence[tracking.Run]) -> None:
 
 
 def step_of(
-    chosen: Sequence[tracking.Run], absent: Sequence[fairness.LeftOut], *, baseline: str
+    chosen: Sequence[client.Run], absent: Sequence[fairness.LeftOut], *, baseline: str
 ) -> Step:
     """What decides the result of comparing some runs."""
     return Step(
         entry_point="compare",
         parameters={"baseline": baseline},
-        sources=SOURCES,
+        sources=modules_of(__name__.replace("__main__", "pipeline.compare")),
         packages=("pandas", "scipy", "matplotlib", "jinja2"),
         upstream={
             **{f"not compared {one.name}": one.run_id for one in absent},
@@ -113,7 +103,7 @@ def step_of(
     )
 
 
-def _identities(chosen: Sequence[tracking.Run]) -> dict[str, str]:
+def _identities(chosen: Sequence[client.Run]) -> dict[str, str]:
     """What tells the results of the runs, by their names, or of many runs one hash."""
     by_id = sorted(chosen, key=lambda run: run.info.run_id)
     if len(by_id) <= MOST_NAMED:
@@ -122,22 +112,22 @@ def _identities(chosen: Sequence[tracking.Run]) -> dict[str, str]:
     return {f"the {len(by_id)} runs": hashlib.sha256(joined.encode()).hexdigest()}
 
 
-def _identity(run: tracking.Run) -> str:
+def _identity(run: client.Run) -> str:
     """A run's id, and what is done to a finished run anew: MC Dropout with other samples."""
     samples = run.data.metrics.get("mc_samples")
     return f"{run.info.run_id}, {samples:.0f} samples" if samples else run.info.run_id
 
 
-def _named(chosen: list[tracking.Run], many: str) -> str:
+def _named(chosen: list[client.Run], many: str) -> str:
     """The ids of the runs separated by commas; of many runs another text."""
     few = len(chosen) <= MOST_NAMED
     return ",".join(run.info.run_id for run in chosen) if few else many
 
 
-def _choose(runs: str) -> list[tracking.Run]:
+def _choose(runs: str) -> list[client.Run]:
     if runs == "auto":
-        return _newest_of_each(tracking.finished_runs("train", tracking.experiment_id()))
-    chosen = [tracking.get_run(run_id.strip()) for run_id in runs.split(",")]
+        return _newest_of_each(client.finished_runs("train", client.experiment_id()))
+    chosen = [client.get_run(run_id.strip()) for run_id in runs.split(",")]
     for run in chosen:
         if run.data.tags.get("step") != "train" or run.info.status != "FINISHED":
             raise InputError(
@@ -150,7 +140,7 @@ def _choose(runs: str) -> list[tracking.Run]:
     return chosen
 
 
-def _newest_of_each(found: list[tracking.Run]) -> list[tracking.Run]:
+def _newest_of_each(found: list[client.Run]) -> list[client.Run]:
     """The newest run of every variant and seed, on the data of the newest run of all."""
     if not found:
         raise InputError(
@@ -160,7 +150,7 @@ def _newest_of_each(found: list[tracking.Run]) -> list[tracking.Run]:
             action="Train first, e.g. `mlflow run . -e train -P variant=elu`.",
         )
     fingerprint = found[0].data.tags["data_fingerprint"]
-    newest: dict[tuple[str, str], tracking.Run] = {}
+    newest: dict[tuple[str, str], client.Run] = {}
     for run in found:
         if run.data.tags["data_fingerprint"] == fingerprint:
             newest.setdefault((run.data.params["variant"], run.data.params["seed"]), run)
@@ -177,7 +167,7 @@ def _newest_of_each(found: list[tracking.Run]) -> list[tracking.Run]:
 
 def _run(
     step: Step,
-    chosen: list[tracking.Run],
+    chosen: list[client.Run],
     absent: list[fairness.LeftOut],
     baseline: str,
     command: str,
@@ -187,7 +177,9 @@ def _run(
     }
     parameters = {"baseline": baseline, "runs": _named(chosen, f"{len(chosen)}, see runs.csv")}
     name = f"compare {tags['dataset']}"
-    from pipeline import evidence  # figures and statistics: a second that a reused comparison saves
+    from pipeline.work import (
+        evidence,  # figures and statistics: a second that a reused comparison saves
+    )
 
     with step_runs.step_run("compare", parameters, name=name, step=step, tags=tags) as run:
         progress.update(step="compare", text=f"{len(chosen)} runs")
@@ -197,7 +189,7 @@ def _run(
         return run.run_id
 
 
-def _registered(comparison: "html_report.Comparison", tags: Mapping[str, str]) -> str:
+def _registered(comparison: "page.Comparison", tags: Mapping[str, str]) -> str:
     """Register each variant's best model; what came of it, as Markdown."""
     try:
         return register(
@@ -213,13 +205,14 @@ def _registered(comparison: "html_report.Comparison", tags: Mapping[str, str]) -
 
 
 def _log(
-    run: step_runs.StepRun, comparison: "html_report.Comparison", *, again: str, registered: str
+    run: step_runs.StepRun, comparison: "page.Comparison", *, again: str, registered: str
 ) -> None:
-    from pipeline import html_report, report, report_figures
+    from pipeline.answers import words
+    from pipeline.report import comparison_figures, page
 
     summary, tests = comparison.summary, comparison.tests
-    text = f"{html_report.verdict(comparison)}\n\n"
-    text += report.markdown_report(summary, tests, report.answers(summary, tests))
+    text = f"{page.verdict(comparison)}\n\n"
+    text += words.markdown_report(summary, tests, words.answers(summary, tests))
     if comparison.left_out:
         text += "\n## Not compared\n\n" + "".join(f"- {one}\n" for one in comparison.left_out)
     ending = f"\n## Champion\n\n{registered}\n"
@@ -227,10 +220,10 @@ def _log(
     tables = {"runs": comparison.runs, "curves": comparison.curves}
     for name, table in {**tables, "summary": summary, "tests": tests}.items():
         run.log_text(table.to_csv(index=False), f"{name}.csv")
-    panels = html_report.sections(comparison)
-    run.log_text(html_report.html_report(comparison, panels), "report.html")
+    panels = page.sections(comparison)
+    run.log_text(page.html_report(comparison, panels), "report.html")
     for name, of in panels.items():
-        run.log_figure(report_figures.sheet(of), f"{name}.png")
+        run.log_figure(comparison_figures.sheet(of), f"{name}.png")
     ending += f"\nRun again: `{again}`"
     run.set_note(views.beginning(text, step_runs.NOTE_LENGTH - len(ending)) + ending)
 

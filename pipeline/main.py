@@ -2,20 +2,22 @@
 
 from typing import TYPE_CHECKING
 
-from pipeline import cli, options, progress, step_runs, tracking, views
+from pipeline import cli, options
+from pipeline.base import progress
+from pipeline.base.errors import StepsFailedError
 from pipeline.compare import compared
-from pipeline.errors import StepsFailedError
-from pipeline.plan import Comparison, as_text, comparison, searches_of
-from pipeline.plan import plan as planned
+from pipeline.comparisons.variants import Variant
 from pipeline.prepare import Prepared, prepared
-from pipeline.reuse import reusable
 from pipeline.search import searched
-from pipeline.studies import create_storage
+from pipeline.steps.plan import Comparison, as_text, comparison, searches_of
+from pipeline.steps.plan import plan as planned
+from pipeline.steps.reuse import reusable
+from pipeline.tracking import client, step_runs, views
 from pipeline.train import TrainSettings, trained
-from pipeline.variants import Variant
+from pipeline.work.studies import create_storage
 
 if TYPE_CHECKING:
-    from pipeline import engine
+    from pipeline.steps import workers
 
 
 def main(
@@ -90,21 +92,21 @@ def _run(wanted: Comparison, command: str) -> None:
 
 def _run_steps(run: step_runs.StepRun, wanted: Comparison, data: Prepared, command: str) -> None:
     """Train what is not finished, compare what is, and fail if a step did."""
-    finished: dict[str, tracking.Run] = {}
+    finished: dict[str, client.Run] = {}
     for one in wanted.trainings:
         reused = reusable(one.step(data), name=one.name, reuse=wanted.reuse)
         if reused:
             finished[one.name] = reused
     missing = [one for one in wanted.trainings if one.name not in finished]
     run_ids, failures = _train(run, missing, data, wanted) if missing else ({}, {})
-    finished |= {name: tracking.get_run(run_id) for name, run_id in run_ids.items()}
+    finished |= {name: client.get_run(run_id) for name, run_id in run_ids.items()}
     if finished:
         chosen = [finished[one.name] for one in wanted.trainings if one.name in finished]
         compare_run = compared(
             chosen, baseline=wanted.baseline, reuse=wanted.reuse, command=command
         )
         run.set_tags({"compare_run": compare_run})
-        run.set_note(tracking.get_run(compare_run).data.tags["mlflow.note.content"])
+        run.set_note(client.get_run(compare_run).data.tags["mlflow.note.content"])
         views.announce(views.view_urls(run.experiment, chosen[0]))
     if failures:
         raise StepsFailedError(failures)
@@ -114,23 +116,23 @@ def _train(
     run: step_runs.StepRun, missing: list[TrainSettings], data: Prepared, wanted: Comparison
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Search and train on Dask workers: run ids of the trainings, and why others failed."""
-    from pipeline import engine
+    from pipeline.steps import workers
 
     create_storage(wanted.storage)
     searches = searches_of(missing)
     try:
         with (
-            engine.connect(
+            workers.connect(
                 jobs=min(wanted.workers(), len(missing) + len(searches)), scheduler=wanted.scheduler
-            ) as client,
+            ) as connection,
             progress.display() as sink,
         ):
-            steps = engine.Steps(client, run)
+            steps = workers.Steps(connection, run)
             steps.show_progress(sink)
             futures = _submit(steps, missing, data, wanted)
-            import pipeline.evidence  # noqa: F401  for the comparison, while the workers are busy
+            import pipeline.work.evidence  # noqa: F401  for the comparison, while the workers are busy
 
-            return engine.gather(futures)
+            return workers.gather(futures)
     finally:
         # The workers on this machine have ended by now; those of another scheduler go on.
         if wanted.scheduler == "none":
@@ -138,8 +140,8 @@ def _train(
 
 
 def _submit(
-    steps: "engine.Steps", missing: list[TrainSettings], data: Prepared, wanted: Comparison
-) -> dict[str, "engine.Future"]:
+    steps: "workers.Steps", missing: list[TrainSettings], data: Prepared, wanted: Comparison
+) -> dict[str, "workers.Future"]:
     """Submit the searches and the trainings after them; by name, the trainings' futures."""
     common = {"data": data, "storage": wanted.storage, "reuse": wanted.reuse, "announce": False}
     searches = {
@@ -154,7 +156,7 @@ def _submit(
     # A worker compiles a variant once: the trainings follow its search, or else one another.
     variants = list(dict.fromkeys(one.variant.name for one in missing))
 
-    def submit(one: TrainSettings) -> "engine.Future":
+    def submit(one: TrainSettings) -> "workers.Future":
         search = searches.get(one.variant.name)
         return steps.submit(
             trained,

@@ -8,19 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import (
-    calibration,
-    cli,
-    environment,
-    options,
-    progress,
-    step_runs,
-    tracking,
-    uncertainty,
-)
-from pipeline.data import PreparedData, open_prepared
-from pipeline.errors import InputError
-from pipeline.steps import resolved_parameters
+from pipeline import cli, options
+from pipeline.base import environment, progress
+from pipeline.base.errors import InputError
+from pipeline.data.splits import PreparedData, open_prepared
+from pipeline.steps.keys import resolved_parameters
+from pipeline.tracking import client, step_runs
+from pipeline.uncertainty import calibration, sampling
 
 if TYPE_CHECKING:
     import keras
@@ -32,7 +26,7 @@ def mc_dropout(*, run_id: options.RunId, mc_samples: options.McSamples = 100) ->
     Only the dropout layers are random; weights and batch normalisation stay as they are. Accuracy,
     negative log-likelihood, calibration and an exact McNemar test are logged onto the trained run.
     """
-    trained = tracking.get_run(run_id)
+    trained = client.get_run(run_id)
     _check_trained_with_dropout(trained)
     seed = int(resolved_parameters(trained)["seed"])
     parameters = {"run_id": run_id, "mc_samples": mc_samples}
@@ -41,9 +35,9 @@ def mc_dropout(*, run_id: options.RunId, mc_samples: options.McSamples = 100) ->
     ) as run:
         run.set_note(f"MC Dropout, logged onto the run {trained.info.run_name} ({run_id}).")
         prepare_run = trained.data.tags["prepare_run"]
-        prepared = open_prepared(tracking.local_artifact(prepare_run, "data"))
+        prepared = open_prepared(client.local_artifact(prepare_run, "data"))
         environment.import_tensorflow()
-        model = tracking.load_model(run_id)
+        model = client.load_model(run_id)
         deterministic = model.predict(prepared.x_test, batch_size=1000, verbose=0)
         log_mc_dropout(
             step_runs.StepRun(run_id, trained.info.experiment_id),
@@ -57,7 +51,7 @@ def mc_dropout(*, run_id: options.RunId, mc_samples: options.McSamples = 100) ->
     return run_id
 
 
-def _check_trained_with_dropout(run: tracking.Run) -> None:
+def _check_trained_with_dropout(run: client.Run) -> None:
     tags = run.data.tags
     if tags.get("step") != "train" or run.info.status != "FINISHED":
         raise InputError(
@@ -98,7 +92,7 @@ def log_mc_dropout(
         seed: decides the dropout masks.
     """
     labels = np.asarray(prepared.y_test)
-    probabilities = uncertainty.mc_probabilities(model, prepared.x_test, samples=samples, seed=seed)
+    probabilities = sampling.mc_probabilities(model, prepared.x_test, samples=samples, seed=seed)
     mean = probabilities.mean(axis=0, dtype=np.float64)
     metrics = calibration.mc_summary(probabilities, deterministic, labels)
     run.log_metrics({**metrics, "mc_samples": samples})
@@ -117,7 +111,7 @@ def _log_record(
     samples: np.ndarray,
 ) -> None:
     """Log the figures, and what they show as a record that other figures can be drawn from."""
-    from pipeline import image_figures
+    from pipeline.report import image_figures
 
     labels, mean = np.asarray(prepared.y_test), samples.mean(axis=0, dtype=np.float64)
     bins = {
@@ -153,7 +147,7 @@ def _log_most_uncertain(
     run: step_runs.StepRun, prepared: PreparedData, mean: np.ndarray, count: int = 12
 ) -> list[dict[str, Any]]:
     """Log the figure of the most uncertain images; returns them, the most uncertain first."""
-    from pipeline import image_figures
+    from pipeline.report import image_figures
 
     entropy = calibration.predictive_entropy(mean)
     shown = np.sort(np.argsort(entropy)[::-1][:count])  # in the file's order, to read it fast

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.errors import InputError, unknown_name
-from pipeline.variants import Variant, get_variant
+from pipeline.base.errors import InputError, unknown_name
+from pipeline.comparisons.variants import Variant, get_variant
 
 MOST = 1_000_000  # of epochs, trials, ...: more is a slip of the keyboard
 MOST_SAMPLES = 1_000  # of MC Dropout: all are held, 0.4 GB for 10,000 images of 10 classes

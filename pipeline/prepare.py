@@ -7,9 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import cli, data, options, progress, sources, step_runs, tracking
-from pipeline.reuse import once
-from pipeline.steps import Step
+from pipeline import cli, options
+from pipeline.base import progress
+from pipeline.data import sources, splits
+from pipeline.steps.code import modules_of
+from pipeline.steps.keys import Step
+from pipeline.steps.reuse import once
+from pipeline.tracking import client, step_runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +37,7 @@ class Prepared:
     @property
     def directory(self) -> Path:
         """The prepared arrays, downloaded where the artifact store is remote."""
-        return tracking.local_artifact(self.run_id, "data")
+        return client.local_artifact(self.run_id, "data")
 
     @property
     def tags(self) -> dict[str, str]:
@@ -79,7 +83,7 @@ def prepared(*, dataset: str, val_size: int, seed: int, reuse: str) -> Prepared:
         reuse=reuse,
         run=lambda: _run(step, source, dataset, val_size, seed),
     )
-    return prepared_by(tracking.get_run(run_id), source)
+    return prepared_by(client.get_run(run_id), source)
 
 
 def step_of(source: sources.Source, *, val_size: int, seed: int) -> Step:
@@ -87,13 +91,13 @@ def step_of(source: sources.Source, *, val_size: int, seed: int) -> Step:
     return Step(
         entry_point="prepare",
         parameters={"val_size": val_size, "seed": seed},
-        sources=("data", "npz", "keras_cache", "sources"),
+        sources=modules_of(__name__.replace("__main__", "pipeline.prepare")),
         packages=("numpy",),
         upstream={"content of the data set": f"{source.name} {source.identity}"},
     )
 
 
-def prepared_by(run: tracking.Run, source: sources.Source) -> Prepared:
+def prepared_by(run: client.Run, source: sources.Source) -> Prepared:
     """What a finished `prepare` run made of a source."""
     return Prepared(
         run_id=run.info.run_id,
@@ -112,14 +116,14 @@ def _run(step: Step, source: sources.Source, dataset: str, val_size: int, seed: 
     parameters = {"dataset": dataset, "val_size": val_size, "seed": seed}
     with step_runs.step_run("prepare", parameters, name=f"prepare {source.name}", step=step) as run:
         arrays = sources.load(source)
-        splits = data.prepare_splits(arrays, val_size=val_size, seed=seed)
-        run.set_tags({"dataset": splits.name, "data_fingerprint": splits.fingerprint})
+        prepared = splits.prepare_splits(arrays, val_size=val_size, seed=seed)
+        run.set_tags({"dataset": prepared.name, "data_fingerprint": prepared.fingerprint})
         with tempfile.TemporaryDirectory() as directory:
-            data.save(splits, Path(directory))
+            splits.save(prepared, Path(directory))
             run.log_directory(Path(directory), "data")
-        run.log_datasets(splits, location=source.location)
+        run.log_datasets(prepared, location=source.location)
         command = options.mlflow_run("prepare", {**parameters, "dataset": _found_again(source)})
-        _log_description(run, splits, command=command)
+        _log_description(run, prepared, command=command)
         return run.run_id
 
 
@@ -128,27 +132,29 @@ def _found_again(source: sources.Source) -> str:
     return source.location if source.location.endswith(".npz") else source.name
 
 
-def _log_description(run: step_runs.StepRun, splits: data.PreparedData, *, command: str) -> None:
-    from pipeline import image_figures
+def _log_description(
+    run: step_runs.StepRun, prepared: splits.PreparedData, *, command: str
+) -> None:
+    from pipeline.report import image_figures
 
-    labels = {"train": splits.y_train, "validation": splits.y_val, "test": splits.y_test}
+    labels = {"train": prepared.y_train, "validation": prepared.y_val, "test": prepared.y_test}
     counts = {
-        split: data.class_counts(values, splits.class_names) for split, values in labels.items()
+        split: splits.class_counts(values, prepared.class_names) for split, values in labels.items()
     }
     run.log_dict(counts, "class_counts.json")
     run.log_metrics({f"{split}_images": len(values) for split, values in labels.items()})
-    shown = _first_of_each_class(splits.y_train, splits.n_classes)
+    shown = _first_of_each_class(prepared.y_train, prepared.n_classes)
     run.log_figure(
         image_figures.sample_images(
-            splits.x_train[shown], splits.y_train[shown], splits.class_names
+            prepared.x_train[shown], prepared.y_train[shown], prepared.class_names
         ),
         "sample_images.png",
     )
     sizes = ", ".join(f"{len(values):,} {split}" for split, values in labels.items())
     run.set_note(
-        f"**{splits.name}**: {sizes} images of shape {splits.image_shape} in "
-        f"{splits.n_classes} classes, split by class.\n\nSHA-256 of the arrays: "
-        f"`{splits.fingerprint}`. Run again: `{command}`"
+        f"**{prepared.name}**: {sizes} images of shape {prepared.image_shape} in "
+        f"{prepared.n_classes} classes, split by class.\n\nSHA-256 of the arrays: "
+        f"`{prepared.fingerprint}`. Run again: `{command}`"
     )
 
 

@@ -8,17 +8,20 @@ from typing import Any
 
 import optuna
 
-from pipeline import best_trial, cli, environment, options, progress, step_runs, tracking
-from pipeline.errors import InputError
-from pipeline.passwords import hide_passwords
+from pipeline import cli, options
+from pipeline.base import environment, progress
+from pipeline.base.errors import InputError
+from pipeline.base.passwords import hide_passwords
+from pipeline.comparisons.variants import Variant
 from pipeline.prepare import Prepared, prepared
-from pipeline.reuse import cut_off, once
-from pipeline.steps import TRAINING_SOURCES, Step
-from pipeline.studies import DIVERGED, check_storage, create_study, widened
-from pipeline.trials import TrialRunner, link
-from pipeline.variants import Variant
+from pipeline.steps.code import modules_of
+from pipeline.steps.keys import Step
+from pipeline.steps.reuse import cut_off, once
+from pipeline.tracking import client, step_runs
+from pipeline.work import best_trial
+from pipeline.work.studies import DIVERGED, check_storage, create_study, widened
+from pipeline.work.trials import TrialRunner, link
 
-SOURCES = (*TRAINING_SOURCES, "studies", "trials", "best_trial", "search")
 PACKAGES = ("tensorflow", "keras", "numpy", "optuna")
 LOWEST_RATE, HIGHEST_RATE = 1e-12, 1e6  # of which the weights' float32 can make something
 
@@ -107,7 +110,7 @@ class SearchSettings:
                 if self.variant.patience is None
                 else "lowest val_loss",
             },
-            sources=SOURCES,
+            sources=modules_of(__name__.replace("__main__", "pipeline.search")),
             packages=PACKAGES,
             upstream={"fingerprint of the data": data.fingerprint},
         )
@@ -205,7 +208,7 @@ def _run(step: Step, settings: SearchSettings, data: Prepared, *, storage: str, 
 
 def best_learning_rate(run_id: str) -> float:
     """The best rate that a finished search found."""
-    return float(tracking.get_run(run_id).data.params["best_learning_rate"])
+    return float(client.get_run(run_id).data.params["best_learning_rate"])
 
 
 def _optimize(
@@ -213,7 +216,7 @@ def _optimize(
 ) -> None:
     """Run the trials that are left; where the best rate lies at an edge, widen the range once."""
     environment.import_tensorflow()
-    from pipeline.training import shared_trainer
+    from pipeline.training.trainer import shared_trainer
 
     progress.update(step=settings.name, text="compiling")
     trainer = shared_trainer(settings.variant, data.directory)

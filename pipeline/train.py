@@ -8,24 +8,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pipeline import best_trial, cli, environment, options, progress, step_runs, tracking, views
-from pipeline.calibration import negative_log_likelihood
-from pipeline.checkpoints import Checkpoints
-from pipeline.errors import DivergenceError
+from pipeline import cli, options
+from pipeline.base import environment, progress
+from pipeline.base.errors import DivergenceError
+from pipeline.comparisons.variants import Variant
 from pipeline.mc_dropout import log_mc_dropout
 from pipeline.prepare import Prepared, prepared
-from pipeline.reuse import checkpoint_directory, cut_off, once, reusable
 from pipeline.search import SearchSettings, best_learning_rate, searched
-from pipeline.steps import TRAINING_SOURCES, Step
-from pipeline.studies import check_storage
-from pipeline.variants import Variant
+from pipeline.steps.code import modules_of
+from pipeline.steps.keys import Step
+from pipeline.steps.reuse import checkpoint_directory, cut_off, once, reusable
+from pipeline.tracking import client, step_runs, views
+from pipeline.training.checkpoints import Checkpoints
+from pipeline.uncertainty.calibration import negative_log_likelihood
+from pipeline.work import best_trial
+from pipeline.work.studies import check_storage
 
 if TYPE_CHECKING:
     import keras
 
-    from pipeline.training import Fit, Trainer
+    from pipeline.training.trainer import Fit, Trainer
 
-SOURCES = (*TRAINING_SOURCES, "uncertainty", "calibration", "mc_dropout", "best_trial", "train")
 PACKAGES = ("tensorflow", "keras", "numpy")
 
 
@@ -65,7 +68,7 @@ class TrainSettings:
                 "dropout_layers": self.variant.dropout_layers,
                 "mc_samples": self.mc_samples,
             },
-            sources=SOURCES,
+            sources=modules_of(__name__.replace("__main__", "pipeline.train")),
             packages=PACKAGES,
             upstream=upstream,
         )
@@ -186,7 +189,7 @@ def train(
     check_storage(storage)
     data = prepared(dataset=dataset, val_size=val_size, seed=split_seed, reuse="auto")
     run_id = trained(wanted, data, storage=storage, reuse=reuse)
-    views.announce(views.write_views(tracking.experiment_id()))
+    views.announce(views.write_views(client.experiment_id()))
     return run_id
 
 
@@ -248,7 +251,7 @@ def _train(
     checkpoints: Checkpoints,
 ) -> None:
     environment.import_tensorflow()
-    from pipeline.training import shared_trainer
+    from pipeline.training.trainer import shared_trainer
 
     progress.update(step=wanted.name, text="preparing the model")
     trainer = shared_trainer(wanted.variant, data.directory)
@@ -327,7 +330,7 @@ def _log_test(
     """Log how the finished model does on the test set, which nothing else has looked at."""
     import tensorflow as tf
 
-    from pipeline import image_figures
+    from pipeline.report import image_figures
 
     prepared_data = trainer.prepared
     labels, names = np.asarray(prepared_data.y_test), prepared_data.class_names
@@ -357,17 +360,19 @@ def _class_accuracy(matrix: np.ndarray) -> np.ndarray:
 
 
 def _log_learning_curve(run: step_runs.StepRun, wanted: TrainSettings, fit: "Fit") -> None:
-    from pipeline import figures
+    from pipeline.report import run_figures
 
     curve = pd.DataFrame(fit.history)
     curve.insert(0, "epoch", range(1, len(curve) + 1))
-    run.log_figure(figures.learning_curve(curve, fit.best_epoch, wanted.name), "learning_curve.png")
+    run.log_figure(
+        run_figures.learning_curve(curve, fit.best_epoch, wanted.name), "learning_curve.png"
+    )
 
 
 def _log_model(
     run: step_runs.StepRun, trainer: "Trainer", wanted: TrainSettings, model: "keras.Model"
 ) -> None:
-    from pipeline import figures
+    from pipeline.report import run_figures
 
     statistics = {
         "at initialisation": trainer.activation_statistics(seed=wanted.seed),
@@ -381,7 +386,9 @@ def _log_model(
         "activations.json",
     )
     run.log_figure(
-        figures.activation_statistics(statistics, f"{wanted.variant.name}: activations by layer"),
+        run_figures.activation_statistics(
+            statistics, f"{wanted.variant.name}: activations by layer"
+        ),
         "activations.png",
     )
     lines: list[str] = []

@@ -21,7 +21,7 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
-from pipeline import environment
+from pipeline.base import environment
 
 STARTED_WITHIN = 120.0  # seconds
 STOPPED_WITHIN = 10.0  # seconds
@@ -157,7 +157,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def _address_to_open(address: str) -> str:
     """The comparison's address on a server, asked by a process that ends: MLflow takes 0.2 GB."""
     asked = subprocess.run(
-        [sys.executable, "-m", "pipeline.views"],
+        [sys.executable, "-m", "pipeline.tracking.views"],
         env=os.environ | {"MLFLOW_TRACKING_URI": address, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"},
         capture_output=True,
         text=True,

@@ -190,7 +190,8 @@ def main(store: Path, pictures: Path) -> None:
     """The README's pictures, from the newest comparison of a store."""
     import mlflow
 
-    from pipeline import tracking, ui, views
+    from pipeline import ui
+    from pipeline.tracking import client, views
 
     pictures.mkdir(parents=True, exist_ok=True)
     database = f"sqlite:///{store.resolve()}/mlflow.db"
@@ -200,7 +201,7 @@ def main(store: Path, pictures: Path) -> None:
         newest = views.newest_training_run([one.experiment_id for one in experiments])
         assert newest, f"no finished training run in {database}"
         experiment = newest.info.experiment_id
-        compared = tracking.finished_runs("compare", experiment)[0].info.run_id
+        compared = client.finished_runs("compare", experiment)[0].info.run_id
         with opened() as browser:
             take_pictures(
                 browser,

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from pipeline.report import answers
-from pipeline.significance import paired_tests
-from pipeline.summary import summarize
+from pipeline.answers.statistics import paired_tests
+from pipeline.answers.summary import summarize
+from pipeline.answers.words import answers
 
 BN_CONVERGENCE = "Does batch normalisation converge faster than the baseline?"
 BN_QUALITY = "Does batch normalisation give a better model than the baseline?"

@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from pipeline import environment, patience, variants
+from pipeline.base import environment
+from pipeline.comparisons import variants
+from pipeline.tracking import patience
 
 PROJECT = Path(__file__).parent.parent
 

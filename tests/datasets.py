@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import npz
-from pipeline.data import Arrays
+from pipeline.data import npz
+from pipeline.data.splits import Arrays
 
 # Where Keras 3, then 2, extracts CIFAR-10's archive.
 CIFAR10_FOLDERS = ("cifar-10-batches-py-target/cifar-10-batches-py", "cifar-10-batches-py")

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from step_runs import finish
 
-from pipeline import step_runs
+from pipeline.tracking import step_runs
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 4, 3, 2), dtype=np.uint8)
 

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from pipeline import step_runs, tracking
-from pipeline.steps import Step
+from pipeline.steps.keys import Step
+from pipeline.tracking import client, step_runs
 
 
 def make_step(**changes: Any) -> Step:
     usual: dict[str, Any] = {
         "entry_point": "train",
         "parameters": {"variant": "bn", "epochs": 2},
-        "sources": ("errors", "npz"),
+        "sources": ("pipeline.base.errors", "pipeline.data.npz"),
         "packages": ("numpy",),
         "upstream": {"search": "a-key"},
     }
@@ -26,14 +26,14 @@ def finish(step: Step | None = None, *, name: str = "train bn", **arguments: Any
 
 
 def status_of(run_id: str) -> str:
-    return tracking.get_run(run_id).info.status
+    return client.get_run(run_id).info.status
 
 
 def opened_by_mlflow_run(entry_point: str, *, experiment: str, **parameters: str) -> str:
     """A run as `mlflow run -e <entry_point>` opens it before it starts the command."""
-    client = tracking.client()
+    connection = client.connect()
     tags = {"mlflow.project.entryPoint": entry_point}
-    run_id = client.create_run(experiment, tags=tags).info.run_id
+    run_id = connection.create_run(experiment, tags=tags).info.run_id
     for name, value in parameters.items():
-        client.log_param(run_id, name, value)
+        connection.log_param(run_id, name, value)
     return run_id

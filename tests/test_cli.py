@@ -11,15 +11,16 @@ import pytest
 import typer
 
 from pipeline import cli
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 
 PROGRAM = textwrap.dedent("""
     import errno
     import signal
     import time
 
-    from pipeline import cli, progress
-    from pipeline.errors import DivergenceError, InputError
+    from pipeline import cli
+    from pipeline.base import progress
+    from pipeline.base.errors import DivergenceError, InputError
     from pipeline.options import McSamples, VariantName
 
     def step(*, variant: VariantName, mc_samples: McSamples = 3) -> int | str | None:
@@ -158,17 +159,17 @@ def adopted_step(*, how: Annotated[str, typer.Option()]) -> None:
 def test_the_run_that_mlflow_opened_gets_the_same_end_and_the_reason(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline import tracking
+    from pipeline.tracking import client
 
-    experiment = tracking.experiment_id()
+    experiment = client.experiment_id()
 
     def end_of(*arguments: str) -> tuple[str, str]:
-        opened = tracking.client().create_run(experiment).info.run_id
+        opened = client.connect().create_run(experiment).info.run_id
         monkeypatch.setenv("MLFLOW_RUN_ID", opened)
         monkeypatch.setattr(sys, "argv", ["step", *arguments])
         with pytest.raises((SystemExit, OSError)):
             cli.run(adopted_step)
-        run = tracking.client().get_run(opened)
+        run = client.connect().get_run(opened)
         return run.info.status, run.data.tags.get("failure_reason", "")
 
     before = signal.getsignal(signal.SIGTERM)

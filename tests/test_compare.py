@@ -13,9 +13,10 @@ from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
 from test_fairness import train_run
 
 from pipeline import compare as module
-from pipeline import evidence, step_runs, tracking
+from pipeline.base.errors import InputError
 from pipeline.compare import compare
-from pipeline.errors import InputError
+from pipeline.tracking import client, step_runs
+from pipeline.work import evidence
 
 PICTURES = {"curves_by_epoch", "curves_by_seconds", "epoch_seconds", "time_to_baseline"}
 
@@ -35,9 +36,9 @@ def _table(run_id: str, name: str) -> pd.DataFrame:
 def _trained(variant: str, seed: int, *, epochs: int = 3, **changes: Any) -> str:
     """The id of a run with the metrics that `train` logs, made up: no network is trained."""
     run_id = train_run(variant, seed, **changes).info.run_id
-    client = mlflow.MlflowClient()
-    model = client.create_logged_model("0", name="model", source_run_id=run_id)
-    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    connection = mlflow.MlflowClient()
+    model = connection.create_logged_model("0", name="model", source_run_id=run_id)
+    connection.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     generator = np.random.default_rng([seed, len(variant)])
     val_loss = np.sort(generator.uniform(1, 2, epochs))[::-1]
     metrics = [
@@ -65,7 +66,7 @@ def _trained(variant: str, seed: int, *, epochs: int = 3, **changes: Any) -> str
         "train_seconds": 2.0 * epochs,
     }
     metrics += [Metric(name, float(value), 0, 0) for name, value in once.items()]
-    client.log_batch(
+    connection.log_batch(
         run_id,
         metrics=metrics,
         params=[Param("chosen_learning_rate", "0.001")],
@@ -129,11 +130,11 @@ def test_runs_that_failed_are_named_and_make_for_a_new_comparison(four_runs: lis
 
 
 def test_a_model_that_was_deleted_is_said_and_the_runs_are_compared(four_runs: list[str]) -> None:
-    client = mlflow.MlflowClient()
-    outputs = client.get_run(four_runs[-1]).outputs
+    connection = mlflow.MlflowClient()
+    outputs = connection.get_run(four_runs[-1]).outputs
     assert outputs
     for output in outputs.model_outputs:
-        client.delete_logged_model(output.model_id)
+        connection.delete_logged_model(output.model_id)
     _rank_first(four_runs[-1])
     run_id = compare()
     assert list(_table(run_id, "runs")["run_id"]) == four_runs
@@ -162,7 +163,7 @@ def test_many_runs_are_counted_where_their_names_would_be_cut_off(
     for seed in range(1, 5):
         _trained("elu", seed)
     run_id = compare()
-    assert tracking.get_run(run_id).data.params["runs"] == "4, see runs.csv"
+    assert client.get_run(run_id).data.params["runs"] == "4, see runs.csv"
     assert "-P runs=auto" in mlflow.get_experiment("0").tags["mlflow.note.content"]
     assert compare() == run_id
     _trained("elu", 5)
@@ -174,7 +175,7 @@ def test_a_long_note_loses_lines_of_the_middle_but_not_the_command(
 ) -> None:
     monkeypatch.setattr(step_runs, "NOTE_LENGTH", 1500)
     run_id = compare()
-    note = tracking.get_run(run_id).data.tags["mlflow.note.content"]
+    note = client.get_run(run_id).data.tags["mlflow.note.content"]
     assert 1000 < len(note) <= 1500
     assert note.startswith("Best model, on average: **")
     assert note.endswith("-P baseline=elu`")

@@ -30,12 +30,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow.projects import _project_spec
 
-from pipeline import cli, npz, options
-from pipeline.errors import InputError
+from pipeline import cli, options
+from pipeline.base.errors import InputError
+from pipeline.data import npz
 from pipeline.main import main
-from pipeline.plan import Comparison, comparison
 from pipeline.prepare import prepared
-from pipeline.studies import check_storage
+from pipeline.steps.plan import Comparison, comparison
+from pipeline.work.studies import check_storage
 
 settings.register_profile(
     "few",

@@ -14,12 +14,12 @@ import pytest
 from conftest import Finished, run_in, start_in
 from test_plan import asked
 
-from pipeline import views
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
 from pipeline.main import _submit, main
-from pipeline.plan import Comparison, searches_of
 from pipeline.prepare import Prepared
 from pipeline.search import searched
+from pipeline.steps.plan import Comparison, searches_of
+from pipeline.tracking import views
 from pipeline.train import TrainSettings
 
 pytestmark = pytest.mark.slow

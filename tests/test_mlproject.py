@@ -14,7 +14,7 @@ import yaml
 
 PROJECT = Path(__file__).parent.parent
 ENTRY_POINTS = ("main", "prepare", "search", "train", "mc_dropout", "compare")
-OTHER_COMMANDS = ("ui", "views")  # of the Makefile and of the terminal: they make no run
+OTHER_COMMANDS = ("ui",)  # of the Makefile and of the terminal: they make no run
 # MLproject has no type for integers.
 TYPES = {str: "string", int: "float", float: "float"}
 
@@ -123,7 +123,7 @@ def test_no_entry_point_imports_tensorflow_before_its_parameters_are_checked() -
 
 def imported_modules() -> Iterator[str]:
     """The top-level name of everything that pipeline/ imports."""
-    for path in (PROJECT / "pipeline").glob("*.py"):
+    for path in (PROJECT / "pipeline").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Import):
                 yield from (alias.name.split(".")[0] for alias in node.names)

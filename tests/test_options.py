@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from pipeline import options
-from pipeline.errors import InputError
-from pipeline.variants import VARIANTS
+from pipeline.base.errors import InputError
+from pipeline.comparisons.variants import VARIANTS
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import mlflow
 import numpy as np
 import pytest
 
-from pipeline import data, npz, tracking
+from pipeline.data import npz, splits
 from pipeline.prepare import Prepared, prepare, prepared
+from pipeline.tracking import client
 
 PROJECT = Path(__file__).parent.parent
 
@@ -18,8 +19,8 @@ def test_the_run_holds_all_that_the_other_steps_and_a_person_need(
     store: Path, tiny_npz: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_id = prepare(dataset=str(tiny_npz), val_size=30, seed=2)
-    run = tracking.get_run(run_id)
-    expected = data.prepare_splits(npz.read(npz.find(str(tiny_npz))), val_size=30, seed=2)
+    run = client.get_run(run_id)
+    expected = splits.prepare_splits(npz.read(npz.find(str(tiny_npz))), val_size=30, seed=2)
 
     assert (run.info.status, run.info.run_name) == ("FINISHED", "prepare stripes")
     assert f"run {run_id}" in capsys.readouterr().out.splitlines()[-1]
@@ -51,7 +52,7 @@ def test_the_run_holds_all_that_the_other_steps_and_a_person_need(
     }
     assert matplotlib.image.imread(local / "sample_images.png").std() > 0
 
-    opened = data.open_prepared(local / "data")
+    opened = splits.open_prepared(local / "data")
     assert opened.fingerprint == expected.fingerprint
     for name in ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "mean", "variance"):
         array = getattr(opened, name)

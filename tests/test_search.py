@@ -10,10 +10,10 @@ import pytest
 from conftest import Finished
 
 from pipeline import search as search_module
-from pipeline.errors import InputError
+from pipeline.base.errors import InputError
+from pipeline.comparisons.variants import get_variant
 from pipeline.prepare import prepared
 from pipeline.search import SearchSettings
-from pipeline.variants import get_variant
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,12 @@ import pytest
 from conftest import Finished, run_in
 from step_runs import opened_by_mlflow_run
 
-from pipeline import fairness, tracking
-from pipeline.data import open_prepared
-from pipeline.errors import InputError
+from pipeline.answers import fairness
+from pipeline.base.errors import InputError
+from pipeline.data.splits import open_prepared
 from pipeline.main import main
 from pipeline.mc_dropout import mc_dropout
+from pipeline.tracking import client
 from pipeline.train import _class_accuracy, train
 
 pytestmark = pytest.mark.slow
@@ -32,13 +33,13 @@ PER_EPOCH = {
 }
 
 
-def _training_run(variant: str, seed: int) -> tracking.Run:
+def _training_run(variant: str, seed: int) -> client.Run:
     query = f"tags.step = 'train' and params.variant = '{variant}' and params.seed = '{seed}'"
     runs = mlflow.MlflowClient().search_runs(["0"], query, order_by=["attributes.start_time"])
     return runs[0]
 
 
-def _metric(run: tracking.Run, name: str) -> list[float]:
+def _metric(run: client.Run, name: str) -> list[float]:
     history = mlflow.MlflowClient().get_metric_history(run.info.run_id, name)
     assert [metric.step for metric in history] == list(range(1, len(history) + 1))
     return [metric.value for metric in history]
@@ -64,7 +65,7 @@ def test_final_metrics_agree_with_the_curves(finished_store: Finished) -> None:
 
 def test_logged_model_predicts_raw_images_as_the_run_says(finished_store: Finished) -> None:
     run = _training_run("alpha_dropout", 1)
-    prepared = open_prepared(tracking.local_artifact(run.data.tags["prepare_run"], "data"))
+    prepared = open_prepared(client.local_artifact(run.data.tags["prepare_run"], "data"))
     model = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
     probabilities = np.asarray(model.predict(np.asarray(prepared.x_test)))
     assert probabilities.shape == (60, 3)
@@ -158,10 +159,10 @@ def test_what_follows_a_training_under_mlflow_run_reads_its_resolved_parameters(
         assert opened == train(
             variant="one_cycle", learning_rate="0.01", epochs="3", mc_samples=10, dataset=data
         )
-    assert tracking.get_run(opened).data.params["dropout_rate"] == "auto"
+    assert client.get_run(opened).data.params["dropout_rate"] == "auto"
 
     mc_dropout(run_id=opened, mc_samples=20)
-    run = tracking.get_run(opened)
+    run = client.get_run(opened)
     assert run.data.metrics["mc_samples"] == 20
     assert not fairness.is_capped(run)  # it has no patience
     flagged = fairness.facts([run], searches={}, prepares={}, absent=[])
@@ -206,4 +207,4 @@ def test_disk_full_at_a_checkpoint_leaves_nothing_behind_and_the_same_command_go
     assert failed.info.status == "FAILED"
     assert "File too large" in failed.data.tags["failure_reason"]
     assert [path for path in store.glob("checkpoints/*/*") if path.is_file()] == []
-    assert tracking.get_run(run()).info.status == "FINISHED"
+    assert client.get_run(run()).info.status == "FINISHED"

@@ -1,0 +1,157 @@
+"""Where the steps of a comparison run: Dask workers, local by default."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import dask
+from distributed import Client, Future, LocalCluster, get_worker, wait
+
+from pipeline.base import progress
+from pipeline.base.environment import configure
+from pipeline.base.errors import InputError
+from pipeline.tracking import patience
+from pipeline.tracking.client import tracking_uri
+from pipeline.tracking.step_runs import StepRun, pipeline_run_id
+
+CLUSTER_SETTINGS = {
+    "distributed.logging.distributed": "critical",
+    # By default Dask profiles what the workers do a hundred times a second and looks at every event
+    # loop fifty times a second: time that training would lack.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    # Else Dask holds some of the searches back, and trainings of a lower priority overtake them.
+    "distributed.scheduler.worker-saturation": "inf",
+}
+
+
+@contextmanager
+def connect(*, jobs: int, scheduler: str) -> Iterator[Client]:
+    """A Dask client: of a local cluster, or of a scheduler that is already there.
+
+    Args:
+        jobs: worker processes of the local cluster, one thread each.
+        scheduler: ``none``, or the address of a scheduler, e.g. ``tcp://host:8786``.
+
+    Raises:
+        InputError: if nobody answers at the address.
+    """
+    with dask.config.set(CLUSTER_SETTINGS):
+        if scheduler != "none":
+            with _remote(scheduler) as client:
+                yield client
+            return
+        with (
+            LocalCluster(
+                n_workers=jobs,
+                threads_per_worker=1,
+                dashboard_address="127.0.0.1:0",  # any port: several comparisons may run at once
+                memory_limit=0,
+                silence_logs="CRITICAL",
+            ) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client
+
+
+def _remote(scheduler: str) -> Client:
+    try:
+        return Client(scheduler, timeout=10)
+    except (OSError, TypeError, ValueError) as error:  # TypeError: tls:// without certificates
+        raise InputError(
+            "scheduler",
+            expected="none, or the address of a running Dask scheduler",
+            received=repr(scheduler),
+            action="Start one with `dask scheduler`, and workers with `dask worker --nthreads 1`.",
+        ) from error
+
+
+class Steps:
+    """Submits the steps of one comparison.
+
+    Args:
+        client: from `connect`.
+        run: the run of `main`, which the steps are linked to; they use its tracking server.
+    """
+
+    def __init__(self, client: Client, run: StepRun):
+        self._client = client
+        self._pipeline_run = run.run_id  # also the topic of its news: others may share a scheduler
+        self._environment = {
+            "MLFLOW_TRACKING_URI": tracking_uri(),
+            "MLFLOW_EXPERIMENT_ID": run.experiment,
+        }
+
+    def show_progress(self, sink: progress.Sink) -> None:
+        """Show on this terminal what the workers report of the steps."""
+        self._client.subscribe_topic(self._pipeline_run, lambda event: sink(event[1]))
+
+    def submit(
+        self,
+        function: Callable[..., Any],
+        arguments: Mapping[str, Any],
+        *,
+        after: Sequence[Future] = (),
+        priority: int = 0,
+        group: int | None = None,
+    ) -> Future:
+        """Submit a step; it starts when the futures it comes after are done.
+
+        Args:
+            function: what runs in the worker.
+            arguments: its keyword arguments.
+            after: futures of the steps that it reads.
+            priority: steps with a higher one start first.
+            group: steps of one group run in the same worker unless another one is idle; None:
+                where what they come after has run.
+        """
+        worker = {} if group is None else self._worker(group)
+        return self._client.submit(
+            _run_in_worker,
+            function,
+            dict(arguments),
+            list(after),
+            environment=self._environment,
+            pipeline_run=self._pipeline_run,
+            pure=False,
+            priority=priority,
+            **worker,
+        )
+
+    def _worker(self, group: int) -> dict[str, Any]:
+        addresses = sorted(self._client.scheduler_info()["workers"])
+        if not addresses:  # of a scheduler that they have yet to join
+            return {}
+        return {"workers": addresses[group % len(addresses)], "allow_other_workers": True}
+
+
+def _run_in_worker(
+    function: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    _after: Sequence[Any],
+    *,
+    environment: Mapping[str, str],
+    pipeline_run: str,
+) -> Any:
+    configure()
+    os.environ.pop("MLFLOW_RUN_ID", None)  # the run that `mlflow run` opened belongs to `main`
+    os.environ |= environment
+    patience.expect_server()  # the process of `main` has had its answers
+    pipeline_run_id.set(pipeline_run)
+    worker = get_worker()
+    with progress.sending_to(lambda news: worker.log_event(pipeline_run, dict(news))):
+        return function(**arguments)
+
+
+def gather(futures: Mapping[str, Future]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Wait for futures: the results of those that ended well, the errors of the others."""
+    wait(list(futures.values()))
+    results = {name: future.result() for name, future in futures.items() if not _error(future)}
+    errors = {name: _error(future) for name, future in futures.items()}
+    return results, {name: error for name, error in errors.items() if error}
+
+
+def _error(future: Future) -> str:
+    error = future.exception()
+    return f"{type(error).__name__}: {error}" if error else ""

@@ -1,0 +1,142 @@
+"""Calls to a tracking server that may be away for a while: they wait and are made again."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+from pipeline.base import progress
+from pipeline.base.errors import InputError, TrackingUnavailableError
+from pipeline.base.passwords import hide_passwords
+
+Result = TypeVar("Result")
+
+WAIT_VARIABLE = "TRACKING_WAIT_SECONDS"
+LONGEST_PAUSE = 15.0  # seconds between two attempts
+_OUTAGES = (
+    "TEMPORARILY_UNAVAILABLE",
+    "SERVICE_UNDER_MAINTENANCE",
+    "DEADLINE_EXCEEDED",
+    "REQUEST_LIMIT_EXCEEDED",
+)
+
+# Nobody waits for a server that never answered: its address is wrong, or it was not started.
+_answered = threading.Event()
+_waits: ContextVar[bool] = ContextVar("waits", default=True)
+
+
+def wait_seconds() -> float:
+    """Seconds that a step waits for a server that is away: TRACKING_WAIT_SECONDS, or 15 minutes.
+
+    Raises:
+        InputError: if the variable is no number of seconds.
+    """
+    given = os.environ.get(WAIT_VARIABLE, "900")
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= threading.TIMEOUT_MAX:
+        raise InputError(
+            WAIT_VARIABLE,
+            expected="a number of seconds, 0 or more",
+            received=repr(given),
+            action="Leave it unset to wait for up to 15 minutes.",
+        )
+    return seconds if _waits.get() else 0.0
+
+
+def patiently(function: Callable[..., Result], *arguments: Any, **named: Any) -> Result:
+    """Call a function of the tracking server, again and again while the server is away.
+
+    Args:
+        function: what to call; doing it twice must come to the same as doing it once.
+        arguments: its arguments.
+        named: its keyword arguments.
+
+    Raises:
+        TrackingUnavailableError: if the server is still away after `wait_seconds`.
+        InputError: if it has never answered this process.
+    """
+    deadline, pause = None, min(1.0, LONGEST_PAUSE)
+    while True:
+        try:
+            result = function(*arguments, **named)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            if not _answered.is_set():
+                raise _never_answered(error) from error
+            reason, now = hide_passwords(str(error)), time.monotonic()
+            if deadline is None:
+                deadline = now + wait_seconds()
+                if deadline > now:
+                    progress.update(message=waiting_message(reason))
+            if now >= deadline:
+                raise TrackingUnavailableError(reason) from error
+            time.sleep(min(pause, deadline - now))
+            pause = min(2 * pause, LONGEST_PAUSE)
+        else:
+            _answered.set()
+            return result
+
+
+def waiting_message(reason: str) -> str:
+    """What a person is told when a step begins to wait."""
+    return (
+        f"The tracking server does not answer; waiting for it for up to {wait_seconds():.0f} s "
+        f"({reason})."
+    )
+
+
+def expect_server() -> None:
+    """Wait for the server from the first call on: another process has had its answers."""
+    _answered.set()
+
+
+def set_waiting(waits: bool) -> None:
+    """Whether to wait from here on; not where the process has been told to end."""
+    _waits.set(waits)
+
+
+@contextmanager
+def not_waiting() -> Iterator[None]:
+    """Fail at once where the server is away."""
+    token = _waits.set(False)
+    try:
+        yield
+    finally:
+        _waits.reset(token)
+
+
+def is_away(error: Exception) -> bool:
+    """Whether an error means that the server, or the database behind it, is away."""
+    import requests
+    from mlflow.exceptions import MlflowException, RestException
+
+    if isinstance(error, requests.RequestException):
+        return error.response is None or error.response.status_code >= 500
+    if not isinstance(error, MlflowException):
+        return isinstance(error, ConnectionError)
+    if "sqlite3." in str(error):  # this host's own: full or read-only, it would not come back
+        return "locked" in str(error)
+    if error.error_code in _OUTAGES:
+        return True
+    # MLflow gives this code to its own refusals, too, which the server has no part in.
+    from_server = isinstance(error, RestException) or str(error).startswith("API request to")
+    return error.error_code == "INTERNAL_ERROR" and from_server
+
+
+def _never_answered(error: Exception) -> InputError:
+    import mlflow
+
+    return InputError(
+        "MLFLOW_TRACKING_URI",
+        expected="the address of a tracking server that answers",
+        received=f"{hide_passwords(mlflow.get_tracking_uri())}, which does not "
+        f"({hide_passwords(str(error))})",
+        action="Start the server, or correct the address.",
+    )

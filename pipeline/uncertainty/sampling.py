@@ -1,0 +1,188 @@
+"""MC Dropout: class probabilities under random dropout masks, from a trained model as it is.
+
+TensorFlow is imported by the functions that take a model.
+
+Source: Gal and Ghahramani (2016), "Dropout as a Bayesian Approximation: Representing Model
+Uncertainty in Deep Learning", ICML.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.base.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+
+def dropout_layers(model: "keras.Model") -> list["keras.Layer"]:
+    """The layers of a model that drop something: any Keras dropout with a rate above 0.
+
+    Args:
+        model: a Keras model; the layers of models nested in it are not looked into.
+
+    Returns:
+        `Dropout`, `SpatialDropout`, `AlphaDropout` and `GaussianDropout` layers, in model order.
+    """
+    import keras
+
+    kinds = (keras.layers.Dropout, keras.layers.AlphaDropout, keras.layers.GaussianDropout)
+    return [layer for layer in model.layers if isinstance(layer, kinds) and layer.rate > 0]
+
+
+def mc_probabilities(
+    model: "keras.Model",
+    images: npt.NDArray[Any],
+    *,
+    samples: int,
+    seed: int,
+    batch_size: int = 1000,
+) -> npt.NDArray[np.float32]:
+    """Class probabilities under random dropout masks, from a trained model as it is.
+
+    Only the dropout layers are random: every other layer runs in inference mode, so batch
+    normalisation uses its moving averages and leaves them alone. Each image has its own mask in
+    each sample and each layer. What comes before the first dropout layer is computed once per
+    image. The model, including the state of its seed generators, is left untouched.
+
+    Args:
+        model: a chain of layers, each with one input and one output, that ends in probabilities.
+        images: shape (n, ...), of the shape and a dtype that the model's input takes.
+        samples: how many times each image is predicted.
+        seed: 0 or above. The same seed gives the same probabilities to the last bit, for the same
+            images and batch size.
+        batch_size: images per step; bounds the memory.
+
+    Returns:
+        Shape (samples, n, classes).
+
+    Raises:
+        InputError: the model has no dropout layers or is not a linear chain, the images do not
+            fit its input, or a number is out of range.
+
+    Source: Gal and Ghahramani (2016), section 4: T stochastic forward passes.
+    """
+    _require_at_least("samples", samples, 1)
+    _require_at_least("batch_size", batch_size, 1)
+    _require_at_least("seed", seed, 0)
+    layers = _linear_chain(model)
+    images = _fit_input(model, images)
+    sample_batch = _trace_sampler(model, layers, samples=samples, seed=seed)
+
+    probabilities = np.empty((samples, len(images), model.output_shape[-1]), np.float32)
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size]
+        probabilities[:, start : start + len(batch)] = sample_batch(batch)
+    return probabilities
+
+
+def _require_at_least(name: str, value: int, minimum: int) -> None:
+    if value < minimum:
+        raise InputError(
+            name,
+            expected=f"an integer of {minimum} or more",
+            received=repr(value),
+            action=f"Choose a larger {name}.",
+        )
+
+
+def _linear_chain(model: "keras.Model") -> list["keras.Layer"]:
+    """The model's layers in the order they are applied, input layer aside."""
+    import keras
+
+    if not dropout_layers(model):
+        raise InputError(
+            f"model {model.name!r}",
+            expected="at least one dropout layer with a rate above 0",
+            received="a model that has no dropout layers, so MC Dropout cannot vary it",
+            action="Train a variant with dropout, such as alpha_dropout.",
+        )
+    layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+    broken = next((layer for layer in layers if isinstance(layer, keras.Model)), None)
+    if broken is None and not isinstance(model, keras.Sequential):
+        broken = _first_off_chain(model, layers)
+    if broken is not None:
+        raise InputError(
+            f"model {model.name!r}",
+            expected="a linear chain of layers, each applied once to the output of the one before",
+            received=f"a graph that branches, repeats or nests at {broken.name!r}",
+            action="Build the model without branches, shared layers or nested models.",
+        )
+    return layers
+
+
+def _first_off_chain(model: "keras.Model", layers: list["keras.Layer"]) -> Any:
+    """The first layer that is not applied to the output of its predecessor, None if all are."""
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        return model
+    tensor = model.inputs[0]
+    for layer in layers:
+        if layer.input is not tensor:
+            return layer
+        tensor = layer.output
+    return None if tensor is model.outputs[0] else layers[-1]
+
+
+def _fit_input(model: "keras.Model", images: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The images in the dtype of the model's input, refused where that would change them."""
+    shape, dtype = tuple(model.input_shape[1:]), np.dtype(model.inputs[0].dtype)
+    sizes_match = len(shape) == images.ndim - 1 and all(
+        expected in (None, size) for expected, size in zip(shape, images.shape[1:], strict=True)
+    )
+    # "same_kind" lets float64 become float32, but not images scaled to [0, 1] become all 0.
+    if not sizes_match or not np.can_cast(images.dtype, dtype, casting="same_kind"):
+        raise InputError(
+            "images",
+            expected=f"shape (n, {', '.join(map(str, shape))}) and dtype {dtype}",
+            received=f"shape {images.shape} and dtype {images.dtype}",
+            action="Pass images as the model was trained on, before any scaling.",
+        )
+    return images.astype(dtype, copy=False)
+
+
+def _trace_sampler(
+    model: "keras.Model", layers: list["keras.Layer"], *, samples: int, seed: int
+) -> Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]:
+    """One graph from a batch of images to probabilities of shape (samples, batch, classes)."""
+    import tensorflow as tf
+
+    copies = _reseeded_copies(dropout_layers(model), seed)
+    first = next(index for index, layer in enumerate(layers) if layer in copies)
+
+    def apply(part: list["keras.Layer"], tensor: Any) -> Any:
+        for layer in part:
+            tensor = copies.get(layer, layer)(tensor, training=layer in copies)
+        return tensor
+
+    # Not jit_compile: on a CPU, XLA takes some 30 times as long to draw masks inside a loop.
+    @tf.function
+    def sample_batch(images: Any) -> Any:
+        features = apply(layers[:first], images)
+        return tf.map_fn(
+            lambda _: tf.cast(apply(layers[first:], features), tf.float32),
+            tf.range(samples),
+            parallel_iterations=1,
+            fn_output_signature=tf.float32,
+        )
+
+    signature = tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype)
+    graph = sample_batch.get_concrete_function(signature)
+    return lambda images: graph(tf.constant(images)).numpy()
+
+
+def _reseeded_copies(
+    dropouts: list["keras.Layer"], seed: int
+) -> dict["keras.Layer", "keras.Layer"]:
+    """A copy of each layer with a seed of its own, so that the originals' state stays as it is.
+
+    The layers' own seeds would not do: a model may give all of them the same one, and so the same
+    masks.
+    """
+    seeds = np.random.SeedSequence(seed).generate_state(len(dropouts)).tolist()
+    return {
+        layer: type(layer).from_config({**layer.get_config(), "seed": layer_seed})
+        for layer, layer_seed in zip(dropouts, seeds, strict=True)
+    }

@@ -1,0 +1,85 @@
+"""The `python_function` of a logged model with dropout: it can do MC Dropout.
+
+It takes two parameters: with `mc_samples` above 0 it answers with mean probabilities and how
+uncertain they are. Its source is logged with the model.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.base.errors import InputError
+from pipeline.uncertainty.calibration import mutual_information, predictive_entropy
+from pipeline.uncertainty.sampling import mc_probabilities
+
+if TYPE_CHECKING:
+    import keras
+
+# What `predict` takes besides images, with the defaults.
+PARAMS: Mapping[str, int] = {"mc_samples": 0, "seed": 1}
+# A served model answers anyone who reaches it: what one request can cost has a bound.
+MAX_MC_SAMPLES = 1000
+
+
+class UncertaintyModel:
+    """What `mlflow.pyfunc.load_model` wraps.
+
+    Args:
+        model: a Keras model with dropout, from uint8 images to probabilities.
+    """
+
+    def __init__(self, model: "keras.Model"):
+        self._model = model
+
+    def predict(
+        self, images: npt.NDArray[np.uint8], params: Mapping[str, Any] | None = None
+    ) -> npt.NDArray[np.float32] | dict[str, npt.NDArray[Any]]:
+        """Class probabilities; with MC Dropout, their mean and its uncertainty.
+
+        Args:
+            images: raw, of shape (n, height, width, channels).
+            params: `mc_samples`, how many random predictions are averaged per image, by default 0,
+                for one prediction without dropout; `seed`, which decides the dropout masks.
+
+        Returns:
+            Float32 of shape (n, classes), as from Keras's `predict`, where `mc_samples` is 0. Else
+            a dictionary: `probability`, the mean over the samples, of shape (n, classes);
+            `entropy` of that mean, in nats, of shape (n,); and `mutual_information`, the part of
+            it that the masks cause (epistemic), in nats, of shape (n,).
+
+        Raises:
+            InputError: `mc_samples` or `seed` is out of range.
+
+        Source: Gal and Ghahramani (2016), "Dropout as a Bayesian Approximation"; Houlsby et al.
+        (2011), "Bayesian Active Learning for Classification and Preference Learning".
+        """
+        given = {**PARAMS, **(params or {})}
+        samples = int(given["mc_samples"])
+        if not 0 <= samples <= MAX_MC_SAMPLES:
+            raise InputError(
+                "mc_samples",
+                expected=f"an integer from 0 to {MAX_MC_SAMPLES}",
+                received=repr(samples),
+                action="100 is usual; 0 predicts without MC Dropout.",
+            )
+        if samples == 0:
+            return self._model.predict(images, verbose=0)
+        sampled = mc_probabilities(self._model, images, samples=samples, seed=int(given["seed"]))
+        mean = sampled.mean(axis=0, dtype=np.float64)
+        return {
+            "probability": mean.astype(np.float32),
+            "entropy": predictive_entropy(mean),
+            "mutual_information": mutual_information(sampled),
+        }
+
+
+def _load_pyfunc(path: str) -> UncertaintyModel:
+    """The entry point that MLflow calls to load the `python_function` flavour."""
+    import keras
+
+    # Safe mode is Keras's default: said here since a model may come from anywhere.
+    file = Path(path, "model.keras")
+    return UncertaintyModel(keras.models.load_model(file, compile=False, safe_mode=True))

@@ -1,0 +1,276 @@
+"""The model registry: every variant's best run as a version, the best model as the champion.
+
+Seeds, variants and the champion are chosen by validation accuracy: the test set has no say. The
+champion is replaced only by a model that is better beyond noise. Where its own run is among those
+compared, the two variants are tested in pairs by seed; else the two models are tested on the
+validation images.
+"""
+
+import re
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.entities.model_registry import ModelVersion
+
+from pipeline.answers.statistics import Question, paired_tests
+from pipeline.base import environment
+from pipeline.base.errors import InputError
+from pipeline.tracking import client
+
+CHAMPION = "champion"
+_METRIC = "best_val_accuracy"  # of the weights that a run kept, as `compare` names it
+_BEST = "the best run of the variant with the highest mean validation accuracy over its seeds"
+_DESCRIPTION = (
+    "The best run of every variant, by validation accuracy. `models:/{name}@champion` takes raw "
+    "uint8 images of shape (n, height, width, channels) and gives class probabilities."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """What `register` did.
+
+    Args:
+        name: the registered model.
+        versions: the version of each variant's best run, by variant.
+        champion: the version that holds the alias `champion` now.
+        replaced: whether it got the alias now.
+        reason: why, in a few words.
+        text: all of it, as Markdown for a note of the MLflow UI.
+    """
+
+    name: str
+    versions: Mapping[str, int]
+    champion: int
+    replaced: bool
+    reason: str
+    text: str
+
+
+class _Compared(NamedTuple):
+    """As the arguments of `register`."""
+
+    runs: pd.DataFrame
+    curves: pd.DataFrame
+    dataset: str
+    data_fingerprint: str
+    prepare_run: str
+
+
+class _Verdict(NamedTuple):
+    """Whether the challenger wins, and why."""
+
+    wins: bool
+    reason: str
+
+
+def registered_model_name(dataset: str) -> str:
+    """The registered model for a data set; what its name cannot have becomes a hyphen."""
+    return f"twenty-layers-{re.sub(r'[^A-Za-z0-9_.-]+', '-', dataset).strip('-.') or 'data'}"
+
+
+def register(
+    runs: pd.DataFrame,
+    curves: pd.DataFrame,
+    *,
+    dataset: str,
+    data_fingerprint: str,
+    prepare_run: str,
+) -> Registration:
+    """Register each variant's best run, and make the best model champion if it is better.
+
+    A run is registered once: doing it again changes nothing.
+
+    Args:
+        runs: one row per finished training, as in `summary.summarize`.
+        curves: as in `summary.summarize`.
+        dataset: name of the data set that all of them were trained on.
+        data_fingerprint: its fingerprint; a champion of other data is not challenged.
+        prepare_run: the run that logged it.
+
+    Raises:
+        InputError: a run to be registered has no model.
+    """
+    runs = runs.dropna(subset=[_METRIC])  # A run that diverged has none.
+    runs = runs.sort_values("seed", kind="stable")  # Of equal runs, always the same one.
+    compared = _Compared(runs, curves, dataset, data_fingerprint, prepare_run)
+    name, connection = registered_model_name(dataset), client.connect()
+    _create(name)
+    by_variant = runs.groupby("variant", sort=False)[_METRIC]
+    best_runs = runs.loc[by_variant.idxmax()].to_dict("records")
+    versions = {run["variant"]: _registered(name, run, compared) for run in best_runs}
+    challenger, holder = versions[by_variant.mean().idxmax()], _champion(name)
+    verdict = _contest(challenger, holder, compared)
+    if verdict.wins:
+        connection.set_registered_model_alias(name, CHAMPION, challenger.version)
+    champion = challenger if verdict.wins or holder is None else holder
+    if verdict.wins or champion.version != challenger.version:
+        decision = f"{_who(champion)}: {verdict.reason}"
+        connection.set_model_version_tag(name, challenger.version, "champion_decision", decision)
+    return Registration(
+        name=name,
+        versions={variant: int(version.version) for variant, version in versions.items()},
+        champion=int(champion.version),
+        replaced=verdict.wins,
+        reason=verdict.reason,
+        text=_text(name, champion, verdict.reason, list(versions.values())),
+    )
+
+
+def _create(name: str) -> None:
+    """Create the registered model; one that is there keeps what a person has written about it."""
+    try:
+        client.connect().create_registered_model(name, description=_DESCRIPTION.format(name=name))
+    except mlflow.MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _registered(name: str, run: Mapping[Hashable, Any], compared: _Compared) -> ModelVersion:
+    """The version of a run, made now if there is none."""
+    connection, run_id = client.connect(), run["run_id"]
+    if found := connection.search_model_versions(f"name = '{name}' and run_id = '{run_id}'"):
+        return found[0]
+    model_id = _logged_model(run_id)
+    return connection.create_model_version(
+        name,
+        source=f"models:/{model_id}",
+        run_id=run_id,
+        model_id=model_id,
+        description=f"`{run['variant']}`, seed {run['seed']}, on {compared.dataset}: "
+        f"validation accuracy {run[_METRIC]:.2%}, test accuracy {run['test_accuracy']:.2%}.",
+        tags={
+            "variant": run["variant"],
+            "seed": str(run["seed"]),
+            "dataset": compared.dataset,
+            "data_fingerprint": compared.data_fingerprint,
+            "val_accuracy": f"{run[_METRIC]:.6g}",
+        },
+    )
+
+
+def _logged_model(run_id: str) -> str:
+    """The id of the model that a training run logged; a run that went on has logged it again."""
+    named = client.connect().search_logged_models(
+        [client.get_run(run_id).info.experiment_id],
+        filter_string=f"name = 'model' AND source_run_id = '{run_id}'",
+        order_by=[{"field_name": "creation_timestamp", "ascending": False}],
+    )
+    if not named:
+        raise InputError(
+            f"run {run_id}",
+            expected="a logged model named 'model'",
+            received="none",
+            action="Train it again with -P reuse=never.",
+        )
+    return named[0].model_id
+
+
+def _champion(name: str) -> ModelVersion | None:
+    version = client.connect().get_registered_model(name).aliases.get(CHAMPION)
+    return client.connect().get_model_version(name, version) if version else None
+
+
+def _contest(
+    challenger: ModelVersion, holder: ModelVersion | None, compared: _Compared
+) -> _Verdict:
+    """Whether a model takes over from the champion, and why."""
+    if holder is None:
+        return _Verdict(True, f"it got the title uncontested, as there was no champion: {_BEST}")
+    if holder.run_id == challenger.run_id:
+        return _Verdict(False, f"it is still {_BEST}")
+    if holder.tags.get("data_fingerprint") != compared.data_fingerprint:
+        return _Verdict(
+            False,
+            "it stays, as it was trained on other data than the runs compared: their accuracies "
+            "cannot be compared with its own. Take the alias away to start anew",
+        )
+    verdict = _paired_by_seed(challenger, holder, compared)
+    verdict = verdict or _on_validation_images(challenger, holder, compared)
+    outcome = f"it took over from version {holder.version}" if verdict.wins else "it stays"
+    return _Verdict(verdict.wins, f"{outcome}, as {verdict.reason}")
+
+
+def _paired_by_seed(
+    challenger: ModelVersion, holder: ModelVersion, compared: _Compared
+) -> _Verdict | None:
+    """Test the challenger's variant against the champion's; None without two pairs of seeds.
+
+    The challenger is the best of all variants, which noise alone favours: Holm's correction covers
+    the tests of all of them.
+    """
+    theirs, ours = holder.tags["variant"], challenger.tags["variant"]
+    if theirs == ours or holder.run_id not in set(compared.runs["run_id"]):
+        return None
+    others = [name for name in compared.runs["variant"].unique() if name != theirs]
+    family = [Question(name, name, theirs, (_METRIC,), "") for name in others]
+    tests = paired_tests(compared.runs, compared.curves, baseline=theirs, questions=family)
+    test = tests.set_index("variant").loc[ours]
+    if test["n_pairs"] < 2:
+        return None
+    wins = bool(test["distinguishable"] and test["difference"] > 0)
+    return _Verdict(
+        wins,
+        f"the validation accuracy of `{ours}` is {'' if wins else 'not '}higher beyond noise than "
+        f"that of `{theirs}`: {100 * test['difference']:+.2f} ± {100 * test['half_width']:.2f} "
+        f"points over {test['n_pairs']} seeds (paired t test, p = {test['p_holm']:.3g} after "
+        f"Holm's correction for {len(family)})",
+    )
+
+
+def _on_validation_images(
+    challenger: ModelVersion, holder: ModelVersion, compared: _Compared
+) -> _Verdict:
+    """Test the two models on the validation images, image by image (McNemar's exact test).
+
+    The challenger is the best of all runs compared: Bonferroni's correction counts them.
+    """
+    from pipeline.data.splits import open_prepared
+    from pipeline.uncertainty.calibration import mcnemar_exact
+
+    prepared = open_prepared(client.local_artifact(compared.prepare_run, "data"))
+    images, labels = np.asarray(prepared.x_val), np.asarray(prepared.y_val)
+    try:
+        holder_right = _right(holder, images, labels)
+    except Exception as error:  # A comparison must not fail for whatever an old model may raise.
+        return _Verdict(False, f"it cannot be loaded to be compared ({error})")
+    right = _right(challenger, images, labels)
+    test = mcnemar_exact(right, holder_right)
+    candidates = int((compared.runs["run_id"] != holder.run_id).sum())
+    p_value = min(1.0, candidates * test.p_value)
+    wins = p_value < 0.05 and test.only_a > test.only_b
+    return _Verdict(
+        wins,
+        f"{_who(challenger)} is {'' if wins else 'not '}better beyond noise than {_who(holder)} "
+        f"on the {len(labels):,} validation images: {right.mean():.2%} against "
+        f"{holder_right.mean():.2%}, {test.only_a} and {test.only_b} that only one has right "
+        f"(exact McNemar test, p = {p_value:.3g} after Bonferroni's correction for {candidates})",
+    )
+
+
+def _right(version: ModelVersion, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    environment.import_tensorflow()
+    model = client.load_model(str(version.run_id))
+    return model.predict(images, batch_size=1000, verbose=0).argmax(axis=1) == labels
+
+
+def _who(version: ModelVersion) -> str:
+    return f"version {version.version} (`{version.tags.get('variant')}`)"
+
+
+def _text(name: str, champion: ModelVersion, reason: str, versions: list[ModelVersion]) -> str:
+    rows = [
+        f"| [{version.version}](#/models/{name}/versions/{version.version}) "
+        f"| {version.tags['variant']} | {version.tags['seed']} "
+        f"| {float(version.tags['val_accuracy']):.2%} |"
+        for version in versions
+    ]
+    return (
+        f"**Champion** of [{name}](#/models/{name}), `models:/{name}@{CHAMPION}`: "
+        f"{_who(champion)}; {reason}.\n\n"
+        "| version | variant | seed | validation accuracy |\n|---|---|---|---|\n" + "\n".join(rows)
+    )

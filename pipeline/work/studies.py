@@ -1,0 +1,230 @@
+"""Optuna studies of a learning rate: where they are kept, which rates they begin with and try."""
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable
+
+import optuna
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+
+from pipeline.base.errors import InputError
+from pipeline.base.passwords import has_password, hide_passwords, is_secret
+
+N_SPREAD = 5
+DIVERGED = "diverged"  # a trial's attribute: with what it diverged
+
+
+def check_storage(storage: str) -> None:
+    """Refuse a storage URL that is malformed or holds a password.
+
+    Raises:
+        InputError: the message shows the URL without its password.
+    """
+    # A password may hold spaces, at which one in running text would end.
+    shown = hide_passwords("".join(storage.split())).partition("?")[0]
+    url = None
+    with contextlib.suppress(ArgumentError, ValueError):  # ValueError: a port that is no number
+        url = make_url(storage)
+    if url is None and "://" not in storage and "@" in storage:
+        shown = "something else"  # before the @ there may be a password
+    if url is None or has_password(storage) or any(map(is_secret, url.query)):
+        raise InputError(
+            "storage",
+            expected="an SQLAlchemy URL without a password, e.g. sqlite:///optuna.db or "
+            "postgresql+psycopg2://user@host/optuna",
+            received=shown,
+            action="Parameters are logged: give a password through PGPASSWORD or ~/.pgpass."
+            + _already_logged(),
+        )
+
+
+def _already_logged() -> str:
+    # `mlflow run` logs what it is given before it starts any command.
+    if run_id := os.environ.get("MLFLOW_RUN_ID"):
+        return (
+            f" If there was one, `mlflow run` has logged it in run {run_id}: change it, and delete "
+            "the run for good with `mlflow runs delete` and `mlflow gc`."
+        )
+    return ""
+
+
+def create_storage(storage: str) -> optuna.storages.RDBStorage:
+    """Open a storage and create its tables, which others may do at the same moment.
+
+    Raises:
+        InputError: if there is no such database, or no driver for it.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # A write waits for those of other workers; SQLite's own 5 seconds are few on a busy disk.
+    waiting = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else {}
+    try:
+        return _created(lambda: optuna.storages.RDBStorage(storage, engine_kwargs=waiting))
+    except (SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            "storage",
+            expected="a database that can be opened, and its driver installed",
+            received=f"{hide_passwords(storage)} ({type(error).__name__}: {reason})",
+            action="Start it, correct the URL, or use the default, sqlite:///optuna.db.",
+        ) from error
+
+
+def _created(
+    create: Callable[[], optuna.storages.RDBStorage], attempts: int = 5
+) -> optuna.storages.RDBStorage:
+    """Create a storage, again where another process has just made a table."""
+    for _ in range(attempts - 1):
+        try:
+            return create()
+        except SQLAlchemyError as error:
+            if not (isinstance(error, IntegrityError) or "already exists" in str(error)):
+                raise
+            time.sleep(0.2)
+    return create()
+
+
+class FarBehindPruner(optuna.pruners.BasePruner):
+    """Prunes a trial that is far behind the best one, from its first epoch on.
+
+    Rates that are orders of magnitude off show it at once, where good ones differ by less than the
+    noise of their first epochs: those are left to another pruner.
+
+    Args:
+        otherwise: the pruner that judges the trials that are not far behind.
+        first_judged: the first epoch whose noise is small.
+        early_tolerance: how far the lowest value so far may lie above the best trial's at the
+            same epoch, as a fraction of that, before `first_judged`.
+        tolerance: the same from then on.
+    """
+
+    def __init__(
+        self,
+        otherwise: optuna.pruners.BasePruner,
+        *,
+        first_judged: int,
+        early_tolerance: float,
+        tolerance: float = 0.01,
+    ):
+        self._otherwise = otherwise
+        self._first_judged = first_judged
+        self._tolerance = tolerance
+        self._early_tolerance = early_tolerance
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        epoch = trial.last_step
+        if epoch is None:
+            return False
+        # The losses of a rate that is too high may fall fastest before they rise.
+        others = [
+            one
+            for one in study.get_trials(deepcopy=False)
+            if one.number != trial.number and DIVERGED not in one.user_attrs
+        ]
+        best = min((_lowest(one, epoch) for one in others), default=math.inf)
+        tolerance = self._early_tolerance if epoch < self._first_judged else self._tolerance
+        if _lowest(trial, epoch) > (1 + tolerance) * best:
+            return True
+        return self._otherwise.prune(study, trial)
+
+
+def _lowest(trial: optuna.trial.FrozenTrial, epoch: float = math.inf) -> float:
+    """The lowest value that a trial has reported, up to an epoch."""
+    values = [value for step, value in trial.intermediate_values.items() if step <= epoch]
+    return min(values, default=math.inf)
+
+
+def create_study(
+    name: str,
+    *,
+    storage: str,
+    bounds: tuple[float, float],
+    n_trials: int,
+    first_judged: int,
+    early_tolerance: float,
+) -> optuna.Study:
+    """Create a study, or open the one of that name, whose first trials are spread over the range.
+
+    Args:
+        name: the study's name.
+        storage: URL of its database.
+        bounds: lowest and highest learning rate.
+        n_trials: how many trials it is to have.
+        first_judged: the first epoch after which a trial that is not far behind may be pruned.
+        early_tolerance: how far behind the best one a trial may be before that, as a fraction.
+    """
+    study = optuna.create_study(
+        study_name=name,
+        storage=create_storage(storage),
+        pruner=FarBehindPruner(
+            optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=first_judged),
+            first_judged=first_judged,
+            early_tolerance=early_tolerance,
+        ),
+        load_if_exists=True,
+    )
+    for rate in spread_rates(*bounds)[:n_trials]:
+        study.enqueue_trial({"learning_rate": rate}, skip_if_exists=True)
+    return study
+
+
+def spread_rates(low: float, high: float, count: int = N_SPREAD) -> list[float]:
+    """Rates spread evenly over a range on the log scale, from its middle outwards.
+
+    Chance leaves gaps when it draws few trials; TPE refines around the best of these.
+    """
+    fractions = [(index + 0.5) / count for index in range(count)]
+    fractions.sort(key=lambda fraction: abs(fraction - 0.5))
+    return [low * (high / low) ** fraction for fraction in fractions]
+
+
+def open_trial(study: optuna.Study) -> optuna.Trial | None:
+    """The trial to go on with, or None where another is to begin; nobody else runs this study.
+
+    The enqueued ones are all begun, for an epoch each, before the best of them goes on: against it
+    the others are judged, and no epoch is spent on one that it leaves far behind. A trial that was
+    cut off is the one that goes on.
+    """
+    running = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+    cut_off = [one for one in running if not one.intermediate_values]
+    if not cut_off and study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,)):
+        return None
+    best = min(cut_off or running, key=_lowest, default=None)
+    return optuna.Trial(study, best._trial_id) if best else None
+
+
+def widened(
+    study: optuna.Study, bounds: tuple[float, float], *, n_trials: int
+) -> tuple[float, float]:
+    """The range to search on: tenfold at an edge that the best rate lies at, else unchanged.
+
+    A rate lies at an edge when it is within a twentieth of the range, on the log scale.
+
+    Args:
+        study: the study.
+        bounds: the range that was searched.
+        n_trials: trials drawn from that range; later ones, in a wider range, do not count.
+
+    Raises:
+        InputError: if no trial finished: the rates of the range diverge.
+    """
+    drawn = study.get_trials(deepcopy=False)[:n_trials]
+    completed = [one for one in drawn if one.state == optuna.trial.TrialState.COMPLETE]
+    low, high = bounds
+    if not completed:
+        raise InputError(
+            "learning_rate_min and learning_rate_max",
+            expected="a range in which training converges for at least one rate",
+            received=f"{low:g} to {high:g}: none of {len(drawn)} trials came to its end, "
+            f"{sum(DIVERGED in one.user_attrs for one in drawn)} diverged",
+            action="Lower both ends.",
+        )
+    best = math.log(min(completed, key=lambda one: one.values[0]).params["learning_rate"])
+    margin = math.log(high / low) / 20
+    if best > math.log(high) - margin:
+        return low, high * 10
+    if best < math.log(low) + margin:
+        return low / 10, high
+    return bounds

@@ -1,0 +1,243 @@
+"""The benchmarks: that both sides of each compute the same, and that nothing is left out of any."""
+
+import importlib
+import math
+import sys
+import threading
+import timeit
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import keras
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from step_runs import finish, make_step
+
+from benchmarks import (
+    __main__,
+    compare,
+    growth,
+    harness,
+    jobs,
+    limit,
+    mc_dropout,
+    memory,
+    recipe,
+    rerun,
+    search,
+    tracking,
+    turns,
+)
+from benchmarks.peers import Peer
+from pipeline.base.errors import InputError
+from pipeline.comparisons.variants import VARIANTS, get_variant
+from pipeline.data import sources, splits
+from pipeline.training.models import build_model
+
+NO_BENCHMARK = {"__init__", "__main__", "harness", "launcher", "outcomes", "peers", "turns"}
+
+
+@pytest.fixture(scope="module")
+def prepared_directory(tiny_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    directory = tmp_path_factory.mktemp("prepared")
+    arrays = sources.load(sources.resolve(str(tiny_npz)))
+    splits.save(splits.prepare_splits(arrays, val_size=60, seed=1), directory)
+    return str(directory)
+
+
+def test_every_benchmark_is_run_by_all_and_is_a_function_of_its_modules_name() -> None:
+    names = {path.stem for path in Path(harness.__file__).parent.glob("*.py")} - NO_BENCHMARK
+    assert set(__main__.BENCHMARKS) == names
+    for name in names:
+        function = getattr(importlib.import_module(f"benchmarks.{name}"), name)
+        takes_dataset = "dataset" in function.__kwdefaults__
+        assert takes_dataset or not __main__.BENCHMARKS[name]
+
+
+@pytest.mark.usefixtures("small_networks")
+@pytest.mark.parametrize("layers", mc_dropout.TO_REACH)
+def test_mc_dropout_comes_to_the_same_uncertainty_both_ways(
+    layers: str, prepared_directory: str
+) -> None:
+    arguments = (prepared_directory, layers, 60, 3)
+    ours, peer = mc_dropout.in_one_graph(*arguments), mc_dropout.in_a_loop(*arguments)
+    assert 0 < ours["entropy"] < math.log(3)
+    assert ours["entropy"] == pytest.approx(peer["entropy"], rel=0.02)
+    assert ours["wall_seconds"] > 0
+
+
+@pytest.mark.usefixtures("small_networks")
+def test_float32_images_are_those_of_the_same_network(
+    prepared_directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "LEARNING_RATE", 1e-12)  # so small that no weight moves
+    peer = Peer(memory.VARIANT, prepared_directory)
+    model = peer.model(seed=2, learning_rate=memory.LEARNING_RATE)
+    expected, _ = model.evaluate(peer.arrays["x_val"], peer.arrays["y_val"], verbose=0)
+    received = memory.fit(prepared_directory, seed=2)["val_losses"]
+    assert received == pytest.approx([expected] * memory.EPOCHS, rel=1e-4)
+
+
+@pytest.mark.usefixtures("small_networks")
+def test_both_sides_of_tracking_train_the_same_and_only_one_writes(
+    prepared_directory: str, tiny_npz: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[None] = []
+    monkeypatch.setattr(turns, "end_turn", lambda: ended.append(None))
+    tracked = tracking.tracked(str(tiny_npz), str(store), epochs=3, seeds=[1, 2])
+    runs = mlflow.MlflowClient().search_runs(["0"], "tags.step = 'train'")
+    untracked = tracking.untracked(prepared_directory, epochs=3, seeds=[1, 2])
+    assert len(mlflow.MlflowClient().search_runs(["0"], "tags.step = 'train'")) == len(runs) == 2
+    assert [run.data.metrics["epochs_run"] for run in runs] == [3, 3]
+    assert len(ended) == 2 * (1 + 2 * 3)
+    assert tracked["best_val_losses"] == untracked["best_val_losses"]
+    assert len(set(tracked["best_val_losses"])) == 2
+    for row in (tracked, untracked):
+        assert len(row["epoch_cpu_seconds"]) == 2 * 3 - 1
+        assert all(0 < seconds < 60 for seconds in row["rest_seconds"])
+
+
+def test_the_ways_to_search_train_what_they_say(
+    prepared_directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[int] = []
+
+    def fit(self: Peer, model: keras.Model, *, epochs: int, **_: object) -> dict[str, list[float]]:
+        rate = float(model.optimizer.learning_rate.numpy())
+        fitted.append(epochs)
+        return {
+            "val_loss": [abs(math.log(rate / 0.001)) + 1 / (epoch + 1) for epoch in range(epochs)]
+        }
+
+    monkeypatch.setattr(Peer, "fit", fit)
+    found = search.eight_rates("elu", prepared_directory, n_trials=12, epochs=2, seed=1)
+    assert fitted == [2] * 8
+    assert found == {"val_loss": pytest.approx(0.5, abs=1e-6), "epochs_trained": 16}
+
+
+def test_a_way_to_search_that_is_unknown_is_refused_with_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"against: .*'hyperbend'.*hyperband"):
+        search.search(against="eight_rates,hyperbend")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_networks")
+def test_a_step_is_taken_apart_as_it_is_trained(
+    prepared_directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in limit.ONE_THREAD.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(limit, "_repeated", lambda function: timeit.timeit(function, number=1))
+    row = limit.steps("elu", prepared_directory)
+    assert row["step"] > row["program"] > 0
+    assert row["limit"] == pytest.approx(row["matmul"] + row["nadam_traffic"])
+
+
+@pytest.mark.parametrize("variant", limit.VARIANTS)
+def test_the_limits_multiplications_are_those_of_the_networks_dense_layers(variant: str) -> None:
+    model = build_model(
+        get_variant(variant),
+        image_shape=(8, 8, 3),
+        n_classes=4,
+        mean=np.zeros(192, np.float32),
+        variance=np.ones(192, np.float32),
+        seed=1,
+    )
+    kernels = [layer.kernel for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    sizes = [int(np.prod(kernel.shape)) for kernel in kernels]
+    assert limit.weight_sizes(get_variant(variant), 192, 4) == sizes
+    counted = limit.multiplications(get_variant(variant), features=192, classes=4)
+    done = sum(math.prod(shape) * count for shape, count in counted.items())
+    # Forward and for the weights' gradients all of them; for the inputs' all but the first.
+    assert done == get_variant(variant).batch_size * (3 * sum(sizes) - sizes[0])
+
+
+def test_the_recipe_trains_as_long_as_the_pipeline_did(finished_store: object) -> None:
+    ran = recipe.epochs_run(Path.cwd())
+    assert set(ran) == {"elu", "alpha_dropout"}
+    assert all(1 <= epochs <= 4 for epochs in ran.values())
+    assert set(recipe.SEARCHED_EPOCHS) == set(VARIANTS)
+
+
+def test_a_rerun_that_imports_tensorflow_is_refused(tmp_path: Path) -> None:
+    python = [sys.executable, "-c"]
+    for name in ("mlflow", "tensorflow"):  # what is imported does not matter, but its name
+        (tmp_path / f"{name}.py").touch()
+    rerun.check_tensorflow_is_not_imported([*python, "import mlflow"], tmp_path)
+    with pytest.raises(RuntimeError, match="imported TensorFlow"):
+        rerun.check_tensorflow_is_not_imported([*python, "import mlflow, tensorflow"], tmp_path)
+
+
+def test_images_that_grow_are_saved_whole(tmp_path: Path) -> None:
+    growth.save_images(tmp_path, 2500)
+    prepared = splits.open_prepared(tmp_path)
+    assert prepared.x_train.shape == (2500, 32, 32, 3)
+    assert prepared.x_val.shape == (250, 32, 32, 3)
+    assert len(prepared.y_train) == 2500
+    assert (prepared.x_train[2000:2500] == prepared.x_train[:500]).all()
+    assert prepared.x_train[2499].any()
+
+
+def test_without_control_groups_there_is_no_limited_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growth, "GROUPS", tmp_path / "missing")
+    with growth.group_with(100) as group:
+        assert group is None
+
+
+def test_copied_runs_have_whole_curves_and_are_no_better_than_the_original(store: Path) -> None:
+    step = make_step(parameters={"variant": "elu", "seed": 1})
+    original = finish(step, name="train elu")
+    client = mlflow.MlflowClient()
+    client.log_metric(original, "best_val_loss", 1.0)
+    client.log_metric(original, "judged_val_accuracy", 0.5)
+    client.log_metric(original, "val_loss", 1.0, step=1)
+    copies = compare.Store(mlflow.get_tracking_uri(), epochs=150)
+    for count in (3, 6):
+        copies.fill(count)
+        runs = client.search_runs(["0"], "tags.step = 'train'")
+        assert len(runs) == count
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    added = [run for run in runs if run.info.run_id != original]
+    assert len({(run.data.params["variant"], run.data.params["seed"]) for run in added}) == 5
+    for run in added:
+        history = client.get_metric_history(run.info.run_id, "val_loss")
+        assert [point.step for point in history] == list(range(1, 151))
+        assert run.data.metrics["best_val_loss"] >= 1.0
+        assert run.data.metrics["judged_val_accuracy"] <= 0.5
+    elapsed = client.get_metric_history(added[0].info.run_id, "elapsed_seconds")
+    assert all(b.value > a.value for a, b in pairwise(elapsed))
+
+
+@pytest.mark.slow
+def test_processes_train_at_once_and_an_epoch_is_the_median_of_all(
+    prepared_directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[list[float]] = []
+    call_unwatched = harness.call
+    both = threading.Barrier(2)
+
+    def call(function: Callable[..., harness.Row], given: harness.Row) -> harness.Row:
+        both.wait(timeout=30)
+        row = call_unwatched(function, given)
+        measured.append(row["epoch_wall_seconds"])
+        return row
+
+    monkeypatch.setattr(harness, "call", call)
+    seconds = jobs.at_once(2, directory=prepared_directory, epochs=3)["epoch_seconds"]
+    assert [len(epochs) for epochs in measured] == [3, 3]
+    assert seconds == np.median(measured)
+
+
+def test_two_jobs_are_held_against_what_the_machine_allows() -> None:
+    sides = {harness.OURS: 6.0, jobs.PEER: 4.5, jobs.TOGETHER: 5.0, jobs.ALONE: 4.0}
+    measured = pd.DataFrame(
+        {"side": side, "epoch_seconds": seconds} for side, seconds in sides.items()
+    )
+    of_main, of_machine = jobs.epoch_notes(measured)
+    assert "6.00 s beside another worker, 4.50 s alone" in of_main
+    assert "train 1.60 times as many epochs" in of_machine

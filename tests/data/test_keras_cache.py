@@ -1,0 +1,197 @@
+import gzip
+import hashlib
+import importlib.util
+import os
+import pickle
+import socket
+import struct
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+
+from pipeline.base.errors import InputError
+from pipeline.data import keras_cache, npz
+from pipeline.data.splits import Arrays, identity_of
+
+
+def found_and_read(name: str) -> Arrays:
+    path = keras_cache.find(name)
+    identity = identity_of(keras_cache.files_of(name, path))
+    return keras_cache.read(name, path, identity=identity)
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return datasets.empty_cache(tmp_path, monkeypatch)
+
+
+@pytest.fixture(params=datasets.CIFAR10_FOLDERS)
+def extracted_cifar10(request: pytest.FixtureRequest, empty_cache: Path) -> Path:
+    return datasets.extracted_cifar10(empty_cache / request.param)
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100", "mnist", "fashion_mnist"])
+def test_keras_data_set_without_network_says_what_to_copy_where(
+    empty_cache: Path, dataset: str
+) -> None:
+    file = keras_cache.KERAS_FILES[dataset][0]
+    with pytest.raises(InputError, match="Without a network: copy") as error:
+        keras_cache.find(dataset)
+    assert str(empty_cache / file.name) in str(error.value)
+    assert file.url in str(error.value)
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100", "mnist", "fashion_mnist"])
+def test_names_addresses_and_hashes_are_those_of_keras(dataset: str) -> None:
+    spec = importlib.util.find_spec("keras")
+    assert spec is not None
+    assert spec.origin is not None
+    text = Path(spec.origin).with_name("src").joinpath(f"datasets/{dataset}.py").read_text()
+    for file in keras_cache.KERAS_FILES[dataset]:
+        host_path, _, name = file.url.rpartition("/")
+        assert f'"{host_path}/' in text
+        assert name in text
+        assert f'"{Path(file.name).name.removesuffix("_archive")}"' in text
+        assert file.sha256 is None or f'"{file.sha256}"' in text
+
+
+def test_extracted_cifar10_is_found_and_read(extracted_cifar10: Path) -> None:
+    assert keras_cache.find("cifar10") == extracted_cifar10
+    arrays = found_and_read("cifar10")
+    assert arrays.name == "cifar10"
+    assert arrays.x_train.shape == (100, 32, 32, 3)
+    assert arrays.x_test.shape == (20, 32, 32, 3)
+    assert arrays.class_names == npz.CIFAR10_CLASSES
+    assert arrays.y_train.tolist() == list(range(10)) * 10
+    rng = np.random.default_rng(5)
+    batches = [rng.integers(0, 256, (20, 3, 32, 32), dtype=np.uint8) for _ in range(6)]
+    np.testing.assert_array_equal(arrays.x_train[20, :, :, 1], batches[1][0, 1])
+    np.testing.assert_array_equal(arrays.x_test[3, :, :, 2], batches[5][3, 2])
+
+
+class MakesDirectory:
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_malicious_pickle_is_refused_and_not_run(extracted_cifar10: Path, tmp_path: Path) -> None:
+    payload = pickle.dumps({b"data": MakesDirectory(tmp_path / "ran")}, protocol=3)
+    (extracted_cifar10 / "data_batch_2").write_bytes(payload)
+    with pytest.raises(InputError, match=r"refused to load posix\.mkdir"):
+        found_and_read("cifar10")
+    assert not (tmp_path / "ran").exists()
+    pickle.loads(payload)
+    assert (tmp_path / "ran").exists()  # the payload works where it is not refused
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x02}.", b"no pickle"])
+def test_damaged_batch_is_refused(extracted_cifar10: Path, content: bytes) -> None:
+    (extracted_cifar10 / "test_batch").write_bytes(content)
+    with pytest.raises(InputError, match=r"undamaged.*Delete it"):
+        found_and_read("cifar10")
+
+
+def test_incomplete_folder_does_not_count_as_cached(extracted_cifar10: Path) -> None:
+    (extracted_cifar10 / "data_batch_3").unlink()
+    with pytest.raises(InputError, match="no connection"):
+        keras_cache.find("cifar10")
+
+
+@pytest.mark.parametrize("name", ["cifar-10-batches-py-target_archive", "cifar-10-python.tar.gz"])
+def test_archive_with_another_hash_is_not_used(
+    extracted_cifar10: Path, empty_cache: Path, name: str
+) -> None:
+    with tarfile.open(empty_cache / name, "w:gz") as archive:
+        archive.add(extracted_cifar10, arcname="cifar-10-batches-py")
+    (extracted_cifar10 / "test_batch").unlink()
+    with pytest.raises(InputError, match="no connection"):
+        keras_cache.find("cifar10")
+    identity = hashlib.sha256((empty_cache / name).read_bytes()).hexdigest()
+    with pytest.raises(InputError, match="the published archive"):
+        keras_cache.read("cifar10", empty_cache / name, identity=identity)
+
+
+def test_archive_is_read_like_the_folder(extracted_cifar10: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "archive", "w:gz") as archive:
+        archive.add(extracted_cifar10, arcname="cifar-10-batches-py")
+    cifar = keras_cache._CIFAR["cifar10"]
+    from_archive = dict(keras_cache._cifar_batches(tmp_path / "archive", cifar))
+    from_folder = dict(keras_cache._cifar_batches(extracted_cifar10, cifar))
+    assert from_archive.keys() == from_folder.keys()
+    np.testing.assert_array_equal(
+        from_archive["test_batch"][b"data"], from_folder["test_batch"][b"data"]
+    )
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(gzip.compress(header + array.tobytes()))
+
+
+@pytest.fixture
+def cached_fashion_mnist(empty_cache: Path) -> Path:
+    for key, array in datasets.tiny_arrays().items():
+        images_or_labels = array[..., 0] if array.ndim == 4 else array
+        write_idx(empty_cache / "fashion-mnist" / keras_cache._FASHION_FILES[key], images_or_labels)
+    return empty_cache / "fashion-mnist"
+
+
+def test_cached_fashion_mnist_is_read(cached_fashion_mnist: Path) -> None:
+    labels = {"train": np.arange(60, dtype=np.uint8) % 10, "test": np.arange(12, dtype=np.uint8)}
+    for split, array in labels.items():
+        write_idx(cached_fashion_mnist / keras_cache._FASHION_FILES[f"y_{split}"], array % 10)
+    assert keras_cache.find("fashion_mnist") == cached_fashion_mnist
+    arrays = found_and_read("fashion_mnist")
+    assert arrays.name == "fashion_mnist"
+    assert arrays.class_names[9] == "Ankle boot"
+    np.testing.assert_array_equal(arrays.x_train[..., 0], datasets.tiny_arrays()["x_train"][..., 0])
+    np.testing.assert_array_equal(arrays.y_train, labels["train"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"text", id="not compressed"),
+        pytest.param(gzip.compress(b"\0\0\x08\x01\0\0\0\x09one"), id="too short"),
+        pytest.param(gzip.compress(b"none"), id="no header"),
+    ],
+)
+def test_damaged_fashion_mnist_is_refused(cached_fashion_mnist: Path, content: bytes) -> None:
+    (cached_fashion_mnist / keras_cache._FASHION_FILES["y_test"]).write_bytes(content)
+    with pytest.raises(InputError, match=r"undamaged.*Delete it"):
+        found_and_read("fashion_mnist")
+
+
+def test_download_puts_a_verified_file_in_place(tmp_path: Path) -> None:
+    origin, target = tmp_path / "origin", tmp_path / "cache" / "target"
+    origin.write_bytes(b"content")
+    keras_cache._download(origin.as_uri(), target, hashlib.sha256(b"content").hexdigest())
+    assert target.read_bytes() == b"content"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_download_with_another_hash_leaves_nothing_behind(tmp_path: Path) -> None:
+    origin, target = tmp_path / "origin", tmp_path / "cache" / "target"
+    origin.write_bytes(b"tampered")
+    with pytest.raises(OSError, match="SHA-256"):
+        keras_cache._download(origin.as_uri(), target, hashlib.sha256(b"content").hexdigest())
+    assert list(target.parent.iterdir()) == []
+
+
+def test_connect_accepts_a_host_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"https://127.0.0.1:{server.getsockname()[1]}/file"
+        keras_cache._connect(url)
+    with pytest.raises(OSError, match=r"no connection to 127\.0\.0\.1"):
+        keras_cache._connect(url)

@@ -1,0 +1,240 @@
+"""The panels of the report: what they draw, alone as SVG and together as PNG."""
+
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from drawn import assert_saves_as_a_png_of_1200_pixels, labels_of, xs, ys
+from matplotlib.axes import Axes
+from matplotlib.colors import same_color
+
+from pipeline.base.errors import InputError
+from pipeline.report import comparison_figures, run_figures
+from pipeline.report.comparison_figures import Panel
+
+COLORS = {"elu": "#0072B2", "alpha_dropout": "#CC79A7"}
+
+
+def axes_of(panel: Panel) -> Axes:
+    axes = run_figures.blank_figure(3.0).subplots()
+    panel.draw(axes)
+    return axes
+
+
+def line_panel(name: str = "line", label: str = "elu") -> Panel:
+    def draw(axes: Axes) -> None:
+        axes.plot([1, 2], [3, 4], color=COLORS["elu"], label=label)
+        run_figures.style(axes, "Epoch", "Loss & <more>")
+
+    return Panel(name=name, draw=draw, alt="A line.")
+
+
+def trials(**columns: list) -> pd.DataFrame:
+    usual = {
+        "number": [0, 1, 2, 3],
+        "learning_rate": [1e-4, 1e-3, 1e-2, 1e-1],
+        "value": [0.6, 0.5, 0.9, np.nan],
+        "state": ["COMPLETE", "COMPLETE", "PRUNED", "DIVERGED"],
+    }
+    return pd.DataFrame(usual | columns)
+
+
+def record(accuracies: tuple[float, ...] = (0.4, 0.5)) -> dict:
+    bins = {"confidence": [None, 0.5, 0.9], "accuracy": [None, 0.4, 0.8], "count": [0, 10, 30]}
+    return {
+        "deterministic_accuracy": 0.48,
+        "accuracy_by_samples": list(accuracies),
+        "calibration": {"deterministic": bins, "MC Dropout": bins},
+    }
+
+
+# SVG and PNG
+
+
+def test_svg_is_one_element_that_takes_on_the_colours_of_the_page():
+    text = comparison_figures.svg(line_panel())
+    element = ElementTree.fromstring(text)  # well-formed: what it says is escaped
+    assert element.tag.endswith("svg")
+    assert element.get("viewBox") is not None
+    assert element.get("width") is None
+    assert "Loss & <more>" in "".join(element.itertext())
+    assert "currentColor" in text
+    assert "var(--grid)" in text
+    assert COLORS["elu"].lower() in text
+    assert "#000000" not in text
+    assert "#ffffff" not in text
+
+
+def test_svg_refers_to_nothing_outside_itself():
+    element = ElementTree.fromstring(comparison_figures.svg(line_panel()))
+    ids = {node.get("id") for node in element.iter()} - {None}
+    text = ElementTree.tostring(element, encoding="unicode")
+    addresses = re.findall(r"(?:href=\"|url\()([^\")]*)", text)
+    assert addresses
+    assert {address.removeprefix("#") for address in addresses} <= ids
+
+
+def test_svgs_of_two_panels_share_no_id():
+    first, second = (
+        set(re.findall(r'\bid="([^"]*)"', comparison_figures.svg(line_panel(name))))
+        for name in ("one", "two")
+    )
+    assert first
+    assert not first & second
+
+
+def test_svg_of_the_same_panel_is_the_same():
+    assert comparison_figures.svg(line_panel()) == comparison_figures.svg(line_panel())
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_sheet_of_panels_saves_as_a_png_of_1200_pixels_with_one_legend(count, tmp_path):
+    figure = comparison_figures.sheet([line_panel(str(number)) for number in range(count)])
+    assert_saves_as_a_png_of_1200_pixels(figure, tmp_path / "sheet.png")
+    assert len([axes for axes in figure.axes if axes.lines]) == count
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["elu"]
+
+
+def test_sheet_without_panels_is_refused():
+    with pytest.raises(InputError, match="panels"):
+        comparison_figures.sheet([])
+
+
+# What the panels draw
+
+
+def test_curve_panels_are_the_loss_and_the_accuracy():
+    curves = pd.DataFrame(
+        {
+            "run_id": "a",
+            "variant": "elu",
+            "epoch": [1, 2],
+            "elapsed_seconds": [2.0, 4.0],
+            "val_loss": [2.0, 1.0],
+            "val_accuracy": [0.3, 0.4],
+        }
+    )
+    loss, accuracy = comparison_figures.curve_panels(curves, COLORS, "elapsed_seconds")
+    assert (xs(axes_of(loss).lines[0]), ys(axes_of(loss).lines[0])) == ([2, 4], [2, 1])
+    assert ys(axes_of(accuracy).lines[0]) == [30, 40]
+    assert accuracy.alt == "Validation accuracy by training time, a line for each variant: elu."
+    with pytest.raises(InputError, match="curves"):
+        comparison_figures.curve_panels(curves[:0], COLORS, "epoch")
+
+
+def test_epoch_seconds_panel_says_the_medians_in_words():
+    curves = pd.DataFrame({"variant": ["elu"] * 3, "epoch_seconds": [1.0, 2.0, 9.0]})
+    panel = comparison_figures.epoch_seconds_panel(curves, COLORS)
+    assert "elu 2.00 s" in panel.alt
+
+
+def test_time_to_baseline_has_a_dot_per_run_that_reached_it_and_counts_the_others():
+    runs = pd.DataFrame(
+        {
+            "variant": ["elu", "elu", "elu", "alpha_dropout"],
+            "seconds_to_baseline": [10.0, 14.0, np.nan, np.nan],
+        }
+    )
+    panel = comparison_figures.time_to_baseline_panel(runs, COLORS)
+    axes = axes_of(panel)
+    assert "elu 1, alpha_dropout 1" in panel.alt
+    elu, alpha_dropout = axes.collections
+    assert np.asarray(elu.get_offsets())[:, 0].tolist() == [10, 14]
+    assert len(np.asarray(alpha_dropout.get_offsets())) == 0
+    assert xs(axes.lines[0]) == [12, 12]  # the mean
+    assert [text.get_text() for text in axes.texts] == ["never: 1 of 3", "never: 1 of 1"]
+    assert axes.get_xlabel() == "Training time (s), with the mean"
+
+
+def test_time_to_baseline_that_nobody_reached_is_drawn_all_the_same():
+    runs = pd.DataFrame({"variant": ["elu"], "seconds_to_baseline": [np.nan]})
+    axes = axes_of(comparison_figures.time_to_baseline_panel(runs, COLORS))
+    assert [text.get_text() for text in axes.texts] == ["never: 1 of 1"]
+
+
+def test_search_shows_completed_pruned_and_diverged_trials_apart_on_a_log_axis():
+    (panel,) = comparison_figures.search_panels({"elu": trials()}, COLORS)
+    axes = axes_of(panel)
+    assert axes.get_xscale() == "log"
+    assert labels_of(axes) == ("Learning rate", "Validation loss (nats per image)")
+    completed, pruned, diverged = axes.collections
+    assert np.asarray(completed.get_offsets()).tolist() == [[1e-4, 0.6], [1e-3, 0.5]]
+    assert np.asarray(pruned.get_offsets()).tolist() == [[1e-2, 0.9]]
+    assert len(pruned.get_facecolor()) == 0  # a hollow dot
+    ((rate, height),) = np.asarray(diverged.get_offsets())
+    assert rate == 1e-1
+    assert 0.9 < height < axes.get_ylim()[1]  # at the upper edge, as it has no value
+    assert xs(axes.lines[0]) == [1e-3, 1e-3]  # the best
+    assert panel.alt == (
+        "Search of elu: 4 trials (2 complete, 1 pruned, 1 diverged); the best learning rate is "
+        "0.001 with validation loss 0.500."
+    )
+
+
+def test_searches_share_their_scale_and_a_wild_value_does_not_stretch_it():
+    wild = trials(value=[0.6, 0.5, 1e9, 0.7], state=["COMPLETE"] * 4)
+    panels = comparison_figures.search_panels({"elu": trials(), "alpha_dropout": wild}, COLORS)
+    first, second = (axes_of(panel) for panel in panels)
+    assert first.get_ylim() == second.get_ylim()
+    assert second.get_ylim()[1] < 3
+    heights = np.asarray(second.collections[0].get_offsets())[:, 1]
+    assert heights.max() < second.get_ylim()[1]
+
+
+def test_a_search_without_a_completed_trial_has_no_best_rate():
+    hopeless = trials(state=["PRUNED", "PRUNED", "PRUNED", "DIVERGED"])
+    (panel,) = comparison_figures.search_panels({"elu": hopeless}, COLORS)
+    assert not axes_of(panel).lines
+    assert panel.alt == "Search of elu: 4 trials (3 pruned, 1 diverged); none was completed."
+
+
+def test_no_search_has_no_panel():
+    assert comparison_figures.search_panels({}, COLORS) == []
+    assert comparison_figures.search_panels({"elu": trials(value=[np.nan] * 4)}, COLORS) == []
+
+
+def test_layers_are_numbered_from_one_with_a_line_per_variant_and_the_level_to_stay_at():
+    def moments(mean: float) -> dict:
+        return {
+            when: {"mean": [mean] * 20, "standard_deviation": [1.0] * 20}
+            for when in ("at initialisation", "after training")
+        }
+
+    activations = {"elu": moments(0.5), "alpha_dropout": moments(0.1)}
+    panels = comparison_figures.layer_panels(activations, COLORS)
+    axes = [axes_of(panel) for panel in panels]
+    assert [one.get_title() for one in axes] == [
+        "Mean at initialisation",
+        "Standard deviation at initialisation",
+        "Mean after training",
+        "Standard deviation after training",
+    ]
+    level, elu, alpha_dropout = axes[0].lines
+    assert ys(level) == [0, 0]
+    assert ys(axes[1].lines[0]) == [1, 1]
+    assert (xs(elu), ys(elu)) == (list(range(1, 21)), [0.5] * 20)
+    assert same_color(alpha_dropout.get_color(), COLORS["alpha_dropout"])
+    assert elu.get_marker() != alpha_dropout.get_marker()
+    assert labels_of(axes[0]) == ("Hidden layer", "Mean")
+
+
+def test_uncertainty_is_accuracy_by_samples_and_a_reliability_diagram_per_variant():
+    panels = comparison_figures.uncertainty_panels({"alpha_dropout": record()}, COLORS)
+    samples, reliability = (axes_of(panel) for panel in panels)
+    assert labels_of(samples) == ("Number of samples averaged", "Test accuracy (%)")
+    averaged, without = samples.lines
+    assert (xs(averaged), ys(averaged)) == ([1, 2], [40, 50])
+    assert ys(without)[0] == pytest.approx(48)
+    assert labels_of(reliability) == ("Confidence (%)", "Accuracy (%)")
+    diagonal, deterministic, mc_dropout = reliability.lines
+    assert xs(diagonal) == ys(diagonal) == [0, 100]
+    assert (xs(deterministic), ys(deterministic)) == ([50, 90], [40, 80])  # no empty bin
+    assert deterministic.get_linestyle() != mc_dropout.get_linestyle()
+    assert same_color(mc_dropout.get_color(), COLORS["alpha_dropout"])
+
+
+def test_no_uncertainty_has_no_panel():
+    assert comparison_figures.uncertainty_panels({}, COLORS) == []

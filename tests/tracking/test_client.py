@@ -1,0 +1,128 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from conftest import PROJECT, environment_of_a_user
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
+from step_runs import finish, make_step
+
+from pipeline.base.errors import InputError
+from pipeline.tracking import client, step_runs
+
+
+def test_the_experiment_in_force_is_the_one_the_environment_names(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert client.experiment_id() == "0"
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "nightly")
+    created = client.experiment_id()
+    assert client.connect().get_experiment(created).name == "nightly"
+    assert client.experiment_id() == created
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
+    assert client.experiment_id() == "0"
+
+
+@pytest.mark.slow
+def test_processes_that_open_a_new_store_at_the_same_moment_share_it(tmp_path: Path) -> None:
+    opening = "from pipeline.tracking import client; print(client.experiment_id())"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", opening],
+            cwd=tmp_path,
+            env={**environment_of_a_user(), "PYTHONPATH": str(PROJECT)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    assert [process.communicate(timeout=120)[0] for process in processes] == ["0\n"] * 2
+
+
+# --- What a step logs ---------------------------------------------------------------------------
+
+
+def test_histories_have_every_epochs_value(store: Path) -> None:
+    with step_runs.step_run("train", {}, name="train bn") as run:
+        run.log_epoch(1, {"loss": 2.0, "val_loss": np.nan})
+        run.log_epoch(2, {"loss": 1.5, "val_loss": 1.75})
+        run.log_epoch(3, {"loss": 1.25, "val_loss": 1.5})
+    assert client.metric_histories(run.run_id, ["loss", "val_loss", "absent"]) == {
+        "loss": {1: 2.0, 2: 1.5, 3: 1.25},
+        "val_loss": {2: 1.75, 3: 1.5},
+        "absent": {},
+    }
+
+
+@pytest.mark.parametrize("run_id", ["0123456789abcdef0123456789abcdef", "no id", ""])
+def test_an_unknown_run_id_is_refused_with_the_store_that_was_asked(
+    store: Path, run_id: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        client.get_run(run_id)
+    assert error.value.subject == "run_id"
+    assert error.value.received == repr(run_id)
+    assert str(store / "mlflow.db") in error.value.expected
+
+
+def test_another_error_than_an_unknown_id_is_not_taken_for_one(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_client: object, _run_id: str) -> None:
+        raise MlflowException("Permission denied", error_code=PERMISSION_DENIED)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "get_run", refuse)
+    with pytest.raises(MlflowException, match="Permission denied"):
+        client.get_run("0123456789abcdef0123456789abcdef")
+
+
+def test_a_local_artifact_is_not_copied(store: Path) -> None:
+    run_id = finish(name="train bn")
+    client.connect().log_text(run_id, "curve", "plots/curve.txt")
+    artifacts = Path(client.get_run(run_id).info.artifact_uri)
+    assert client.local_artifact(run_id, "plots") == artifacts / "plots"
+    assert client.local_artifact(run_id, "plots/curve.txt").read_text() == "curve"
+    assert artifacts.is_relative_to(store)
+    with pytest.raises(MlflowException, match="No such artifact"):
+        client.local_artifact(run_id, "absent")
+
+
+@pytest.mark.slow
+def test_an_artifact_is_downloaded_once_per_process_and_deleted_at_its_end(store: Path) -> None:
+    program = (
+        "from pipeline.tracking import client\n"
+        "run_id = client.connect().create_run('0').info.run_id\n"
+        "client.connect().log_text(run_id, 'pixels', 'data/images.txt')\n"
+        "first, again = (client._downloaded(run_id, 'data') for _ in range(2))\n"
+        "assert first == again\n"
+        "print((first / 'images.txt').read_text(), first)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=store,
+        env={**environment_of_a_user(), "PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    content, directory = ran.stdout.split()
+    assert content == "pixels"
+    assert not Path(directory).exists()
+    assert not Path(directory).is_relative_to(store)
+
+
+def test_finished_runs_of_an_entry_point_come_newest_first(store: Path) -> None:
+    experiment = client.experiment_id()
+    assert client.finished_runs("train", experiment) == []
+    older = finish(name="train elu seed 1")
+    time.sleep(0.01)
+    newer = finish(name="train bn seed 1")
+    finish(make_step(entry_point="search"), name="search bn")
+    with pytest.raises(OSError, match="full"), step_runs.step_run("train", {}, name="failed"):
+        raise OSError("full")
+    found = client.finished_runs("train", experiment)
+    assert [run.info.run_id for run in found] == [newer, older]

@@ -1,0 +1,129 @@
+"""Waiting for a tracking server that is away."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+import requests
+from mlflow.exceptions import MlflowException, RestException
+
+from pipeline.base.errors import InputError, TrackingUnavailableError
+from pipeline.tracking import patience
+from pipeline.tracking.patience import (
+    is_away,
+    not_waiting,
+    patiently,
+    set_waiting,
+    wait_seconds,
+)
+
+
+@pytest.fixture(autouse=True)
+def server_has_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "_answered", threading.Event())
+    monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.01)
+    patience.expect_server()
+
+
+def unavailable(message: str = "connection refused") -> MlflowException:
+    return RestException({"error_code": "TEMPORARILY_UNAVAILABLE", "message": message})
+
+
+def failing(times: int, error: Exception | None = None) -> Callable[[str], tuple[str, int]]:
+    """A call that fails some times, and then says what it was given and how often it failed."""
+    failures = 0
+
+    def call(given: str) -> tuple[str, int]:
+        nonlocal failures
+        if failures < times:
+            failures += 1
+            raise error or unavailable()
+        return given, failures
+
+    return call
+
+
+def response(status: int) -> requests.Response:
+    found = requests.Response()
+    found.status_code = status
+    return found
+
+
+def test_a_call_is_made_again_until_the_server_is_back(capsys: pytest.CaptureFixture) -> None:
+    assert patiently(failing(3), "run") == ("run", 3)
+    printed = capsys.readouterr().out
+    assert printed.count("The tracking server does not answer; waiting") == 1
+    assert "connection refused" in printed
+
+
+def test_a_refusal_is_no_outage() -> None:
+    error = RestException({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no run"})
+    call = failing(1, error)
+    with pytest.raises(RestException, match="no run"):
+        patiently(call, "run")
+    assert patiently(call, "run") == ("run", 1)
+
+
+def test_a_server_that_stays_away_is_given_up_and_its_password_hidden(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("TRACKING_WAIT_SECONDS", "0.1")
+    started = time.monotonic()
+    with pytest.raises(TrackingUnavailableError) as raised:
+        patiently(failing(10**6, unavailable("http://me:hunter2@host is away")), "run")
+    assert time.monotonic() - started >= 0.1
+    assert "http://me:***@host is away" in str(raised.value)
+    assert "hunter2" not in str(raised.value) + capsys.readouterr().out
+
+
+def test_a_server_that_never_answered_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "_answered", threading.Event())
+    call = failing(1)
+    with pytest.raises(InputError, match="a tracking server that answers"):
+        patiently(call, "run")
+    assert patiently(call, "run") == ("run", 1)
+    assert patiently(failing(1), "run") == ("run", 1)
+
+
+def test_nobody_waits_where_a_process_is_to_end(capsys: pytest.CaptureFixture) -> None:
+    with not_waiting(), pytest.raises(TrackingUnavailableError):
+        patiently(failing(1), "run")
+    assert patiently(failing(1), "run") == ("run", 1)
+
+    def interrupted() -> None:
+        set_waiting(False)
+        with pytest.raises(TrackingUnavailableError):
+            patiently(failing(1), "run")
+
+    thread = threading.Thread(target=interrupted)  # which has a context of its own
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("error", "away"),
+    [
+        (unavailable(), True),
+        (MlflowException("API request to http://host failed with exception refused"), True),
+        (RestException({"error_code": "INTERNAL_ERROR", "message": "database"}), True),
+        (requests.ConnectionError("refused"), True),
+        (requests.HTTPError("artifact", response=response(500)), True),
+        (ConnectionError("refused"), True),
+        (unavailable("(sqlite3.OperationalError) database is locked"), True),
+        (unavailable("(sqlite3.OperationalError) database or disk is full"), False),
+        (MlflowException("Model does not have the python_function flavor"), False),
+        (RestException({"error_code": "INVALID_PARAMETER_VALUE", "message": "no"}), False),
+        (requests.HTTPError("artifact", response=response(404)), False),
+        (ValueError("a defect"), False),
+    ],
+)
+def test_outages_are_told_from_other_errors(error: Exception, away: bool) -> None:
+    assert is_away(error) is away
+
+
+@pytest.mark.parametrize("given", ["soon", "-1", "nan", "inf"])
+def test_seconds_that_are_none_are_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACKING_WAIT_SECONDS", given)
+    with pytest.raises(InputError, match="TRACKING_WAIT_SECONDS: expected a number of seconds"):
+        wait_seconds()

@@ -1,0 +1,167 @@
+import dataclasses
+import itertools
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from pipeline.comparisons.variants import VARIANTS, Variant
+from pipeline.training.models import activation_statistics, build_model
+
+IMAGE_SHAPE = (8, 8, 3)
+MEAN = np.linspace(100, 150, 192, dtype=np.float32)
+VARIANCE = np.linspace(900, 2500, 192, dtype=np.float32)
+
+
+def small(name: str, **changes: Any) -> Variant:
+    return dataclasses.replace(VARIANTS[name], **{"hidden_layers": 3, "units": 16} | changes)
+
+
+def build(variant: Variant, *, seed: int = 1, for_training: bool = False) -> keras.Model:
+    return build_model(
+        variant,
+        image_shape=IMAGE_SHAPE,
+        n_classes=4,
+        mean=MEAN,
+        variance=VARIANCE,
+        seed=seed,
+        for_training=for_training,
+    )
+
+
+def standard_images(n: int) -> np.ndarray:
+    """Images whose standardised features are nearly standard normal."""
+    noise = np.random.default_rng(7).normal(size=(n, MEAN.size))
+    return np.clip(MEAN + noise * np.sqrt(VARIANCE), 0, 255).astype(np.uint8).reshape(n, 8, 8, 3)
+
+
+def standardized(images: np.ndarray) -> np.ndarray:
+    return (images.reshape(len(images), -1) - MEAN) / np.sqrt(VARIANCE)
+
+
+def names(model: keras.Model) -> list[str]:
+    return [layer.name for layer in model.layers]
+
+
+def test_model_takes_raw_images_and_gives_probabilities() -> None:
+    model = build(VARIANTS["elu"])
+    assert (model.input.dtype, model.input_shape) == ("uint8", (None, 8, 8, 3))
+    probabilities = model.predict(standard_images(5), verbose=0)
+    assert (probabilities.dtype, probabilities.shape) == (np.float32, (5, 4))
+    assert (probabilities >= 0).all()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_first_layers_standardize_as_numpy_does() -> None:
+    model = build(small("selu"))
+    images = np.random.default_rng(0).integers(0, 256, (6, *IMAGE_SHAPE), dtype=np.uint8)
+    received = keras.Model(model.input, model.get_layer("standardize").output)(images)
+    np.testing.assert_allclose(received, standardized(images), rtol=1e-5, atol=1e-6)
+
+
+def test_batch_normalization_stands_between_dense_layer_and_activation() -> None:
+    model = build(small("bn", hidden_layers=2))
+    kinds = [type(layer) for layer in model.layers]
+    hidden = [keras.layers.Dense, keras.layers.BatchNormalization, keras.layers.Activation]
+    first = [keras.layers.InputLayer, keras.layers.Flatten, keras.layers.Normalization]
+    assert kinds == [*first, *hidden, *hidden, keras.layers.Dense]
+    for before, after in itertools.pairwise(model.layers[1:]):
+        assert after.input is before.output
+
+
+@pytest.mark.parametrize(("name", "activation"), [("elu", keras.ops.elu), ("selu", keras.ops.selu)])
+def test_dense_layers_are_linear_and_activations_the_variants(name: str, activation: Any) -> None:
+    model = build(small(name))
+    values = np.linspace(-3, 3, 16, dtype=np.float32)[None]
+    for number in (1, 2, 3):
+        assert model.get_layer(f"dense_{number}").activation is keras.activations.linear
+        received = model.get_layer(f"activation_{number}")(values)
+        np.testing.assert_array_equal(received, activation(values))
+    assert model.get_layer("probabilities").activation is keras.activations.softmax
+
+
+@pytest.mark.parametrize(("name", "gain"), [("elu", 2), ("bn", 2), ("selu", 1), ("one_cycle", 1)])
+def test_initial_kernels_are_scaled_by_fan_in(name: str, gain: float) -> None:
+    model = build(VARIANTS[name])
+    kernels = [model.get_layer(f"dense_{number}").kernel.numpy() for number in range(1, 21)]
+    assert [kernel.shape for kernel in kernels] == [(192, 100), *[(100, 100)] * 19]
+    for kernel in kernels:
+        np.testing.assert_allclose(kernel.std(), np.sqrt(gain / len(kernel)), rtol=0.03)
+        np.testing.assert_allclose(kernel.mean(), 0, atol=0.01)
+    # Every layer draws its own: equal kernels would be correlated fully.
+    flat = np.array([kernel.ravel() for kernel in kernels[1:]])
+    assert np.abs(np.corrcoef(flat) - np.eye(19)).max() < 0.06
+
+
+def test_weights_depend_on_the_seed_alone() -> None:
+    first, same, other = (build(small("bn"), seed=seed).get_weights() for seed in (1, 1, 2))
+    assert len(first) == 3 * 6 + 2
+    for one, another in zip(first, same, strict=True):
+        np.testing.assert_array_equal(one, another)
+    kernels = [index for index, weights in enumerate(first) if weights.ndim == 2]
+    assert len(kernels) == 4
+    for index in kernels:
+        assert (first[index] == other[index]).mean() < 0.01
+
+
+@pytest.mark.parametrize(("layers", "after"), [("last", [3]), ("all", [1, 2, 3])])
+def test_dropout_stands_before_the_output_or_after_every_hidden_layer(
+    layers: str, after: list[int]
+) -> None:
+    model = build(small("alpha_dropout", dropout_layers=layers))
+    hidden: list[str] = []
+    for number in (1, 2, 3):
+        hidden += [f"dense_{number}", f"activation_{number}"]
+        hidden += [f"dropout_{number}"] * (number in after)
+    assert names(model)[3:] == [*hidden, "probabilities"]
+    dropouts = [model.get_layer(f"dropout_{number}") for number in after]
+    assert {type(layer) for layer in dropouts} == {keras.layers.AlphaDropout}
+    assert {layer.rate for layer in dropouts} == {0.1}
+    assert len({layer.seed for layer in dropouts}) == len(after)
+
+
+def test_variants_without_dropout_have_no_dropout_layer() -> None:
+    assert not [name for name in names(build(small("selu"))) if name.startswith("dropout")]
+
+
+@pytest.mark.parametrize("kind", ["alpha", "standard"])
+def test_weights_of_the_training_model_fit_the_stock_model(kind: str) -> None:
+    variant = small(
+        "alpha_dropout", dropout=kind, self_normalizing=kind == "alpha", dropout_layers="all"
+    )
+    training, stock = build(variant, seed=1, for_training=True), build(variant, seed=2)
+    images = standard_images(20)
+    assert not np.allclose(training(images), stock(images), atol=1e-3)
+    stock.set_weights(training.get_weights())
+    np.testing.assert_allclose(training(images), stock(images), rtol=1e-5, atol=1e-6)
+    assert {type(layer).__module__.split(".")[0] for layer in stock.layers} == {"keras"}
+
+
+def test_activation_statistics_equal_a_numpy_forward_pass() -> None:
+    model = build(small("elu"))
+    for number in (1, 2, 3):  # biases start at 0 and would not be noticed
+        model.get_layer(f"dense_{number}").bias.assign(np.linspace(-1, 1, 16))
+    images = standard_images(750)
+    hidden = standardized(images).astype(np.float64)
+    expected = []
+    for number in (1, 2, 3):
+        layer = model.get_layer(f"dense_{number}")
+        hidden = hidden @ layer.kernel.numpy() + layer.bias.numpy()
+        hidden = np.where(hidden > 0, hidden, np.expm1(hidden))
+        expected.append((hidden.mean(), hidden.std()))
+    means, deviations = activation_statistics(model, images)
+    assert means.dtype == deviations.dtype == np.float64
+    np.testing.assert_allclose(np.column_stack([means, deviations]), expected, rtol=1e-4)
+
+
+def test_selu_self_normalizes_at_initialization_and_elu_does_not() -> None:
+    images = standard_images(1000)
+    means, deviations = activation_statistics(build(VARIANTS["selu"]), images)
+    assert means.shape == deviations.shape == (20,)
+    np.testing.assert_allclose(means, 0, atol=0.1)
+    np.testing.assert_allclose(deviations, 1, atol=0.15)
+    means, deviations = activation_statistics(build(VARIANTS["elu"]), images)
+    assert means.min() > 0.2
+    assert deviations[0] < 1.2
+    assert deviations[-1] > 1.6

@@ -1,0 +1,482 @@
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline.base.errors import DivergenceError
+from pipeline.comparisons.variants import VARIANTS, Variant
+from pipeline.data import npz, splits
+from pipeline.training import trainer as training
+from pipeline.training.blocks import Blocks
+from pipeline.training.callbacks import OnEpoch, seed_dropout
+from pipeline.training.checkpoints import Checkpoints
+from pipeline.training.models import build_model
+from pipeline.training.trainer import BlockModel, Fit, Trainer
+
+METRICS = {
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "learning_rate",
+    "epoch_seconds",
+    "elapsed_seconds",
+}
+
+
+def small(name: str, **changes: Any) -> Variant:
+    return dataclasses.replace(VARIANTS[name], **{"hidden_layers": 3, "units": 16} | changes)
+
+
+ELU = small("elu", batch_size=2)  # 130 mini-batches: more than one block holds
+# Nadam would blow up the rounding errors in the gradients of the biases before batch normalisation,
+# which are 0 in exact arithmetic, to steps of full size: no two programs would agree.
+BN = small("bn", optimizer="sgd")
+ALPHA_DROPOUT = small("alpha_dropout", dropout_rate=0.2, dropout_layers="all")
+ONE_CYCLE = small("one_cycle", batch_size=32, dropout_rate=0.0)
+
+
+@pytest.fixture(scope="module")
+def directory(tiny_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared data with wrong labels in the validation split, so that val_loss soon rises."""
+    prepared = splits.prepare_splits(npz.read(tiny_npz), val_size=40, seed=0)
+    y_val = np.where(np.arange(40) % 5 == 0, (prepared.y_val + 1) % 3, prepared.y_val)
+    path = tmp_path_factory.mktemp("prepared")
+    splits.save(dataclasses.replace(prepared, y_val=y_val.astype(np.int32)), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def prepared(directory: Path) -> splits.PreparedData:
+    return splits.open_prepared(directory)
+
+
+@pytest.fixture(scope="module")
+def bn_trainer(directory: Path) -> Iterator[Trainer]:
+    yield training.shared_trainer(BN, directory)
+    training.shared_trainer.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def one_cycle_trainer(prepared: splits.PreparedData) -> Trainer:
+    return Trainer(ONE_CYCLE, prepared)
+
+
+def ignore(_epoch: int, _metrics: Mapping[str, float]) -> None:
+    """Take no notice of an epoch."""
+
+
+def fit(trainer: Trainer, **changes: Any) -> Fit:
+    settings = {"learning_rate": 0.01, "epochs": 3, "patience": None, "seed": 5}
+    return trainer.fit(**{**settings, "on_epoch": ignore, **changes})
+
+
+def curves(run: Fit) -> list[list[float]]:
+    """What is the same in every run of a seed: all but the times."""
+    names = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+    return [[metrics[name] for name in names] for metrics in run.history]
+
+
+Reference = tuple[list[list[float]], list[np.ndarray]]
+
+
+@pytest.fixture(scope="module")
+def trainer_and_fresh_run(prepared: splits.PreparedData) -> tuple[Trainer, Reference]:
+    """A trainer, and the curves and weights of the first run it was used for."""
+    trainer = Trainer(ALPHA_DROPOUT, prepared)
+    return trainer, (curves(fit(trainer)), trainer.model.get_weights())
+
+
+@pytest.fixture
+def trainer(trainer_and_fresh_run: tuple[Trainer, Reference]) -> Trainer:
+    return trainer_and_fresh_run[0]
+
+
+@pytest.fixture
+def fresh_run(trainer_and_fresh_run: tuple[Trainer, Reference]) -> Reference:
+    return trainer_and_fresh_run[1]
+
+
+def assert_equals_fresh_run(trainer: Trainer, run: Fit, fresh_run: Reference) -> None:
+    assert curves(run) == fresh_run[0]
+    for received, expected in zip(trainer.model.get_weights(), fresh_run[1], strict=True):
+        np.testing.assert_array_equal(received, expected)
+
+
+def evaluated(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Cross-entropy and accuracy by NumPy."""
+    loss = -np.log(probabilities[np.arange(len(labels)), labels]).mean()
+    return float(loss), float((probabilities.argmax(axis=1) == labels).mean())
+
+
+# --- Equality with plain Keras ------------------------------------------------------------------
+
+
+def plain_keras(
+    trainer: Trainer, rates: np.ndarray, *, seed: int, jit_compile: bool = False
+) -> tuple[keras.Model, list[list[float]]]:
+    """Train by `train_on_batch`, at the given rate in each step of each epoch.
+
+    The layers are stock ones; with `jit_compile` those that are trained, whose masks are theirs.
+
+    Returns:
+        The model, and loss, accuracy, val_loss and val_accuracy of every epoch.
+    """
+    prepared, variant = trainer.prepared, trainer.variant
+    model = build_model(
+        variant,
+        image_shape=(8, 8, 3),
+        n_classes=3,
+        mean=prepared.mean,
+        variance=prepared.variance,
+        seed=seed,
+        for_training=jit_compile,
+    )
+    optimizers = {
+        "nadam": keras.optimizers.Nadam(0.001),
+        "sgd": keras.optimizers.SGD(0.001, momentum=0.9, nesterov=True),
+    }
+    model.compile(
+        optimizer=optimizers[variant.optimizer],
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=jit_compile,
+    )
+    blocks = Blocks(prepared.x_train, prepared.y_train, batch_size=variant.batch_size)
+    history = []
+    for epoch, epoch_rates in enumerate(rates, start=1):
+        blocks.set_epoch(seed=seed, epoch=epoch)
+        seed_dropout(model, seed=seed, epoch=epoch)
+        metrics = []
+        orders = blocks.order.reshape(-1, variant.batch_size)
+        for order, rate in zip(orders, epoch_rates, strict=True):
+            model.optimizer.learning_rate = rate
+            metrics.append(model.train_on_batch(prepared.x_train[order], prepared.y_train[order]))
+        validation = evaluated(model.predict(prepared.x_val, verbose=0), prepared.y_val)
+        history.append([*np.mean(metrics, axis=0), *validation])
+    return model, history
+
+
+def assert_equals_plain_keras(
+    trainer: Trainer, rates: np.ndarray, *, learning_rate: float, jit: bool = False
+) -> Fit:
+    model, expected = plain_keras(trainer, rates, seed=3, jit_compile=jit)
+    run = fit(trainer, learning_rate=learning_rate, epochs=len(rates), seed=3)
+    np.testing.assert_allclose([row[:4] for row in curves(run)], expected, rtol=1e-4, atol=1e-5)
+    names = [weight.path for weight in model.weights]
+    weights = zip(names, trainer.model.get_weights(), model.get_weights(), strict=True)
+    for name, received, reference in weights:
+        np.testing.assert_allclose(received, reference, rtol=1e-3, atol=1e-5, err_msg=name)
+    return run
+
+
+def assert_constant_rate_equals_plain_keras(
+    trainer: Trainer, *, epochs: int, jit: bool = False
+) -> None:
+    rates = np.full((epochs, trainer.blocks.steps_per_epoch), 0.001)
+    assert_equals_plain_keras(trainer, rates, learning_rate=0.001, jit=jit)
+
+
+def test_elu_equals_plain_keras_over_several_blocks(prepared: splits.PreparedData) -> None:
+    trainer = Trainer(ELU, prepared)
+    assert (trainer.blocks.n_blocks, trainer.blocks.batches_per_block) == (2, 65)
+    assert_constant_rate_equals_plain_keras(trainer, epochs=2)
+
+
+def test_every_step_has_the_loss_of_plain_keras(prepared: splits.PreparedData) -> None:
+    trainer = Trainer(small("elu", hidden_layers=6, units=32), prepared)
+    trainer.reset(learning_rate=0.001, epochs=1, seed=3)
+    plain = trainer.trained_model()  # of stock layers, with the same initial weights
+    plain.compile(keras.optimizers.Nadam(0.001), "sparse_categorical_crossentropy")
+    trainer.blocks.set_epoch(seed=3, epoch=1)
+    received, expected = [], []
+    for order in trainer.blocks.order.reshape(-1, 32):
+        images, labels = prepared.x_train[order], prepared.y_train[order]
+        trainer.block_model.reset_metrics()
+        # A block of one mini-batch, so that its loss is told.
+        block = (tf.constant(images[None]), tf.constant(labels[None]))
+        received.append(float(trainer.block_model.train_function(iter([block]))["loss"]))
+        plain.reset_metrics()
+        expected.append(plain.train_on_batch(images, labels))
+    assert len(received) == 9
+    assert expected[-1] < 0.9 * expected[0]  # it has learned
+    np.testing.assert_allclose(received, expected, rtol=1e-5)
+
+
+def test_the_training_step_is_traced_once(
+    prepared: splits.PreparedData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traced = []
+    train_step = BlockModel.train_step
+
+    def counted(model: BlockModel, block: Any) -> Any:
+        traced.append(block)
+        return train_step(model, block)
+
+    monkeypatch.setattr(BlockModel, "train_step", counted)
+    fit(Trainer(small("elu", hidden_layers=1), prepared), epochs=2)
+    assert len(traced) == 1
+
+
+def test_bn_equals_plain_keras_in_moving_statistics_too(bn_trainer: Trainer) -> None:
+    moving = [weight for weight in bn_trainer.model.weights if "moving" in weight.name]
+    assert len(moving) == 6
+    assert_constant_rate_equals_plain_keras(bn_trainer, epochs=3)
+    for weight in moving:
+        assert not np.isin(weight.numpy(), (0, 1)).any()
+
+
+def test_one_cycle_equals_plain_keras_with_rates_by_numpy(one_cycle_trainer: Trainer) -> None:
+    trainer = one_cycle_trainer
+    steps = np.arange(4 * 9).reshape(4, 9)  # 260 images in mini-batches of 32
+    # Twice, so that the second run's cycle is seen to start anew.
+    for maximum in (0.1, 0.03):
+        rates = maximum * np.interp(steps / steps.size, [0, 0.45, 0.9, 1], [0.1, 1, 0.1, 0.001])
+        run = assert_equals_plain_keras(trainer, rates, learning_rate=maximum)
+        logged = [metrics["learning_rate"] for metrics in run.history]
+        np.testing.assert_allclose(logged, [*rates[1:, 0], maximum * 0.001], rtol=1e-4)
+
+
+def test_alpha_dropout_equals_plain_keras_with_the_same_masks(trainer: Trainer) -> None:
+    # As one XLA program per mini-batch: outside of XLA, TensorFlow has no Threefry on a CPU.
+    assert_constant_rate_equals_plain_keras(trainer, epochs=2, jit=True)
+
+
+# --- Runs of a trainer --------------------------------------------------------------------------
+
+
+def test_a_run_on_a_used_trainer_equals_one_on_a_fresh_trainer(
+    trainer: Trainer, fresh_run: Reference
+) -> None:
+    fit(trainer, learning_rate=0.3, epochs=1, seed=8)
+    assert_equals_fresh_run(trainer, fit(trainer), fresh_run)
+
+
+def test_other_seeds_and_rates_give_other_runs(trainer: Trainer, fresh_run: Reference) -> None:
+    others = [curves(fit(trainer, seed=6)), curves(fit(trainer, learning_rate=0.02))]
+    losses = {row[0] for run in (fresh_run[0], *others) for row in run}
+    assert len(losses) == 9
+
+
+def test_a_longer_run_begins_like_a_shorter_one(trainer: Trainer, fresh_run: Reference) -> None:
+    assert curves(fit(trainer, epochs=4))[:3] == fresh_run[0]
+
+
+def test_the_shared_trainer_is_the_same_for_the_same_variant_and_data(
+    bn_trainer: Trainer, directory: Path, fresh_run: Reference
+) -> None:
+    assert training.shared_trainer(dataclasses.replace(BN), Path(str(directory))) is bn_trainer
+    other = training.shared_trainer(ALPHA_DROPOUT, directory)
+    assert other.variant == ALPHA_DROPOUT
+    assert_equals_fresh_run(other, fit(other), fresh_run)
+    assert training.shared_trainer(BN, directory) is bn_trainer  # a worker goes from one to another
+
+
+def test_on_epoch_gets_every_epoch_from_1_with_its_metrics(trainer: Trainer) -> None:
+    received: list[tuple[int, dict[str, float]]] = []
+    run = fit(trainer, on_epoch=lambda epoch, metrics: received.append((epoch, dict(metrics))))
+    assert [epoch for epoch, _ in received] == [1, 2, 3]
+    assert [metrics for _, metrics in received] == run.history
+    assert all(set(metrics) == METRICS for metrics in run.history)
+    assert all(type(value) is float for metrics in run.history for value in metrics.values())
+    np.testing.assert_allclose([metrics["learning_rate"] for metrics in run.history], 0.01)
+    seconds = np.array([metrics["epoch_seconds"] for metrics in run.history])
+    assert (seconds > 0).all()
+    elapsed = [metrics["elapsed_seconds"] for metrics in run.history]
+    np.testing.assert_allclose(elapsed, np.cumsum(seconds))
+
+
+def assert_holds_judged_weights(trainer: Trainer, run: Fit) -> None:
+    """The weights that the model holds give the validation metrics of the judged epoch."""
+    metrics = run.history[run.judged_epoch - 1]
+    x_val, y_val = trainer.prepared.x_val, trainer.prepared.y_val
+    loss, accuracy = evaluated(trainer.predict(x_val), y_val)
+    np.testing.assert_allclose(metrics["val_loss"], loss, rtol=1e-5)
+    np.testing.assert_allclose(metrics["val_accuracy"], accuracy, rtol=1e-6)
+
+
+def test_patience_stops_early_and_restores_the_best_weights(trainer: Trainer) -> None:
+    run = fit(trainer, epochs=40, patience=2)
+    losses = [metrics["val_loss"] for metrics in run.history]
+    assert run.stopped_early
+    assert run.best_epoch == run.judged_epoch == len(losses) - 2 == 1 + int(np.argmin(losses))
+    assert_holds_judged_weights(trainer, run)
+
+
+def test_the_best_weights_are_restored_where_patience_did_not_run_out(trainer: Trainer) -> None:
+    run = fit(trainer, epochs=8, patience=8)
+    losses = [metrics["val_loss"] for metrics in run.history]
+    assert (run.stopped_early, len(losses)) == (False, 8)
+    assert run.best_epoch == run.judged_epoch == 1 + int(np.argmin(losses)) < 8
+    assert_holds_judged_weights(trainer, run)
+
+
+def test_without_patience_the_last_weights_are_kept(trainer: Trainer) -> None:
+    run = fit(trainer, epochs=8)
+    losses = [metrics["val_loss"] for metrics in run.history]
+    assert (run.stopped_early, run.judged_epoch, len(losses)) == (False, 8, 8)
+    assert run.best_epoch == 1 + int(np.argmin(losses)) < 8
+    assert_holds_judged_weights(trainer, run)
+
+
+def test_divergence_names_the_epoch_and_leaves_the_trainer_usable(
+    trainer: Trainer, fresh_run: Reference
+) -> None:
+    with pytest.raises(DivergenceError, match=r"^loss became (nan|inf) in epoch 1\. The learning"):
+        fit(trainer, learning_rate=1e30)
+    assert_equals_fresh_run(trainer, fit(trainer), fresh_run)
+
+
+def test_divergence_in_a_later_epoch_tells_the_last_finite_val_loss(trainer: Trainer) -> None:
+    last = {}
+
+    def raise_learning_rate(epoch: int, metrics: Mapping[str, float]) -> None:
+        last["val_loss"] = metrics["val_loss"]
+        if epoch == 2:
+            trainer.optimizer.learning_rate.assign(1e30)
+
+    with pytest.raises(DivergenceError, match=r"in epoch 3; the last finite val_loss was") as stop:
+        fit(trainer, epochs=5, on_epoch=raise_learning_rate)
+    assert f"was {last['val_loss']:.4f}." in str(stop.value)
+
+
+def test_an_exception_of_on_epoch_leaves_the_trainer_usable(
+    trainer: Trainer, fresh_run: Reference
+) -> None:
+    def prune(epoch: int, _metrics: Mapping[str, float]) -> None:
+        if epoch == 2:
+            raise KeyError("pruned")
+
+    with pytest.raises(KeyError, match="pruned"):
+        fit(trainer, on_epoch=prune, patience=1)
+    assert_equals_fresh_run(trainer, fit(trainer), fresh_run)
+
+
+def test_predict_keeps_the_order_over_several_batches(trainer: Trainer) -> None:
+    fit(trainer, epochs=1)
+    images = np.resize(trainer.prepared.x_train, (1300, 8, 8, 3))
+    received = trainer.predict(images)
+    assert (received.dtype, received.shape) == (np.float32, (1300, 3))
+    np.testing.assert_allclose(received, trainer.model(images), rtol=1e-4, atol=1e-6)
+
+
+def test_trained_model_holds_the_weights_in_layers_of_keras_alone(trainer: Trainer) -> None:
+    x_val = np.asarray(trainer.prepared.x_val)
+    for seed in (1, 2):
+        fit(trainer, epochs=1, seed=seed)
+        model = trainer.trained_model()
+        np.testing.assert_allclose(model(x_val), trainer.predict(x_val), rtol=1e-4, atol=1e-6)
+    assert {type(layer).__module__.split(".")[0] for layer in model.layers} == {"keras"}
+
+
+def test_activation_statistics_of_untrained_and_of_trained_weights(trainer: Trainer) -> None:
+    trainer.reset(learning_rate=0.01, epochs=1, seed=5)
+    initial = trainer.activation_statistics(images=100)
+    fit(trainer, epochs=1)
+    np.testing.assert_array_equal(trainer.activation_statistics(seed=5, images=100), initial)
+    trained = trainer.activation_statistics(images=100)
+    assert [statistics.shape for statistics in trained] == [(3,), (3,)]
+    assert not np.isclose(trained, initial, rtol=1e-3).any()
+
+
+# --- Checkpoints --------------------------------------------------------------------------------
+
+
+class CutOff(Exception):
+    """Stands for the end of the process."""
+
+
+def cut_off_after(last: int) -> OnEpoch:
+    def on_epoch(epoch: int, _metrics: Mapping[str, float]) -> None:
+        if epoch == last:
+            raise CutOff
+
+    return on_epoch
+
+
+def resumed(trainer: Trainer, checkpoints: Checkpoints, last: int, **changes: Any) -> Fit:
+    """A run that was cut off after an epoch and went on; the trainer did other work between."""
+    with pytest.raises(CutOff):
+        fit(trainer, checkpoints=checkpoints, on_epoch=cut_off_after(last), **changes)
+    fit(trainer, epochs=1, seed=77)
+    return fit(trainer, checkpoints=checkpoints, **changes)
+
+
+@pytest.mark.parametrize("last", [1, 2, 3])
+def test_a_run_that_was_cut_off_equals_one_that_was_not(
+    trainer: Trainer, fresh_run: Reference, tmp_path: Path, last: int
+) -> None:
+    """Alpha dropout in all layers and Nadam: masks, moments and shuffling go on."""
+    run = resumed(trainer, Checkpoints(tmp_path), last)
+    assert_equals_fresh_run(trainer, run, fresh_run)
+    elapsed = [metrics["elapsed_seconds"] for metrics in run.history]
+    seconds = [metrics["epoch_seconds"] for metrics in run.history]
+    assert elapsed == pytest.approx(np.cumsum(seconds))
+
+
+def test_batch_normalisation_and_momentum_go_on(bn_trainer: Trainer, tmp_path: Path) -> None:
+    whole = fit(bn_trainer)
+    weights = bn_trainer.model.get_weights()
+    assert_equals_fresh_run(
+        bn_trainer, resumed(bn_trainer, Checkpoints(tmp_path), 2), (curves(whole), weights)
+    )
+
+
+def test_the_position_in_1cycle_goes_on(one_cycle_trainer: Trainer, tmp_path: Path) -> None:
+    trainer = one_cycle_trainer
+    whole = fit(trainer, epochs=4)
+    weights = trainer.model.get_weights()
+    run = resumed(trainer, Checkpoints(tmp_path), 2, epochs=4)
+    assert_equals_fresh_run(trainer, run, (curves(whole), weights))
+
+
+@pytest.mark.parametrize("last", [2, 3, "the last epoch"])
+def test_early_stopping_goes_on_with_its_patience_and_best_weights(
+    trainer: Trainer, tmp_path: Path, last: int | str
+) -> None:
+    changes = {"epochs": 30, "patience": 3, "learning_rate": 0.02}
+    whole = fit(trainer, **changes)
+    assert whole.stopped_early
+    weights = trainer.model.get_weights()
+    epoch = len(whole.history) if isinstance(last, str) else last
+    run = resumed(trainer, Checkpoints(tmp_path), epoch, **changes)
+    assert_equals_fresh_run(trainer, run, (curves(whole), weights))
+    assert (run.best_epoch, run.stopped_early) == (whole.best_epoch, True)
+
+
+def test_patience_that_runs_out_in_the_last_permitted_epoch_has_stopped_training_early(
+    trainer: Trainer,
+) -> None:
+    changes = {"patience": 3, "learning_rate": 0.02}
+    epochs = len(fit(trainer, epochs=30, **changes).history)
+    run = fit(trainer, epochs=epochs, **changes)
+    assert (len(run.history), run.stopped_early) == (epochs, True)
+
+
+def test_epochs_before_the_checkpoint_are_told_again(trainer: Trainer, tmp_path: Path) -> None:
+    told: list[tuple[int, float]] = []
+    checkpoints = Checkpoints(tmp_path)
+    with pytest.raises(CutOff):
+        fit(trainer, checkpoints=checkpoints, on_epoch=cut_off_after(2))
+    run = fit(trainer, checkpoints=checkpoints, on_epoch=lambda n, m: told.append((n, m["loss"])))
+    assert told == [(n, metrics["loss"]) for n, metrics in enumerate(run.history, start=1)]
+    assert [n for n, _ in told] == [1, 2, 3]
+
+
+def test_an_epoch_is_told_only_when_its_checkpoint_is_whole(
+    trainer: Trainer, tmp_path: Path
+) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    found = []
+
+    def on_epoch(_epoch: int, _metrics: Mapping[str, float]) -> None:
+        newest = checkpoints.newest()
+        found.append(newest.epoch if newest else 0)
+
+    fit(trainer, checkpoints=checkpoints, on_epoch=on_epoch)
+    assert found == [1, 2, 3]

@@ -1,0 +1,212 @@
+"""Metrics of probabilities, against other libraries and by hand."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.stats
+import sklearn.metrics
+
+from pipeline.base.errors import InputError
+from pipeline.uncertainty.calibration import (
+    McNemarTest,
+    accuracy_by_samples,
+    calibration_bins,
+    expected_calibration_error,
+    mc_summary,
+    mcnemar_exact,
+    mutual_information,
+    negative_log_likelihood,
+    predictive_entropy,
+)
+
+
+@pytest.fixture
+def predictions():
+    """Random probabilities (50, 4) in float32 and labels."""
+    generator = np.random.default_rng(5)
+    probabilities = generator.dirichlet(np.ones(4), size=50).astype(np.float32)
+    return probabilities, generator.integers(0, 4, 50)
+
+
+def test_negative_log_likelihood_equals_sklearn(predictions):
+    probabilities, labels = predictions
+    exact = probabilities / probabilities.sum(axis=1, keepdims=True, dtype=np.float64)
+    expected = sklearn.metrics.log_loss(labels, exact, labels=range(4))
+
+    assert negative_log_likelihood(probabilities, labels) == pytest.approx(expected, rel=1e-6)
+
+
+def test_negative_log_likelihood_of_an_impossible_class_is_finite():
+    impossible = negative_log_likelihood(np.array([[1.0, 0.0]], np.float32), np.array([1]))
+
+    assert impossible == pytest.approx(126 * math.log(2))  # The smallest normal float32: 2^-126.
+
+
+def test_calibration_bins_by_hand():
+    probabilities = np.array([[0.95, 0.05], [0.85, 0.15], [0.3, 0.7], [0.55, 0.45]])
+    bins = calibration_bins(probabilities, np.array([0, 1, 1, 0]), bins=5)
+
+    np.testing.assert_array_equal(bins.count, [0, 0, 1, 1, 2])
+    np.testing.assert_allclose(bins.confidence, [np.nan, np.nan, 0.55, 0.7, 0.9])
+    np.testing.assert_allclose(bins.accuracy, [np.nan, np.nan, 1, 1, 0.5])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below(dtype):
+    probabilities = np.array([[0.2] * 5, [0.6, 0.4, 0, 0, 0], [1.0, 0, 0, 0, 0]], dtype)
+
+    bins = calibration_bins(probabilities, np.array([0, 0, 0]), bins=5)
+
+    np.testing.assert_array_equal(bins.count, [1, 0, 1, 0, 1])
+
+
+def test_expected_calibration_error_by_hand():
+    probabilities = np.array([[0.95, 0.05], [0.85, 0.15], [0.3, 0.7], [0.55, 0.45]])
+    error = expected_calibration_error(probabilities, np.array([0, 1, 1, 0]), bins=5)
+
+    # Gaps 0.45 (one image), 0.3 (one) and 0.4 (two).
+    assert error == pytest.approx((0.45 + 0.3 + 2 * 0.4) / 4)
+
+
+def test_expected_calibration_error_equals_a_loop_over_bins(predictions):
+    probabilities, labels = predictions
+    expected = 0.0
+    for index in range(15):
+        inside = [
+            (row.max(), row.argmax() == label)
+            for row, label in zip(probabilities, labels, strict=True)
+            if index / 15 < row.max() <= (index + 1) / 15
+        ]
+        expected += abs(sum(c for c, _ in inside) - sum(r for _, r in inside)) / len(labels)
+
+    assert expected_calibration_error(probabilities, labels) == pytest.approx(expected, rel=1e-5)
+
+
+def test_perfect_calibration_has_no_error():
+    # Confidence 0.75, right in three of four; confidence 0.5, right in one of two.
+    probabilities = np.array([[0.75, 0.25]] * 4 + [[0.5, 0.5]] * 2, np.float32)
+
+    assert expected_calibration_error(probabilities, np.array([0, 0, 0, 1, 0, 1])) == 0.0
+
+
+def test_predictive_entropy_equals_scipy(predictions):
+    probabilities, _ = predictions
+    entropy = predictive_entropy(probabilities)
+
+    assert entropy.shape == (50,)
+    np.testing.assert_allclose(entropy, scipy.stats.entropy(probabilities, axis=1), rtol=1e-5)
+
+
+def test_predictive_entropy_of_certainty_and_of_no_idea():
+    entropy = predictive_entropy(np.array([[1, 0, 0, 0], [0.25] * 4], np.float32))
+
+    np.testing.assert_allclose(entropy, [0, math.log(4)])
+
+
+def test_mutual_information_tells_disagreement_from_doubt():
+    disagree, doubt, sure = [[1, 0], [0, 1]], [[0.5, 0.5], [0.5, 0.5]], [[1, 0], [1, 0]]
+    samples = np.array([disagree, doubt, sure], np.float32).transpose(1, 0, 2)
+
+    np.testing.assert_allclose(mutual_information(samples), [math.log(2), 0, 0], atol=1e-12)
+
+
+def test_mutual_information_is_the_mean_divergence_from_the_mean():
+    samples = np.random.default_rng(1).dirichlet(np.ones(4), size=(20, 6))
+    divergence = scipy.stats.entropy(samples, samples.mean(axis=0)[None], axis=-1).mean(axis=0)
+
+    np.testing.assert_allclose(mutual_information(samples), divergence)
+
+
+def test_accuracy_by_samples_equals_the_mean_of_each_prefix():
+    generator = np.random.default_rng(2)
+    samples = generator.dirichlet(np.ones(3), size=(12, 40)).astype(np.float32)
+    labels = generator.integers(0, 3, 40)
+
+    accuracies = accuracy_by_samples(samples, labels)
+
+    assert accuracies.shape == (12,)
+    expected = [(samples[:s].mean(axis=0).argmax(axis=1) == labels).mean() for s in range(1, 13)]
+    np.testing.assert_allclose(accuracies, expected)
+
+
+def test_mcnemar_exact_equals_the_binomial_by_hand():
+    correct_a = np.array([True] * 8 + [False] * 2 + [True] * 5 + [False] * 3)
+    correct_b = np.array([False] * 8 + [True] * 2 + [True] * 5 + [False] * 3)
+
+    test = mcnemar_exact(correct_a, correct_b)
+
+    # Two of ten or fewer, and as many at the other end: 2 * (1 + 10 + 45) / 2^10.
+    assert test[:2] == (8, 2)
+    assert test.p_value == pytest.approx(112 / 1024)
+    assert test.p_value == pytest.approx(2 * scipy.stats.binom.cdf(2, 10, 0.5))
+    assert mcnemar_exact(correct_b, correct_a) == McNemarTest(2, 8, test.p_value)
+
+
+def test_mcnemar_exact_without_disagreement_is_1():
+    correct = np.array([True, False, True])
+
+    assert mcnemar_exact(correct, correct) == McNemarTest(0, 0, 1.0)
+
+
+def test_mcnemar_exact_refuses_different_images():
+    with pytest.raises(InputError, match="correct_b"):
+        mcnemar_exact(np.array([True, False]), np.array([True]))
+
+
+def test_mc_summary_by_hand():
+    deterministic = np.array([[0.6, 0.4], [0.6, 0.4], [0.4, 0.6]])
+    samples = np.array(
+        [[[0.9, 0.1], [0.5, 0.5], [0.4, 0.6]], [[0.7, 0.3], [0.3, 0.7], [0.2, 0.8]]], np.float32
+    )
+    summary = mc_summary(samples, deterministic, np.array([0, 1, 0]))
+
+    # The mean of the samples: (0.8, 0.2), (0.4, 0.6), (0.3, 0.7).
+    expected = {
+        "mc_accuracy": 2 / 3,
+        "mc_nll": -math.log(0.8 * 0.6 * 0.3) / 3,
+        "mc_ece": (0.2 + 0.4 + 0.7) / 3,
+        "mc_gain": 1 / 3,
+        "test_nll": -math.log(0.6 * 0.4 * 0.4) / 3,
+        "test_ece": 0.6 - 1 / 3,
+        "mcnemar_p": 1.0,  # One image apart.
+    }
+    assert summary == pytest.approx(expected, rel=1e-6)
+    assert all(type(value) is float for value in summary.values())
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.zeros((3, 1), int),
+        np.zeros(2, int),
+        np.array([0, 1, 2]),
+        np.array([0, 1, -1]),
+        np.zeros(3, float),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(labels):
+    probabilities = np.full((3, 2), 0.5)
+    for metric in (negative_log_likelihood, expected_calibration_error, calibration_bins):
+        with pytest.raises(InputError, match="labels"):
+            metric(probabilities, labels)
+    with pytest.raises(InputError, match="labels"):
+        accuracy_by_samples(probabilities[None], labels)
+    with pytest.raises(InputError, match="labels"):
+        mc_summary(probabilities[None], probabilities, labels)
+
+
+def test_no_bins_are_refused():
+    with pytest.raises(InputError, match="bins"):
+        calibration_bins(np.full((1, 2), 0.5), np.array([0]), bins=0)
+
+
+def test_metrics_do_not_import_tensorflow():
+    program = (
+        "import sys, numpy as np, pipeline.uncertainty.calibration as c;"
+        "c.mc_summary(np.full((2, 3, 4), .25), np.full((3, 4), .25), np.array([0, 1, 2]));"
+        "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,0 +1,107 @@
+"""What is logged with a trained model, and that it can be loaded and served."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+from mlflow.models import Model, validate_serving_input
+from networks import IMAGES, build, log, with_dropout
+
+from pipeline.tracking import client
+
+
+def test_logged_files_hold_no_pickle_and_no_import_of_this_project(dropout_uri: str) -> None:
+    directory = Path(mlflow.artifacts.download_artifacts(dropout_uri))
+    files = {path.relative_to(directory): path for path in directory.rglob("*") if path.is_file()}
+    assert {path.suffix for path in files} == {"", ".py", ".keras", ".txt", ".json", ".yaml"}
+    code = {path.name: path.read_text("utf-8") for path in files.values() if path.suffix == ".py"}
+    assert set(code) == {
+        "__init__.py",
+        "errors.py",
+        "calibration.py",
+        "uncertainty.py",
+        "uncertainty_model.py",
+    }
+    assert not [name for name, text in code.items() if re.search(r"(from|import) pipeline", text)]
+
+
+def test_model_loads_where_pickles_are_refused(
+    dropout_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    assert mlflow.pyfunc.load_model(dropout_uri).predict(IMAGES).shape == (5, 3)
+    assert client.load_model(dropout_uri.split("/")[1]).count_params() > 0
+
+
+def test_served_code_is_the_logged_one_not_this_project_s(dropout_uri: str) -> None:
+    loader = Model.load(dropout_uri).flavors["python_function"]["loader_module"]
+    mlflow.pyfunc.load_model(dropout_uri)
+    assert not loader.startswith("pipeline")
+    assert "/code/uncertainty_" in str(sys.modules[loader].__file__)
+
+
+def test_keras_model_is_there_too(dropout_model: Any, dropout_uri: str) -> None:
+    path = list(sys.path)
+    loaded = mlflow.tensorflow.load_model(dropout_uri)
+    np.testing.assert_array_equal(
+        loaded.predict(IMAGES, verbose=0), dropout_model.predict(IMAGES, verbose=0)
+    )
+    assert sys.path == path  # Keras alone needs no code of ours
+
+
+def test_logging_leaves_the_import_path_alone(dropout_model: Any) -> None:
+    path = list(sys.path)
+    log(dropout_model)
+    assert sys.path == path
+
+
+def test_signature_names_the_parameters_and_requirements_are_pinned(dropout_uri: str) -> None:
+    info = Model.load(dropout_uri)
+    assert {spec.name: spec.default for spec in info.signature.params.params} == {
+        "mc_samples": 0,
+        "seed": 1,
+    }
+    requirements = Path(
+        mlflow.artifacts.download_artifacts(f"{dropout_uri}/requirements.txt")
+    ).read_text()
+    assert {line.split("==")[0] for line in requirements.split() if "==" in line} == {
+        "mlflow",
+        "tensorflow",
+        "keras",
+        "numpy",
+        "scipy",
+    }
+
+
+def test_model_without_dropout_is_logged_plain(store: Path) -> None:
+    uri = log(build())
+    info = Model.load(uri)
+    assert info.flavors["python_function"]["loader_module"] == "mlflow.tensorflow"
+    assert info.signature.params is None
+    assert mlflow.pyfunc.load_model(uri).predict(IMAGES).shape == (5, 3)
+
+
+@pytest.mark.parametrize("dropout", [False, True])
+def test_model_that_brings_code_along_is_not_loaded(store: Path, dropout: bool) -> None:
+    import keras
+
+    layers: list[Any] = [keras.layers.Lambda(lambda x: x + 1)]
+    layers += [keras.layers.Dropout(0.5)] if dropout else []
+    run_id = log(build(*layers)).split("/")[1]
+    with pytest.raises(ValueError, match=r"safe_mode|unsafe"):
+        client.load_model(run_id)
+    with pytest.raises(ValueError, match=r"safe_mode|unsafe"):
+        mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
+
+
+@pytest.mark.parametrize("dropout", [False, True])
+def test_logged_example_can_be_served(store: Path, dropout: bool) -> None:
+    model = with_dropout() if dropout else build()
+    directory = mlflow.artifacts.download_artifacts(log(model))
+    example = Model.load(directory).get_serving_input(directory)
+    served = validate_serving_input(directory, example)
+    np.testing.assert_array_equal(served, model.predict(IMAGES[:2], verbose=0))

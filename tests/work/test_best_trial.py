@@ -1,0 +1,187 @@
+"""The best trial of a search: gone on with where it is the training itself, and nowhere else."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.search import search
+from pipeline.tracking import client, step_runs
+from pipeline.train import settings, train
+from pipeline.training.checkpoints import Checkpoint, Checkpoints
+from pipeline.work import best_trial
+
+SETTINGS: dict[str, Any] = {
+    "learning_rate": "auto",
+    "epochs": "4",
+    "patience": "4",
+    "batch_size": "auto",
+    "seed": 1,
+    "dropout_rate": "auto",
+    "dropout_layers": "auto",
+    "mc_samples": 5,
+    "n_trials": 2,
+    "search_epochs": "2",
+    "learning_rate_min": 0.0001,
+    "learning_rate_max": 0.01,
+    "search_seed": 1,
+}
+
+
+def history(run_id: str, name: str) -> list[float]:
+    return [metric.value for metric in client.connect().get_metric_history(run_id, name)]
+
+
+@pytest.fixture
+def noise_npz(tiny_npz: Path, store: Path) -> Path:
+    """Images with labels of others: the validation loss is lowest in one of the first epochs."""
+    arrays = dict(np.load(tiny_npz))
+    for name in ("y_train", "y_test"):
+        arrays[name] = np.random.default_rng(0).permutation(arrays[name])
+    np.savez(store / "noise.npz", allow_pickle=False, **arrays)
+    return store / "noise.npz"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_networks")
+@pytest.mark.parametrize("epochs", ["4", "6"])
+def test_a_training_that_begins_with_the_best_trial_equals_one_of_all_epochs(
+    noise_npz: Path, epochs: str
+) -> None:
+    given = {**SETTINGS, "variant": "alpha_dropout", "dataset": str(noise_npz)}
+    given |= {"search_epochs": "4", "epochs": epochs}
+    short, whole = (client.get_run(train(**given, reuse=reuse)) for reuse in ("auto", "never"))
+    trial_run = client.get_run(short.data.tags["search_run"]).data.tags["best_trial_run"]
+    assert short.data.tags["trial_run"] == trial_run
+    of_trial = history(trial_run, "epoch_seconds")
+    assert history(short.info.run_id, "epoch_seconds")[:4] == of_trial  # not trained again
+    assert short.data.metrics["trial_epochs"] == 4
+    assert short.data.metrics["best_epoch"] < 4  # the weights kept are the trial's
+    assert short.data.metrics["trial_seconds"] == pytest.approx(sum(of_trial))
+    assert (
+        f"4 epochs of [the search's best trial](#/experiments/0/runs/{trial_run})"
+        in (short.data.tags["mlflow.note.content"])
+    )
+
+    assert "trial_run" not in whole.data.tags
+    assert "trial" not in whole.data.tags["mlflow.note.content"]
+    assert not set(history(whole.info.run_id, "epoch_seconds")) & set(of_trial)
+    for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"):
+        assert history(short.info.run_id, name) == history(whole.info.run_id, name)
+        assert len(history(short.info.run_id, name)) == int(epochs)
+    for name in ("best_epoch", "judged_val_loss", "test_loss", "mc_nll", "stopped_early"):
+        assert short.data.metrics[name] == whole.data.metrics[name]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_networks")
+@pytest.mark.parametrize(("variant", "kept"), [("elu", ["epoch-000002.npz"]), ("one_cycle", [])])
+def test_a_search_keeps_the_checkpoint_that_a_training_can_go_on_from(
+    store: Path, tiny_npz: Path, variant: str, kept: list[str]
+) -> None:
+    run_id = search(variant=variant, dataset=str(tiny_npz), n_trials=3, search_epochs="2")
+    artifacts = client.connect().list_artifacts(run_id, best_trial.FOLDER)
+    assert [Path(artifact.path).name for artifact in artifacts] == kept
+    assert {path.suffix for path in Path("checkpoints").iterdir()} == {".lock"}
+
+
+@pytest.mark.parametrize(
+    ("variant", "changes", "begins"),
+    [
+        ("elu", {}, True),
+        ("elu", {"seed": 2}, False),
+        ("elu", {"seed": 2, "search_seed": 2}, True),
+        ("elu", {"learning_rate": "0.001"}, False),
+        ("elu", {"epochs": "2", "patience": "2"}, True),
+        ("elu", {"epochs": "1"}, False),
+        ("elu", {"patience": "1"}, False),
+        ("elu", {"patience": "none"}, False),
+        ("one_cycle", {"epochs": "2"}, False),
+        ("one_cycle", {"epochs": "2", "patience": "none"}, False),
+    ],
+)
+def test_a_training_begins_as_a_trial_only_where_its_first_epochs_are_the_same(
+    variant: str, changes: dict[str, Any], begins: bool
+) -> None:
+    assert settings(variant=variant, **{**SETTINGS, **changes}).begins_as_a_trial is begins
+
+
+@pytest.fixture
+def search_run(store: Path) -> str:
+    """A search with the checkpoint of its best trial, as `log_checkpoint` leaves it."""
+    with step_runs.step_run("trial", {}, name="trial 0") as trial:
+        pass
+    with step_runs.step_run("search", {}, name="search elu") as run:
+        Checkpoints(store / "logged").save(checkpoint(2))
+        run.log_directory(store / "logged", best_trial.FOLDER)
+        run.set_tags({"best_trial_run": trial.run_id})
+    return run.run_id
+
+
+def checkpoint(epoch: int) -> Checkpoint:
+    rows = [{"elapsed_seconds": 1.5 * row} for row in range(1, epoch + 1)]
+    return Checkpoint(epoch=epoch, arrays={"weight_0": np.zeros(3)}, state={"history": rows})
+
+
+def begun(search_run: str, checkpoints: Checkpoints) -> client.Run:
+    with step_runs.step_run("train", {}, name="train elu seed 1") as run:
+        best_trial.begin_with(search_run, run, checkpoints, name="train elu seed 1")
+    return client.get_run(run.run_id)
+
+
+def test_the_checkpoint_of_the_trial_becomes_the_trainings(
+    store: Path, search_run: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = begun(search_run, checkpoints := Checkpoints(store / "own"))
+    newest = checkpoints.newest()
+    assert newest is not None
+    assert (newest.epoch, newest.state) == (2, checkpoint(2).state)
+    assert run.data.metrics == {"trial_epochs": 2.0, "trial_seconds": 3.0}
+    assert "the first 2 epochs are those of its search's best trial" in capsys.readouterr().out
+
+
+def _tag(name: str) -> Callable[[str], None]:
+    def change(search_run: str) -> None:
+        trial_run = client.get_run(search_run).data.tags["best_trial_run"]
+        client.connect().set_tag(trial_run, name, "another")
+
+    return change
+
+
+def _artifact(search_run: str) -> Path:
+    return client.local_artifact(search_run, best_trial.FOLDER)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _tag("host"),
+        _tag("processor"),
+        lambda search_run: client.connect().delete_tag(search_run, "best_trial_run"),
+        lambda search_run: client.connect().set_tag(search_run, "best_trial_run", "0" * 32),
+        lambda search_run: shutil.rmtree(_artifact(search_run)),
+        lambda search_run: (_artifact(search_run) / "epoch-000002.npz").write_bytes(b"PK"),
+    ],
+    ids=["another host", "another processor", "none kept", "trial deleted", "deleted", "damaged"],
+)
+def test_where_the_trial_is_not_to_be_had_or_not_the_same_all_epochs_are_trained(
+    store: Path, search_run: str, change: Callable[[str], None]
+) -> None:
+    change(search_run)
+    run = begun(search_run, checkpoints := Checkpoints(store / "own"))
+    assert checkpoints.newest() is None
+    assert "trial_run" not in run.data.tags
+
+
+def test_a_training_that_was_cut_off_goes_on_from_its_own_checkpoint(
+    store: Path, search_run: str
+) -> None:
+    checkpoints = Checkpoints(store / "own")
+    checkpoints.save(checkpoint(3))
+    assert "trial_run" not in begun(search_run, checkpoints).data.tags
+    newest = checkpoints.newest()
+    assert newest is not None
+    assert newest.epoch == 3

@@ -1,0 +1,466 @@
+"""The model registry: versions, the champion, and what it takes to replace it."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+from compared_runs import make_curves, make_run
+from conftest import Finished
+from mlflow.entities import LoggedModelOutput
+from step_runs import finish
+
+from pipeline.base.errors import InputError
+from pipeline.data import splits
+from pipeline.tracking import client, step_runs
+from pipeline.work.champion import CHAMPION, Registration, register, registered_model_name
+from pipeline.work.evidence import CURVE_METRICS
+
+DATA = {"dataset": "stripes", "data_fingerprint": "a fingerprint", "prepare_run": "not read"}
+
+
+def _logged_runs(accuracies: Mapping[str, Mapping[int, float]]) -> pd.DataFrame:
+    """Finished runs with a logged model without files, as rows of a comparison."""
+    rows = []
+    for variant, by_seed in accuracies.items():
+        for seed, accuracy in by_seed.items():
+            run_id = finish(name=f"train {variant} seed {seed}")
+            model = client.connect().create_logged_model("0", name="model", source_run_id=run_id)
+            client.connect().log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+            rows.append(make_run(variant, seed, run_id=run_id, best_val_accuracy=accuracy))
+    return pd.DataFrame(rows)
+
+
+def _register(runs: pd.DataFrame, **changes: str) -> Registration:
+    return register(runs, make_curves(runs), **{**DATA, **changes})
+
+
+def _make_champion(runs: pd.DataFrame, variant: str, **changes: str) -> Registration:
+    return _register(runs[runs["variant"] == variant], **changes)
+
+
+def _champion_run(name: str) -> str | None:
+    return client.connect().get_model_version_by_alias(name, CHAMPION).run_id
+
+
+def _run_id(runs: pd.DataFrame, variant: str, seed: int) -> str:
+    (found,) = runs[(runs["variant"] == variant) & (runs["seed"] == seed)]["run_id"]
+    return found
+
+
+def _p_value(text: str) -> float:
+    (number,) = re.findall(r"p = ([\d.e-]+) after", text)
+    return float(number)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name"),
+    [
+        ("cifar10", "twenty-layers-cifar10"),
+        ("mnist_5k", "twenty-layers-mnist_5k"),
+        ("my images: v1/2", "twenty-layers-my-images-v1-2"),
+        ("it's", "twenty-layers-it-s"),
+        ("../..", "twenty-layers-data"),
+        ("日本", "twenty-layers-data"),
+    ],
+)
+def test_name_can_be_registered_whatever_the_data_set_is_called(
+    store: Path, dataset: str, name: str
+) -> None:
+    runs = _logged_runs({"elu": {1: 0.5}})
+    assert registered_model_name(dataset) == name
+    assert _register(runs, dataset=dataset).name == name
+    assert _champion_run(name) == _run_id(runs, "elu", 1)
+
+
+def test_best_seed_of_every_variant_is_a_version_with_its_run(store: Path) -> None:
+    runs = _logged_runs({"elu": {1: 0.5, 2: 0.52}, "bn": {1: 0.6, 2: 0.58}})
+    done = _register(runs)
+    assert done.versions == {"elu": 1, "bn": 2}
+    for variant, seed, accuracy in (("elu", 2, "0.52"), ("bn", 1, "0.6")):
+        version = client.connect().get_model_version(done.name, str(done.versions[variant]))
+        assert version.run_id == _run_id(runs, variant, seed)
+        outputs = client.get_run(_run_id(runs, variant, seed)).outputs
+        assert outputs is not None
+        assert [version.source] == [f"models:/{one.model_id}" for one in outputs.model_outputs]
+        assert version.tags.items() >= {
+            ("variant", variant),
+            ("seed", str(seed)),
+            ("dataset", "stripes"),
+            ("data_fingerprint", "a fingerprint"),
+            ("val_accuracy", accuracy),
+        }
+
+
+def test_registering_again_changes_nothing(store: Path) -> None:
+    runs = _logged_runs({"elu": {1: 0.5}, "bn": {1: 0.6}})
+    first = _register(runs)
+    client.connect().update_registered_model(first.name, description="a person's words")
+    before = client.connect().search_model_versions(f"name = '{first.name}'")
+    second = _register(runs)
+    assert (first.replaced, second.replaced) == (True, False)
+    assert (second.versions, second.champion) == (first.versions, first.champion)
+    assert client.connect().search_model_versions(f"name = '{first.name}'") == before
+    assert client.connect().get_registered_model(first.name).description == "a person's words"
+    assert "still the best" in second.reason
+
+
+def test_first_champion_is_of_the_variant_with_the_best_mean_not_the_luckiest_seed(
+    store: Path,
+) -> None:
+    runs = _logged_runs({"elu": {1: 0.4, 2: 0.9}, "bn": {1: 0.7, 2: 0.71}})
+    done = _register(runs)
+    assert _champion_run(done.name) == _run_id(runs, "bn", 2)
+    assert "uncontested" in done.reason
+    assert "highest mean validation accuracy" in done.reason
+    assert f"models:/{done.name}@champion" in done.text
+
+
+def test_test_accuracy_has_no_say(store: Path) -> None:
+    runs = _logged_runs({"elu": {1: 0.5, 2: 0.51}, "bn": {1: 0.6, 2: 0.61}})
+    runs["test_accuracy"] = [0.99, 0.98, 0.2, 0.1]
+    assert _champion_run(_register(runs).name) == _run_id(runs, "bn", 2)
+
+
+def test_variant_better_by_more_than_the_seeds_differ_takes_over(store: Path) -> None:
+    elu, bn = [0.50, 0.51, 0.52], [0.60, 0.612, 0.618]
+    runs = _logged_runs(
+        {"elu": dict(enumerate(elu)), "bn": dict(enumerate(bn)), "selu": dict(enumerate(elu))}
+    )
+    held = _make_champion(runs, "elu")
+    done = _register(runs)
+    assert _champion_run(done.name) == _run_id(runs, "bn", 2)
+    assert (held.replaced, done.replaced) == (True, True)
+    # Holm: the smaller of two p-values counts twice.
+    expected = 2 * scipy.stats.ttest_rel(bn, elu).pvalue
+    assert _p_value(done.reason) == pytest.approx(expected, rel=0.01)
+    version = client.connect().get_model_version_by_alias(done.name, CHAMPION)
+    assert done.reason in version.tags["champion_decision"]
+
+
+def test_variant_better_within_noise_does_not_take_over_and_it_is_said_why(store: Path) -> None:
+    runs = _logged_runs({"elu": {1: 0.50, 2: 0.56, 3: 0.52}, "bn": {1: 0.57, 2: 0.53, 3: 0.58}})
+    _make_champion(runs, "elu")
+    done = _register(runs)
+    assert not done.replaced
+    assert _champion_run(done.name) == _run_id(runs, "elu", 2)
+    assert "`bn` is not higher beyond noise than that of `elu`" in done.reason
+    challenger = client.connect().get_model_version(done.name, str(done.versions["bn"]))
+    assert done.reason in challenger.tags["champion_decision"]
+    assert done.reason in done.text
+
+
+def test_more_variants_raise_the_bar(store: Path) -> None:
+    elu, bn = [0.50, 0.51, 0.52], [0.54, 0.58, 0.57]
+    assert scipy.stats.ttest_rel(bn, elu).pvalue < 0.05
+    two = {"elu": dict(enumerate(elu)), "bn": dict(enumerate(bn))}
+    runs = _logged_runs(two)
+    _make_champion(runs, "elu")
+    assert _register(runs).replaced
+    for noise in ("selu", "alpha_dropout"):
+        two[noise] = {0: 0.51, 1: 0.50, 2: 0.53}
+    runs = _logged_runs(two)
+    _make_champion(runs, "elu", dataset="others")
+    assert not _register(runs, dataset="others").replaced
+
+
+def test_champion_of_other_data_is_not_challenged(store: Path) -> None:
+    old = _logged_runs({"elu": {1: 0.2, 2: 0.21}})
+    _register(old, data_fingerprint="another fingerprint")
+    new = _logged_runs({"bn": {1: 0.8, 2: 0.81}})
+    done = _register(new)
+    assert not done.replaced
+    assert _champion_run(done.name) == _run_id(old, "elu", 2)
+    assert "other data" in done.reason
+
+
+def test_data_sets_have_champions_of_their_own(store: Path) -> None:
+    first = _register(_logged_runs({"elu": {1: 0.9}}), dataset="cats")
+    second = _register(_logged_runs({"bn": {1: 0.1}}), dataset="dogs", data_fingerprint="other")
+    assert (first.replaced, second.replaced) == (True, True)
+    assert first.name != second.name
+
+
+def test_run_that_went_on_and_logged_its_model_again_gives_the_last_one(store: Path) -> None:
+    runs = _logged_runs({"elu": {1: 0.5}})
+    run_id = _run_id(runs, "elu", 1)
+    last = client.connect().create_logged_model("0", name="model", source_run_id=run_id)
+    client.connect().log_outputs(run_id, [LoggedModelOutput(last.model_id, step=0)])
+    version = client.connect().get_model_version(_register(runs).name, "1")
+    assert version.source == f"models:/{last.model_id}"
+
+
+def test_run_that_diverged_is_no_version(store: Path) -> None:
+    runs = _logged_runs({"elu": {1: 0.5, 2: float("nan")}, "bn": {1: float("nan")}})
+    assert _register(runs).versions == {"elu": 1}
+
+
+def test_of_equal_runs_that_of_the_lowest_seed_is_registered(store: Path) -> None:
+    runs = _logged_runs({"elu": {1: 0.5, 2: 0.5, 3: 0.5}})
+    done = _register(runs.iloc[::-1])
+    version = client.connect().get_model_version(done.name, str(done.versions["elu"]))
+    assert version.tags["seed"] == "1"
+
+
+def test_run_without_a_model_is_refused(store: Path) -> None:
+    run_id = finish(name="train elu seed 1")
+    with pytest.raises(InputError, match=f"run {run_id}: expected a logged model"):
+        _register(pd.DataFrame([make_run("elu", 1, run_id=run_id)]))
+
+
+def test_pairs_are_tested_without_tensorflow(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("tensorflow", "keras"):
+        monkeypatch.setitem(sys.modules, name, None)  # Importing it raises.
+    runs = _logged_runs({"elu": {1: 0.50, 2: 0.51}, "bn": {1: 0.60, 2: 0.61}})
+    _make_champion(runs, "elu")
+    assert "paired t test" in _register(runs).reason
+
+
+# What follows has real models. The images hold what each of them shall say: pixel k of an image is
+# the class that model k gives it.
+IMAGES = 500
+RIGHT = {"weak": 0.5, "fair": 0.76, "fair too": 0.82, "strong": 0.97}
+
+
+@pytest.fixture
+def prepared_run(store: Path) -> str:
+    """A prepare run whose validation split is 100 images of two classes."""
+    generator = np.random.default_rng(3)
+    labels = np.arange(IMAGES) % 2
+    images = np.zeros((IMAGES, 1, len(RIGHT), 1), np.uint8)
+    for pixel, share in enumerate(RIGHT.values()):
+        is_right = generator.random(IMAGES) < share
+        images[:, 0, pixel, 0] = np.where(is_right, labels, 1 - labels)
+    arrays = splits.Arrays(
+        name="stripes",
+        x_train=images,
+        y_train=labels,
+        x_test=images[:10],
+        y_test=labels[:10],
+        class_names=("no", "yes"),
+    )
+    with step_runs.step_run("prepare", {}, name="prepare") as run:
+        with tempfile.TemporaryDirectory() as directory:
+            splits.save(splits.prepare_splits(arrays, val_size=100, seed=1), Path(directory))
+            run.log_directory(Path(directory), "data")
+        return run.run_id
+
+
+def _prepared(prepare_run: str) -> splits.PreparedData:
+    return splits.open_prepared(client.local_artifact(prepare_run, "data"))
+
+
+def _right(prepare_run: str, model: str) -> np.ndarray:
+    prepared = _prepared(prepare_run)
+    return np.asarray(prepared.x_val)[:, 0, list(RIGHT).index(model), 0] == prepared.y_val
+
+
+def _trained(prepare_run: str, variant: str, model: str, seed: int = 1) -> pd.DataFrame:
+    """A run that logged a model that says what its pixel says."""
+    import keras
+
+    image = keras.Input((1, len(RIGHT), 1), dtype="uint8")
+    hidden = keras.layers.Rescaling(1.0)(keras.layers.Flatten()(image))
+    output = keras.layers.Dense(2, activation="softmax")
+    network = keras.Model(image, output(hidden))
+    kernel = np.zeros((len(RIGHT), 2))
+    kernel[list(RIGHT).index(model), 1] = 10
+    output.set_weights([kernel, np.array([5.0, 0.0])])
+    with step_runs.step_run("train", {}, name=f"train {variant} seed {seed}") as run:
+        run.log_model(network, example=np.asarray(_prepared(prepare_run).x_val[:2]))
+    accuracy = float(_right(prepare_run, model).mean())
+    row = make_run(variant, seed, run_id=run.run_id, best_val_accuracy=accuracy)
+    return pd.DataFrame([row])
+
+
+def test_champion_of_an_earlier_comparison_is_replaced_by_a_better_model(prepared_run: str) -> None:
+    _register(_trained(prepared_run, "elu", "weak"))
+    strong, weak = _trained(prepared_run, "bn", "strong"), _trained(prepared_run, "selu", "weak")
+    runs = pd.concat([strong, weak], ignore_index=True)
+    done = _register(runs, prepare_run=prepared_run)
+    assert done.replaced
+    assert _champion_run(done.name) == _run_id(runs, "bn", 1)
+    right, old = _right(prepared_run, "strong"), _right(prepared_run, "weak")
+    only_new, only_old = int((right & ~old).sum()), int((old & ~right).sum())
+    exact = scipy.stats.binomtest(only_new, only_new + only_old).pvalue
+    assert _p_value(done.reason) == pytest.approx(2 * exact, rel=0.01)  # two runs compared
+    assert f"{only_new} and {only_old} that only one has right" in done.reason
+    assert f"{right.mean():.2%} against {old.mean():.2%}" in done.reason
+
+
+@pytest.mark.parametrize("variant", ["elu", "bn"])
+def test_retrained_or_other_variant_within_noise_does_not_take_over(
+    prepared_run: str, variant: str
+) -> None:
+    held = _trained(prepared_run, "elu", "fair")
+    _register(held)
+    again = _trained(prepared_run, variant, "fair too")
+    assert again["best_val_accuracy"].item() > held["best_val_accuracy"].item()
+    done = _register(again, prepare_run=prepared_run)
+    assert not done.replaced
+    assert _champion_run(done.name) == held["run_id"].item()
+    assert "not better beyond noise" in done.reason
+
+
+def test_single_seed_is_judged_by_the_validation_images(prepared_run: str) -> None:
+    held = _trained(prepared_run, "elu", "weak")
+    _register(held)
+    runs = pd.concat([held, _trained(prepared_run, "bn", "strong")], ignore_index=True)
+    done = _register(runs, prepare_run=prepared_run)
+    assert done.replaced
+    assert "exact McNemar test" in done.reason
+    assert "correction for 1)" in done.reason  # the champion is no candidate
+
+
+def test_champion_whose_model_is_gone_stays_and_it_is_said_why(prepared_run: str) -> None:
+    held = _logged_runs({"elu": {1: 0.1}})  # a logged model without files
+    _register(held)
+    done = _register(_trained(prepared_run, "bn", "strong"), prepare_run=prepared_run)
+    assert not done.replaced
+    assert _champion_run(done.name) == held["run_id"].item()
+    assert "cannot be loaded" in done.reason
+
+
+@pytest.fixture
+def own_registry(finished_store: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The finished comparison with a registry that no other test sees."""
+    (tmp_path / "mlflow.db").write_bytes((finished_store.directory / "mlflow.db").read_bytes())
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.chdir(tmp_path)
+    mlflow.set_tracking_uri(uri)
+    return tmp_path
+
+
+def _register_finished() -> tuple[Registration, list[client.Run]]:
+    """Register the runs of the finished comparison."""
+    query = "tags.step = 'train' and params.mc_samples = '10'"
+    found = client.connect().search_runs(["0"], query, order_by=["attributes.start_time"])[:4]
+    rows = pd.DataFrame(
+        make_run(
+            run.data.params["variant"],
+            int(run.data.params["seed"]),
+            run_id=run.info.run_id,
+            best_val_accuracy=run.data.metrics["judged_val_accuracy"],
+        )
+        for run in found
+    )
+    curves = pd.concat(
+        pd.DataFrame(client.metric_histories(run.info.run_id, CURVE_METRICS))
+        .rename_axis("epoch")
+        .reset_index()
+        .assign(run_id=run.info.run_id)
+        for run in found
+    )
+    tags = {name: found[0].data.tags[name] for name in DATA}
+    return register(rows, curves, **tags), found
+
+
+@pytest.fixture
+def champion_server(own_registry: Path) -> Iterator[str]:
+    """The address of `mlflow models serve` on a champion with dropout, outside the project."""
+    done, _ = _register_finished()
+    version = done.versions["alpha_dropout"]
+    client.connect().set_registered_model_alias(done.name, CHAMPION, str(version))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    programs = Path(sys.executable).parent
+    model = f"models:/{done.name}@{CHAMPION}"
+    address = ("-h", "127.0.0.1", "-p", str(port))
+    environment = {
+        **os.environ,
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        # A server may well refuse models with pickles: there are none.
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    }
+    log = own_registry / "server.log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            ["mlflow", "models", "serve", "-m", model, "--env-manager", "local", *address],
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _wait_until_up(f"http://127.0.0.1:{port}/ping", server, log)
+        yield f"http://127.0.0.1:{port}/invocations"
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # It may have ended by itself.
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=60)
+
+
+def _wait_until_up(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.3)
+    raise AssertionError(f"the server did not start: {log.read_text('utf-8')}")
+
+
+def _post(url: str, request: Mapping[str, Any]) -> Any:
+    headers = {"Content-Type": "application/json"}
+    posted = urllib.request.Request(url, json.dumps(request).encode(), headers)
+    with urllib.request.urlopen(posted, timeout=120) as response:
+        return json.load(response)["predictions"]
+
+
+@pytest.mark.slow
+def test_finished_comparison_has_the_best_runs_as_versions(own_registry: Path) -> None:
+    done, found = _register_finished()
+    for variant, number in done.versions.items():
+        version = client.connect().get_model_version(done.name, str(number))
+        of_variant = [run for run in found if run.data.params["variant"] == variant]
+        best = min(
+            of_variant,
+            key=lambda run: (
+                -run.data.metrics["judged_val_accuracy"],
+                int(run.data.params["seed"]),
+            ),
+        )
+        assert version.run_id == best.info.run_id
+    assert set(done.versions) == {"elu", "alpha_dropout"}
+    champion = client.connect().get_model_version_by_alias(done.name, CHAMPION)
+    assert int(champion.version) == done.champion in done.versions.values()
+
+
+@pytest.mark.slow
+def test_champion_answers_http_requests_with_raw_images(champion_server: str) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    request = {"inputs": images.tolist()}
+    model = mlflow.tensorflow.load_model("models:/twenty-layers-stripes@champion")
+    expected = model.predict(images, verbose=0)
+    np.testing.assert_allclose(_post(champion_server, request), expected, rtol=1e-6)
+
+    answer = _post(champion_server, request | {"params": {"mc_samples": 20, "seed": 3}})
+    probability = np.array(answer["probability"])
+    assert probability.shape == expected.shape
+    assert np.abs(probability - expected).max() > 1e-4
+    entropy = scipy.stats.entropy(probability, axis=1)
+    np.testing.assert_allclose(answer["entropy"], entropy, rtol=1e-3, atol=1e-6)
+    assert np.all(np.array(answer["mutual_information"]) > 0)
+
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        _post(champion_server, request | {"params": {"mc_samples": 10**9}})
+    assert refused.value.code == 400

@@ -1,0 +1,238 @@
+"""Studies: their storage, and when their range is widened."""
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import optuna
+import pytest
+
+from pipeline.base.errors import InputError
+from pipeline.work.studies import (
+    DIVERGED,
+    FarBehindPruner,
+    check_storage,
+    create_storage,
+    create_study,
+    open_trial,
+    widened,
+)
+
+WORKERS, TRIALS = 4, 25
+RATES = optuna.distributions.FloatDistribution(1e-5, 1e-1, log=True)
+_start: Barrier
+
+
+def _study(*values: tuple[float, float | None]) -> optuna.Study:
+    """A study whose trials had these rates and values; None: pruned."""
+    study = optuna.create_study()
+    distribution = optuna.distributions.FloatDistribution(1e-9, 1e9, log=True)
+    for rate, value in values:
+        state = optuna.trial.TrialState.PRUNED if value is None else None
+        study.add_trial(
+            optuna.create_trial(
+                params={"learning_rate": rate},
+                distributions={"learning_rate": distribution},
+                value=value,
+                state=state or optuna.trial.TrialState.COMPLETE,
+            )
+        )
+    return study
+
+
+@pytest.mark.parametrize(
+    ("best_rate", "expected"),
+    [
+        (1e-3, (1e-5, 1e-1)),
+        (9e-2, (1e-5, 1.0)),
+        (1.1e-5, (1e-6, 1e-1)),
+        (3e-2, (1e-5, 1e-1)),
+    ],
+)
+def test_range_is_widened_only_at_an_edge(best_rate: float, expected: tuple[float, float]) -> None:
+    study = _study((1e-4, 2.0), (best_rate, 1.0), (0.1, None))
+    assert widened(study, (1e-5, 1e-1), n_trials=3) == pytest.approx(expected)
+
+
+def test_trials_in_the_wider_range_do_not_decide_about_widening() -> None:
+    study = _study((1e-4, 2.0), (9e-2, 1.0), (1e-3, 0.5))
+    assert widened(study, (1e-5, 1e-1), n_trials=2) == pytest.approx((1e-5, 1.0))
+
+
+def test_no_finished_trial_is_an_error_that_names_the_range() -> None:
+    with pytest.raises(InputError, match=r"1 to 10: none of 2 trials came to its end, 0 diverged"):
+        widened(_study((2.0, None), (5.0, None)), (1.0, 10.0), n_trials=2)
+
+
+@pytest.mark.parametrize(
+    ("values", "pruned"),
+    [
+        ([2.21], True),
+        ([2.19], False),
+        ([1.9, 2.4], False),  # the lowest so far counts
+        ([2.1, 1.94], True),  # against the best at the second epoch
+        ([2.1, 1.92], False),
+        ([2.1, 1.92, 1.52], True),  # from the third epoch on, 1% is far
+        ([2.1, 1.92, 1.51], False),
+    ],
+)
+def test_a_trial_a_tenth_behind_the_best_at_its_epoch_is_pruned(
+    values: list[float], pruned: bool
+) -> None:
+    pruner = FarBehindPruner(optuna.pruners.NopPruner(), first_judged=3, early_tolerance=0.1)
+    study = optuna.create_study(pruner=pruner)
+    for curve in ([2.0, 1.8, 1.5], [2.3, 1.75]):
+        earlier = study.ask({"learning_rate": RATES})
+        for epoch, value in enumerate(curve, start=1):
+            earlier.report(value, epoch)
+        study.tell(earlier, curve[-1])
+    trial = study.ask({"learning_rate": RATES})
+    for epoch, value in enumerate(values, start=1):
+        trial.report(value, epoch)
+    assert trial.should_prune() == pruned
+
+
+def test_a_trial_that_diverged_later_sets_no_mark() -> None:
+    pruner = FarBehindPruner(optuna.pruners.NopPruner(), first_judged=3, early_tolerance=0.1)
+    study = optuna.create_study(pruner=pruner)
+    wild = study.ask({"learning_rate": RATES})
+    wild.report(1.0, 1)
+    wild.set_user_attr(DIVERGED, "loss became nan in epoch 2")
+    study.tell(wild, state=optuna.trial.TrialState.PRUNED)
+    trial = study.ask({"learning_rate": RATES})
+    trial.report(2.0, 1)
+    assert not trial.should_prune()
+
+
+def test_enqueued_trials_all_begin_before_the_best_of_them_goes_on() -> None:
+    study = optuna.create_study()
+    for rate in (1e-3, 1e-4, 1e-2):
+        study.enqueue_trial({"learning_rate": rate})
+    for value in (1.8, 1.7, 2.3):
+        assert open_trial(study) is None
+        begun = study.ask({"learning_rate": RATES})
+        cut_off = open_trial(study)  # before its first epoch has ended
+        assert cut_off is not None
+        assert cut_off.number == begun.number
+        begun.report(value, 1)
+    for number in (1, 0, 2):
+        best = open_trial(study)
+        assert best is not None
+        assert best.number == number
+        best.report(2.2, 2)  # a worse epoch gives its place to nobody: cut off, it goes on
+        assert open_trial(study)._trial_id == best._trial_id  # type: ignore[union-attr]
+        study.tell(best, state=optuna.trial.TrialState.PRUNED)
+    assert open_trial(study) is None
+
+
+def test_a_trial_close_behind_is_left_to_the_other_pruner() -> None:
+    everything = optuna.pruners.ThresholdPruner(upper=0.0)
+    study = optuna.create_study(
+        pruner=FarBehindPruner(everything, first_judged=3, early_tolerance=0.1)
+    )
+    trial = study.ask({"learning_rate": RATES})
+    assert not trial.should_prune()  # nothing is reported yet
+    trial.report(1.0, 1)
+    assert trial.should_prune()
+
+
+@pytest.mark.parametrize(
+    "storage", ["sqlite:///optuna.db", "postgresql+psycopg2://user@host/optuna"]
+)
+def test_storage_without_password_is_accepted(storage: str) -> None:
+    check_storage(storage)
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "optuna.db",
+        "postgresql://user:hunter2@host/optuna",
+        "postgresql://user:hun@ter2hunter2@host/optuna",
+        "postgresql://us/er:hunter2@host/optuna",
+        "postgresql://us?er:hun/ter2@host/optuna",
+        "postgresql://host/optuna?password=hunter2",
+        "mysql://host/optuna?PassWD=hunter2",
+        "mssql://host/optuna?odbc_connect=PWD%3Dhunter2",
+        "postgresql://user:hunter2@host:port/optuna",
+        "user:hunter2@host/optuna",
+        "://user:hunter2@",
+        "",
+    ],
+)
+def test_malformed_storage_or_password_is_refused_without_showing_it(storage: str) -> None:
+    with pytest.raises(InputError, match="storage: expected an SQLAlchemy URL") as refused:
+        check_storage(storage)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_refusal_under_mlflow_run_says_what_is_logged_already(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", "a1b2")
+    with pytest.raises(InputError, match=r"logged it in run a1b2: change it, .*`mlflow gc`"):
+        check_storage("postgresql://user:hunter2@host/optuna")
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "sqlite:///missing/folder/optuna.db",
+        "sqlite:///.",
+        "sqlite:///text.db",
+        "nosuch://host/optuna",
+        "firebird://user@host/optuna",
+    ],
+)
+def test_storage_that_cannot_be_opened_is_refused(
+    storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.db").write_text("no database" * 100)
+    check_storage(storage)
+    with pytest.raises(InputError, match="storage: expected a database that can be opened"):
+        create_storage(storage)
+    assert [path.name for path in tmp_path.iterdir()] == ["text.db"]
+
+
+def _set_start(start: Barrier) -> None:
+    global _start
+    _start = start
+
+
+def _search(storage: str, number: int) -> None:
+    """Create a study at the same moment as the others, and run its trials."""
+    _start.wait(60)
+    study = create_study(
+        f"study-{number}",
+        storage=storage,
+        bounds=(1e-5, 1e-1),
+        n_trials=TRIALS,
+        first_judged=3,
+        early_tolerance=0.1,
+    )
+
+    def objective(trial: optuna.Trial) -> float:
+        rate = trial.suggest_float("learning_rate", 1e-5, 1e-1, log=True)
+        for epoch in range(1, 4):
+            trial.report(rate / epoch, epoch)
+            trial.should_prune()
+        return rate
+
+    study.optimize(objective, n_trials=TRIALS)
+
+
+@pytest.mark.slow
+def test_four_workers_create_one_storage_at_the_same_moment_and_share_it(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/optuna.db"
+    context = multiprocessing.get_context("spawn")
+    start = context.Barrier(WORKERS)
+    with ProcessPoolExecutor(
+        WORKERS, mp_context=context, initializer=_set_start, initargs=(start,)
+    ) as workers:
+        for done in [workers.submit(_search, storage, number) for number in range(WORKERS)]:
+            done.result()
+    for number in range(WORKERS):
+        study = optuna.load_study(study_name=f"study-{number}", storage=storage)
+        assert len(study.trials) == TRIALS
