@@ -8,8 +8,7 @@ from typer import Option
 
 from benchmarks import harness
 from pipeline import cli, options
-from pipeline.base import progress
-from pipeline.base.errors import StepsFailedError, unknown_name
+from pipeline.base import StepsFailedError, progress, unknown_name
 
 # By name: whether it is measured on a data set of choice.
 BENCHMARKS = {

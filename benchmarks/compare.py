@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+from pipeline.comparisons.variants import VARIANTS
 from typer import Option
 
 from benchmarks import harness, outcomes
 from pipeline import cli
-from pipeline.comparisons.variants import VARIANTS
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -134,7 +134,7 @@ def save_images(directory: Path, count: int) -> None:
         f"y_{split}": random.integers(0, 10, size).astype(np.int32) for split, size in sizes.items()
     }
     data.save(
-        data.PreparedData(
+        data.Splits(
             name="random",
             x_train=few[:1],
             x_val=few[:1],

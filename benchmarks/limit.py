@@ -96,9 +96,9 @@ def steps(variant: str, directory: str) -> harness.Row:
     environment.import_tensorflow()
     import tensorflow as tf
 
-    from pipeline.data.splits import open_prepared
+    from pipeline.data.splits import open_splits
 
-    prepared = open_prepared(Path(directory))
+    prepared = open_splits(Path(directory))
     trainers = {
         name: kind(get_variant(variant), prepared) for name, kind in _kinds_of_trainer().items()
     }

@@ -13,7 +13,7 @@ from benchmarks import harness, outcomes
 from pipeline import cli, options
 from pipeline.base import environment
 from pipeline.comparisons.variants import get_variant
-from pipeline.data.splits import open_prepared
+from pipeline.data.splits import open_splits
 from pipeline.uncertainty.calibration import predictive_entropy
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def in_a_loop(directory: str, layers: str, samples: int, seed: int) -> harness.R
 def _model_and_images(directory: str, layers: str, seed: int) -> tuple["keras.Model", np.ndarray]:
     from pipeline.training.models import build_model
 
-    data = open_prepared(Path(directory))
+    data = open_splits(Path(directory))
     model = build_model(
         dataclasses.replace(get_variant("alpha_dropout"), dropout_layers=layers),  # type: ignore[arg-type]
         image_shape=data.image_shape,

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from pipeline.comparisons.variants import Variant, get_variant
-from pipeline.data.splits import PreparedData, open_prepared
+from pipeline.data.splits import Splits, open_splits
 from pipeline.training.models import build_model
 
 # How `Model.fit` is compiled: as it comes, and as fast as its own options make it.
@@ -32,7 +32,7 @@ class Peer:
 
     def __init__(self, variant: str, directory: str, compiled: str = "Model.fit"):
         self.variant: Variant = get_variant(variant)
-        self.data: PreparedData = open_prepared(Path(directory))
+        self.data: Splits = open_splits(Path(directory))
         self.arrays = {
             name: np.array(getattr(self.data, name))  # in memory, not memory-mapped
             for name in ("x_train", "y_train", "x_val", "y_val")

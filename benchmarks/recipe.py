@@ -13,12 +13,12 @@ from pathlib import Path
 from statistics import median
 from typing import Annotated
 
+from pipeline.comparisons.variants import VARIANTS
 from typer import Option
 
 from benchmarks import harness, outcomes
 from benchmarks.throughput import plain
 from pipeline import cli, options
-from pipeline.comparisons.variants import VARIANTS
 
 PEER = "the book's recipe, extrapolated"
 SEARCHED_EPOCHS = {name: 1 if name == "one_cycle" else 80 for name in VARIANTS}

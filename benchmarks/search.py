@@ -18,7 +18,7 @@ from typer import Option
 
 from benchmarks import harness, outcomes
 from pipeline import cli, options
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 
 LOW, HIGH = 0.00001, 0.1
 TO_REACH = {"eight_rates": 8.0, "hyperband": 4.0, "optuna_compiled_anew": 3.0}

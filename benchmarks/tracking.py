@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
+from pipeline.comparisons.variants import get_variant
 from typer import Option
 
 from benchmarks import harness, outcomes, turns
 from pipeline import cli, options
 from pipeline.base import environment, progress
-from pipeline.comparisons.variants import get_variant
 
 PEER = "tracking off"
 VARIANT, LEARNING_RATE = "elu", 0.0002

@@ -17,14 +17,15 @@ from rich.console import Console
 # Typer carries its own copy of Click and exports only some of its exceptions.
 from typer._click.exceptions import ClickException
 
-from pipeline.base import environment, progress
-from pipeline.base.errors import (
+from pipeline.base import (
     DivergenceError,
     InputError,
     StepsFailedError,
     TrackingUnavailableError,
+    environment,
+    hide_passwords,
+    progress,
 )
-from pipeline.base.passwords import hide_passwords
 from pipeline.tracking import patience
 
 EXIT_FAILED = 1

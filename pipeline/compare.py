@@ -10,9 +10,9 @@ from rich.markdown import Markdown
 from pipeline import cli, options
 from pipeline.answers import fairness
 from pipeline.answers.summary import check_comparable
-from pipeline.base import progress
-from pipeline.base.errors import InputError, unknown_name
+from pipeline.base import InputError, progress, unknown_name
 from pipeline.comparisons.variants import VARIANTS
+from pipeline.steps import running
 from pipeline.steps.code import modules_of
 from pipeline.steps.keys import Step
 from pipeline.steps.reuse import once
@@ -181,7 +181,7 @@ def _run(
         evidence,  # figures and statistics: a second that a reused comparison saves
     )
 
-    with step_runs.step_run("compare", parameters, name=name, step=step, tags=tags) as run:
+    with running.step_run("compare", parameters, name=name, step=step, tags=tags) as run:
         progress.update(step="compare", text=f"{len(chosen)} runs")
         comparison = evidence.collect(chosen, absent, baseline)
         _log(run, comparison, again=command, registered=_registered(comparison, tags))

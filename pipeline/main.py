@@ -3,8 +3,7 @@
 from typing import TYPE_CHECKING
 
 from pipeline import cli, options
-from pipeline.base import progress
-from pipeline.base.errors import StepsFailedError
+from pipeline.base import StepsFailedError, progress
 from pipeline.compare import compared
 from pipeline.comparisons.variants import Variant
 from pipeline.prepare import Prepared, prepared
@@ -17,7 +16,7 @@ from pipeline.train import TrainSettings, trained
 from pipeline.work.studies import create_storage
 
 if TYPE_CHECKING:
-    from pipeline.steps import workers
+    from pipeline.steps import running, workers
 
 
 def main(
@@ -82,12 +81,12 @@ def _run(wanted: Comparison, command: str) -> None:
         "reuse": reuse,
     }
     name = f"comparison {data.dataset}"
-    with step_runs.step_run("main", parameters, name=name, tags=data.tags) as run:
-        token = step_runs.pipeline_run_id.set(run.run_id)
+    with running.step_run("main", parameters, name=name, tags=data.tags) as run:
+        token = running.pipeline_run_id.set(run.run_id)
         try:
             _run_steps(run, wanted, data, command)
         finally:
-            step_runs.pipeline_run_id.reset(token)
+            running.pipeline_run_id.reset(token)
 
 
 def _run_steps(run: step_runs.StepRun, wanted: Comparison, data: Prepared, command: str) -> None:

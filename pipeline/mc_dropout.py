@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline import cli, options
-from pipeline.base import environment, progress
-from pipeline.base.errors import InputError
-from pipeline.data.splits import PreparedData, open_prepared
+from pipeline.base import InputError, environment, progress
+from pipeline.data.splits import Splits, open_splits
+from pipeline.steps import running
 from pipeline.steps.keys import resolved_parameters
 from pipeline.tracking import client, step_runs
 from pipeline.uncertainty import calibration, sampling
@@ -30,19 +30,19 @@ def mc_dropout(*, run_id: options.RunId, mc_samples: options.McSamples = 100) ->
     _check_trained_with_dropout(trained)
     seed = int(resolved_parameters(trained)["seed"])
     parameters = {"run_id": run_id, "mc_samples": mc_samples}
-    with step_runs.step_run(
+    with running.step_run(
         "mc_dropout", parameters, name=f"mc_dropout {trained.info.run_name}"
     ) as run:
         run.set_note(f"MC Dropout, logged onto the run {trained.info.run_name} ({run_id}).")
         prepare_run = trained.data.tags["prepare_run"]
-        prepared = open_prepared(client.local_artifact(prepare_run, "data"))
+        splits = open_splits(client.local_artifact(prepare_run, "data"))
         environment.import_tensorflow()
         model = client.load_model(run_id)
-        deterministic = model.predict(prepared.x_test, batch_size=1000, verbose=0)
+        deterministic = model.predict(splits.x_test, batch_size=1000, verbose=0)
         log_mc_dropout(
             step_runs.StepRun(run_id, trained.info.experiment_id),
             model,
-            prepared,
+            splits,
             name=trained.info.run_name,
             deterministic=deterministic,
             samples=mc_samples,
@@ -73,7 +73,7 @@ def _check_trained_with_dropout(run: client.Run) -> None:
 def log_mc_dropout(
     run: step_runs.StepRun,
     model: "keras.Model",
-    prepared: PreparedData,
+    splits: Splits,
     *,
     name: str,
     deterministic: np.ndarray,
@@ -85,18 +85,18 @@ def log_mc_dropout(
     Args:
         run: the trained run.
         model: the trained model.
-        prepared: the data set it was trained on.
+        splits: the data set it was trained on.
         name: the trained run's name, for the message.
         deterministic: float32 of shape (n, classes), its probabilities on the test set.
         samples: predictions averaged per image.
         seed: decides the dropout masks.
     """
-    labels = np.asarray(prepared.y_test)
-    probabilities = sampling.mc_probabilities(model, prepared.x_test, samples=samples, seed=seed)
+    labels = np.asarray(splits.y_test)
+    probabilities = sampling.mc_probabilities(model, splits.x_test, samples=samples, seed=seed)
     mean = probabilities.mean(axis=0, dtype=np.float64)
     metrics = calibration.mc_summary(probabilities, deterministic, labels)
     run.log_metrics({**metrics, "mc_samples": samples})
-    _log_record(run, prepared, metrics, deterministic=deterministic, samples=probabilities)
+    _log_record(run, splits, metrics, deterministic=deterministic, samples=probabilities)
     verdict = _log_mcnemar(run, metrics, deterministic, mean, labels)
     progress.update(message=f"{name}: {verdict}")
     return metrics
@@ -104,7 +104,7 @@ def log_mc_dropout(
 
 def _log_record(
     run: step_runs.StepRun,
-    prepared: PreparedData,
+    splits: Splits,
     metrics: Mapping[str, float],
     *,
     deterministic: np.ndarray,
@@ -113,7 +113,7 @@ def _log_record(
     """Log the figures, and what they show as a record that other figures can be drawn from."""
     from pipeline.report import image_figures
 
-    labels, mean = np.asarray(prepared.y_test), samples.mean(axis=0, dtype=np.float64)
+    labels, mean = np.asarray(splits.y_test), samples.mean(axis=0, dtype=np.float64)
     bins = {
         name: dataclasses.astuple(calibration.calibration_bins(predicted, labels))
         for name, predicted in {"deterministic": deterministic, "MC Dropout": mean}.items()
@@ -129,7 +129,7 @@ def _log_record(
         "deterministic_accuracy": plain_accuracy,
         "accuracy_by_samples": by_samples.tolist(),
         "calibration": {name: _lists(*arrays) for name, arrays in bins.items()},
-        "most_uncertain": _log_most_uncertain(run, prepared, mean),
+        "most_uncertain": _log_most_uncertain(run, splits, mean),
     }
     run.log_dict(record, "mc_dropout/record.json")
 
@@ -144,15 +144,15 @@ def _lists(confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray) -> d
 
 
 def _log_most_uncertain(
-    run: step_runs.StepRun, prepared: PreparedData, mean: np.ndarray, count: int = 12
+    run: step_runs.StepRun, splits: Splits, mean: np.ndarray, count: int = 12
 ) -> list[dict[str, Any]]:
     """Log the figure of the most uncertain images; returns them, the most uncertain first."""
     from pipeline.report import image_figures
 
     entropy = calibration.predictive_entropy(mean)
     shown = np.sort(np.argsort(entropy)[::-1][:count])  # in the file's order, to read it fast
-    images, labels = np.asarray(prepared.x_test[shown]), np.asarray(prepared.y_test[shown])
-    names = prepared.class_names
+    images, labels = np.asarray(splits.x_test[shown]), np.asarray(splits.y_test[shown])
+    names = splits.class_names
     figure = image_figures.uncertain_images(images, labels, mean[shown], entropy[shown], names)
     run.log_figure(figure, "mc_dropout/most_uncertain_images.png")
     return [

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.base.errors import InputError, unknown_name
+from pipeline.base import InputError, unknown_name
 from pipeline.comparisons.variants import Variant, get_variant
 
 MOST = 1_000_000  # of epochs, trials, ...: more is a slip of the keyboard

@@ -10,6 +10,7 @@ import numpy as np
 from pipeline import cli, options
 from pipeline.base import progress
 from pipeline.data import sources, splits
+from pipeline.steps import running
 from pipeline.steps.code import modules_of
 from pipeline.steps.keys import Step
 from pipeline.steps.reuse import once
@@ -114,9 +115,9 @@ def prepared_by(run: client.Run, source: sources.Source) -> Prepared:
 
 def _run(step: Step, source: sources.Source, dataset: str, val_size: int, seed: int) -> str:
     parameters = {"dataset": dataset, "val_size": val_size, "seed": seed}
-    with step_runs.step_run("prepare", parameters, name=f"prepare {source.name}", step=step) as run:
+    with running.step_run("prepare", parameters, name=f"prepare {source.name}", step=step) as run:
         arrays = sources.load(source)
-        prepared = splits.prepare_splits(arrays, val_size=val_size, seed=seed)
+        prepared = splits.split_arrays(arrays, val_size=val_size, seed=seed)
         run.set_tags({"dataset": prepared.name, "data_fingerprint": prepared.fingerprint})
         with tempfile.TemporaryDirectory() as directory:
             splits.save(prepared, Path(directory))
@@ -132,9 +133,7 @@ def _found_again(source: sources.Source) -> str:
     return source.location if source.location.endswith(".npz") else source.name
 
 
-def _log_description(
-    run: step_runs.StepRun, prepared: splits.PreparedData, *, command: str
-) -> None:
+def _log_description(run: step_runs.StepRun, prepared: splits.Splits, *, command: str) -> None:
     from pipeline.report import image_figures
 
     labels = {"train": prepared.y_train, "validation": prepared.y_val, "test": prepared.y_test}

@@ -9,11 +9,10 @@ from typing import Any
 import optuna
 
 from pipeline import cli, options
-from pipeline.base import environment, progress
-from pipeline.base.errors import InputError
-from pipeline.base.passwords import hide_passwords
+from pipeline.base import InputError, environment, hide_passwords, progress
 from pipeline.comparisons.variants import Variant
 from pipeline.prepare import Prepared, prepared
+from pipeline.steps import running
 from pipeline.steps.code import modules_of
 from pipeline.steps.keys import Step
 from pipeline.steps.reuse import cut_off, once
@@ -178,7 +177,7 @@ def _run(step: Step, settings: SearchSettings, data: Prepared, *, storage: str, 
         "storage": hide_passwords(storage),
     }
     tags = {"variant": settings.variant.name, "mlflow.runColor": settings.variant.color}
-    with step_runs.step_run(
+    with running.step_run(
         "search",
         parameters,
         name=settings.name,

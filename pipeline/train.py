@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from pipeline import cli, options
-from pipeline.base import environment, progress
-from pipeline.base.errors import DivergenceError
+from pipeline.base import DivergenceError, environment, progress
 from pipeline.comparisons.variants import Variant
 from pipeline.mc_dropout import log_mc_dropout
 from pipeline.prepare import Prepared, prepared
 from pipeline.search import SearchSettings, best_learning_rate, searched
+from pipeline.steps import running
 from pipeline.steps.code import modules_of
 from pipeline.steps.keys import Step
 from pipeline.steps.reuse import checkpoint_directory, cut_off, once, reusable
@@ -229,7 +229,7 @@ def _run(
         "chosen_batch_size": wanted.variant.batch_size,
     }
     try:
-        with step_runs.step_run(
+        with running.step_run(
             "train", parameters, name=wanted.name, step=step, tags=tags, reopened=cut_off(step)
         ) as run:
             checkpoints = Checkpoints(checkpoint_directory(run.run_id))

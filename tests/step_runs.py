@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from pipeline.steps import running
 from pipeline.steps.keys import Step
-from pipeline.tracking import client, step_runs
+from pipeline.tracking import client
 
 
 def make_step(**changes: Any) -> Step:
@@ -21,7 +22,7 @@ def finish(step: Step | None = None, *, name: str = "train bn", **arguments: Any
     """The id of a run that was opened and finished."""
     entry_point = step.entry_point if step else "train"
     parameters = step.parameters if step else {}
-    with step_runs.step_run(entry_point, parameters, name=name, step=step, **arguments) as run:
+    with running.step_run(entry_point, parameters, name=name, step=step, **arguments) as run:
         return run.run_id
 
 

@@ -13,7 +13,7 @@ from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
 from test_fairness import train_run
 
 from pipeline import compare as module
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 from pipeline.compare import compare
 from pipeline.tracking import client, step_runs
 from pipeline.work import evidence

@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 from mlflow.projects import _project_spec
 
 from pipeline import cli, options
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 from pipeline.data import npz
 from pipeline.main import main
 from pipeline.prepare import prepared

@@ -14,7 +14,7 @@ import pytest
 from conftest import Finished, run_in, start_in
 from test_plan import asked
 
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 from pipeline.main import _submit, main
 from pipeline.prepare import Prepared
 from pipeline.search import searched

@@ -4,7 +4,7 @@ import mlflow
 import pytest
 from conftest import Finished, run_in
 
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 from pipeline.mc_dropout import mc_dropout
 
 pytestmark = pytest.mark.slow

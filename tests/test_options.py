@@ -2,10 +2,10 @@ import math
 from typing import Any
 
 import pytest
+from pipeline.comparisons.variants import VARIANTS
 
 from pipeline import options
-from pipeline.base.errors import InputError
-from pipeline.comparisons.variants import VARIANTS
+from pipeline.base import InputError
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def test_the_run_holds_all_that_the_other_steps_and_a_person_need(
 ) -> None:
     run_id = prepare(dataset=str(tiny_npz), val_size=30, seed=2)
     run = client.get_run(run_id)
-    expected = splits.prepare_splits(npz.read(npz.find(str(tiny_npz))), val_size=30, seed=2)
+    expected = splits.split_arrays(npz.read(npz.find(str(tiny_npz))), val_size=30, seed=2)
 
     assert (run.info.status, run.info.run_name) == ("FINISHED", "prepare stripes")
     assert f"run {run_id}" in capsys.readouterr().out.splitlines()[-1]
@@ -52,7 +52,7 @@ def test_the_run_holds_all_that_the_other_steps_and_a_person_need(
     }
     assert matplotlib.image.imread(local / "sample_images.png").std() > 0
 
-    opened = splits.open_prepared(local / "data")
+    opened = splits.open_splits(local / "data")
     assert opened.fingerprint == expected.fingerprint
     for name in ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "mean", "variance"):
         array = getattr(opened, name)

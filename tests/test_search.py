@@ -8,10 +8,10 @@ from typing import Any
 import mlflow
 import pytest
 from conftest import Finished
+from pipeline.comparisons.variants import get_variant
 
 from pipeline import search as search_module
-from pipeline.base.errors import InputError
-from pipeline.comparisons.variants import get_variant
+from pipeline.base import InputError
 from pipeline.prepare import prepared
 from pipeline.search import SearchSettings
 

@@ -13,8 +13,8 @@ from conftest import Finished, run_in
 from step_runs import opened_by_mlflow_run
 
 from pipeline.answers import fairness
-from pipeline.base.errors import InputError
-from pipeline.data.splits import open_prepared
+from pipeline.base import InputError
+from pipeline.data.splits import open_splits
 from pipeline.main import main
 from pipeline.mc_dropout import mc_dropout
 from pipeline.tracking import client
@@ -65,7 +65,7 @@ def test_final_metrics_agree_with_the_curves(finished_store: Finished) -> None:
 
 def test_logged_model_predicts_raw_images_as_the_run_says(finished_store: Finished) -> None:
     run = _training_run("alpha_dropout", 1)
-    prepared = open_prepared(client.local_artifact(run.data.tags["prepare_run"], "data"))
+    prepared = open_splits(client.local_artifact(run.data.tags["prepare_run"], "data"))
     model = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
     probabilities = np.asarray(model.predict(np.asarray(prepared.x_test)))
     assert probabilities.shape == (60, 3)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 
 RUN_COLUMNS = [
     "run_id",

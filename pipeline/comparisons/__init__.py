@@ -1,0 +1,11 @@
+"""What people edit: one file per comparison.
+
+A file declares its data, its variants and its questions as `COMPARISON`; `twenty_layers` is the one
+to read first. `declarations` has what can be declared, `files` finds and reads the files.
+
+Imports `base` alone, so that every room may read a declaration.
+"""
+
+from pipeline.comparisons.declarations import Comparison, Data, Question, Variant
+
+__all__ = ["Comparison", "Data", "Question", "Variant"]

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 from pipeline.data.npz import FASHION_CLASSES, assemble
 from pipeline.data.splits import Arrays, identity_of, refused_if_damaged
 

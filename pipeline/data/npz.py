@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.base.errors import InputError, did_you_mean
+from pipeline.base import InputError, did_you_mean
 from pipeline.data.splits import Arrays, Labels, refused_if_damaged
 
 MAX_CLASSES = 1000

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.base.errors import InputError, unknown_name
+from pipeline.base import InputError, unknown_name
 from pipeline.data import keras_cache, npz
 from pipeline.data.splits import Arrays, identity_of, stratified_sample
 

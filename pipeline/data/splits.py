@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 
 Labels = npt.NDArray[np.integer[Any]]
 
@@ -40,7 +40,7 @@ class Arrays:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PreparedData:
+class Splits:
     """A data set ready for training.
 
     Args:
@@ -101,7 +101,7 @@ def validation_size(val_size: int, n_train: int) -> int:
     return min(val_size, n_train // 5)
 
 
-def prepare_splits(arrays: Arrays, *, val_size: int, seed: int) -> PreparedData:
+def split_arrays(arrays: Arrays, *, val_size: int, seed: int) -> Splits:
     """Take a stratified validation split from the training images and compute their statistics.
 
     The test images stay as they are, and so does the order within every split.
@@ -128,7 +128,7 @@ def prepare_splits(arrays: Arrays, *, val_size: int, seed: int) -> PreparedData:
         "y_test": arrays.y_test.astype(np.int32),
     }
     mean, variance = _feature_statistics(splits["x_train"])
-    return PreparedData(
+    return Splits(
         name=arrays.name,
         **splits,
         mean=mean,
@@ -138,7 +138,7 @@ def prepare_splits(arrays: Arrays, *, val_size: int, seed: int) -> PreparedData:
     )
 
 
-def save(data: PreparedData, directory: Path) -> None:
+def save(data: Splits, directory: Path) -> None:
     """Write one .npy file per array and, last, metadata.json (so its presence means complete).
 
     Args:
@@ -156,19 +156,19 @@ def save(data: PreparedData, directory: Path) -> None:
     (directory / "metadata.json").write_text(json.dumps(described, indent=2), encoding="utf-8")
 
 
-def open_prepared(directory: Path) -> PreparedData:
+def open_splits(directory: Path) -> Splits:
     """Open what `save` wrote, memory-mapped and read-only: processes share one copy in memory.
 
     Raises:
         InputError: a file is missing or damaged.
     """
-    with refused_if_damaged(f"prepared data {directory}", "Run the prepare step again."):
+    with refused_if_damaged(f"splits data {directory}", "Run the prepare step again."):
         described = json.loads((directory / "metadata.json").read_text(encoding="utf-8"))
         arrays: dict[str, Any] = {
             name: np.load(directory / f"{name}.npy", mmap_mode="r", allow_pickle=False)
             for name in _PREPARED_ARRAYS
         }
-        return PreparedData(
+        return Splits(
             **arrays,
             name=described["name"],
             class_names=tuple(described["class_names"]),

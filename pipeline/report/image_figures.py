@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 from pipeline.report.run_figures import (
     BLUE,
     GREY,

@@ -15,8 +15,7 @@ from rich.text import Text
 
 from pipeline import compare, options, prepare
 from pipeline.answers import fairness
-from pipeline.base import progress
-from pipeline.base.errors import InputError
+from pipeline.base import InputError, progress
 from pipeline.comparisons.variants import get_variant
 from pipeline.data import keras_cache, sources
 from pipeline.prepare import Prepared

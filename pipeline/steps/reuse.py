@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 from mlflow.entities import Run
 
 from pipeline.base import progress
-from pipeline.steps import ownership
+from pipeline.steps import ownership, running
 from pipeline.steps.keys import Step, recorded_inputs
 from pipeline.tracking import client, step_runs
 
@@ -153,7 +153,7 @@ def reusable(step: Step, *, name: str, reuse: str, announce: bool = True) -> Run
         progress.update(message=f"{name}: {_decision(step, found, experiment, reuse)}")
     if found is None:
         return None
-    step_runs.link_adopted_run(
+    running.link_adopted_run(
         step.entry_point, found, verb="reused", note="is finished and has the same inputs."
     )
     return found

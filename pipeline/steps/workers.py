@@ -8,12 +8,12 @@ from typing import Any
 import dask
 from distributed import Client, Future, LocalCluster, get_worker, wait
 
-from pipeline.base import progress
+from pipeline.base import InputError, progress
 from pipeline.base.environment import configure
-from pipeline.base.errors import InputError
+from pipeline.steps.running import pipeline_run_id
 from pipeline.tracking import patience
 from pipeline.tracking.client import tracking_uri
-from pipeline.tracking.step_runs import StepRun, pipeline_run_id
+from pipeline.tracking.step_runs import StepRun
 
 CLUSTER_SETTINGS = {
     "distributed.logging.distributed": "critical",

@@ -12,8 +12,7 @@ from filelock import FileLock
 from mlflow.entities import Run
 from mlflow.utils.uri import is_local_uri
 
-from pipeline.base.errors import InputError
-from pipeline.base.passwords import hide_passwords
+from pipeline.base import InputError, hide_passwords
 from pipeline.tracking.patience import patiently
 
 if TYPE_CHECKING:

@@ -8,9 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from pipeline.base import progress
-from pipeline.base.errors import InputError, TrackingUnavailableError
-from pipeline.base.passwords import hide_passwords
+from pipeline.base import InputError, TrackingUnavailableError, hide_passwords, progress
 
 Result = TypeVar("Result")
 

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from contextvars import copy_context
 from typing import Generic, TypeVar
 
-from pipeline.base import progress
-from pipeline.base.errors import TrackingUnavailableError
-from pipeline.base.passwords import hide_passwords
+from pipeline.base import TrackingUnavailableError, hide_passwords, progress
 from pipeline.tracking.patience import LONGEST_PAUSE, is_away, waiting_message
 
 Item = TypeVar("Item")

@@ -1,7 +1,7 @@
-"""The runs of steps: opened, written to and ended.
+"""The runs of steps: written to and ended; `steps.running` opens them.
 
-Rules: a step opens its run with `step_run`, writes through the `StepRun` it gets, and never calls
-MLflow's fluent `set_experiment` (under `mlflow run` the experiment is already chosen).
+Rules: a step writes through the `StepRun` it gets, and never calls MLflow's fluent
+`set_experiment` (under `mlflow run` the experiment is already chosen).
 """
 
 import hashlib
@@ -9,9 +9,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,25 +23,18 @@ from mlflow.entities import (
     InputTag,
     Metric,
     Param,
-    Run,
     RunTag,
 )
-from mlflow.tracking.context.registry import resolve_tags
 from mlflow.types.schema import Schema, TensorSpec
 from mlflow.utils.mlflow_tags import (
     MLFLOW_DATASET_CONTEXT,
-    MLFLOW_PARENT_RUN_ID,
     MLFLOW_PROJECT_ENTRY_POINT,
-    MLFLOW_SOURCE_NAME,
 )
 
-from pipeline.base.errors import DivergenceError, TrackingUnavailableError
-from pipeline.base.passwords import hide_passwords
-from pipeline.data.splits import PreparedData, class_counts
-from pipeline.steps import ownership
-from pipeline.steps.keys import Step
+from pipeline.base import TrackingUnavailableError, hide_passwords
+from pipeline.data.splits import Splits, class_counts
 from pipeline.tracking import client
-from pipeline.tracking.patience import not_waiting, patiently, wait_seconds
+from pipeline.tracking.patience import patiently, wait_seconds
 from pipeline.tracking.publisher import Publisher
 
 if TYPE_CHECKING:
@@ -52,9 +44,6 @@ if TYPE_CHECKING:
 NOTE_LENGTH = 8000  # characters: MLflow cuts longer tags of a run
 # The keys of MLproject: what `mlflow run` opens a run for.
 ENTRY_POINTS = ("main", "prepare", "search", "train", "mc_dropout", "compare")
-
-# The run of `main` that a step belongs to, where there is one; set where the step runs.
-pipeline_run_id: ContextVar[str | None] = ContextVar("pipeline_run_id", default=None)
 
 
 class StepRun:
@@ -105,10 +94,10 @@ class StepRun:
         if epoch not in self._published:
             self._publisher.put(_finite(metrics, epoch))
 
-    def reopen(self) -> None:
-        """Let a run that was cut off go on."""
+    def reopen(self, owner: Mapping[str, str]) -> None:
+        """Let a run that was cut off go on, as a process with these tags."""
         # First whose it is: others take a run that is RUNNING without its process for abandoned.
-        self.set_tags(ownership.owner_tags())
+        self.set_tags(owner)
         self._client.update_run(self.run_id, status="RUNNING")
         data = self._client.get_run(self.run_id).data
         if "failure_reason" in data.tags:
@@ -160,7 +149,7 @@ class StepRun:
         """Log a JSON artifact."""
         self._client.log_dict(self.run_id, content, path)
 
-    def log_datasets(self, prepared: PreparedData, *, location: str) -> None:
+    def log_datasets(self, prepared: Splits, *, location: str) -> None:
         """Log every split of a data set as an input of the run.
 
         Args:
@@ -202,7 +191,7 @@ def _finite(metrics: Mapping[str, float], epoch: int) -> list[Metric]:
 
 
 def _dataset(
-    prepared: PreparedData, context: str, images: np.ndarray, labels: np.ndarray, *, location: str
+    prepared: Splits, context: str, images: np.ndarray, labels: np.ndarray, *, location: str
 ) -> Dataset:
     profile = {
         "images": len(images),
@@ -221,101 +210,6 @@ def _dataset(
     )
 
 
-@contextmanager
-def step_run(
-    entry_point: str,
-    parameters: Mapping[str, Any],
-    *,
-    name: str,
-    step: Step | None = None,
-    tags: Mapping[str, Any] | None = None,
-    parent_run_id: str | None = None,
-    reopened: Run | None = None,
-) -> Iterator[StepRun]:
-    """Open the run of a step; it ends FINISHED, KILLED on an interrupt, or FAILED with the reason.
-
-    Under `mlflow run` the run of this entry point exists already and is adopted.
-
-    Args:
-        entry_point: name of the entry point.
-        parameters: what the entry point was called with, and what that was resolved to.
-        name: the run's name in the UI.
-        step: what decides the result, for reuse; None: the run is never reused.
-        tags: further tags.
-        parent_run_id: the run under which this one is nested.
-        reopened: the run that was cut off and goes on.
-
-    Raises:
-        TrackingUnavailableError: if the tracking server did not take everything.
-    """
-    run = _open(entry_point, name, reopened)
-    run.set_tags(
-        {
-            "mlflow.runName": name,
-            "step": entry_point,
-            **ownership.owner_tags(),
-            "processor": ownership.processor(),
-            **({"step_key": step.key, "step_inputs": json.dumps(step.inputs)} if step else {}),
-            **({"pipeline_run": pipeline_run_id.get()} if pipeline_run_id.get() else {}),
-            **({MLFLOW_PARENT_RUN_ID: parent_run_id} if parent_run_id else {}),
-            **(tags or {}),
-        }
-    )
-    try:
-        with ownership.heartbeat(run.beat):
-            run.log_parameters(parameters)
-            yield run
-            run.flush()
-        end_run(run.run_id, "FINISHED")
-    except KeyboardInterrupt:
-        _end_badly(run.run_id, "KILLED", reason="interrupted")
-        raise
-    except DivergenceError as error:
-        run.flush()
-        run.set_tags({"diverged": error})
-        end_run(run.run_id, "FAILED", reason=f"{type(error).__name__}: {error}")
-        raise
-    except BaseException as error:
-        _end_badly(run.run_id, "FAILED", reason=f"{type(error).__name__}: {error}")
-        raise
-    finally:
-        run.stop_publishing()
-
-
-def _end_badly(run_id: str, status: str, *, reason: str) -> None:
-    """End a run, without waiting for the server: where it is away, the next command ends it."""
-    with not_waiting(), suppress(TrackingUnavailableError):
-        end_run(run_id, status, reason=reason)
-
-
-def _open(entry_point: str, name: str, reopened: Run | None) -> StepRun:
-    if reopened is None:
-        return adopted_run(entry_point) or _create(entry_point, name)
-    link_adopted_run(entry_point, reopened, verb="continued", note="was cut off and goes on.")
-    run = StepRun(reopened.info.run_id, reopened.info.experiment_id)
-    run.reopen()
-    return run
-
-
-def link_adopted_run(entry_point: str, run: Run, *, verb: str, note: str) -> None:
-    """Point the run that `mlflow run` opened, if it did, to the one that holds the results.
-
-    Args:
-        entry_point: name of the entry point.
-        run: the run with the results.
-        verb: ``reused`` or ``continued``, for the name and the tag.
-        note: what follows the linked name of the run in the note.
-    """
-    adopted = adopted_run(entry_point)
-    if adopted is None or adopted.run_id == run.info.run_id:
-        return
-    adopted.set_tags(
-        {"mlflow.runName": f"{verb} {run.info.run_name}", f"{verb}_run": run.info.run_id}
-    )
-    address = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
-    adopted.set_note(f"[{run.info.run_name}]({address}) {note}")
-
-
 def adopted_run(entry_point: str) -> StepRun | None:
     """The run that `mlflow run` opened for this entry point, if it did."""
     run_id = os.environ.get("MLFLOW_RUN_ID")
@@ -325,18 +219,6 @@ def adopted_run(entry_point: str) -> StepRun | None:
     if run.data.tags.get(MLFLOW_PROJECT_ENTRY_POINT) != entry_point:
         return None
     return StepRun(run_id, run.info.experiment_id)
-
-
-def _create(entry_point: str, name: str) -> StepRun:
-    experiment = client.experiment_id()
-    # Its owner from the beginning: a run without one that was cut off here would stay RUNNING.
-    tags = {
-        **resolve_tags(),
-        MLFLOW_SOURCE_NAME: f"pipeline.{entry_point}",
-        **ownership.owner_tags(),
-    }
-    run = client.connect().create_run(experiment, run_name=name, tags=tags)
-    return StepRun(run.info.run_id, experiment)
 
 
 def end_run(run_id: str, status: str, *, reason: str | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from pipeline.base.errors import DivergenceError
+from pipeline.base import DivergenceError
 from pipeline.training.checkpoints import Checkpoint, Checkpoints
 
 if TYPE_CHECKING:

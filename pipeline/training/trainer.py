@@ -78,14 +78,14 @@ class Trainer:
 
     Args:
         variant: the architecture and how it is trained.
-        prepared: the data set.
+        splits: the data set.
     """
 
-    def __init__(self, variant: Variant, prepared: splits.PreparedData):
+    def __init__(self, variant: Variant, splits: splits.Splits):
         started = time.perf_counter()
         self.variant = variant
-        self.prepared = prepared
-        self.blocks = Blocks(prepared.x_train, prepared.y_train, batch_size=variant.batch_size)
+        self.splits = splits
+        self.blocks = Blocks(splits.x_train, splits.y_train, batch_size=variant.batch_size)
         self.model = self._build(seed=0)
         self.one_cycle = OneCycle() if variant.schedule == "one_cycle" else None
         self.optimizer = self._build_optimizer()
@@ -107,10 +107,10 @@ class Trainer:
     def _build(self, *, seed: int, for_training: bool = True) -> keras.Model:
         return build_model(
             self.variant,
-            image_shape=self.prepared.image_shape,
-            n_classes=self.prepared.n_classes,
-            mean=self.prepared.mean,
-            variance=self.prepared.variance,
+            image_shape=self.splits.image_shape,
+            n_classes=self.splits.n_classes,
+            mean=self.splits.mean,
+            variance=self.splits.variance,
             seed=seed,
             for_training=for_training,
         )
@@ -129,14 +129,14 @@ class Trainer:
 
     def _build_metrics(self) -> None:
         """Create the metrics' variables; where tracing creates one, TensorFlow traces twice."""
-        labels, probabilities = np.zeros(1, np.int32), np.ones((1, self.prepared.n_classes))
+        labels, probabilities = np.zeros(1, np.int32), np.ones((1, self.splits.n_classes))
         self.block_model.compute_metrics(None, labels, probabilities.astype(np.float32))
         self.block_model.reset_metrics()
 
     def _compile(self) -> None:
         """Trace and compile on one block, so that no epoch's time holds compilation."""
         warm_up = Blocks(
-            self.prepared.x_train, self.prepared.y_train, batch_size=self.variant.batch_size
+            self.splits.x_train, self.splits.y_train, batch_size=self.variant.batch_size
         )
         warm_up.n_blocks = 1
         self.block_model.fit(
@@ -145,7 +145,7 @@ class Trainer:
         _settle_memory()
 
     def _validation(self) -> tf.data.Dataset:
-        return EvaluationBatches(self.prepared.x_val, self.prepared.y_val).as_dataset()
+        return EvaluationBatches(self.splits.x_val, self.splits.y_val).as_dataset()
 
     def reset(self, *, learning_rate: float, epochs: int, seed: int) -> None:
         """Make the trainer as new: initial weights of a seed, fresh optimizer, this rate.
@@ -210,7 +210,7 @@ class Trainer:
                 validation_data=self._validation(),
                 callbacks=[recorder, stopping, after_epoch],
             )
-        self.prepared.unload()
+        self.splits.unload()
         if stopping.best_weights is not None:
             self.model.set_weights(stopping.best_weights)
         history = recorder.history
@@ -251,7 +251,7 @@ class Trainer:
             seed: of the initial weights to look at; None: the present ones.
             images: training images looked at.
         """
-        looked_at = np.asarray(self.prepared.x_train[:images])
+        looked_at = np.asarray(self.splits.x_train[:images])
         if seed is None:
             return activation_statistics(self.model, looked_at)
         present = self.model.get_weights()
@@ -296,10 +296,10 @@ def _settle_memory() -> None:
 # compiled model that is let go of (of five, 40 of 670 MB).
 @lru_cache(maxsize=8)
 def shared_trainer(variant: Variant, directory: Path) -> Trainer:
-    """The compiled trainer of a variant on prepared data, kept for the next run that needs it.
+    """The compiled trainer of a variant on splits data, kept for the next run that needs it.
 
     Args:
         variant: the architecture and how it is trained.
-        directory: where `data.save` put the prepared arrays.
+        directory: where `data.save` put the splits arrays.
     """
-    return Trainer(variant, splits.open_prepared(directory))
+    return Trainer(variant, splits.open_splits(directory))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 
 
 @dataclass(frozen=True, eq=False)  # Arrays have no single truth value to compare by.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 
 if TYPE_CHECKING:
     import keras

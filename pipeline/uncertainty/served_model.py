@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 from pipeline.uncertainty.calibration import mutual_information, predictive_entropy
 from pipeline.uncertainty.sampling import mc_probabilities
 

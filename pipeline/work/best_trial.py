@@ -10,8 +10,7 @@ from pathlib import Path
 import optuna
 from mlflow.exceptions import MlflowException
 
-from pipeline.base import progress
-from pipeline.base.errors import InputError
+from pipeline.base import InputError, progress
 from pipeline.steps import ownership
 from pipeline.steps.reuse import checkpoint_directory
 from pipeline.tracking import client

@@ -17,8 +17,7 @@ import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 
 from pipeline.answers.statistics import Question, paired_tests
-from pipeline.base import environment
-from pipeline.base.errors import InputError
+from pipeline.base import InputError, environment
 from pipeline.tracking import client
 
 CHAMPION = "champion"
@@ -229,10 +228,10 @@ def _on_validation_images(
 
     The challenger is the best of all runs compared: Bonferroni's correction counts them.
     """
-    from pipeline.data.splits import open_prepared
+    from pipeline.data.splits import open_splits
     from pipeline.uncertainty.calibration import mcnemar_exact
 
-    prepared = open_prepared(client.local_artifact(compared.prepare_run, "data"))
+    prepared = open_splits(client.local_artifact(compared.prepare_run, "data"))
     images, labels = np.asarray(prepared.x_val), np.asarray(prepared.y_val)
     try:
         holder_right = _right(holder, images, labels)

@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from pipeline.answers import fairness
 from pipeline.answers.statistics import paired_tests
 from pipeline.answers.summary import OPTIONAL_COLUMNS, RUN_COLUMNS, summarize
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 from pipeline.comparisons.variants import VARIANTS
 from pipeline.report import page
 from pipeline.tracking import client

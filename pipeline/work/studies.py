@@ -10,8 +10,7 @@ import optuna
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
-from pipeline.base.errors import InputError
-from pipeline.base.passwords import has_password, hide_passwords, is_secret
+from pipeline.base import InputError, has_password, hide_passwords, is_secret
 
 N_SPREAD = 5
 DIVERGED = "diverged"  # a trial's attribute: with what it diverged

@@ -8,10 +8,9 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from pipeline.base import progress
-from pipeline.base.errors import DivergenceError
-from pipeline.base.passwords import hide_passwords
+from pipeline.base import DivergenceError, hide_passwords, progress
 from pipeline.prepare import Prepared
+from pipeline.steps import running
 from pipeline.steps.reuse import checkpoint_directory
 from pipeline.tracking import client, step_runs
 from pipeline.training.checkpoints import Checkpoints
@@ -71,7 +70,7 @@ class TrialRunner:
         study = {"optuna_study": trial.study.study_name, "optuna_trial": trial.number}
         earlier = trial.user_attrs.get("mlflow_run_id")
         try:
-            with step_runs.step_run(
+            with running.step_run(
                 "trial",
                 {"variant": variant, "learning_rate": rate},
                 name=name,

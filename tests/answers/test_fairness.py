@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from mlflow.entities import Metric, Param, RunTag
+from pipeline.comparisons.variants import VARIANTS
 
 from pipeline.answers.fairness import ABSENT, Fact, LeftOut, facts, left_out
-from pipeline.comparisons.variants import VARIANTS
 from pipeline.tracking import client
 
 FINGERPRINT = "f" * 64

@@ -15,7 +15,7 @@ from pipeline.answers.summary import (
     seconds_to_reach,
     summarize,
 )
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 
 # Confidence intervals
 

@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from pipeline.base.errors import InputError, did_you_mean, unknown_name
+from pipeline.base import InputError, did_you_mean, unknown_name
 
 
 def test_message_says_what_was_expected_what_was_received_and_what_to_do() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.base.passwords import hide_passwords
+from pipeline.base import hide_passwords
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from benchmarks import (
     turns,
 )
 from benchmarks.peers import Peer
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 from pipeline.comparisons.variants import VARIANTS, get_variant
 from pipeline.data import sources, splits
 from pipeline.training.models import build_model
@@ -44,7 +44,7 @@ NO_BENCHMARK = {"__init__", "__main__", "harness", "launcher", "outcomes", "peer
 def prepared_directory(tiny_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     directory = tmp_path_factory.mktemp("prepared")
     arrays = sources.load(sources.resolve(str(tiny_npz)))
-    splits.save(splits.prepare_splits(arrays, val_size=60, seed=1), directory)
+    splits.save(splits.split_arrays(arrays, val_size=60, seed=1), directory)
     return str(directory)
 
 
@@ -173,7 +173,7 @@ def test_a_rerun_that_imports_tensorflow_is_refused(tmp_path: Path) -> None:
 
 def test_images_that_grow_are_saved_whole(tmp_path: Path) -> None:
     growth.save_images(tmp_path, 2500)
-    prepared = splits.open_prepared(tmp_path)
+    prepared = splits.open_splits(tmp_path)
     assert prepared.x_train.shape == (2500, 32, 32, 3)
     assert prepared.x_val.shape == (250, 32, 32, 3)
     assert len(prepared.y_train) == 2500

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import harness, outcomes
 from benchmarks.harness import OURS
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 
 TESTS = {"PYTHONPATH": f"{harness.PROJECT}:{harness.PROJECT / 'tests'}"}
 

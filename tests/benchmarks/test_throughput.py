@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks import harness, outcomes, throughput, turns
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 
 NO_WEIGHT_MOVES = 1e-12  # a learning rate so small
 SIDES = (harness.OURS, *throughput.TO_REACH)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from pipeline.base.errors import InputError
-from pipeline.comparisons import variants
 from pipeline.comparisons.variants import VARIANTS, Variant, get_variant
+
+from pipeline.base import InputError
+from pipeline.comparisons import variants
 
 # Parameters on CIFAR-10, all and trainable: every variant needs its pin.
 PARAMETERS = {

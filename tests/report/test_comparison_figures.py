@@ -10,7 +10,7 @@ from drawn import assert_saves_as_a_png_of_1200_pixels, labels_of, xs, ys
 from matplotlib.axes import Axes
 from matplotlib.colors import same_color
 
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 from pipeline.report import comparison_figures, run_figures
 from pipeline.report.comparison_figures import Panel
 

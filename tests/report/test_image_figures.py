@@ -5,7 +5,7 @@ import pytest
 from drawn import assert_saves_as_a_png_of_1200_pixels, labels_of, xs, ys
 from matplotlib.colors import same_color
 
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 from pipeline.report import image_figures, run_figures
 
 NAMES = ["cat", "dog", "ship"]

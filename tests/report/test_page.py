@@ -12,12 +12,12 @@ from typing import Any
 import pandas as pd
 import pytest
 from compared_runs import COMPARED_VARIANTS, five_variants, make_curves, make_run
+from pipeline.comparisons.variants import VARIANTS
 
 from pipeline.answers import words
 from pipeline.answers.fairness import Fact, LeftOut
 from pipeline.answers.statistics import paired_tests
 from pipeline.answers.summary import summarize
-from pipeline.comparisons.variants import VARIANTS
 from pipeline.report import page
 from pipeline.report.page import Comparison, Uncertainty, headlines
 

@@ -11,7 +11,7 @@ import mlflow
 import pytest
 from conftest import Finished
 
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 from pipeline.main import main
 from pipeline.prepare import prepared
 from pipeline.steps import plan as plan_module

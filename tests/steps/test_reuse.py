@@ -14,10 +14,9 @@ import pytest
 import yaml
 from step_runs import finish, make_step, opened_by_mlflow_run, status_of
 
-from pipeline.base import progress
-from pipeline.base.errors import DivergenceError
+from pipeline.base import DivergenceError, progress
 from pipeline.base.progress import Update
-from pipeline.steps import reuse
+from pipeline.steps import reuse, running
 from pipeline.steps.keys import Step
 from pipeline.steps.reuse import (
     checkpoint_directory,
@@ -36,7 +35,7 @@ def test_only_the_newest_finished_run_with_the_key_is_found(store: Path) -> None
     assert find_finished(step, experiment) is None
     with (
         pytest.raises(OSError, match="disk full"),
-        step_runs.step_run("train", {}, name="failed", step=step),
+        running.step_run("train", {}, name="failed", step=step),
     ):
         raise OSError("disk full")
     finish(make_step(upstream={}), name="other inputs")
@@ -45,7 +44,7 @@ def test_only_the_newest_finished_run_with_the_key_is_found(store: Path) -> None
     finish(step, name="older")
     time.sleep(0.01)
     newest = finish(step, name="newer")
-    with step_runs.step_run("train", {}, name="running", step=step):
+    with running.step_run("train", {}, name="running", step=step):
         found = find_finished(step, experiment)
     assert found is not None
     assert found.info.run_id == newest
@@ -137,7 +136,7 @@ from pipeline.steps.reuse import once
 from step_runs import make_step
 
 def run():
-    with step_runs.step_run("train", {}, name="train bn", step=make_step()) as run:
+    with running.step_run("train", {}, name="train bn", step=make_step()) as run:
         Path("began").touch()
         while not Path("end").exists():
             time.sleep(0.05)
@@ -197,7 +196,7 @@ def test_a_hold_ends_with_its_process_and_the_run_is_marked_killed(
         found = cut_off(step)
         assert found is not None
         assert found.info.run_id == abandoned.info.run_id
-        with step_runs.step_run("train", {}, name="train bn", step=step, reopened=found) as again:
+        with running.step_run("train", {}, name="train bn", step=step, reopened=found) as again:
             assert status_of(again.run_id) == "RUNNING"
         return again.run_id
 
@@ -232,7 +231,7 @@ def test_a_finished_step_is_not_run_again_unless_it_is_wanted(store: Path) -> No
 
 
 def test_the_run_of_a_living_process_on_any_host_is_left_alone(store: Path) -> None:
-    with step_runs.step_run("train", {}, name="here") as here:
+    with running.step_run("train", {}, name="here") as here:
         elsewhere = client.connect().create_run(here.experiment).info.run_id
         tags = client.get_run(here.run_id).data.tags
         for name in ("step", "pid", "process_started", "heartbeat"):
@@ -269,7 +268,7 @@ def test_entry_points_of_shells_are_those_of_mlproject() -> None:
 
 def fail(step: Step, error: BaseException, *, epochs: int = 0) -> str:
     """The id of a run that logged some epochs and ended with an error."""
-    with suppress(type(error)), step_runs.step_run("train", {}, name="train", step=step) as run:
+    with suppress(type(error)), running.step_run("train", {}, name="train", step=step) as run:
         for epoch in range(1, epochs + 1):
             run.log_epoch(epoch, {"elapsed_seconds": epoch})
         run.flush()
@@ -308,7 +307,7 @@ def test_a_diverged_run_does_not_go_on(store: Path) -> None:
 def test_a_run_that_goes_on_logs_no_epoch_twice(store: Path) -> None:
     step = make_step()
     checkpoint_directory(fail(step, KeyboardInterrupt(), epochs=2)).mkdir(parents=True)
-    with step_runs.step_run("train", {}, name="train bn", reopened=cut_off(step)) as run:
+    with running.step_run("train", {}, name="train bn", reopened=cut_off(step)) as run:
         for epoch in (1, 2, 3):
             run.log_epoch(epoch, {"elapsed_seconds": epoch})
     history = client.connect().get_metric_history(run.run_id, "elapsed_seconds")
@@ -319,11 +318,11 @@ def test_a_run_that_goes_on_logs_no_final_figure_twice(store: Path) -> None:
     step = make_step()
     with (
         suppress(KeyboardInterrupt),
-        step_runs.step_run("train", {}, name="train", step=step) as run,
+        running.step_run("train", {}, name="train", step=step) as run,
     ):
         run.log_metrics({"test_accuracy": 0.5})
         raise KeyboardInterrupt
-    with step_runs.step_run("train", {}, name="train", reopened=cut_off(step)) as run:
+    with running.step_run("train", {}, name="train", reopened=cut_off(step)) as run:
         run.log_metrics({"test_accuracy": 0.5, "mc_accuracy": 0.6})
     for name, value in {"test_accuracy": 0.5, "mc_accuracy": 0.6}.items():
         history = client.connect().get_metric_history(run.run_id, name)
@@ -337,7 +336,7 @@ def test_under_mlflow_run_the_new_run_points_to_the_one_that_goes_on(
     earlier = fail(step, KeyboardInterrupt())
     opened = opened_by_mlflow_run("train", experiment=client.experiment_id())
     monkeypatch.setenv("MLFLOW_RUN_ID", opened)
-    with step_runs.step_run("train", {}, name="train bn", step=step, reopened=cut_off(step)) as run:
+    with running.step_run("train", {}, name="train bn", step=step, reopened=cut_off(step)) as run:
         assert run.run_id == earlier
     linked = client.get_run(opened)
     assert linked.data.tags["continued_run"] == earlier

@@ -10,10 +10,9 @@ import mlflow
 import pytest
 from distributed import Client, get_worker
 
-from pipeline.base import progress
-from pipeline.base.errors import InputError
+from pipeline.base import InputError, progress
 from pipeline.base.progress import Update
-from pipeline.steps import workers
+from pipeline.steps import running, workers
 from pipeline.tracking import step_runs
 
 SERVER = "http://127.0.0.1:9"  # handed on to the workers, never asked
@@ -88,7 +87,7 @@ def surroundings() -> dict[str, Any]:
     return {
         **{name: os.environ.get(name) for name in names},
         "threads": os.environ["TF_NUM_INTRAOP_THREADS"],
-        "pipeline_run": step_runs.pipeline_run_id.get(),
+        "pipeline_run": running.pipeline_run_id.get(),
         "pid": os.getpid(),
     }
 
@@ -241,7 +240,7 @@ def test_a_worker_knows_the_store_and_the_pipeline_run_and_forgets_the_adopted_o
         "threads": "1",
         "pipeline_run": "the-pipeline-run",
     }
-    assert step_runs.pipeline_run_id.get() is None
+    assert running.pipeline_run_id.get() is None
 
 
 def test_the_step_of_a_worker_that_died_is_run_again(steps: workers.Steps, tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 from step_runs import finish, make_step
 
-from pipeline.base.errors import InputError
-from pipeline.tracking import client, step_runs
+from pipeline.base import InputError
+from pipeline.steps import running
+from pipeline.tracking import client
 
 
 def test_the_experiment_in_force_is_the_one_the_environment_names(
@@ -47,7 +48,7 @@ def test_processes_that_open_a_new_store_at_the_same_moment_share_it(tmp_path: P
 
 
 def test_histories_have_every_epochs_value(store: Path) -> None:
-    with step_runs.step_run("train", {}, name="train bn") as run:
+    with running.step_run("train", {}, name="train bn") as run:
         run.log_epoch(1, {"loss": 2.0, "val_loss": np.nan})
         run.log_epoch(2, {"loss": 1.5, "val_loss": 1.75})
         run.log_epoch(3, {"loss": 1.25, "val_loss": 1.5})
@@ -122,7 +123,7 @@ def test_finished_runs_of_an_entry_point_come_newest_first(store: Path) -> None:
     time.sleep(0.01)
     newer = finish(name="train bn seed 1")
     finish(make_step(entry_point="search"), name="search bn")
-    with pytest.raises(OSError, match="full"), step_runs.step_run("train", {}, name="failed"):
+    with pytest.raises(OSError, match="full"), running.step_run("train", {}, name="failed"):
         raise OSError("full")
     found = client.finished_runs("train", experiment)
     assert [run.info.run_id for run in found] == [newer, older]

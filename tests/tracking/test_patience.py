@@ -8,7 +8,7 @@ import pytest
 import requests
 from mlflow.exceptions import MlflowException, RestException
 
-from pipeline.base.errors import InputError, TrackingUnavailableError
+from pipeline.base import InputError, TrackingUnavailableError
 from pipeline.tracking import patience
 from pipeline.tracking.patience import (
     is_away,

@@ -3,8 +3,7 @@ import time
 
 import pytest
 
-from pipeline.base import progress
-from pipeline.base.errors import TrackingUnavailableError
+from pipeline.base import TrackingUnavailableError, progress
 from pipeline.tracking.publisher import Publisher
 
 

@@ -11,16 +11,17 @@ from step_runs import finish, make_step, opened_by_mlflow_run, status_of
 
 from pipeline.data import npz, splits
 from pipeline.report import run_figures
+from pipeline.steps import running
 from pipeline.tracking import client, step_runs
 
 
 def test_a_finished_step_has_its_parameters_and_tags(store: Path) -> None:
     step = make_step()
-    token = step_runs.pipeline_run_id.set("the-pipeline-run")
+    token = running.pipeline_run_id.set("the-pipeline-run")
     try:
         run_id = finish(step, name="train bn seed 1", tags={"variant": "bn"}, parent_run_id="up")
     finally:
-        step_runs.pipeline_run_id.reset(token)
+        running.pipeline_run_id.reset(token)
     run = client.get_run(run_id)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "train bn seed 1")
     assert run.data.params == {"variant": "bn", "epochs": "2"}
@@ -60,7 +61,7 @@ def test_a_step_that_does_not_end_well_says_why(
     opened: list[str] = []
 
     def end_badly() -> None:
-        with step_runs.step_run("train", {}, name="train bn") as run:
+        with running.step_run("train", {}, name="train bn") as run:
             opened.append(run.run_id)
             assert status_of(run.run_id) == "RUNNING"
             raise error
@@ -80,7 +81,7 @@ def test_the_run_that_mlflow_run_opened_is_adopted_by_its_entry_point(
     assert client.experiment_id() == experiment
     prepared = finish(make_step(entry_point="prepare"), name="prepare")  # a step of another name
     parameters = {"epochs": 2, "seed": 1, "batch_size": 32}
-    with step_runs.step_run("train", parameters, name="train bn") as run:
+    with running.step_run("train", parameters, name="train bn") as run:
         assert run.run_id == opened
     adopted = client.get_run(opened)
     assert (adopted.info.status, adopted.info.run_name) == ("FINISHED", "train bn")
@@ -117,7 +118,7 @@ def test_killing_the_steps_of_a_pipeline_leaves_finished_and_foreign_ones(store:
 
 
 def test_metrics_that_are_not_finite_are_left_out(store: Path) -> None:
-    with step_runs.step_run("train", {}, name="train bn") as run:
+    with running.step_run("train", {}, name="train bn") as run:
         run.log_metrics({"nan": np.nan, "inf": np.inf, "minus": -np.inf})
         numbers: dict[str, Any] = {"float32": np.float32(0.5), "int64": np.int64(3), "flag": True}
         run.log_metrics(numbers)
@@ -139,7 +140,7 @@ def test_a_figure_is_logged_as_matplotlib_saves_it(store: Path, tmp_path: Path) 
         axes.set_title("a title")
         return drawn
 
-    with step_runs.step_run("train", {}, name="train bn") as run:
+    with running.step_run("train", {}, name="train bn") as run:
         run.log_figure(figure(), "curves/curve.png")
     figure().savefig(tmp_path / "saved.png")
     logged = client.local_artifact(run.run_id, "curves/curve.png")
@@ -148,8 +149,8 @@ def test_a_figure_is_logged_as_matplotlib_saves_it(store: Path, tmp_path: Path) 
 
 def test_every_split_is_logged_as_an_input_of_its_own(store: Path, tiny_npz: Path) -> None:
     arrays = npz.read(npz.find(str(tiny_npz)))
-    prepared = splits.prepare_splits(arrays, val_size=30, seed=1)
-    with step_runs.step_run("prepare", {}, name="prepare") as run:
+    prepared = splits.split_arrays(arrays, val_size=30, seed=1)
+    with running.step_run("prepare", {}, name="prepare") as run:
         run.log_datasets(prepared, location="/data/stripes.npz")
     inputs = inputs_of(run.run_id)
     assert set(inputs) == {"training", "validation", "test"}
@@ -174,8 +175,8 @@ def test_the_same_data_has_the_same_digests_and_other_data_has_others(
     arrays = npz.read(npz.find(str(tiny_npz)))
 
     def digests(seed: int) -> list[str]:
-        prepared = splits.prepare_splits(arrays, val_size=30, seed=seed)
-        with step_runs.step_run("prepare", {}, name="prepare") as run:
+        prepared = splits.split_arrays(arrays, val_size=30, seed=seed)
+        with running.step_run("prepare", {}, name="prepare") as run:
             run.log_datasets(prepared, location="here")
         return sorted(dataset.digest for dataset in inputs_of(run.run_id).values())
 
@@ -189,7 +190,7 @@ def test_the_same_data_has_the_same_digests_and_other_data_has_others(
 
 def test_the_reason_of_a_failure_is_logged_without_passwords(store: Path) -> None:
     error = OSError("no answer from postgresql://me:secret@host/db")
-    with pytest.raises(OSError, match="secret"), step_runs.step_run("train", {}, name="x") as run:
+    with pytest.raises(OSError, match="secret"), running.step_run("train", {}, name="x") as run:
         raise error
     reason = client.get_run(run.run_id).data.tags["failure_reason"]
     assert reason == "OSError: no answer from postgresql://me:***@host/db"

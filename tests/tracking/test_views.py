@@ -17,10 +17,10 @@ from browser import (
 )
 from conftest import Finished, copy_of
 from mlflow.entities import Run
+from pipeline.comparisons.variants import VARIANTS
 from step_runs import finish, make_step
 
 from pipeline import ui
-from pipeline.comparisons.variants import VARIANTS
 from pipeline.tracking import client, views
 
 FINGERPRINT = "25def9b31a99ea1de1762c3b9ac20338"

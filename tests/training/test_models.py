@@ -5,8 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-
 from pipeline.comparisons.variants import VARIANTS, Variant
+
 from pipeline.training.models import activation_statistics, build_model
 
 IMAGE_SHAPE = (8, 8, 3)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.base.errors import DivergenceError
+from pipeline.base import DivergenceError
 from pipeline.comparisons.variants import VARIANTS, Variant
 from pipeline.data import npz, splits
 from pipeline.training import trainer as training
@@ -44,16 +44,16 @@ ONE_CYCLE = small("one_cycle", batch_size=32, dropout_rate=0.0)
 @pytest.fixture(scope="module")
 def directory(tiny_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Prepared data with wrong labels in the validation split, so that val_loss soon rises."""
-    prepared = splits.prepare_splits(npz.read(tiny_npz), val_size=40, seed=0)
-    y_val = np.where(np.arange(40) % 5 == 0, (prepared.y_val + 1) % 3, prepared.y_val)
-    path = tmp_path_factory.mktemp("prepared")
-    splits.save(dataclasses.replace(prepared, y_val=y_val.astype(np.int32)), path)
+    splits = splits.split_arrays(npz.read(tiny_npz), val_size=40, seed=0)
+    y_val = np.where(np.arange(40) % 5 == 0, (splits.y_val + 1) % 3, splits.y_val)
+    path = tmp_path_factory.mktemp("splits")
+    splits.save(dataclasses.replace(splits, y_val=y_val.astype(np.int32)), path)
     return path
 
 
 @pytest.fixture(scope="module")
-def prepared(directory: Path) -> splits.PreparedData:
-    return splits.open_prepared(directory)
+def splits(directory: Path) -> splits.Splits:
+    return splits.open_splits(directory)
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +63,8 @@ def bn_trainer(directory: Path) -> Iterator[Trainer]:
 
 
 @pytest.fixture(scope="module")
-def one_cycle_trainer(prepared: splits.PreparedData) -> Trainer:
-    return Trainer(ONE_CYCLE, prepared)
+def one_cycle_trainer(splits: splits.Splits) -> Trainer:
+    return Trainer(ONE_CYCLE, splits)
 
 
 def ignore(_epoch: int, _metrics: Mapping[str, float]) -> None:
@@ -86,9 +86,9 @@ Reference = tuple[list[list[float]], list[np.ndarray]]
 
 
 @pytest.fixture(scope="module")
-def trainer_and_fresh_run(prepared: splits.PreparedData) -> tuple[Trainer, Reference]:
+def trainer_and_fresh_run(splits: splits.Splits) -> tuple[Trainer, Reference]:
     """A trainer, and the curves and weights of the first run it was used for."""
-    trainer = Trainer(ALPHA_DROPOUT, prepared)
+    trainer = Trainer(ALPHA_DROPOUT, splits)
     return trainer, (curves(fit(trainer)), trainer.model.get_weights())
 
 
@@ -127,13 +127,13 @@ def plain_keras(
     Returns:
         The model, and loss, accuracy, val_loss and val_accuracy of every epoch.
     """
-    prepared, variant = trainer.prepared, trainer.variant
+    splits, variant = trainer.splits, trainer.variant
     model = build_model(
         variant,
         image_shape=(8, 8, 3),
         n_classes=3,
-        mean=prepared.mean,
-        variance=prepared.variance,
+        mean=splits.mean,
+        variance=splits.variance,
         seed=seed,
         for_training=jit_compile,
     )
@@ -147,7 +147,7 @@ def plain_keras(
         metrics=["accuracy"],
         jit_compile=jit_compile,
     )
-    blocks = Blocks(prepared.x_train, prepared.y_train, batch_size=variant.batch_size)
+    blocks = Blocks(splits.x_train, splits.y_train, batch_size=variant.batch_size)
     history = []
     for epoch, epoch_rates in enumerate(rates, start=1):
         blocks.set_epoch(seed=seed, epoch=epoch)
@@ -156,8 +156,8 @@ def plain_keras(
         orders = blocks.order.reshape(-1, variant.batch_size)
         for order, rate in zip(orders, epoch_rates, strict=True):
             model.optimizer.learning_rate = rate
-            metrics.append(model.train_on_batch(prepared.x_train[order], prepared.y_train[order]))
-        validation = evaluated(model.predict(prepared.x_val, verbose=0), prepared.y_val)
+            metrics.append(model.train_on_batch(splits.x_train[order], splits.y_train[order]))
+        validation = evaluated(model.predict(splits.x_val, verbose=0), splits.y_val)
         history.append([*np.mean(metrics, axis=0), *validation])
     return model, history
 
@@ -182,21 +182,21 @@ def assert_constant_rate_equals_plain_keras(
     assert_equals_plain_keras(trainer, rates, learning_rate=0.001, jit=jit)
 
 
-def test_elu_equals_plain_keras_over_several_blocks(prepared: splits.PreparedData) -> None:
-    trainer = Trainer(ELU, prepared)
+def test_elu_equals_plain_keras_over_several_blocks(splits: splits.Splits) -> None:
+    trainer = Trainer(ELU, splits)
     assert (trainer.blocks.n_blocks, trainer.blocks.batches_per_block) == (2, 65)
     assert_constant_rate_equals_plain_keras(trainer, epochs=2)
 
 
-def test_every_step_has_the_loss_of_plain_keras(prepared: splits.PreparedData) -> None:
-    trainer = Trainer(small("elu", hidden_layers=6, units=32), prepared)
+def test_every_step_has_the_loss_of_plain_keras(splits: splits.Splits) -> None:
+    trainer = Trainer(small("elu", hidden_layers=6, units=32), splits)
     trainer.reset(learning_rate=0.001, epochs=1, seed=3)
     plain = trainer.trained_model()  # of stock layers, with the same initial weights
     plain.compile(keras.optimizers.Nadam(0.001), "sparse_categorical_crossentropy")
     trainer.blocks.set_epoch(seed=3, epoch=1)
     received, expected = [], []
     for order in trainer.blocks.order.reshape(-1, 32):
-        images, labels = prepared.x_train[order], prepared.y_train[order]
+        images, labels = splits.x_train[order], splits.y_train[order]
         trainer.block_model.reset_metrics()
         # A block of one mini-batch, so that its loss is told.
         block = (tf.constant(images[None]), tf.constant(labels[None]))
@@ -209,7 +209,7 @@ def test_every_step_has_the_loss_of_plain_keras(prepared: splits.PreparedData) -
 
 
 def test_the_training_step_is_traced_once(
-    prepared: splits.PreparedData, monkeypatch: pytest.MonkeyPatch
+    splits: splits.Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     traced = []
     train_step = BlockModel.train_step
@@ -219,7 +219,7 @@ def test_the_training_step_is_traced_once(
         return train_step(model, block)
 
     monkeypatch.setattr(BlockModel, "train_step", counted)
-    fit(Trainer(small("elu", hidden_layers=1), prepared), epochs=2)
+    fit(Trainer(small("elu", hidden_layers=1), splits), epochs=2)
     assert len(traced) == 1
 
 
@@ -294,7 +294,7 @@ def test_on_epoch_gets_every_epoch_from_1_with_its_metrics(trainer: Trainer) -> 
 def assert_holds_judged_weights(trainer: Trainer, run: Fit) -> None:
     """The weights that the model holds give the validation metrics of the judged epoch."""
     metrics = run.history[run.judged_epoch - 1]
-    x_val, y_val = trainer.prepared.x_val, trainer.prepared.y_val
+    x_val, y_val = trainer.splits.x_val, trainer.splits.y_val
     loss, accuracy = evaluated(trainer.predict(x_val), y_val)
     np.testing.assert_allclose(metrics["val_loss"], loss, rtol=1e-5)
     np.testing.assert_allclose(metrics["val_accuracy"], accuracy, rtol=1e-6)
@@ -359,14 +359,14 @@ def test_an_exception_of_on_epoch_leaves_the_trainer_usable(
 
 def test_predict_keeps_the_order_over_several_batches(trainer: Trainer) -> None:
     fit(trainer, epochs=1)
-    images = np.resize(trainer.prepared.x_train, (1300, 8, 8, 3))
+    images = np.resize(trainer.splits.x_train, (1300, 8, 8, 3))
     received = trainer.predict(images)
     assert (received.dtype, received.shape) == (np.float32, (1300, 3))
     np.testing.assert_allclose(received, trainer.model(images), rtol=1e-4, atol=1e-6)
 
 
 def test_trained_model_holds_the_weights_in_layers_of_keras_alone(trainer: Trainer) -> None:
-    x_val = np.asarray(trainer.prepared.x_val)
+    x_val = np.asarray(trainer.splits.x_val)
     for seed in (1, 2):
         fit(trainer, epochs=1, seed=seed)
         model = trainer.trained_model()

@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 import sklearn.metrics
 
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 from pipeline.uncertainty.calibration import (
     McNemarTest,
     accuracy_by_samples,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 from pipeline.uncertainty.sampling import dropout_layers, mc_probabilities
 
 UNITS, CLASSES, RATE = 4, 8, 0.3

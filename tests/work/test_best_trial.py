@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline.search import search
-from pipeline.tracking import client, step_runs
+from pipeline.steps import running
+from pipeline.tracking import client
 from pipeline.train import settings, train
 from pipeline.training.checkpoints import Checkpoint, Checkpoints
 from pipeline.work import best_trial
@@ -112,9 +113,9 @@ def test_a_training_begins_as_a_trial_only_where_its_first_epochs_are_the_same(
 @pytest.fixture
 def search_run(store: Path) -> str:
     """A search with the checkpoint of its best trial, as `log_checkpoint` leaves it."""
-    with step_runs.step_run("trial", {}, name="trial 0") as trial:
+    with running.step_run("trial", {}, name="trial 0") as trial:
         pass
-    with step_runs.step_run("search", {}, name="search elu") as run:
+    with running.step_run("search", {}, name="search elu") as run:
         Checkpoints(store / "logged").save(checkpoint(2))
         run.log_directory(store / "logged", best_trial.FOLDER)
         run.set_tags({"best_trial_run": trial.run_id})
@@ -127,7 +128,7 @@ def checkpoint(epoch: int) -> Checkpoint:
 
 
 def begun(search_run: str, checkpoints: Checkpoints) -> client.Run:
-    with step_runs.step_run("train", {}, name="train elu seed 1") as run:
+    with running.step_run("train", {}, name="train elu seed 1") as run:
         best_trial.begin_with(search_run, run, checkpoints, name="train elu seed 1")
     return client.get_run(run.run_id)
 

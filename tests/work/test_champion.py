@@ -26,9 +26,10 @@ from conftest import Finished
 from mlflow.entities import LoggedModelOutput
 from step_runs import finish
 
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 from pipeline.data import splits
-from pipeline.tracking import client, step_runs
+from pipeline.steps import running
+from pipeline.tracking import client
 from pipeline.work.champion import CHAMPION, Registration, register, registered_model_name
 from pipeline.work.evidence import CURVE_METRICS
 
@@ -255,15 +256,15 @@ def prepared_run(store: Path) -> str:
         y_test=labels[:10],
         class_names=("no", "yes"),
     )
-    with step_runs.step_run("prepare", {}, name="prepare") as run:
+    with running.step_run("prepare", {}, name="prepare") as run:
         with tempfile.TemporaryDirectory() as directory:
-            splits.save(splits.prepare_splits(arrays, val_size=100, seed=1), Path(directory))
+            splits.save(splits.split_arrays(arrays, val_size=100, seed=1), Path(directory))
             run.log_directory(Path(directory), "data")
         return run.run_id
 
 
-def _prepared(prepare_run: str) -> splits.PreparedData:
-    return splits.open_prepared(client.local_artifact(prepare_run, "data"))
+def _prepared(prepare_run: str) -> splits.Splits:
+    return splits.open_splits(client.local_artifact(prepare_run, "data"))
 
 
 def _right(prepare_run: str, model: str) -> np.ndarray:
@@ -282,7 +283,7 @@ def _trained(prepare_run: str, variant: str, model: str, seed: int = 1) -> pd.Da
     kernel = np.zeros((len(RIGHT), 2))
     kernel[list(RIGHT).index(model), 1] = 10
     output.set_weights([kernel, np.array([5.0, 0.0])])
-    with step_runs.step_run("train", {}, name=f"train {variant} seed {seed}") as run:
+    with running.step_run("train", {}, name=f"train {variant} seed {seed}") as run:
         run.log_model(network, example=np.asarray(_prepared(prepare_run).x_val[:2]))
     accuracy = float(_right(prepare_run, model).mean())
     row = make_run(variant, seed, run_id=run.run_id, best_val_accuracy=accuracy)

@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from pipeline.base.errors import InputError
+from pipeline.base import InputError
 from pipeline.work.studies import (
     DIVERGED,
     FarBehindPruner,

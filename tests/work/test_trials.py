@@ -11,6 +11,7 @@ from conftest import Finished
 from pipeline.base import progress
 from pipeline.comparisons.variants import get_variant
 from pipeline.search import SearchSettings, search
+from pipeline.steps import running
 from pipeline.tracking import step_runs
 from pipeline.work import trials
 
@@ -78,7 +79,7 @@ def test_a_trial_is_judged_as_a_training_is(
         seed=1,
     )
     trial = optuna.create_study(pruner=optuna.pruners.NopPruner()).ask()
-    with step_runs.step_run("trial", {}, name="trial 0") as run:
+    with running.step_run("trial", {}, name="trial 0") as run:
         trained = trials._TrialRun(trial, run, settings)
         for epoch, loss in enumerate((3.0, 1.0, 2.0), start=1):
             trained.on_epoch(epoch, {"val_loss": loss})
