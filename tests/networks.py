@@ -2,10 +2,10 @@
 
 from typing import Any
 
+import mlflow
 import numpy as np
-from step_runs import finish
 
-from pipeline.tracking import step_runs
+from pipeline.uncertainty import logged_models
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 4, 3, 2), dtype=np.uint8)
 
@@ -29,7 +29,7 @@ def with_dropout() -> Any:
 
 
 def log(model: Any) -> str:
-    """Log a model; its address."""
-    run = step_runs.StepRun(finish(), "0")
-    run.log_model(model, example=IMAGES[:2])
-    return f"runs:/{run.run_id}/model"
+    """Log a model in a run of its own; its address."""
+    with mlflow.start_run() as run:
+        logged_models.log(model, example=IMAGES[:2], run_id=run.info.run_id)
+    return f"runs:/{run.info.run_id}/model"

@@ -1,13 +1,13 @@
 """Trained models as MLflow models that take raw images.
 
 No pickle is written: the weights are a `.keras` file. A model with dropout has, besides MLflow's
-`tensorflow` flavour, a `python_function` that can do MC Dropout (`uncertainty_model`). The source
-of that is logged with the model, under a package name of its own, so that the model loads without
+`tensorflow` flavour, a `python_function` that can do MC Dropout (`served_model`). The source of
+that is logged with the model, under a package name of its own, so that the model loads without
 this project and goes on working as it did when it was logged.
 """
 
+import ast
 import hashlib
-import re
 import sys
 import tempfile
 from importlib.metadata import version
@@ -24,13 +24,8 @@ from pipeline.uncertainty import sampling, served_model
 if TYPE_CHECKING:
     import keras
 
-_LOADER = "served_model"  # the module that MLflow loads, and those that it imports
-_LOGGED_MODULES = (
-    "base/errors",
-    "uncertainty/calibration",
-    "uncertainty/sampling",
-    "uncertainty/served_model",
-)
+_PROJECT = Path(__file__).parents[1]
+_LOADER = Path(served_model.__file__).relative_to(_PROJECT)  # the module that MLflow loads
 
 
 def log(model: "keras.Model", *, example: npt.NDArray[np.uint8], run_id: str) -> None:
@@ -62,53 +57,54 @@ def log(model: "keras.Model", *, example: npt.NDArray[np.uint8], run_id: str) ->
     )
 
 
-def save_model(
-    path: str,
-    mlflow_model: Model,
-    model: "keras.Model",
-    validate_serving_input: bool = True,
-    **arguments: Any,
-) -> None:
+def save_model(path: str, mlflow_model: Model, model: "keras.Model", **arguments: Any) -> None:
     """Save a Keras model; `Model.log` calls it, as it does the one of every MLflow flavour.
 
     Args:
         path: directory to write.
         mlflow_model: metadata to complete.
         model: the model.
-        validate_serving_input: read by `Model.log` alone, which hands on all it is given;
-            MLflow's `tensorflow` flavour does not take it.
         arguments: for `mlflow.tensorflow.save_model`.
     """
-    del validate_serving_input
+    # For `Model.log` alone, which hands on all that it is given.
+    arguments.pop("validate_serving_input", None)
     if not sampling.dropout_layers(model):
         mlflow.tensorflow.save_model(model, path, mlflow_model=mlflow_model, **arguments)
         return
     with tempfile.TemporaryDirectory() as directory:
-        package = _logged_package(Path(directory))
+        package = _served_package(Path(directory))
         mlflow.tensorflow.save_model(
             model, path, mlflow_model=mlflow_model, code_paths=[str(package)], **arguments
         )
-    served = mlflow_model.flavors["python_function"]
-    served["loader_module"] = f"{package.name}.{_LOADER}"
+    loader = ".".join((package.name, *_LOADER.with_suffix("").parts))
+    mlflow_model.flavors["python_function"]["loader_module"] = loader
     mlflow_model.flavors["tensorflow"]["code"] = None  # The Keras model needs none.
     mlflow_model.save(str(Path(path, "MLmodel")))
 
 
-def _logged_package(directory: Path) -> Path:
-    """Write a package with the modules that serving needs; it is named after their content.
+def _served_package(directory: Path) -> Path:
+    """Copy the modules that serving needs into a package that is named after their content.
 
     Under the name of this package, a model's code and the code that loads it would stand in for
     one another; with one name for all, two models' code would.
     """
-    sources = {
-        name.rpartition("/")[2]: (Path(__file__).parents[1] / f"{name}.py").read_text("utf-8")
-        for name in _LOGGED_MODULES
-    }
-    digest = hashlib.sha256("".join(sources.values()).encode()).hexdigest()[:12]
+    sources = {name: (_PROJECT / name).read_bytes() for name in sorted(_served_files(_LOADER))}
+    digest = hashlib.sha256(b"".join(sources.values())).hexdigest()[:12]
     package = directory / f"uncertainty_{digest}"
-    package.mkdir()
-    (package / "__init__.py").touch()
     for name, source in sources.items():
-        renamed = re.sub(r"from pipeline\.\w+\.", f"from {package.name}.", source)
-        (package / f"{name}.py").write_text(renamed, encoding="utf-8")
+        copy = package / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(source)
+        for folder in (copy.parent, package):
+            (folder / "__init__.py").touch()
     return package
+
+
+def _served_files(name: Path) -> set[Path]:
+    """A module and those that it imports relatively, directly or not; in this project's package."""
+    imported = [
+        name.parents[node.level - 1].joinpath(*node.module.split(".")).with_suffix(".py")
+        for node in ast.walk(ast.parse((_PROJECT / name).read_bytes()))
+        if isinstance(node, ast.ImportFrom) and node.level and node.module
+    ]
+    return {name}.union(*map(_served_files, imported))

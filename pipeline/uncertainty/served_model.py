@@ -1,7 +1,7 @@
 """The `python_function` of a logged model with dropout: it can do MC Dropout.
 
-It takes two parameters: with `mc_samples` above 0 it answers with mean probabilities and how
-uncertain they are. Its source is logged with the model.
+With `mc_samples` above 0 it answers with mean probabilities and how uncertain they are. Its source,
+with what it imports of this project, is logged with the model.
 """
 
 from collections.abc import Mapping
@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.base import InputError
-from pipeline.uncertainty.calibration import mutual_information, predictive_entropy
-from pipeline.uncertainty.sampling import mc_probabilities
+from ..base.errors import InputError
+from .sampling import mc_probabilities, mutual_information, predictive_entropy
 
 if TYPE_CHECKING:
     import keras
@@ -52,9 +51,6 @@ class UncertaintyModel:
 
         Raises:
             InputError: `mc_samples` or `seed` is out of range.
-
-        Source: Gal and Ghahramani (2016), "Dropout as a Bayesian Approximation"; Houlsby et al.
-        (2011), "Bayesian Active Learning for Classification and Preference Learning".
         """
         given = {**PARAMS, **(params or {})}
         samples = int(given["mc_samples"])

@@ -17,10 +17,11 @@ from pipeline.uncertainty.calibration import (
     expected_calibration_error,
     mc_summary,
     mcnemar_exact,
-    mutual_information,
     negative_log_likelihood,
-    predictive_entropy,
 )
+
+# Sure to 0.98, 0.94, 0.7 and 0.55.
+FOUR = np.array([[0.98, 0.02], [0.94, 0.06], [0.3, 0.7], [0.55, 0.45]])
 
 
 @pytest.fixture
@@ -46,29 +47,31 @@ def test_negative_log_likelihood_of_an_impossible_class_is_finite():
 
 
 def test_calibration_bins_by_hand():
-    probabilities = np.array([[0.95, 0.05], [0.85, 0.15], [0.3, 0.7], [0.55, 0.45]])
-    bins = calibration_bins(probabilities, np.array([0, 1, 1, 0]), bins=5)
+    bins = calibration_bins(FOUR, np.array([0, 1, 1, 0]))
 
-    np.testing.assert_array_equal(bins.count, [0, 0, 1, 1, 2])
-    np.testing.assert_allclose(bins.confidence, [np.nan, np.nan, 0.55, 0.7, 0.9])
-    np.testing.assert_allclose(bins.accuracy, [np.nan, np.nan, 1, 1, 0.5])
+    filled = [8, 10, 14]  # from 8/15, 10/15 and 14/15
+    np.testing.assert_array_equal(np.flatnonzero(bins.count), filled)
+    np.testing.assert_array_equal(bins.count[filled], [1, 1, 2])
+    np.testing.assert_allclose(bins.confidence[filled], [0.55, 0.7, 0.96])
+    np.testing.assert_allclose(bins.accuracy[filled], [1, 1, 0.5])
+    assert np.isnan(np.delete([bins.confidence, bins.accuracy], filled, axis=1)).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_confidence_on_an_edge_belongs_to_the_bin_below(dtype):
     probabilities = np.array([[0.2] * 5, [0.6, 0.4, 0, 0, 0], [1.0, 0, 0, 0, 0]], dtype)
 
-    bins = calibration_bins(probabilities, np.array([0, 0, 0]), bins=5)
+    bins = calibration_bins(probabilities, np.array([0, 0, 0]))
 
-    np.testing.assert_array_equal(bins.count, [1, 0, 1, 0, 1])
+    # 0.2 is 3/15 and 0.6 is 9/15: the upper edges of the third and the ninth bin.
+    np.testing.assert_array_equal(np.flatnonzero(bins.count), [2, 8, 14])
 
 
 def test_expected_calibration_error_by_hand():
-    probabilities = np.array([[0.95, 0.05], [0.85, 0.15], [0.3, 0.7], [0.55, 0.45]])
-    error = expected_calibration_error(probabilities, np.array([0, 1, 1, 0]), bins=5)
+    error = expected_calibration_error(FOUR, np.array([0, 1, 1, 0]))
 
-    # Gaps 0.45 (one image), 0.3 (one) and 0.4 (two).
-    assert error == pytest.approx((0.45 + 0.3 + 2 * 0.4) / 4)
+    # Gaps 0.45 (one image), 0.3 (one) and 0.46 (two).
+    assert error == pytest.approx((0.45 + 0.3 + 2 * 0.46) / 4)
 
 
 def test_expected_calibration_error_equals_a_loop_over_bins(predictions):
@@ -90,34 +93,6 @@ def test_perfect_calibration_has_no_error():
     probabilities = np.array([[0.75, 0.25]] * 4 + [[0.5, 0.5]] * 2, np.float32)
 
     assert expected_calibration_error(probabilities, np.array([0, 0, 0, 1, 0, 1])) == 0.0
-
-
-def test_predictive_entropy_equals_scipy(predictions):
-    probabilities, _ = predictions
-    entropy = predictive_entropy(probabilities)
-
-    assert entropy.shape == (50,)
-    np.testing.assert_allclose(entropy, scipy.stats.entropy(probabilities, axis=1), rtol=1e-5)
-
-
-def test_predictive_entropy_of_certainty_and_of_no_idea():
-    entropy = predictive_entropy(np.array([[1, 0, 0, 0], [0.25] * 4], np.float32))
-
-    np.testing.assert_allclose(entropy, [0, math.log(4)])
-
-
-def test_mutual_information_tells_disagreement_from_doubt():
-    disagree, doubt, sure = [[1, 0], [0, 1]], [[0.5, 0.5], [0.5, 0.5]], [[1, 0], [1, 0]]
-    samples = np.array([disagree, doubt, sure], np.float32).transpose(1, 0, 2)
-
-    np.testing.assert_allclose(mutual_information(samples), [math.log(2), 0, 0], atol=1e-12)
-
-
-def test_mutual_information_is_the_mean_divergence_from_the_mean():
-    samples = np.random.default_rng(1).dirichlet(np.ones(4), size=(20, 6))
-    divergence = scipy.stats.entropy(samples, samples.mean(axis=0)[None], axis=-1).mean(axis=0)
-
-    np.testing.assert_allclose(mutual_information(samples), divergence)
 
 
 def test_accuracy_by_samples_equals_the_mean_of_each_prefix():
@@ -196,11 +171,6 @@ def test_labels_that_do_not_fit_are_refused(labels):
         accuracy_by_samples(probabilities[None], labels)
     with pytest.raises(InputError, match="labels"):
         mc_summary(probabilities[None], probabilities, labels)
-
-
-def test_no_bins_are_refused():
-    with pytest.raises(InputError, match="bins"):
-        calibration_bins(np.full((1, 2), 0.5), np.array([0]), bins=0)
 
 
 def test_metrics_do_not_import_tensorflow():

@@ -1,8 +1,10 @@
 """What is logged with a trained model, and that it can be loaded and served."""
 
 import re
+import shutil
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
@@ -12,21 +14,41 @@ from mlflow.models import Model, validate_serving_input
 from networks import IMAGES, build, log, with_dropout
 
 from pipeline.tracking import client
+from pipeline.uncertainty import logged_models
+
+PIPELINE = Path(logged_models.__file__).parents[1]
 
 
 def test_logged_files_hold_no_pickle_and_no_import_of_this_project(dropout_uri: str) -> None:
     directory = Path(mlflow.artifacts.download_artifacts(dropout_uri))
-    files = {path.relative_to(directory): path for path in directory.rglob("*") if path.is_file()}
+    files = [path for path in directory.rglob("*") if path.is_file()]
     assert {path.suffix for path in files} == {"", ".py", ".keras", ".txt", ".json", ".yaml"}
-    code = {path.name: path.read_text("utf-8") for path in files.values() if path.suffix == ".py"}
-    assert set(code) == {
-        "__init__.py",
-        "errors.py",
-        "calibration.py",
-        "uncertainty.py",
-        "uncertainty_model.py",
-    }
-    assert not [name for name, text in code.items() if re.search(r"(from|import) pipeline", text)]
+    (package,) = (directory / "code").iterdir()
+    code = {str(path.relative_to(package)): path.read_bytes() for path in package.rglob("*.py")}
+    empty = {name for name in code if name.endswith("__init__.py")}
+    assert empty == {"__init__.py", "base/__init__.py", "uncertainty/__init__.py"}
+    assert not any(code[name] for name in empty)
+    served = set(code) - empty
+    assert served == {"base/errors.py", "uncertainty/sampling.py", "uncertainty/served_model.py"}
+    for name in served:  # as they are here, and with no import of anything here
+        assert code[name] == (PIPELINE / name).read_bytes()
+        assert not re.search(rb"(from|import) pipeline", code[name])
+
+
+def test_served_code_is_named_after_its_content(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def name() -> str:
+        with TemporaryDirectory() as directory:
+            return logged_models._served_package(Path(directory)).name
+
+    here = name()
+    shutil.copytree(PIPELINE, tmp_path / "pipeline")
+    monkeypatch.setattr(logged_models, "_PROJECT", tmp_path / "pipeline")
+    assert name() == here
+    with (tmp_path / "pipeline" / "base" / "errors.py").open("a") as errors:
+        errors.write("# changed\n")
+    assert name() != here
 
 
 def test_model_loads_where_pickles_are_refused(

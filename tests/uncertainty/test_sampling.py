@@ -8,9 +8,15 @@ import keras
 import numpy as np
 import pytest
 import scipy.special
+import scipy.stats
 
 from pipeline.base import InputError
-from pipeline.uncertainty.sampling import dropout_layers, mc_probabilities
+from pipeline.uncertainty.sampling import (
+    dropout_layers,
+    mc_probabilities,
+    mutual_information,
+    predictive_entropy,
+)
 
 UNITS, CLASSES, RATE = 4, 8, 0.3
 MASKS = np.array(list(itertools.product([False, True], repeat=UNITS)))  # True: kept.
@@ -334,3 +340,31 @@ def test_a_number_out_of_range_is_refused(name, value):
     arguments = {"samples": 2, "seed": 0, "batch_size": 10, name: value}
     with pytest.raises(InputError, match=f"{name}: expected an integer"):
         mc_probabilities(build(keras.layers.Dropout), images_of(2), **arguments)
+
+
+def test_predictive_entropy_equals_scipy():
+    probabilities = np.random.default_rng(5).dirichlet(np.ones(4), size=50).astype(np.float32)
+    entropy = predictive_entropy(probabilities)
+
+    assert entropy.shape == (50,)
+    np.testing.assert_allclose(entropy, scipy.stats.entropy(probabilities, axis=1), rtol=1e-5)
+
+
+def test_predictive_entropy_of_certainty_and_of_no_idea():
+    entropy = predictive_entropy(np.array([[1, 0, 0, 0], [0.25] * 4], np.float32))
+
+    np.testing.assert_allclose(entropy, [0, math.log(4)])
+
+
+def test_mutual_information_tells_disagreement_from_doubt():
+    disagree, doubt, sure = [[1, 0], [0, 1]], [[0.5, 0.5], [0.5, 0.5]], [[1, 0], [1, 0]]
+    samples = np.array([disagree, doubt, sure], np.float32).transpose(1, 0, 2)
+
+    np.testing.assert_allclose(mutual_information(samples), [math.log(2), 0, 0], atol=1e-12)
+
+
+def test_mutual_information_is_the_mean_divergence_from_the_mean():
+    samples = np.random.default_rng(1).dirichlet(np.ones(4), size=(20, 6))
+    divergence = scipy.stats.entropy(samples, samples.mean(axis=0)[None], axis=-1).mean(axis=0)
+
+    np.testing.assert_allclose(mutual_information(samples), divergence)
