@@ -20,9 +20,10 @@ from typer import Option
 
 from benchmarks import harness, outcomes
 from pipeline import cli
-from pipeline.base import environment, progress
+from pipeline.base import progress
 from pipeline.comparisons.variants import get_variant
 from pipeline.data import splits as data
+from pipeline.training import runtime
 
 VARIANT, LEARNING_RATE = "elu", 0.0002
 GROUPS = Path("/sys/fs/cgroup/memory")
@@ -166,7 +167,7 @@ def train(directory: str, epochs: int, group: str | None = None) -> harness.Row:
     if group:
         _drop_from_memory(Path(directory))
         (Path(group) / "cgroup.procs").write_text(str(os.getpid()))
-    environment.import_tensorflow()
+    runtime.import_tensorflow()
     from pipeline.training.trainer import shared_trainer
 
     clocks: list[tuple[float, float]] = []

@@ -21,8 +21,8 @@ import pandas as pd
 
 from benchmarks import harness, outcomes
 from pipeline import cli, options
-from pipeline.base import environment
 from pipeline.comparisons.variants import Variant, get_variant
+from pipeline.training import runtime
 
 if TYPE_CHECKING:
     from pipeline.training.trainer import Trainer
@@ -93,14 +93,14 @@ def _parts(variant: str, rows: pd.DataFrame) -> list[str]:
 
 def steps(variant: str, directory: str) -> harness.Row:
     """CPU milliseconds of a training step, of its parts and of its limit, measured in turns."""
-    environment.import_tensorflow()
+    runtime.import_tensorflow()
     import tensorflow as tf
 
     from pipeline.data.splits import open_splits
 
-    prepared = open_splits(Path(directory))
+    splits = open_splits(Path(directory))
     trainers = {
-        name: kind(get_variant(variant), prepared) for name, kind in _kinds_of_trainer().items()
+        name: kind(get_variant(variant), splits) for name, kind in _kinds_of_trainer().items()
     }
     whole = trainers["program"]
     blocks = whole.blocks
@@ -123,8 +123,8 @@ def steps(variant: str, directory: str) -> harness.Row:
     }
     limit = Arithmetic(
         get_variant(variant),
-        features=int(np.prod(prepared.image_shape)),
-        classes=prepared.n_classes,
+        features=int(np.prod(splits.image_shape)),
+        classes=splits.n_classes,
     )
     seconds = _medians(
         {

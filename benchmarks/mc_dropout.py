@@ -11,10 +11,10 @@ from typer import Option
 
 from benchmarks import harness, outcomes
 from pipeline import cli, options
-from pipeline.base import environment
 from pipeline.comparisons.variants import get_variant
 from pipeline.data.splits import open_splits
-from pipeline.uncertainty.calibration import predictive_entropy
+from pipeline.training import runtime
+from pipeline.uncertainty.sampling import predictive_entropy
 
 if TYPE_CHECKING:
     import keras
@@ -67,7 +67,7 @@ def _measure(layers: str, rounds: int, given: harness.Row) -> pd.DataFrame:
 
 def in_one_graph(directory: str, layers: str, samples: int, seed: int) -> harness.Row:
     """MC Dropout as the pipeline does it."""
-    environment.import_tensorflow()
+    runtime.import_tensorflow()
     from pipeline.uncertainty.sampling import mc_probabilities
 
     model, images = _model_and_images(directory, layers, seed)

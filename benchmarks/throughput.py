@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
-from pipeline.comparisons.variants import get_variant
 from typer import Option
 
 from benchmarks import harness, outcomes, turns
 from pipeline import cli, options
-from pipeline.base import environment
+from pipeline.comparisons.variants import get_variant
+from pipeline.training import runtime
 
 VARIANTS = ("elu", "bn", "selu")
 TO_REACH = {"Model.fit": 5.0, "Model.fit, jit": 2.0}
@@ -31,7 +31,7 @@ def compiled(
     alternating: bool,
 ) -> harness.Row:
     """Train as the pipeline does; returns seconds per epoch and the validation losses."""
-    environment.import_tensorflow()
+    runtime.import_tensorflow()
     from pipeline.training.trainer import shared_trainer
 
     clock = turns.Clock(alternating=alternating)

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
-from pipeline.comparisons.variants import get_variant
 from typer import Option
 
 from benchmarks import harness, outcomes, turns
 from pipeline import cli, options
 from pipeline.base import environment, progress
+from pipeline.comparisons.variants import get_variant
+from pipeline.training import runtime
 
 PEER = "tracking off"
 VARIANT, LEARNING_RATE = "elu", 0.0002
@@ -91,7 +92,8 @@ def measure(dataset: str, directory: str, *, epochs: int, number: int) -> dict[s
 def tracked(dataset: str, project: str, epochs: int, seeds: list[int]) -> harness.Row:
     """The entry point `train`, from the call to its return."""
     os.chdir(project)
-    environment.import_tensorflow()
+    environment.configure()
+    runtime.import_tensorflow()
     import mlflow
 
     from pipeline.train import train
@@ -125,7 +127,7 @@ def tracked(dataset: str, project: str, epochs: int, seeds: list[int]) -> harnes
 
 def untracked(directory: str, epochs: int, seeds: list[int]) -> harness.Row:
     """The same compiled training and the same look at the test set; nothing is written."""
-    environment.import_tensorflow()
+    runtime.import_tensorflow()
     from pipeline.training.trainer import shared_trainer
 
     turns.end_turn()
@@ -142,7 +144,7 @@ def untracked(directory: str, epochs: int, seeds: list[int]) -> harness.Row:
             seed=seed,
             on_epoch=lambda _epoch, _metrics: clock.epoch_ended(),
         )
-        trainer.predict(trainer.prepared.x_test)
+        trainer.predict(trainer.splits.x_test)
         seconds = clock.worked() - started
         compiling = 0 if rests else trainer.compile_seconds
         rests.append(seconds - fit.history[-1]["elapsed_seconds"] - compiling)

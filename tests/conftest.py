@@ -20,10 +20,12 @@ from filelock import FileLock
 from pipeline.base import environment
 from pipeline.comparisons import variants
 from pipeline.tracking import patience
+from pipeline.training import runtime
 
 PROJECT = Path(__file__).parent.parent
 
-environment.configure()  # before any test module imports TensorFlow or MLflow
+environment.configure()  # before any test module imports MLflow
+runtime.configure()  # and TensorFlow
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,13 +1,21 @@
 """Keras models: raw images in, class probabilities out, everything between from the variant."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import keras
 import numpy as np
 
-from pipeline.comparisons.variants import Variant
+from pipeline.base import InputError, did_you_mean
+from pipeline.comparisons import Variant
 from pipeline.training import xla_layers
+
+_EXPECTED = {
+    "activation": "a Keras activation, such as elu, selu, relu, swish, gelu or tanh",
+    "kernel_initializer": "a random Keras initializer, such as he_normal or lecun_normal",
+}
 
 
 def build_model(
@@ -29,47 +37,74 @@ def build_model(
         variant: the architecture.
         image_shape: height, width and channels of an image.
         n_classes: number of classes.
-        mean: float32 of shape (height * width * channels,), of the training split.
-        variance: the same, of the training split.
+        mean, variance: float32 of shape (height * width * channels,), of the training split.
         seed: decides the initial weights and the dropout masks.
         for_training: whether the layers are those of `xla_layers`; the weights fit both.
 
     Returns:
         A functional model from uint8 images of shape (batch, *image_shape) to float32
         probabilities of shape (batch, n_classes).
+
+    Raises:
+        InputError: if Keras has no such activation or initializer.
     """
     layers: Any = xla_layers if for_training else keras.layers
-    dropouts = {"alpha": layers.AlphaDropout, "standard": layers.Dropout}
     seeds = iter(np.random.SeedSequence(seed).generate_state(2 * variant.hidden_layers + 2))
     image = keras.Input(tuple(image_shape), dtype="uint8", name="image")
     hidden = keras.layers.Flatten(name="flatten")(image)
     hidden = keras.layers.Normalization(mean=mean, variance=variance, name="standardize")(hidden)
-    for layer in range(1, variant.hidden_layers + 1):
-        hidden = layers.Dense(
-            variant.units,
-            kernel_initializer=_initializer(variant.kernel_initializer, next(seeds)),
-            name=f"dense_{layer}",
-        )(hidden)
-        if variant.batch_normalization:
-            hidden = keras.layers.BatchNormalization(name=f"batch_normalization_{layer}")(hidden)
-        hidden = layers.Activation(variant.activation, name=f"activation_{layer}")(hidden)
-        is_last = layer == variant.hidden_layers
-        if variant.dropout and (variant.dropout_layers == "all" or is_last):
-            # Keras reads the seed, a uint32, through an int32.
-            hidden = dropouts[variant.dropout](
-                variant.dropout_rate, seed=int(next(seeds) >> 1), name=f"dropout_{layer}"
-            )(hidden)
+    for number in range(1, variant.hidden_layers + 1):
+        hidden = _hidden_layer(variant, number, hidden, layers=layers, seeds=seeds)
+    initializer = keras.initializers.GlorotUniform(int(next(seeds)))
     probabilities = layers.Dense(
-        n_classes,
-        activation="softmax",
-        kernel_initializer=_initializer("glorot_uniform", next(seeds)),
-        name="probabilities",
+        n_classes, activation="softmax", kernel_initializer=initializer, name="probabilities"
     )(hidden)
     return keras.Model(image, probabilities, name=variant.name)
 
 
-def _initializer(name: str, seed: np.uint32) -> keras.initializers.Initializer:
-    return keras.initializers.get({"class_name": name, "config": {"seed": int(seed)}})
+def _hidden_layer(
+    variant: Variant, number: int, hidden: Any, *, layers: Any, seeds: Iterator[np.uint32]
+) -> Any:
+    """The output of a hidden layer and what follows it, for that of the one before."""
+    hidden = layers.Dense(
+        variant.units,
+        kernel_initializer=_initializer(variant, next(seeds)),
+        name=f"dense_{number}",
+    )(hidden)
+    if variant.batch_normalization:
+        hidden = keras.layers.BatchNormalization(name=f"batch_normalization_{number}")(hidden)
+    with _refused_if_unknown(variant, "activation", keras.activations):
+        hidden = layers.Activation(variant.activation, name=f"activation_{number}")(hidden)
+    is_last = number == variant.hidden_layers
+    if variant.dropout and (variant.dropout_layers == "all" or is_last):
+        kind = {"alpha": layers.AlphaDropout, "standard": layers.Dropout}[variant.dropout]
+        # Keras reads the seed, a uint32, through an int32.
+        seed = int(next(seeds) >> 1)
+        hidden = kind(variant.dropout_rate, seed=seed, name=f"dropout_{number}")(hidden)
+    return hidden
+
+
+def _initializer(variant: Variant, seed: np.uint32) -> keras.initializers.Initializer:
+    described = {"class_name": variant.kernel_initializer, "config": {"seed": int(seed)}}
+    with _refused_if_unknown(variant, "kernel_initializer", keras.initializers):
+        return keras.initializers.get(described)
+
+
+@contextmanager
+def _refused_if_unknown(variant: Variant, setting: str, module: ModuleType) -> Iterator[None]:
+    """Turn what Keras says of a name that it does not know, or cannot use here, into a refusal."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        name = getattr(variant, setting)
+        known = [one for one in dir(module) if not one.startswith("_")]
+        raise InputError(
+            f"{setting} of variant '{variant.name}'",
+            expected=_EXPECTED[setting],
+            received=repr(name),
+            action=(did_you_mean(name, known) if name not in known else "")
+            or "Correct it where the variant is declared.",
+        ) from error
 
 
 def activation_statistics(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+PEAK = 0.45  # of all steps, after which the rate is highest; after as many more it is low again
+
 
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     """1cycle: linear warm-up from a tenth of the maximum, back down, then to a hundredth of that.
@@ -18,13 +20,11 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         """The learning rate at an optimizer step (counted from 0)."""
         progress = tf.cast(step, tf.float32) / self.total_steps
-        rising = 0.1 + 0.9 * progress / 0.45
-        falling = 1.0 - 0.9 * (progress - 0.45) / 0.45
-        vanishing = 0.1 - 0.099 * (progress - 0.9) / 0.1
-        fraction = tf.where(
-            progress < 0.45, rising, tf.where(progress < 0.9, falling, tf.maximum(vanishing, 0.001))
-        )
-        return self.maximum * fraction
+        rising = 0.1 + 0.9 * progress / PEAK
+        falling = 1.0 - 0.9 * (progress - PEAK) / PEAK
+        vanishing = 0.1 - 0.099 * (progress - 2 * PEAK) / (1 - 2 * PEAK)
+        later = tf.where(progress < 2 * PEAK, falling, tf.maximum(vanishing, 0.001))
+        return self.maximum * tf.where(progress < PEAK, rising, later)
 
     def get_config(self) -> dict:
         """The schedule has no configuration: its variables are set for every run."""

@@ -7,9 +7,7 @@ block. Search and training share this module, so they judge a model by the same 
 
 import ctypes
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -17,11 +15,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pipeline.comparisons.variants import Variant
-from pipeline.data import splits
+from pipeline.comparisons import Variant
+from pipeline.data.splits import Splits, open_splits
 from pipeline.training.blocks import Blocks, EvaluationBatches
-from pipeline.training.callbacks import AfterEpoch, EarlyStopping, EpochRecorder, OnEpoch
+from pipeline.training.callbacks import EachEpoch, OnEpoch
 from pipeline.training.checkpoints import Checkpoints
+from pipeline.training.fit import Fit
 from pipeline.training.models import activation_statistics, build_model
 from pipeline.training.optimizers import Nadam
 from pipeline.training.schedules import OneCycle
@@ -52,24 +51,6 @@ class BlockModel(keras.Model):
         return self.get_metrics_result()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fit:
-    """What a training run came to.
-
-    Args:
-        history: one row of metrics per epoch, from epoch 1.
-        best_epoch: the epoch with the lowest ``val_loss``, from 1.
-        judged_epoch: the epoch whose weights the model holds: the best one under early stopping,
-            the last one at the end of a schedule.
-        stopped_early: whether patience ran out, be it in the last epoch.
-    """
-
-    history: list[dict[str, float]]
-    best_epoch: int
-    judged_epoch: int
-    stopped_early: bool
-
-
 class Trainer:
     """One compiled model of a variant on a data set, reset for every run.
 
@@ -81,7 +62,7 @@ class Trainer:
         splits: the data set.
     """
 
-    def __init__(self, variant: Variant, splits: splits.Splits):
+    def __init__(self, variant: Variant, splits: Splits):
         started = time.perf_counter()
         self.variant = variant
         self.splits = splits
@@ -100,7 +81,9 @@ class Trainer:
         self._build_metrics()
         self._initial_optimizer_state = [variable.numpy() for variable in self.optimizer.variables]
         # A study's trials begin from the same weights; building a model takes a quarter second.
-        self._initial_weights = lru_cache(maxsize=1)(self._draw_weights)
+        self._initial_weights = lru_cache(maxsize=1)(
+            lambda seed: self._build(seed=seed).get_weights()
+        )
         self._compile()
         self.compile_seconds = time.perf_counter() - started
 
@@ -114,9 +97,6 @@ class Trainer:
             seed=seed,
             for_training=for_training,
         )
-
-    def _draw_weights(self, seed: int) -> list[np.ndarray]:
-        return self._build(seed=seed).get_weights()
 
     def _build_block_model(self) -> BlockModel:
         return BlockModel(self.model.input, self.model.output)
@@ -148,13 +128,7 @@ class Trainer:
         return EvaluationBatches(self.splits.x_val, self.splits.y_val).as_dataset()
 
     def reset(self, *, learning_rate: float, epochs: int, seed: int) -> None:
-        """Make the trainer as new: initial weights of a seed, fresh optimizer, this rate.
-
-        Args:
-            learning_rate: constant rate, or the maximum of the 1cycle schedule.
-            epochs: length of the 1cycle schedule.
-            seed: decides the initial weights, the permutations and the dropout masks.
-        """
+        """Make the trainer as new for a `fit`: initial weights, fresh optimizer, this rate."""
         self.model.set_weights(self._initial_weights(seed))
         for variable, value in zip(
             self.optimizer.variables, self._initial_optimizer_state, strict=True
@@ -183,7 +157,7 @@ class Trainer:
 
         Args:
             learning_rate: constant rate, or the maximum of the 1cycle schedule.
-            epochs: most epochs trained.
+            epochs: most epochs trained; the length of the 1cycle schedule.
             patience: epochs without a lower ``val_loss`` before stopping; None: never stop early
                 and keep the last epoch's weights.
             seed: decides the initial weights, the permutations and the dropout masks.
@@ -196,46 +170,28 @@ class Trainer:
             OSError: if a checkpoint cannot be written.
         """
         self.reset(learning_rate=learning_rate, epochs=epochs, seed=seed)
-        recorder = EpochRecorder(self, seed=seed)
-        stopping = EarlyStopping(patience)
-        after_epoch = AfterEpoch(self, recorder, stopping, on_epoch, checkpoints)
-        after_epoch.go_on_from_checkpoint()
-        if not stopping.patience_ran_out:
-            self.block_model.fit(
-                self.blocks.as_dataset(),
-                initial_epoch=len(recorder.history),
-                epochs=epochs,
-                verbose=0,
-                shuffle=False,  # the blocks are shuffled
-                validation_data=self._validation(),
-                callbacks=[recorder, stopping, after_epoch],
-            )
-        self.splits.unload()
-        if stopping.best_weights is not None:
-            self.model.set_weights(stopping.best_weights)
-        history = recorder.history
-        best_epoch = 1 + int(np.argmin([metrics["val_loss"] for metrics in history]))
-        return Fit(
-            history=history,
-            best_epoch=best_epoch,
-            judged_epoch=len(history) if patience is None else best_epoch,
-            stopped_early=stopping.patience_ran_out,
+        fit = Fit(patience=patience)
+        if checkpoints and (newest := checkpoints.newest()):
+            fit.go_on_from(newest, self.block_model)
+        for epoch, metrics in enumerate(fit.history, start=1):
+            on_epoch(epoch, metrics)
+        if not fit.stopped_early:
+            self._train(EachEpoch(fit, self.blocks, seed, on_epoch, checkpoints), epochs)
+        if fit.best_weights is not None:
+            self.model.set_weights(fit.best_weights)
+        return fit
+
+    def _train(self, each: EachEpoch, epochs: int) -> None:
+        self.block_model.fit(
+            self.blocks.as_dataset(),
+            initial_epoch=len(each.fit.history),
+            epochs=epochs,
+            verbose=0,
+            shuffle=False,  # the blocks are shuffled
+            validation_data=self._validation(),
+            callbacks=[each],
         )
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Weights and optimizer state by name; dropout and shuffling follow from the epoch."""
-        weights, optimizer = self.model.get_weights(), self.optimizer.variables
-        return {
-            **{f"weight_{index}": value for index, value in enumerate(weights)},
-            **{f"optimizer_{index}": value.numpy() for index, value in enumerate(optimizer)},
-        }
-
-    def set_state(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Set what `state` has returned."""
-        count = len(self.model.get_weights())
-        self.model.set_weights([arrays[f"weight_{index}"] for index in range(count)])
-        for index, variable in enumerate(self.optimizer.variables):
-            variable.assign(arrays[f"optimizer_{index}"])
+        self.splits.unload()
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Class probabilities, float32 of shape (n, classes), for uint8 images."""
@@ -273,12 +229,6 @@ class Trainer:
     def _keras_model(self) -> keras.Model:
         return self._build(seed=0, for_training=False)
 
-    def current_learning_rate(self) -> float:
-        """The rate the next optimizer step would take."""
-        if self.one_cycle:
-            return float(self.one_cycle(self.optimizer.iterations.value))
-        return float(self.optimizer.learning_rate.numpy())
-
 
 def _settle_memory() -> None:
     """Give back what compiling has freed (70 MB), and keep what blocks of images free from here on.
@@ -296,10 +246,10 @@ def _settle_memory() -> None:
 # compiled model that is let go of (of five, 40 of 670 MB).
 @lru_cache(maxsize=8)
 def shared_trainer(variant: Variant, directory: Path) -> Trainer:
-    """The compiled trainer of a variant on splits data, kept for the next run that needs it.
+    """The compiled trainer of a variant on a data set, kept for the next run that needs it.
 
     Args:
         variant: the architecture and how it is trained.
-        directory: where `data.save` put the splits arrays.
+        directory: where `data.splits.save` put the data set.
     """
-    return Trainer(variant, splits.open_splits(directory))
+    return Trainer(variant, open_splits(directory))

@@ -1,93 +1,27 @@
-import gc
-import importlib
 import logging
 import os
 import subprocess
 import sys
-import weakref
 
 import pytest
-from conftest import PROJECT, environment_of_a_user
+from conftest import PROJECT
 
 from pipeline.base import environment
 
-ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-DEFAULTS = {
-    "CUDA_VISIBLE_DEVICES": "-1",
-    "XLA_FLAGS": "--xla_cpu_prefer_vector_width=512",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-}
 
-
-def test_configure_sets_one_thread_and_wide_vectors_where_nothing_is_set(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name in {**ONE_THREAD, **DEFAULTS}:
-        monkeypatch.delenv(name)  # set when the tests were collected
+def test_mlflow_is_quiet_where_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_LOGGING_LEVEL")  # set when the tests were collected
     environment.configure()
-    for name, value in {**ONE_THREAD, **DEFAULTS}.items():
-        assert os.environ[name] == value
+    assert os.environ["MLFLOW_LOGGING_LEVEL"] == "WARNING"
     assert logging.getLogger("mlflow").level == logging.WARNING
 
 
-def test_configure_respects_what_is_set_already_but_not_more_threads(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    given = {
-        "CUDA_VISIBLE_DEVICES": "0",
-        "XLA_FLAGS": "--xla_dump_to=/tmp/xla",
-        "MLFLOW_LOGGING_LEVEL": "DEBUG",
-    }
-    for name, value in {**given, "TF_NUM_INTRAOP_THREADS": "8"}.items():
-        monkeypatch.setenv(name, value)
+def test_a_log_level_that_is_set_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_LOGGING_LEVEL", "DEBUG")
     environment.configure()
-    assert {name: os.environ[name] for name in given} == given
-    assert os.environ["TF_NUM_INTRAOP_THREADS"] == "1"
-
-
-def test_stderr_is_silent_inside_and_back_afterwards_even_after_an_error(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    def fail_silently() -> None:
-        with environment._without_stderr():
-            os.write(2, b"hidden\n")
-            raise ImportError
-
-    open_files = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
-    with pytest.raises(ImportError):
-        fail_silently()
-    os.write(2, b"shown\n")
-    assert capfd.readouterr().err == "shown\n"
-    if open_files is not None:
-        assert len(os.listdir("/proc/self/fd")) == open_files
-
-
-@pytest.mark.slow
-def test_importing_tensorflow_prints_nothing_and_imports_no_scikit_learn() -> None:
-    program = (
-        "import sys\n"
-        "from pipeline.base import environment\n"
-        "environment.import_tensorflow()\n"
-        "assert 'sklearn' not in sys.modules\n"
-        "import keras, tensorflow as tf\n"
-        "keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)]).predict(tf.ones((4, 2)))\n"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**environment_of_a_user(), "PYTHONPATH": str(PROJECT)},
-        capture_output=True,
-        text=True,
-    )
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
-
-
-def test_a_package_fails_to_import_only_inside_and_only_where_it_is_not_imported_yet() -> None:
-    sys.modules.pop("colorsys", None)
-    with environment._as_if_not_installed("colorsys"), pytest.raises(ImportError):
-        importlib.import_module("colorsys")
-    imported = importlib.import_module("colorsys")
-    with environment._as_if_not_installed("colorsys"):
-        assert importlib.import_module("colorsys") is imported
+    assert os.environ["MLFLOW_LOGGING_LEVEL"] == "DEBUG"
+    assert logging.getLogger("mlflow").level == logging.DEBUG
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
 
 
 def test_what_a_process_holds_is_not_taken_apart_at_its_end() -> None:
@@ -102,20 +36,3 @@ def test_what_a_process_holds_is_not_taken_apart_at_its_end() -> None:
         [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True
     )
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
-
-
-def test_importing_tensorflow_again_leaves_what_came_since_to_be_freed() -> None:
-    environment.import_tensorflow()
-    assert gc.isenabled()
-    assert gc.get_freeze_count() > 0
-    model = _Cycle()
-    alive = weakref.ref(model)
-    del model
-    environment.import_tensorflow()
-    gc.collect()
-    assert alive() is None
-
-
-class _Cycle:
-    def __init__(self) -> None:
-        self.itself = self

@@ -5,8 +5,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from pipeline.comparisons.variants import VARIANTS, Variant
 
+from pipeline.base import InputError
+from pipeline.comparisons import Variant
+from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, BN, ELU, ONE_CYCLE, SELU
 from pipeline.training.models import activation_statistics, build_model
 
 IMAGE_SHAPE = (8, 8, 3)
@@ -14,8 +16,8 @@ MEAN = np.linspace(100, 150, 192, dtype=np.float32)
 VARIANCE = np.linspace(900, 2500, 192, dtype=np.float32)
 
 
-def small(name: str, **changes: Any) -> Variant:
-    return dataclasses.replace(VARIANTS[name], **{"hidden_layers": 3, "units": 16} | changes)
+def small(variant: Variant, **changes: Any) -> Variant:
+    return dataclasses.replace(variant, **{"hidden_layers": 3, "units": 16} | changes)
 
 
 def build(variant: Variant, *, seed: int = 1, for_training: bool = False) -> keras.Model:
@@ -45,7 +47,7 @@ def names(model: keras.Model) -> list[str]:
 
 
 def test_model_takes_raw_images_and_gives_probabilities() -> None:
-    model = build(VARIANTS["elu"])
+    model = build(ELU)
     assert (model.input.dtype, model.input_shape) == ("uint8", (None, 8, 8, 3))
     probabilities = model.predict(standard_images(5), verbose=0)
     assert (probabilities.dtype, probabilities.shape) == (np.float32, (5, 4))
@@ -54,14 +56,14 @@ def test_model_takes_raw_images_and_gives_probabilities() -> None:
 
 
 def test_first_layers_standardize_as_numpy_does() -> None:
-    model = build(small("selu"))
+    model = build(small(SELU))
     images = np.random.default_rng(0).integers(0, 256, (6, *IMAGE_SHAPE), dtype=np.uint8)
     received = keras.Model(model.input, model.get_layer("standardize").output)(images)
     np.testing.assert_allclose(received, standardized(images), rtol=1e-5, atol=1e-6)
 
 
 def test_batch_normalization_stands_between_dense_layer_and_activation() -> None:
-    model = build(small("bn", hidden_layers=2))
+    model = build(small(BN, hidden_layers=2))
     kinds = [type(layer) for layer in model.layers]
     hidden = [keras.layers.Dense, keras.layers.BatchNormalization, keras.layers.Activation]
     first = [keras.layers.InputLayer, keras.layers.Flatten, keras.layers.Normalization]
@@ -70,9 +72,11 @@ def test_batch_normalization_stands_between_dense_layer_and_activation() -> None
         assert after.input is before.output
 
 
-@pytest.mark.parametrize(("name", "activation"), [("elu", keras.ops.elu), ("selu", keras.ops.selu)])
-def test_dense_layers_are_linear_and_activations_the_variants(name: str, activation: Any) -> None:
-    model = build(small(name))
+@pytest.mark.parametrize(("variant", "activation"), [(ELU, keras.ops.elu), (SELU, keras.ops.selu)])
+def test_dense_layers_are_linear_and_activations_the_variants(
+    variant: Variant, activation: Any
+) -> None:
+    model = build(small(variant))
     values = np.linspace(-3, 3, 16, dtype=np.float32)[None]
     for number in (1, 2, 3):
         assert model.get_layer(f"dense_{number}").activation is keras.activations.linear
@@ -81,9 +85,9 @@ def test_dense_layers_are_linear_and_activations_the_variants(name: str, activat
     assert model.get_layer("probabilities").activation is keras.activations.softmax
 
 
-@pytest.mark.parametrize(("name", "gain"), [("elu", 2), ("bn", 2), ("selu", 1), ("one_cycle", 1)])
-def test_initial_kernels_are_scaled_by_fan_in(name: str, gain: float) -> None:
-    model = build(VARIANTS[name])
+@pytest.mark.parametrize(("variant", "gain"), [(ELU, 2), (BN, 2), (SELU, 1), (ONE_CYCLE, 1)])
+def test_initial_kernels_are_scaled_by_fan_in(variant: Variant, gain: float) -> None:
+    model = build(variant)
     kernels = [model.get_layer(f"dense_{number}").kernel.numpy() for number in range(1, 21)]
     assert [kernel.shape for kernel in kernels] == [(192, 100), *[(100, 100)] * 19]
     for kernel in kernels:
@@ -95,7 +99,7 @@ def test_initial_kernels_are_scaled_by_fan_in(name: str, gain: float) -> None:
 
 
 def test_weights_depend_on_the_seed_alone() -> None:
-    first, same, other = (build(small("bn"), seed=seed).get_weights() for seed in (1, 1, 2))
+    first, same, other = (build(small(BN), seed=seed).get_weights() for seed in (1, 1, 2))
     assert len(first) == 3 * 6 + 2
     for one, another in zip(first, same, strict=True):
         np.testing.assert_array_equal(one, another)
@@ -109,7 +113,7 @@ def test_weights_depend_on_the_seed_alone() -> None:
 def test_dropout_stands_before_the_output_or_after_every_hidden_layer(
     layers: str, after: list[int]
 ) -> None:
-    model = build(small("alpha_dropout", dropout_layers=layers))
+    model = build(small(ALPHA_DROPOUT, dropout_layers=layers))
     hidden: list[str] = []
     for number in (1, 2, 3):
         hidden += [f"dense_{number}", f"activation_{number}"]
@@ -122,13 +126,13 @@ def test_dropout_stands_before_the_output_or_after_every_hidden_layer(
 
 
 def test_variants_without_dropout_have_no_dropout_layer() -> None:
-    assert not [name for name in names(build(small("selu"))) if name.startswith("dropout")]
+    assert not [name for name in names(build(small(SELU))) if name.startswith("dropout")]
 
 
 @pytest.mark.parametrize("kind", ["alpha", "standard"])
 def test_weights_of_the_training_model_fit_the_stock_model(kind: str) -> None:
     variant = small(
-        "alpha_dropout", dropout=kind, self_normalizing=kind == "alpha", dropout_layers="all"
+        ALPHA_DROPOUT, dropout=kind, self_normalizing=kind == "alpha", dropout_layers="all"
     )
     training, stock = build(variant, seed=1, for_training=True), build(variant, seed=2)
     images = standard_images(20)
@@ -139,7 +143,7 @@ def test_weights_of_the_training_model_fit_the_stock_model(kind: str) -> None:
 
 
 def test_activation_statistics_equal_a_numpy_forward_pass() -> None:
-    model = build(small("elu"))
+    model = build(small(ELU))
     for number in (1, 2, 3):  # biases start at 0 and would not be noticed
         model.get_layer(f"dense_{number}").bias.assign(np.linspace(-1, 1, 16))
     images = standard_images(750)
@@ -157,11 +161,39 @@ def test_activation_statistics_equal_a_numpy_forward_pass() -> None:
 
 def test_selu_self_normalizes_at_initialization_and_elu_does_not() -> None:
     images = standard_images(1000)
-    means, deviations = activation_statistics(build(VARIANTS["selu"]), images)
+    means, deviations = activation_statistics(build(SELU), images)
     assert means.shape == deviations.shape == (20,)
     np.testing.assert_allclose(means, 0, atol=0.1)
     np.testing.assert_allclose(deviations, 1, atol=0.15)
-    means, deviations = activation_statistics(build(VARIANTS["elu"]), images)
+    means, deviations = activation_statistics(build(ELU), images)
     assert means.min() > 0.2
     assert deviations[0] < 1.2
     assert deviations[-1] > 1.6
+
+
+@pytest.mark.parametrize("for_training", [True, False])
+@pytest.mark.parametrize(
+    ("changes", "expected", "action"),
+    [
+        ({"activation": "swich"}, "a Keras activation, such as elu", "Did you mean 'swish'?"),
+        ({"activation": "xyz"}, "a Keras activation, such as elu", "Correct it"),
+        ({"kernel_initializer": "he_norm"}, "a random Keras initializer", "mean 'he_normal'?"),
+        ({"kernel_initializer": "zeros"}, "a random Keras initializer", "Correct it"),
+        ({"kernel_initializer": "constant"}, "a random Keras initializer", "Correct it"),
+    ],
+)
+def test_what_keras_does_not_know_is_refused(
+    changes: dict[str, str], expected: str, action: str, for_training: bool
+) -> None:
+    ((setting, name),) = changes.items()
+    with pytest.raises(InputError) as refused:
+        build(small(ELU, name="mine", **changes), for_training=for_training)
+    assert refused.value.subject == f"{setting} of variant 'mine'"
+    assert refused.value.expected.startswith(expected)
+    assert refused.value.received == repr(name)
+    assert action in refused.value.action
+
+
+def test_any_activation_and_initializer_of_keras_can_be_declared() -> None:
+    model = build(small(BN, activation="swish", kernel_initializer="orthogonal"), for_training=True)
+    assert model.get_layer("activation_1").activation is keras.activations.swish

@@ -9,14 +9,15 @@ import pytest
 import tensorflow as tf
 
 from pipeline.base import DivergenceError
-from pipeline.comparisons.variants import VARIANTS, Variant
-from pipeline.data import npz, splits
-from pipeline.training import trainer as training
+from pipeline.comparisons import Data, Variant, twenty_layers
+from pipeline.data import npz
+from pipeline.data.splits import Splits, open_splits, save, split_arrays
 from pipeline.training.blocks import Blocks
 from pipeline.training.callbacks import OnEpoch, seed_dropout
-from pipeline.training.checkpoints import Checkpoints
+from pipeline.training.checkpoints import Checkpoint, Checkpoints
+from pipeline.training.fit import Fit
 from pipeline.training.models import build_model
-from pipeline.training.trainer import BlockModel, Fit, Trainer
+from pipeline.training.trainer import BlockModel, Trainer, shared_trainer
 
 METRICS = {
     "loss",
@@ -29,41 +30,41 @@ METRICS = {
 }
 
 
-def small(name: str, **changes: Any) -> Variant:
-    return dataclasses.replace(VARIANTS[name], **{"hidden_layers": 3, "units": 16} | changes)
+def small(variant: Variant, **changes: Any) -> Variant:
+    return dataclasses.replace(variant, **{"hidden_layers": 3, "units": 16} | changes)
 
 
-ELU = small("elu", batch_size=2)  # 130 mini-batches: more than one block holds
+ELU = small(twenty_layers.ELU, batch_size=2)  # 130 mini-batches: more than one block holds
 # Nadam would blow up the rounding errors in the gradients of the biases before batch normalisation,
 # which are 0 in exact arithmetic, to steps of full size: no two programs would agree.
-BN = small("bn", optimizer="sgd")
-ALPHA_DROPOUT = small("alpha_dropout", dropout_rate=0.2, dropout_layers="all")
-ONE_CYCLE = small("one_cycle", batch_size=32, dropout_rate=0.0)
+BN = small(twenty_layers.BN, optimizer="sgd")
+ALPHA_DROPOUT = small(twenty_layers.ALPHA_DROPOUT, dropout_rate=0.2, dropout_layers="all")
+ONE_CYCLE = small(twenty_layers.ONE_CYCLE, batch_size=32, dropout_rate=0.0)
 
 
 @pytest.fixture(scope="module")
 def directory(tiny_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Prepared data with wrong labels in the validation split, so that val_loss soon rises."""
-    splits = splits.split_arrays(npz.read(tiny_npz), val_size=40, seed=0)
+    """A data set with wrong labels in the validation split, so that val_loss soon rises."""
+    splits = split_arrays(npz.read(tiny_npz), Data(val_size=40, split_seed=0))
     y_val = np.where(np.arange(40) % 5 == 0, (splits.y_val + 1) % 3, splits.y_val)
     path = tmp_path_factory.mktemp("splits")
-    splits.save(dataclasses.replace(splits, y_val=y_val.astype(np.int32)), path)
+    save(dataclasses.replace(splits, y_val=y_val.astype(np.int32)), path)
     return path
 
 
 @pytest.fixture(scope="module")
-def splits(directory: Path) -> splits.Splits:
-    return splits.open_splits(directory)
+def splits(directory: Path) -> Splits:
+    return open_splits(directory)
 
 
 @pytest.fixture(scope="module")
 def bn_trainer(directory: Path) -> Iterator[Trainer]:
-    yield training.shared_trainer(BN, directory)
-    training.shared_trainer.cache_clear()
+    yield shared_trainer(BN, directory)
+    shared_trainer.cache_clear()
 
 
 @pytest.fixture(scope="module")
-def one_cycle_trainer(splits: splits.Splits) -> Trainer:
+def one_cycle_trainer(splits: Splits) -> Trainer:
     return Trainer(ONE_CYCLE, splits)
 
 
@@ -86,7 +87,7 @@ Reference = tuple[list[list[float]], list[np.ndarray]]
 
 
 @pytest.fixture(scope="module")
-def trainer_and_fresh_run(splits: splits.Splits) -> tuple[Trainer, Reference]:
+def trainer_and_fresh_run(splits: Splits) -> tuple[Trainer, Reference]:
     """A trainer, and the curves and weights of the first run it was used for."""
     trainer = Trainer(ALPHA_DROPOUT, splits)
     return trainer, (curves(fit(trainer)), trainer.model.get_weights())
@@ -182,14 +183,14 @@ def assert_constant_rate_equals_plain_keras(
     assert_equals_plain_keras(trainer, rates, learning_rate=0.001, jit=jit)
 
 
-def test_elu_equals_plain_keras_over_several_blocks(splits: splits.Splits) -> None:
+def test_elu_equals_plain_keras_over_several_blocks(splits: Splits) -> None:
     trainer = Trainer(ELU, splits)
     assert (trainer.blocks.n_blocks, trainer.blocks.batches_per_block) == (2, 65)
     assert_constant_rate_equals_plain_keras(trainer, epochs=2)
 
 
-def test_every_step_has_the_loss_of_plain_keras(splits: splits.Splits) -> None:
-    trainer = Trainer(small("elu", hidden_layers=6, units=32), splits)
+def test_every_step_has_the_loss_of_plain_keras(splits: Splits) -> None:
+    trainer = Trainer(small(twenty_layers.ELU, hidden_layers=6, units=32), splits)
     trainer.reset(learning_rate=0.001, epochs=1, seed=3)
     plain = trainer.trained_model()  # of stock layers, with the same initial weights
     plain.compile(keras.optimizers.Nadam(0.001), "sparse_categorical_crossentropy")
@@ -208,9 +209,7 @@ def test_every_step_has_the_loss_of_plain_keras(splits: splits.Splits) -> None:
     np.testing.assert_allclose(received, expected, rtol=1e-5)
 
 
-def test_the_training_step_is_traced_once(
-    splits: splits.Splits, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_training_step_is_traced_once(splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
     traced = []
     train_step = BlockModel.train_step
 
@@ -219,7 +218,7 @@ def test_the_training_step_is_traced_once(
         return train_step(model, block)
 
     monkeypatch.setattr(BlockModel, "train_step", counted)
-    fit(Trainer(small("elu", hidden_layers=1), splits), epochs=2)
+    fit(Trainer(small(twenty_layers.ELU, hidden_layers=1), splits), epochs=2)
     assert len(traced) == 1
 
 
@@ -270,11 +269,11 @@ def test_a_longer_run_begins_like_a_shorter_one(trainer: Trainer, fresh_run: Ref
 def test_the_shared_trainer_is_the_same_for_the_same_variant_and_data(
     bn_trainer: Trainer, directory: Path, fresh_run: Reference
 ) -> None:
-    assert training.shared_trainer(dataclasses.replace(BN), Path(str(directory))) is bn_trainer
-    other = training.shared_trainer(ALPHA_DROPOUT, directory)
+    assert shared_trainer(dataclasses.replace(BN), Path(str(directory))) is bn_trainer
+    other = shared_trainer(ALPHA_DROPOUT, directory)
     assert other.variant == ALPHA_DROPOUT
     assert_equals_fresh_run(other, fit(other), fresh_run)
-    assert training.shared_trainer(BN, directory) is bn_trainer  # a worker goes from one to another
+    assert shared_trainer(BN, directory) is bn_trainer  # a worker goes from one to another
 
 
 def test_on_epoch_gets_every_epoch_from_1_with_its_metrics(trainer: Trainer) -> None:
@@ -480,3 +479,17 @@ def test_an_epoch_is_told_only_when_its_checkpoint_is_whole(
 
     fit(trainer, checkpoints=checkpoints, on_epoch=on_epoch)
     assert found == [1, 2, 3]
+
+
+@pytest.mark.parametrize("state", [{}, {"history": [{"val_loss": 1.0}]}])
+@pytest.mark.parametrize("name", ["weight_0", "variable_0"])
+def test_a_checkpoint_of_another_training_is_not_gone_on_from(
+    trainer: Trainer, fresh_run: Reference, tmp_path: Path, name: str, state: dict[str, Any]
+) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    arrays: dict[str, np.ndarray] = {
+        name: np.zeros((3, 2), np.float32),
+        "best_weights": np.zeros(1),
+    }
+    checkpoints.save(Checkpoint(epoch=1, arrays=arrays, state=state))
+    assert_equals_fresh_run(trainer, fit(trainer, checkpoints=checkpoints), fresh_run)

@@ -1,0 +1,62 @@
+import keras
+import numpy as np
+import pytest
+
+from pipeline.training.fit import Fit
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    network.compile(keras.optimizers.SGD())
+    return network
+
+
+def fit_of(model: keras.Model, val_losses: list[float], patience: int | None) -> Fit:
+    """A fit whose epochs had these losses, and weights that hold the epoch's number."""
+    fit = Fit(patience=patience)
+    for epoch, val_loss in enumerate(val_losses, start=1):
+        model.set_weights([np.array([[epoch]], np.float32)])
+        fit.add({"val_loss": val_loss}, model)
+    return fit
+
+
+@pytest.mark.parametrize(
+    ("val_losses", "patience", "best", "judged", "stopped"),
+    [
+        ([3, 2, 1], 2, 3, 3, False),
+        ([3, 1, 2], 2, 2, 2, False),
+        ([3, 1, 2, 2], 2, 2, 2, True),
+        ([3, 1, 2, 1], 2, 2, 2, True),  # as low is not lower
+        ([3, 1, 2, 0.5], 2, 4, 4, False),
+        ([1, 2, 3, 4], None, 1, 4, False),
+    ],
+)
+def test_early_stopping_follows_from_the_history(
+    model: keras.Model,
+    val_losses: list[float],
+    patience: int | None,
+    best: int,
+    judged: int,
+    stopped: bool,
+) -> None:
+    fit = fit_of(model, val_losses, patience)
+    assert (fit.best_epoch, fit.judged_epoch, fit.stopped_early) == (best, judged, stopped)
+    if patience is None:
+        assert fit.best_weights is None
+    else:
+        assert fit.best_weights == [[[best]]]
+
+
+def test_nothing_trained_has_not_stopped_early() -> None:
+    assert not Fit(patience=1).stopped_early
+
+
+def test_a_checkpoint_holds_it_whole(model: keras.Model) -> None:
+    fit = fit_of(model, [3, 1, 2], patience=2)
+    checkpoint = fit.checkpoint(model)
+    assert checkpoint.epoch == 3
+    restored = fit_of(model, [7, 8], patience=2)
+    restored.go_on_from(checkpoint, model)
+    assert restored == fit
+    assert model.get_weights() == [[[3]]]
