@@ -190,12 +190,12 @@ def main(store: Path, pictures: Path) -> None:
     """The README's pictures, from the newest comparison of a store."""
     import mlflow
 
-    from pipeline import ui
     from pipeline.tracking import client, views
+    from pipeline.tracking.server import server
 
     pictures.mkdir(parents=True, exist_ok=True)
     database = f"sqlite:///{store.resolve()}/mlflow.db"
-    with ui.server(host="127.0.0.1", port=free_port(), store=database) as (_, address):
+    with server(host="127.0.0.1", port=free_port(), store=database) as (_, address):
         mlflow.set_tracking_uri(address)
         experiments = mlflow.MlflowClient().search_experiments()
         newest = views.newest_training_run([one.experiment_id for one in experiments])

@@ -14,6 +14,7 @@ from browser import free_port
 from conftest import PROJECT, Finished, copy_of
 
 from pipeline import ui
+from pipeline.tracking.server import PORTS_TRIED
 
 GB = 2**20  # kB
 
@@ -109,7 +110,7 @@ def test_where_the_port_is_taken_the_next_is_used_and_the_comparison_is_shown(
     assert started.process.poll() is None
     said, address, _ = started.lines
     used = int(said.removeprefix(f"Port {started.port} is taken: using ").removesuffix("."))
-    assert started.port < used <= started.port + ui.PORTS_TRIED
+    assert started.port < used <= started.port + PORTS_TRIED
     assert re.fullmatch(
         rf"MLflow UI: http://127\.0\.0\.1:{used}/#/experiments/0/runs\?"
         r"viewStateShareKey=comparison-[0-9a-f]{8}&compareRunsMode=CHART&workflowType=.*",
@@ -157,22 +158,6 @@ def test_a_server_that_cannot_start_is_said(start: Start, tmp_path: Path) -> Non
     assert (process.returncode, output) == (1, "")
     last = errors.splitlines()[-1]
     assert re.fullmatch(r"Error: The MLflow server ended with code \d+ while it started\.", last)
-
-
-def test_a_free_port_is_used_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    port = free_port()
-    assert ui.free_port("127.0.0.1", port) == port
-    assert capsys.readouterr().out == ""
-
-
-def test_an_address_that_is_not_this_machines_is_refused(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    with pytest.raises(ui.typer.Exit) as error:
-        ui.free_port("192.0.2.1", 65530)
-    assert error.value.exit_code == 1
-    message = "Error: No port from 65530 to 65535 can be listened on at 192.0.2.1"
-    assert capsys.readouterr().err.startswith(message)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,14 @@ Sink = Callable[[Update], None]
 
 # Where updates go: a display in this process, or a message to the process that has one.
 _sink: ContextVar[Sink | None] = ContextVar("progress_sink", default=None)
+_COLUMNS = (
+    TextColumn("{task.description}", markup=False),
+    BarColumn(bar_width=20),
+    TextColumn("{task.completed}/{task.total}"),
+    TextColumn("{task.fields[text]}", markup=False),
+    TimeElapsedColumn(),
+    TextColumn("{task.fields[left]}"),
+)
 
 
 def update(**news: Any) -> None:
@@ -47,84 +55,54 @@ def update(**news: Any) -> None:
 
 
 @contextmanager
-def sending_to(sink: Sink) -> Iterator[None]:
+def sending_to(sink: Sink) -> Iterator[Sink]:
     """Send the updates of this context to a sink."""
     token = _sink.set(sink)
     try:
-        yield
+        yield sink
     finally:
         _sink.reset(token)
 
 
 @contextmanager
 def display() -> Iterator[Sink]:
-    """Show updates on this terminal, or as plain lines where there is none."""
-    if _sink.get() is not None:  # a step inside a step: the outer one shows
-        yield _sink.get()  # type: ignore[misc]
+    """Show updates as bars on this terminal, or as plain lines where there is none."""
+    if (outer := _sink.get()) is not None:  # a step inside a step: the outer one shows
+        yield outer
         return
     console = Console(soft_wrap=True, highlight=False, emoji=False)
-    with _live(console) if console.is_terminal else _plain(console) as sink, sending_to(sink):
+    bars = Progress(*_COLUMNS, console=console, transient=True, disable=not console.is_terminal)
+    with bars, sending_to(_showing(bars)) as sink:
         yield sink
 
 
-@contextmanager
-def _live(console: Console) -> Iterator[Sink]:
+def _showing(bars: Progress, *, seconds_between_lines: float = 10.0) -> Sink:
+    """A sink for these bars; without a terminal it prints lines, one per step and interval."""
     tasks: dict[str, TaskID] = {}
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=20),
-        TextColumn("{task.completed}/{task.total}"),
-        TextColumn("{task.fields[text]}", markup=False),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        clock = _Clock()
-
-        def sink(news: Update) -> None:
-            if "message" in news:
-                progress.console.print(news["message"], markup=False)
-                return
-            step, state = news["step"], news.get("state", "running")
-            if state != "running":
-                if step in tasks:
-                    progress.remove_task(tasks.pop(step))
-                mark = "done" if state == "finished" else "failed"
-                progress.console.print(f"{step}: {mark} {news.get('text', '')}", markup=False)
-                return
-            if step not in tasks:
-                tasks[step] = progress.add_task(step, total=None, text="", left="")
-            progress.update(
-                tasks[step],
-                completed=news.get("done", 0),
-                total=news.get("total"),
-                text=news.get("text", ""),
-                left=clock.left(news),
-            )
-
-        yield sink
-
-
-@contextmanager
-def _plain(console: Console, seconds_between_lines: float = 10.0) -> Iterator[Sink]:
     printed: dict[str, float] = {}
     clock = _Clock()
 
     def sink(news: Update) -> None:
         if "message" in news:
-            _print(console, news["message"])
+            _print(bars.console, news["message"])
             return
-        step, state = news["step"], news.get("state", "running")
-        left = clock.left(news)
+        step, state, text = news["step"], news.get("state", "running"), news.get("text", "")
         if state != "running":
-            mark = "done" if state == "finished" else "failed"
-            _print(console, f"{step}: {mark} {news.get('text', '')}")
+            if step in tasks:
+                bars.remove_task(tasks.pop(step))
+            _print(bars.console, f"{step}: {'done' if state == 'finished' else 'failed'} {text}")
+            return
+        done, total, left = news.get("done", 0), news.get("total"), clock.left(news)
+        if bars.console.is_terminal:
+            if step not in tasks:
+                tasks[step] = bars.add_task(step, total=None, text="", left="")
+            bars.update(tasks[step], completed=done, total=total, text=text, left=left)
         elif time.monotonic() - printed.get(step, -1e9) >= seconds_between_lines:
             printed[step] = time.monotonic()
-            done = f"{news['done']}/{news['total']}" if "done" in news else ""
-            _print(console, " ".join(filter(None, (f"{step}:", done, news.get("text"), left))))
+            at = f"{done}/{total}" if "done" in news else ""
+            _print(bars.console, " ".join(filter(None, (f"{step}:", at, text, left))))
 
-    yield sink
+    return sink
 
 
 def _print(console: Console, line: str) -> None:

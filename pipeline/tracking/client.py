@@ -1,11 +1,12 @@
 """The tracking server: its address, its client, and reading runs."""
 
+import atexit
 import os
 import tempfile
 from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 from filelock import FileLock
@@ -19,15 +20,16 @@ if TYPE_CHECKING:
     import keras
 
 
-class _PatientClient:
-    """An MLflow client whose every call waits while the tracking server is away."""
+class PatientClient(mlflow.MlflowClient):
+    """An MLflow client whose every public method waits while the tracking server is away."""
 
     def __init__(self) -> None:
         _make_store(tracking_uri())
-        self._client = mlflow.MlflowClient()
+        super().__init__()
 
-    def __getattr__(self, name: str) -> Any:
-        return partial(patiently, getattr(self._client, name))
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        return partial(patiently, found) if not name.startswith("_") and callable(found) else found
 
 
 @cache
@@ -38,9 +40,9 @@ def _make_store(uri: str) -> None:
             mlflow.MlflowClient(uri)
 
 
-def connect() -> mlflow.MlflowClient:
+def connect() -> PatientClient:
     """A client of the tracking server in force, which waits while that is away."""
-    return cast(mlflow.MlflowClient, _PatientClient())
+    return PatientClient()
 
 
 def tracking_uri() -> str:
@@ -105,25 +107,20 @@ def local_artifact(run_id: str, path: str) -> Path:
 
 @cache
 def _downloaded(run_id: str, path: str) -> Path:
+    directory = tempfile.TemporaryDirectory(prefix="twenty-layers-")
+    atexit.register(directory.cleanup)
     download = mlflow.artifacts.download_artifacts
-    directory = tempfile.mkdtemp(dir=_downloads().name)
-    return Path(patiently(download, run_id=run_id, artifact_path=path, dst_path=directory))
-
-
-@cache
-def _downloads() -> tempfile.TemporaryDirectory:
-    return tempfile.TemporaryDirectory(prefix="twenty-layers-")
+    return Path(patiently(download, run_id=run_id, artifact_path=path, dst_path=directory.name))
 
 
 def search_runs(experiment: str, query: str) -> list[Run]:
     """All runs of an experiment that a query finds, newest first."""
     newest_first = ["attributes.start_time DESC"]
-    page = connect().search_runs([experiment], query, order_by=newest_first)
+    search = partial(connect().search_runs, [experiment], query, order_by=newest_first)
+    page = search()
     runs = list(page)
     while page.token:
-        page = connect().search_runs(
-            [experiment], query, order_by=newest_first, page_token=page.token
-        )
+        page = search(page_token=page.token)
         runs += page
     return runs
 

@@ -47,39 +47,54 @@ def wait_seconds() -> float:
     return seconds if _waits.get() else 0.0
 
 
-def patiently(function: Callable[..., Result], *arguments: Any, **named: Any) -> Result:
-    """Call a function of the tracking server, again and again while the server is away.
+def again_while_away(
+    call: Callable[[], Result], wait: Callable[[Exception, float], object], *, pause: float = 1.0
+) -> Result:
+    """Make a call, again and again while the server is away.
 
     Args:
-        function: what to call; doing it twice must come to the same as doing it once.
-        arguments: its arguments.
-        named: its keyword arguments.
+        call: what to do; doing it twice must come to the same as doing it once.
+        wait: waits for the server, given what went wrong and a number of seconds; raises where
+            the call is not to be made again.
+        pause: those seconds after the first failure; they double up to `LONGEST_PAUSE`.
+    """
+    while True:
+        pause = min(pause, LONGEST_PAUSE)
+        try:
+            result = call()
+        except Exception as error:
+            if not is_away(error):
+                raise
+            wait(error, pause)
+            pause *= 2
+        else:
+            _answered.set()
+            return result
+
+
+def patiently(function: Callable[..., Result], *arguments: Any, **named: Any) -> Result:
+    """Call a function of the tracking server with some arguments, waiting while that is away.
 
     Raises:
         TrackingUnavailableError: if the server is still away after `wait_seconds`.
         InputError: if it has never answered this process.
     """
-    deadline, pause = None, min(1.0, LONGEST_PAUSE)
-    while True:
-        try:
-            result = function(*arguments, **named)
-        except Exception as error:
-            if not is_away(error):
-                raise
-            if not _answered.is_set():
-                raise _never_answered(error) from error
-            reason, now = hide_passwords(str(error)), time.monotonic()
-            if deadline is None:
-                deadline = now + wait_seconds()
-                if deadline > now:
-                    progress.update(message=waiting_message(reason))
-            if now >= deadline:
-                raise TrackingUnavailableError(reason) from error
-            time.sleep(min(pause, deadline - now))
-            pause = min(2 * pause, LONGEST_PAUSE)
-        else:
-            _answered.set()
-            return result
+    deadline: float | None = None
+
+    def wait(error: Exception, pause: float) -> None:
+        nonlocal deadline
+        if not _answered.is_set():
+            raise _never_answered(error) from error
+        reason, now = hide_passwords(str(error)), time.monotonic()
+        if deadline is None:
+            deadline = now + wait_seconds()
+            if deadline > now:
+                progress.update(message=waiting_message(reason))
+        if now >= deadline:
+            raise TrackingUnavailableError(reason) from error
+        time.sleep(min(pause, deadline - now))
+
+    return again_while_away(lambda: function(*arguments, **named), wait)
 
 
 def waiting_message(reason: str) -> str:
@@ -118,7 +133,8 @@ def is_away(error: Exception) -> bool:
     if isinstance(error, requests.RequestException):
         return error.response is None or error.response.status_code >= 500
     if not isinstance(error, MlflowException):
-        return isinstance(error, ConnectionError)
+        waited = isinstance(error, TrackingUnavailableError)  # in a call inside this one
+        return isinstance(error, ConnectionError) and not waited
     if "sqlite3." in str(error):  # this host's own: full or read-only, it would not come back
         return "locked" in str(error)
     if error.error_code in _OUTAGES:

@@ -4,10 +4,11 @@ import queue
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
+from functools import partial
 from typing import Generic, TypeVar
 
 from pipeline.base import TrackingUnavailableError, hide_passwords, progress
-from pipeline.tracking.patience import LONGEST_PAUSE, is_away, waiting_message
+from pipeline.tracking.patience import again_while_away, waiting_message
 
 Item = TypeVar("Item")
 
@@ -66,29 +67,21 @@ class Publisher(Generic[Item]):
         self._queue.put(None)
 
     def _run(self) -> None:
-        while (item := self._queue.get()) is not None and self._sent(item):
-            pass
-
-    def _sent(self, item: Item) -> bool:
-        """Send an item, as often as it takes; False where the server refuses it."""
-        pause = self._retry_seconds
-        while not self._gave_up.is_set():
-            try:
-                self._send(item)
-            except Exception as error:
-                if self._error is None and is_away(error):
-                    progress.update(
-                        message="The tracking server does not answer: training goes on, its "
-                        f"metrics are kept ({hide_passwords(str(error))})."
-                    )
-                self._error = error
-                if not is_away(error):
-                    return False
-                self._gave_up.wait(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
-            else:
+        try:
+            while (item := self._queue.get()) is not None and not self._gave_up.is_set():
+                again_while_away(partial(self._send, item), self._wait, pause=self._retry_seconds)
                 if self._error:
                     progress.update(message="The tracking server is back: metrics are sent again.")
                 self._error = None
-                return True
-        return False
+        except Exception as error:  # the server refuses the item, or is given up
+            self._error = error
+
+    def _wait(self, error: Exception, pause: float) -> None:
+        if self._error is None:
+            progress.update(
+                message="The tracking server does not answer: training goes on, its metrics are "
+                f"kept ({hide_passwords(str(error))})."
+            )
+        self._error = error
+        if self._gave_up.wait(pause):
+            raise error

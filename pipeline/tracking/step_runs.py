@@ -4,8 +4,6 @@ Rules: a step writes through the `StepRun` it gets, and never calls MLflow's flu
 `set_experiment` (under `mlflow run` the experiment is already chosen).
 """
 
-import hashlib
-import json
 import math
 import os
 import time
@@ -17,23 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import mlflow
 import numpy as np
-from mlflow.entities import (
-    Dataset,
-    DatasetInput,
-    InputTag,
-    Metric,
-    Param,
-    RunTag,
-)
-from mlflow.types.schema import Schema, TensorSpec
-from mlflow.utils.mlflow_tags import (
-    MLFLOW_DATASET_CONTEXT,
-    MLFLOW_PROJECT_ENTRY_POINT,
-)
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 
 from pipeline.base import TrackingUnavailableError, hide_passwords
-from pipeline.data.splits import Splits, class_counts
-from pipeline.tracking import client
+from pipeline.data.splits import Splits
+from pipeline.tracking import client, datasets
 from pipeline.tracking.patience import patiently, wait_seconds
 from pipeline.tracking.publisher import Publisher
 
@@ -149,26 +136,9 @@ class StepRun:
         """Log a JSON artifact."""
         self._client.log_dict(self.run_id, content, path)
 
-    def log_datasets(self, prepared: Splits, *, location: str) -> None:
-        """Log every split of a data set as an input of the run.
-
-        Args:
-            prepared: the data set.
-            location: where it was read from.
-        """
-        splits = {
-            "training": (prepared.x_train, prepared.y_train),
-            "validation": (prepared.x_val, prepared.y_val),
-            "test": (prepared.x_test, prepared.y_test),
-        }
-        inputs = [
-            DatasetInput(
-                _dataset(prepared, context, images, labels, location=location),
-                [InputTag(MLFLOW_DATASET_CONTEXT, context)],
-            )
-            for context, (images, labels) in splits.items()
-        ]
-        self._client.log_inputs(self.run_id, datasets=inputs)
+    def log_datasets(self, splits: Splits, *, location: str) -> None:
+        """Log every split of a data set, which was read from a location, as an input of the run."""
+        self._client.log_inputs(self.run_id, datasets=datasets.inputs(splits, location=location))
 
     def log_model(self, model: "keras.Model", *, example: np.ndarray) -> None:
         """Log a Keras model that takes raw images; see `logged_models.log`."""
@@ -188,26 +158,6 @@ def _finite(metrics: Mapping[str, float], epoch: int) -> list[Metric]:
         for name, value in metrics.items()
         if math.isfinite(value)
     ]
-
-
-def _dataset(
-    prepared: Splits, context: str, images: np.ndarray, labels: np.ndarray, *, location: str
-) -> Dataset:
-    profile = {
-        "images": len(images),
-        "shape": list(images.shape),
-        "classes": class_counts(labels, prepared.class_names),
-    }
-    schema = Schema([TensorSpec(images.dtype, (-1, *images.shape[1:]), "image")])
-    return Dataset(
-        name=prepared.name,
-        # A digest per split: MLflow takes inputs with one name and digest for the same.
-        digest=hashlib.sha256(f"{prepared.fingerprint} {context}".encode()).hexdigest()[:8],
-        source_type="local",
-        source=json.dumps({"uri": location}),
-        schema=json.dumps({"mlflow_tensorspec": {"features": schema.to_json(), "targets": None}}),
-        profile=json.dumps(profile),
-    )
 
 
 def adopted_run(entry_point: str) -> StepRun | None:

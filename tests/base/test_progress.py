@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.progress import Progress
 
 from pipeline.base import progress
 from pipeline.base.progress import Update
@@ -36,11 +37,11 @@ def test_without_a_terminal_a_step_prints_one_line_in_ten_seconds_and_its_end(
 def test_a_line_is_due_again_when_the_interval_has_passed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with progress._plain(Console(soft_wrap=True), seconds_between_lines=0.2) as sink:
-        sink(Update(step="search", done=1, total=9))
-        sink(Update(step="search", done=2, total=9))
-        time.sleep(0.25)
-        sink(Update(step="search", done=3, total=9))
+    sink = progress._showing(Progress(console=Console()), seconds_between_lines=0.2)
+    sink(Update(step="search", done=1, total=9))
+    sink(Update(step="search", done=2, total=9))
+    time.sleep(0.25)
+    sink(Update(step="search", done=3, total=9))
     assert re.findall(r"\d/9", capsys.readouterr().out) == ["1/9", "3/9"]
 
 

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import time
+from functools import partialmethod
 from pathlib import Path
 
 import mlflow
@@ -9,11 +10,21 @@ import pytest
 from conftest import PROJECT, environment_of_a_user
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
-from step_runs import finish, make_step
 
-from pipeline.base import InputError
-from pipeline.steps import running
-from pipeline.tracking import client
+from pipeline.base import InputError, TrackingUnavailableError
+from pipeline.tracking import client, patience
+from pipeline.tracking.step_runs import StepRun, end_run
+
+
+def opened(entry_point: str = "train") -> StepRun:
+    run = client.connect().create_run("0", tags={"step": entry_point})
+    return StepRun(run.info.run_id, "0")
+
+
+def ended(entry_point: str = "train", status: str = "FINISHED") -> str:
+    run_id = opened(entry_point).run_id
+    end_run(run_id, status)
+    return run_id
 
 
 def test_the_experiment_in_force_is_the_one_the_environment_names(
@@ -44,14 +55,43 @@ def test_processes_that_open_a_new_store_at_the_same_moment_share_it(tmp_path: P
     assert [process.communicate(timeout=120)[0] for process in processes] == ["0\n"] * 2
 
 
-# --- What a step logs ---------------------------------------------------------------------------
+def test_a_call_inside_another_waits_for_the_server_and_the_outer_one_not_again(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.01)
+    run_id, attempts, needed = ended(), 0, 3
+
+    def log_artifact(_client: object, *_arguments: object) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts < needed:
+            raise ConnectionError("refused")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", log_artifact)
+    client.connect().log_text(run_id, "curve", "curve.txt")  # which calls `log_artifact`
+    assert attempts == needed
+    needed = 10**6
+    monkeypatch.setenv("TRACKING_WAIT_SECONDS", "0.2")
+    started = time.monotonic()
+    with pytest.raises(TrackingUnavailableError, match="refused"):
+        client.connect().log_text(run_id, "curve", "curve.txt")
+    assert time.monotonic() - started < 0.4
+    assert capsys.readouterr().out.count("waiting for it") == 2  # once in every call
+
+
+def test_all_runs_are_found_page_by_page(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = {ended() for _ in range(3)}
+    search = partialmethod(mlflow.MlflowClient.search_runs, max_results=2)
+    monkeypatch.setattr(mlflow.MlflowClient, "search_runs", search)
+    assert {run.info.run_id for run in client.search_runs("0", "")} == runs
 
 
 def test_histories_have_every_epochs_value(store: Path) -> None:
-    with running.step_run("train", {}, name="train bn") as run:
-        run.log_epoch(1, {"loss": 2.0, "val_loss": np.nan})
-        run.log_epoch(2, {"loss": 1.5, "val_loss": 1.75})
-        run.log_epoch(3, {"loss": 1.25, "val_loss": 1.5})
+    run = opened()
+    run.log_epoch(1, {"loss": 2.0, "val_loss": np.nan})
+    run.log_epoch(2, {"loss": 1.5, "val_loss": 1.75})
+    run.log_epoch(3, {"loss": 1.25, "val_loss": 1.5})
+    run.flush()
     assert client.metric_histories(run.run_id, ["loss", "val_loss", "absent"]) == {
         "loss": {1: 2.0, 2: 1.5, 3: 1.25},
         "val_loss": {2: 1.75, 3: 1.5},
@@ -82,7 +122,7 @@ def test_another_error_than_an_unknown_id_is_not_taken_for_one(
 
 
 def test_a_local_artifact_is_not_copied(store: Path) -> None:
-    run_id = finish(name="train bn")
+    run_id = ended()
     client.connect().log_text(run_id, "curve", "plots/curve.txt")
     artifacts = Path(client.get_run(run_id).info.artifact_uri)
     assert client.local_artifact(run_id, "plots") == artifacts / "plots"
@@ -119,11 +159,10 @@ def test_an_artifact_is_downloaded_once_per_process_and_deleted_at_its_end(store
 def test_finished_runs_of_an_entry_point_come_newest_first(store: Path) -> None:
     experiment = client.experiment_id()
     assert client.finished_runs("train", experiment) == []
-    older = finish(name="train elu seed 1")
+    older = ended()
     time.sleep(0.01)
-    newer = finish(name="train bn seed 1")
-    finish(make_step(entry_point="search"), name="search bn")
-    with pytest.raises(OSError, match="full"), running.step_run("train", {}, name="failed"):
-        raise OSError("full")
+    newer = ended()
+    ended("search")
+    ended(status="FAILED")
     found = client.finished_runs("train", experiment)
     assert [run.info.run_id for run in found] == [newer, older]

@@ -17,18 +17,21 @@ from browser import (
 )
 from conftest import Finished, copy_of
 from mlflow.entities import Run
-from pipeline.comparisons.variants import VARIANTS
-from step_runs import finish, make_step
 
-from pipeline import ui
-from pipeline.tracking import client, views
+from pipeline.comparisons.twenty_layers import COMPARISON
+from pipeline.tracking import client, page_state, views
+from pipeline.tracking.server import server
 
+TITLE = "Which is better?"
 FINGERPRINT = "25def9b31a99ea1de1762c3b9ac20338"
 OTHER = "9b3a5c0000000000000000000000ffff"
 
 
 def train(dataset: str = "stripes", fingerprint: str = FINGERPRINT) -> str:
-    return finish(make_step(), tags={"dataset": dataset, "data_fingerprint": fingerprint})
+    tags = {"step": "train", "dataset": dataset, "data_fingerprint": fingerprint}
+    run_id = client.connect().create_run("0", tags=tags).info.run_id
+    client.connect().set_terminated(run_id)
+    return run_id
 
 
 def tags_of(experiment: str = "0") -> dict[str, str]:
@@ -38,9 +41,9 @@ def tags_of(experiment: str = "0") -> dict[str, str]:
 def stored_views() -> dict[str, tuple[str, dict[str, Any], int]]:
     """What is stored, by the view's id, the latest first as in the UI's list."""
     values = {
-        tag.removeprefix(views.VIEW_TAG): views.decode(value)
+        tag.removeprefix(page_state.VIEW_TAG): page_state.decode(value)
         for tag, value in tags_of().items()
-        if tag.startswith(views.VIEW_TAG)
+        if tag.startswith(page_state.VIEW_TAG)
     }
     found = {key: value for key, value in values.items() if value}
     assert len(found) == len(values)
@@ -48,28 +51,6 @@ def stored_views() -> dict[str, tuple[str, dict[str, Any], int]]:
 
 
 # --- The tags -----------------------------------------------------------------------------------
-
-
-def test_a_view_is_read_back_as_it_was_written() -> None:
-    state = {"searchFilter": "tags.step = 'train'", "compareRunCharts": [{"type": "BAR"}]}
-    value = views.encode("Best: d\u00e9j\u00e0 vu", state, created=5, updated=7)
-    assert views.decode(value) == ("Best: d\u00e9j\u00e0 vu", state, 5)
-    assert json.loads(value)["updatedAt"] == 7
-    assert json.loads(value)["state"].startswith("deflate;")
-
-
-def test_a_view_that_the_ui_saved_without_compression_is_read() -> None:
-    saved = {"name": "Mine", "createdAt": 5, "updatedAt": 7, "state": '{"groupBy": null}'}
-    assert views.decode(json.dumps(saved)) == ("Mine", {"groupBy": None}, 5)
-
-
-@pytest.mark.parametrize(
-    "value",
-    ["", "no JSON", "[]", "3", '{"name": "Mine"}', '{"name": 1, "createdAt": 1, "state": 1}']
-    + [json.dumps({"name": "Mine", "createdAt": 1, "state": f"deflate;{text}"}) for text in "?A="],
-)
-def test_what_is_no_view_is_told_apart(value: str) -> None:
-    assert views.decode(value) is None
 
 
 def test_the_views_come_in_order_and_say_what_data_they_show(store: Path) -> None:
@@ -90,10 +71,10 @@ def test_the_views_come_in_order_and_say_what_data_they_show(store: Path) -> Non
 def test_writing_again_changes_nothing(store: Path) -> None:
     train()
     views.write_views("0")
-    views.write_experiment_note("0", report="elu wins", command="mlflow run .")
+    views.write_experiment_note("0", title=TITLE, report="elu wins", command="mlflow run .")
     once = tags_of()
     views.write_views("0")
-    views.write_experiment_note("0", report="elu wins", command="mlflow run .")
+    views.write_experiment_note("0", title=TITLE, report="elu wins", command="mlflow run .")
     assert tags_of() == once
     assert len(once) == 2 * (len(views.VIEWS) + 1) + 1
 
@@ -102,7 +83,7 @@ def test_our_own_view_is_updated(store: Path, monkeypatch: pytest.MonkeyPatch) -
     train()
     with monkeypatch.context() as patch:
         patch.setattr(views, "VIEWS", (views.VIEWS[1],))
-        patch.setattr(views, "_WIDTHS", {"seed": 999})
+        patch.setattr(page_state, "_WIDTHS", {"seed": 999})
         views.write_views("0")
     before = stored_views()["leaderboard-25def9b3"]
     views.write_views("0")
@@ -117,7 +98,7 @@ def test_a_view_that_a_person_edited_stays(store: Path, capsys: pytest.CaptureFi
     views.write_views("0")
     tag = "mlflow.sharedViewState.seeds-25def9b3"
     name, state, created = stored_views()["seeds-25def9b3"]
-    edited = views.encode(name, state | {"orderByAsc": True}, created=created, updated=2**41)
+    edited = page_state.encode(name, state | {"orderByAsc": True}, created=created, updated=2**41)
     client.connect().set_experiment_tag("0", tag, edited)
     capsys.readouterr()
     views.write_views("0")
@@ -139,7 +120,7 @@ def test_a_view_saved_in_the_ui_without_a_change_is_still_ours(
 ) -> None:
     train()
     with monkeypatch.context() as patch:
-        patch.setattr(views, "_WIDTHS", {"seed": 999})
+        patch.setattr(page_state, "_WIDTHS", {"seed": 999})
         views.write_views("0")
     name, state, created = stored_views()["seeds-25def9b3"]
     saved = {"name": name, "createdAt": created, "updatedAt": 2**41, "state": json.dumps(state)}
@@ -217,13 +198,12 @@ def test_the_addresses_are_printed(store: Path, capsys: pytest.CaptureFixture[st
     views.announce(urls)
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["Open after `make ui`:", *(f"  {n}: {u}" for n, u in urls.items())]
-    assert views.comparison_url("0") == urls["Comparison"]
 
 
 def test_the_address_to_open_is_that_of_the_newest_comparison(store: Path) -> None:
     assert views.address_to_open() == "http://127.0.0.1:5000"
-    train()
-    assert views.address_to_open() == views.comparison_url("0")
+    shown = client.get_run(train())
+    assert views.address_to_open() == views.view_urls("0", shown)["Comparison"]
     assert len(stored_views()) == len(views.VIEWS)
 
 
@@ -234,9 +214,9 @@ def test_the_note_has_question_verdict_links_and_command(store: Path) -> None:
     train("<b>_my_\ndigits</b>")
     urls = views.write_views("0")
     report = "Best model: **elu**.\n\n## Comparison\n\na table\n"
-    views.write_experiment_note("0", report=report, command="mlflow run .")
+    views.write_experiment_note("0", title=TITLE, report=report, command="mlflow run .")
     note = tags_of()["mlflow.note.content"]
-    parts = ("better", "## Comparison\n\na table", "## Views", "    mlflow run .")
+    parts = (TITLE, "## Comparison\n\na table", "## Views", "    mlflow run .")
     positions = [note.index(text) for text in parts]
     assert positions == sorted(positions)
     first_line = "On &lt;b&gt;\\_my\\_ digits&lt;/b&gt;: Best model: **elu**."
@@ -249,10 +229,10 @@ def test_our_own_note_is_updated_and_a_persons_stays(
 ) -> None:
     train()
     for report in ("elu wins", "bn wins"):
-        views.write_experiment_note("0", report=report, command="mlflow run .")
+        views.write_experiment_note("0", title=TITLE, report=report, command="mlflow run .")
     assert "bn wins" in tags_of()["mlflow.note.content"]
     client.connect().set_experiment_tag("0", "mlflow.note.content", "Do not touch.")
-    views.write_experiment_note("0", report="selu wins", command="mlflow run .")
+    views.write_experiment_note("0", title=TITLE, report="selu wins", command="mlflow run .")
     assert tags_of()["mlflow.note.content"] == "Do not touch."
     assert "mlflow.note.content was edited in the UI" in capsys.readouterr().out
 
@@ -261,7 +241,7 @@ def test_a_report_too_long_for_a_note_is_cut_at_a_line(store: Path) -> None:
     train()
     line = "| elu | 46.8% |"
     report = "Best model: **bn**.\n\n" + 5000 * f"{line}\n"
-    views.write_experiment_note("0", report=report, command="mlflow run .")
+    views.write_experiment_note("0", title=TITLE, report=report, command="mlflow run .")
     note = tags_of()["mlflow.note.content"]
     assert 19_900 < len(note) <= 20_000
     assert {text for text in note.splitlines() if "elu" in text} == {line}
@@ -285,20 +265,20 @@ def test_markdown_and_html_in_names_are_escaped(text: str, escaped: str) -> None
 # --- In a browser -------------------------------------------------------------------------------
 
 
-def runs_of(view: views.View, shown: Run) -> list[Run]:
+def runs_of(view: page_state.View, shown: Run) -> list[Run]:
     """The runs that a view shows, by its own filter and order."""
-    state = views.page_state(view, shown)
+    state = page_state.state(view, shown)
     order = f"{state['orderByKey']} {'ASC' if state['orderByAsc'] else 'DESC'}"
     return list(client.connect().search_runs(["0"], state["searchFilter"], order_by=[order]))
 
 
-def metrics_of(chart: views.Chart) -> set[str]:
+def metrics_of(chart: page_state.Chart) -> set[str]:
     """The metrics that a run needs to be in a chart."""
     axes = [chart[axis]["key"] for axis in ("xaxis", "yaxis") if axis in chart]
     return {*axes, chart.get("metricKey"), chart.get("selectedXAxisMetricKey")} - {None, ""}
 
 
-def charts_of(view: views.View) -> list[views.Chart]:
+def charts_of(view: page_state.View) -> list[page_state.Chart]:
     return [chart for charts in view.sections.values() for chart in charts]
 
 
@@ -307,7 +287,7 @@ def served(finished_original: Finished, tmp_path_factory: pytest.TempPathFactory
     """The address of a lean server on the finished comparison."""
     copy = copy_of(finished_original, tmp_path_factory.mktemp("served") / "finished")
     database = f"sqlite:///{copy.directory}/mlflow.db"
-    with ui.server(host="127.0.0.1", port=free_port(), store=database) as (_, address):
+    with server(host="127.0.0.1", port=free_port(), store=database) as (_, address):
         yield address
 
 
@@ -332,7 +312,9 @@ def shown(finished_store: Finished, served: str) -> Run:
 
 @pytest.mark.browser
 @pytest.mark.parametrize("view", views.VIEWS, ids=lambda view: view.id)
-def test_a_view_shows_every_run_in_every_chart(page: Browser, shown: Run, view: views.View) -> None:
+def test_a_view_shows_every_run_in_every_chart(
+    page: Browser, shown: Run, view: page_state.View
+) -> None:
     runs = runs_of(view, shown)
     assert len(runs) == {"trial": 6, "train": 2 if view.where else 4}[view.step]
     expected = [
@@ -345,7 +327,8 @@ def test_a_view_shows_every_run_in_every_chart(page: Browser, shown: Run, view: 
     charts = page.charts(expected)
     assert [chart["runs"] for chart in charts] == expected
     assert [chart["kind"] for chart in charts] == [chart["type"] for chart in charts_of(view)]
-    colors = sorted({VARIANTS[run.data.params["variant"]].color for run in runs})
+    color_of = {variant.name: variant.color for variant in COMPARISON.variants}
+    colors = sorted({color_of[run.data.params["variant"]] for run in runs})
     assert [chart["colors"] for chart in charts] == len(charts) * [colors]
     assert page.page.get_by_test_id("saved-views-trigger").inner_text() == (
         f"{view.name}: {shown.data.tags['dataset']}"
@@ -354,7 +337,7 @@ def test_a_view_shows_every_run_in_every_chart(page: Browser, shown: Run, view: 
 
 
 @pytest.mark.parametrize("view", views.VIEWS, ids=lambda view: view.id)
-def test_a_views_columns_are_of_its_runs(finished_store: Finished, view: views.View) -> None:
+def test_a_views_columns_are_of_its_runs(finished_store: Finished, view: page_state.View) -> None:
     shown = views.newest_training_run(["0"])
     assert shown
     logged = [run.data for run in runs_of(view, shown)]
@@ -373,7 +356,7 @@ def test_a_views_columns_are_of_its_runs(finished_store: Finished, view: views.V
     [view for view in views.VIEWS if view.opens_on == "TABLE"],
     ids=lambda view: view.id,
 )
-def test_a_table_has_every_run_best_first(page: Browser, shown: Run, view: views.View) -> None:
+def test_a_table_has_every_run_best_first(page: Browser, shown: Run, view: page_state.View) -> None:
     runs = runs_of(view, shown)
     page.open_view(views.view_urls("0", shown)[view.name], runs=len(runs))
     groups = {"Group: elu", "Group: alpha_dropout"} if view.grouped else set()
@@ -383,7 +366,7 @@ def test_a_table_has_every_run_best_first(page: Browser, shown: Run, view: views
     assert sorted(names_shown) == sorted(best_first)
     assert view.grouped or names_shown == best_first
     assert {row for row in rows if not row.startswith("train")} == groups
-    columns = views.page_state(view, shown)["columnOrder"]
+    columns = page_state.state(view, shown)["columnOrder"]
     in_sight = [column for column in page.columns() if column in columns]
     assert in_sight == columns[: len(in_sight)]
     assert len(in_sight) >= 8

@@ -1,0 +1,164 @@
+"""A saved view as MLflow's UI keeps it: a private format, which no other module knows.
+
+It is an experiment tag `mlflow.sharedViewState.<id>`: JSON with a name, times, and the state of the
+experiment page as the UI itself keeps it (MLflow 3.15 and later; the tests open every view of the
+pinned version in a browser). The UI gives charts no titles, so sections say how their charts are
+read, and groups of runs no colours, so charts show single runs in their variant's.
+"""
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlflow.entities import Run
+
+VIEW_TAG = "mlflow.sharedViewState."
+
+Chart = dict[str, Any]
+
+# Pixels; the full digits of a learning rate, since 1e-05 cut short reads as 1.
+_WIDTHS = {
+    "Run Name": 205,
+    "variant": 115,
+    "seed": 55,
+    "learning_rate": 190,
+    "chosen_learning_rate": 190,
+    "judged_val_accuracy": 150,
+    "median_epoch_seconds": 170,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One saved view.
+
+    Args:
+        id: its id; it stays, so that links stay valid.
+        name: what the list of views calls it.
+        step: the step whose runs it shows; of `train`, the finished ones.
+        where: a further condition on them.
+        sorted_by: the metric that orders the runs.
+        ascending: whether the lowest comes first.
+        columns: the table's, after the run's name, as ``params.x``, ``metrics.x`` or ``tags.x``.
+        sections: the charts, two in a row, by how they are read.
+        grouped: whether the table has the means of every variant, with its seeds below.
+        opens_on: ``TABLE`` or ``CHART``.
+    """
+
+    id: str
+    name: str
+    step: str = "train"
+    where: str = ""
+    sorted_by: str = "judged_val_accuracy"
+    ascending: bool = False
+    columns: Sequence[str]
+    sections: Mapping[str, Sequence[Chart]]
+    grouped: bool = False
+    opens_on: str = "CHART"
+
+
+def bar(metric: str) -> Chart:
+    """A bar per run."""
+    return {"type": "BAR", "metricKey": metric}
+
+
+def scatter(x_metric: str, y_metric: str) -> Chart:
+    """A point per run."""
+    x, y = ({"key": metric, "type": "METRIC"} for metric in (x_metric, y_metric))
+    return {"type": "SCATTER", "xaxis": x, "yaxis": y}
+
+
+def line(metric: str, x_metric: str = "") -> Chart:
+    """A curve per run, over its epochs or over another metric."""
+    return {
+        "type": "LINE",
+        "metricKey": metric,
+        "selectedMetricKeys": [metric],
+        "xAxisKey": "metric" if x_metric else "step",
+        "selectedXAxisMetricKey": x_metric,
+        "useGlobalXaxisKey": False,
+        "lineSmoothness": 0,
+        "useGlobalLineSmoothing": False,
+        "yAxisKey": "metric",
+        "scaleType": "linear",
+        "xAxisScaleType": "linear",
+        "range": {},
+    }
+
+
+def _canonical(column: str) -> str:
+    """A column as the UI names it."""
+    kind, _, key = column.partition(".")
+    return f"{kind}.`{key}`"
+
+
+def state(view: View, shown: Run | None) -> dict[str, Any]:
+    """The state of the experiment page that shows a view, for the data of a training run or all."""
+    finished = "attributes.status = 'FINISHED'" if view.step == "train" else ""
+    data = f"tags.data_fingerprint = '{shown.data.tags['data_fingerprint']}'" if shown else ""
+    conditions = filter(None, (f"tags.step = '{view.step}'", finished, view.where, data))
+    columns = ["attributes.Run Name", *view.columns]
+    keys = [{"mode": "param", "groupByData": "variant"}]
+    return {
+        "searchFilter": " and ".join(conditions),
+        "orderByKey": _canonical(f"metrics.{view.sorted_by}"),
+        "orderByAsc": view.ascending,
+        "selectedColumns": [_canonical(column) for column in view.columns],
+        "columnOrder": [_canonical(column) for column in columns],
+        "columnWidths": {
+            _canonical(column): _WIDTHS.get(column.partition(".")[2], 115) for column in columns
+        },
+        "runsHiddenMode": "SHOW_ALL",  # the UI's own default shows ten runs
+        "groupBy": {"aggregateFunction": "average", "groupByKeys": keys} if view.grouped else None,
+        "useGroupedValuesInCharts": False,
+        "hideEmptyCharts": False,
+        "isAccordionReordered": True,
+        **_charts(view),
+    }
+
+
+def _charts(view: View) -> dict[str, list[dict[str, Any]]]:
+    cards: list[dict[str, Any]] = []
+    sections: list[dict[str, Any]] = []
+    for place, (reading, charts) in enumerate(view.sections.items()):
+        uuid = f"{view.id}-{place}"
+        sections.append(
+            {"uuid": uuid, "name": reading, "display": True, "columns": 2, "cardHeight": 290}
+        )
+        for number, chart in enumerate(charts):
+            cards.append({"uuid": f"{uuid}-{number}", "metricSectionId": uuid, **chart})
+    # The UI adds a chart for every other metric to this section; folded up, it is out of the way.
+    sections.append({"uuid": f"{view.id}-rest", "name": "Model metrics", "display": False})
+    for entry in (*cards, *sections):
+        entry |= {"deleted": False, "isGenerated": False, "isReordered": True}
+    return {"compareRunCharts": cards, "compareRunSections": sections}
+
+
+def encode(name: str, state: Mapping[str, Any], *, created: int, updated: int) -> str:
+    """A saved view as the value of its tag; the times are milliseconds since 1970."""
+    packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+    times = {"createdAt": created, "updatedAt": updated}
+    return json.dumps({"name": name, **times, "state": f"deflate;{packed}"})
+
+
+def decode(value: str) -> tuple[str, dict[str, Any], int] | None:
+    """Name, state and time of creation of a saved view; None if the value is none."""
+    try:
+        envelope = json.loads(value)
+        text = envelope["state"]
+        if text.startswith("deflate;"):
+            text = zlib.decompress(base64.b64decode(text.removeprefix("deflate;"))).decode()
+        return envelope["name"], json.loads(text), envelope["createdAt"]
+    except (ValueError, KeyError, TypeError, AttributeError, zlib.error):
+        return None
+
+
+def digest(value: str) -> str:
+    """A digest of what a tag says; of a view, without its times and compression."""
+    found = decode(value)
+    meaning = json.dumps(found[:2], sort_keys=True) if found else value
+    return hashlib.sha256(meaning.encode()).hexdigest()[:16]

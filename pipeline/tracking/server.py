@@ -1,0 +1,136 @@
+"""A lean MLflow server on this machine, and what it shows first.
+
+Plain `mlflow ui` starts four web workers and the consumers of a job queue for GenAI, several GB in
+all. One person reading runs needs one worker and no queue. What is here imports neither MLflow nor
+TensorFlow, so that the process that waits for the server stays small itself.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from pipeline.base import hide_passwords
+
+STARTED_WITHIN = 120.0  # seconds
+STOPPED_WITHIN = 10.0  # seconds
+PORTS_TRIED = 20
+
+
+class ServerError(RuntimeError):
+    """The server could not be started or read; the message is for a person."""
+
+
+def free_port(host: str, wanted: int) -> int:
+    """The wanted port of an address to listen on, or the first free one after it.
+
+    Raises:
+        ServerError: if none of the next `PORTS_TRIED` is free.
+    """
+    last = min(wanted + PORTS_TRIED, 65535)
+    for port in range(wanted, last + 1):
+        with suppress(OSError):
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            socket.create_server((host, port), family=family).close()
+            return port
+    raise ServerError(
+        f"No port from {wanted} to {last} can be listened on at {host}: give another --port."
+    )
+
+
+@contextmanager
+def server(
+    *, host: str, port: int, store: str = ""
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Run a lean MLflow server; leaving the context ends it and everything it started.
+
+    Args:
+        host: the address to listen on.
+        port: a free port.
+        store: URI of the store; empty: MLflow's own default in the working directory.
+
+    Yields:
+        The server's process and its address, once it answers.
+
+    Raises:
+        ServerError: if it does not start.
+    """
+    arguments = ("--host", host, "--port", str(port), "--workers", "1")
+    quiet = ("--uvicorn-opts", "--log-level warning")
+    # In a session of its own, so that Ctrl-C reaches this process alone, which ends the others.
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", *arguments, *quiet],
+        env=_environment(store),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    reached = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    address = f"http://{reached}:{port}"
+    try:
+        _wait_until_it_answers(process, address)
+        yield process, address
+    finally:
+        _stop(process)
+
+
+def _environment(store: str) -> dict[str, str]:
+    # The store goes through the environment: arguments, and a password in them, are public.
+    chosen = {"MLFLOW_BACKEND_STORE_URI": store} if store else {}
+    return os.environ | {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "PYTHONWARNINGS": "ignore",  # deprecations inside MLflow
+        **chosen,
+    }
+
+
+def _wait_until_it_answers(process: subprocess.Popen[bytes], address: str) -> None:
+    deadline = time.monotonic() + STARTED_WITHIN
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise ServerError(
+                f"The MLflow server ended with code {process.returncode} while it started."
+            )
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise ServerError(
+        f"The MLflow server did not answer at {address} within {STARTED_WITHIN:.0f} s."
+    )
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOPPED_WITHIN)
+    with suppress(ProcessLookupError):  # whatever of its session is left
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def address_to_open(address: str) -> str:
+    """The comparison's address on a server, asked by a process that ends: MLflow takes 0.2 GB.
+
+    Raises:
+        ServerError: if the server's runs cannot be read.
+    """
+    asked = subprocess.run(
+        [sys.executable, "-m", "pipeline.tracking.views"],
+        env=os.environ | {"MLFLOW_TRACKING_URI": address, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"},
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+    )
+    if asked.returncode:
+        reason = hide_passwords(asked.stderr.strip().rpartition("\n")[2])
+        raise ServerError(f"The runs cannot be read from the MLflow server. {reason}")
+    return asked.stdout.splitlines()[-1]

@@ -1,0 +1,93 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+from step_runs import finish, make_step, opened_by_mlflow_run, status_of
+
+from pipeline.steps import running
+from pipeline.tracking import client
+
+
+def test_a_finished_step_has_its_parameters_and_tags(store: Path) -> None:
+    step = make_step()
+    token = running.pipeline_run_id.set("the-pipeline-run")
+    try:
+        run_id = finish(step, name="train bn seed 1", tags={"variant": "bn"}, parent_run_id="up")
+    finally:
+        running.pipeline_run_id.reset(token)
+    run = client.get_run(run_id)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "train bn seed 1")
+    assert run.data.params == {"variant": "bn", "epochs": "2"}
+    tags = run.data.tags
+    assert tags["step"] == "train"
+    assert tags["step_key"] == step.key
+    assert json.loads(tags["step_inputs"]) == step.inputs
+    assert tags["pipeline_run"] == "the-pipeline-run"
+    assert tags["mlflow.parentRunId"] == "up"
+    assert tags["variant"] == "bn"
+    assert tags["pid"] == str(os.getpid())
+    assert "failure_reason" not in tags
+
+
+def test_a_run_has_its_owner_from_the_beginning(store: Path) -> None:
+    run_id = running._create("train", "train bn").run_id
+    assert client.get_run(run_id).data.tags.keys() >= {"host", "pid", "heartbeat"}
+
+
+def test_a_step_without_a_key_or_pipeline_has_no_such_tags(store: Path) -> None:
+    tags = client.get_run(finish()).data.tags
+    assert not {"step_key", "step_inputs", "pipeline_run", "mlflow.parentRunId"} & set(tags)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason"),
+    [
+        (OSError("disk full"), "FAILED", "OSError: disk full"),
+        (SystemExit(3), "FAILED", "SystemExit: 3"),
+        (ValueError(9000 * "x"), "FAILED", ("ValueError: " + 9000 * "x")[:5000]),
+        (KeyboardInterrupt(), "KILLED", "interrupted"),
+    ],
+)
+def test_a_step_that_does_not_end_well_says_why(
+    store: Path, error: BaseException, status: str, reason: str
+) -> None:
+    opened: list[str] = []
+
+    def end_badly() -> None:
+        with running.step_run("train", {}, name="train bn") as run:
+            opened.append(run.run_id)
+            assert status_of(run.run_id) == "RUNNING"
+            raise error
+
+    with pytest.raises(type(error)):
+        end_badly()
+    ended = client.get_run(opened[0])
+    assert (ended.info.status, ended.data.tags["failure_reason"]) == (status, reason)
+
+
+def test_the_run_that_mlflow_run_opened_is_adopted_by_its_entry_point(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = client.connect().create_experiment("team")
+    opened = opened_by_mlflow_run("train", experiment=experiment, epochs="2.0", seed="1")
+    monkeypatch.setenv("MLFLOW_RUN_ID", opened)
+    assert client.experiment_id() == experiment
+    prepared = finish(make_step(entry_point="prepare"), name="prepare")  # a step of another name
+    parameters = {"epochs": 2, "seed": 1, "batch_size": 32}
+    with running.step_run("train", parameters, name="train bn") as run:
+        assert run.run_id == opened
+    adopted = client.get_run(opened)
+    assert (adopted.info.status, adopted.info.run_name) == ("FINISHED", "train bn")
+    assert adopted.data.params == {"epochs": "2.0", "seed": "1", "batch_size": "32"}
+    assert prepared != opened
+    assert client.get_run(prepared).info.experiment_id == experiment
+    assert len(client.connect().search_runs([experiment])) == 2
+
+
+def test_the_reason_of_a_failure_is_logged_without_passwords(store: Path) -> None:
+    error = OSError("no answer from postgresql://me:secret@host/db")
+    with pytest.raises(OSError, match="secret"), running.step_run("train", {}, name="x") as run:
+        raise error
+    reason = client.get_run(run.run_id).data.tags["failure_reason"]
+    assert reason == "OSError: no answer from postgresql://me:***@host/db"
