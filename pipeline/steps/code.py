@@ -2,14 +2,12 @@
 
 import ast
 import hashlib
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-# Rooms that carry results from here to there and do not make them, and what is declared in
-# `comparisons`, which is in a step's key by its content.
-CARRIERS = ("base", "comparisons", "steps", "tracking")
+# Rooms that carry results and do not make them, and what is declared: in a step's key by content.
+CARRIERS = ("base", "comparisons", "parameters", "steps", "tracking")
 
 
 @lru_cache
@@ -69,15 +67,15 @@ def _imported(module: str) -> tuple[str, ...]:
     for node in ast.walk(ast.parse(_path(module).read_text("utf-8"))):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return tuple(_modules(names))
+        elif isinstance(node, ast.ImportFrom):
+            above = module.split(".")[: -node.level] if node.level else []
+            origin = ".".join([*above, *filter(None, [node.module])])
+            names += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
+    return tuple(one for one in names if _is_module(one))
 
 
-def _modules(names: list[str]) -> Iterator[str]:
-    for name in names:
-        if name.startswith(f"{PACKAGE.name}.") and _path(name).is_file():
-            yield name
+def _is_module(name: str) -> bool:
+    return name.startswith(f"{PACKAGE.name}.") and _path(name).is_file()
 
 
 def _path(module: str) -> Path:

@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.base import InputError, progress
 from pipeline.steps import ownership
-from pipeline.steps.reuse import checkpoint_directory
+from pipeline.steps.hold import checkpoint_directory
 from pipeline.tracking import client
 from pipeline.tracking.step_runs import StepRun
 from pipeline.training.checkpoints import Checkpoints
@@ -38,25 +38,25 @@ def log_checkpoint(study: optuna.Study, run: StepRun) -> None:
             Checkpoints(checkpoint_directory(run_id)).delete()
 
 
-def begin_with(search_run: str, run: StepRun, checkpoints: Checkpoints, *, name: str) -> None:
+def begin_with(search: client.Run, run: StepRun, checkpoints: Checkpoints, *, name: str) -> None:
     """Let a training go on from the best trial's checkpoint, unless it has one of its own.
 
     Only where the trial was trained on this host and its processor: others come to other digits,
     and to seconds that cannot be added to these.
 
     Args:
-        search_run: the id of the search's run.
+        search: the search's run.
         run: the training's run.
         checkpoints: of the training.
         name: of the training, for the message.
     """
-    trial_run = client.get_run(search_run).data.tags.get("best_trial_run")
+    trial_run = search.data.tags.get("best_trial_run")
     if trial_run is None or checkpoints.newest():
         return
     here = {"host": ownership.owner_tags()["host"], "processor": ownership.processor()}
     try:
         there = client.get_run(trial_run).data.tags
-        checkpoint = Checkpoints(client.local_artifact(search_run, FOLDER)).newest()
+        checkpoint = Checkpoints(client.local_artifact(search.info.run_id, FOLDER)).newest()
     except (InputError, OSError, MlflowException):  # a person has deleted one of them
         return
     if checkpoint and here.items() <= there.items():

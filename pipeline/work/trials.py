@@ -9,15 +9,15 @@ import optuna
 from optuna.trial import TrialState
 
 from pipeline.base import DivergenceError, hide_passwords, progress
-from pipeline.prepare import Prepared
 from pipeline.steps import running
-from pipeline.steps.reuse import checkpoint_directory
-from pipeline.tracking import client, step_runs
+from pipeline.steps.hold import checkpoint_directory
+from pipeline.tracking import client
+from pipeline.tracking.step_runs import StepRun
 from pipeline.training.checkpoints import Checkpoints
-from pipeline.work.studies import DIVERGED, N_SPREAD, open_trial
+from pipeline.work.logged_data import LoggedData
+from pipeline.work.study import DIVERGED, N_SPREAD, StudySettings, open_trial
 
 if TYPE_CHECKING:
-    from pipeline.search import SearchSettings
     from pipeline.training.trainer import Trainer
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -33,9 +33,7 @@ class TrialRunner:
         data: the data set.
     """
 
-    def __init__(
-        self, trainer: "Trainer", settings: "SearchSettings", run: step_runs.StepRun, data: Prepared
-    ):
+    def __init__(self, trainer: "Trainer", settings: StudySettings, run: StepRun, data: LoggedData):
         self.trainer = trainer
         self.settings = settings
         self.run = run
@@ -52,7 +50,7 @@ class TrialRunner:
 
     def _ask(self, study: optuna.Study, ended: int) -> optuna.Trial:
         # A seed for every trial: a search that goes on draws what it would have drawn.
-        seed = np.random.SeedSequence([self.settings.seed, ended]).generate_state(1)
+        seed = np.random.SeedSequence([self.settings.asked.search_seed, ended]).generate_state(1)
         study.sampler = optuna.samplers.TPESampler(seed=int(seed[0]), n_startup_trials=N_SPREAD)
         return study.ask()
 
@@ -101,18 +99,18 @@ class _Waiting(Exception):
 class _TrialRun:
     """One trial: reports every epoch to Optuna, MLflow and the person watching."""
 
-    def __init__(self, trial: optuna.Trial, run: step_runs.StepRun, settings: "SearchSettings"):
+    def __init__(self, trial: optuna.Trial, run: StepRun, settings: StudySettings):
         self.trial = trial
         self.run = run
         self.settings = settings
         self.stops_early = settings.variant.patience is not None
-        enqueued = min(N_SPREAD, settings.n_trials)
-        self.waits = trial.number < enqueued and min(enqueued, settings.search_epochs) > 1
+        enqueued = min(N_SPREAD, settings.asked.n_trials)
+        self.waits = trial.number < enqueued and min(enqueued, settings.variant.search_epochs) > 1
         self.judged_epoch, self.judged_val_loss = 0, math.inf
         trials = trial.study.get_trials(deepcopy=False)
         self.reported = max(trials[trial.number].intermediate_values, default=0)
         self.epochs_of_others = sum(
-            settings.search_epochs if one.state in ENDED else len(one.intermediate_values)
+            settings.variant.search_epochs if one.state in ENDED else len(one.intermediate_values)
             for one in trials
             if one.number != trial.number
         )
@@ -127,10 +125,10 @@ class _TrialRun:
         try:
             trainer.fit(
                 learning_rate=learning_rate,
-                epochs=self.settings.search_epochs,
+                epochs=self.settings.variant.search_epochs,
                 # It can't run out, but with it the best weights are kept, for `best_trial`.
-                patience=self.settings.search_epochs if self.stops_early else None,
-                seed=self.settings.seed,
+                patience=self.settings.variant.search_epochs if self.stops_early else None,
+                seed=self.settings.asked.search_seed,
                 on_epoch=self.on_epoch,
                 checkpoints=checkpoints,
             )
@@ -158,9 +156,9 @@ class _TrialRun:
         if metrics["val_loss"] < self.judged_val_loss or not self.stops_early:
             self.judged_epoch, self.judged_val_loss = epoch, metrics["val_loss"]
         progress.update(
-            step=settings.name,
+            step=f"search {settings.variant.name}",
             done=self.epochs_of_others + epoch,
-            total=max(settings.n_trials, number + 1) * settings.search_epochs,
+            total=max(settings.asked.n_trials, number + 1) * settings.variant.search_epochs,
             text=f"trial {number} epoch {epoch} val_loss {metrics['val_loss']:.3f}",
         )
         # A trial that goes on is told its epochs again.
@@ -168,13 +166,11 @@ class _TrialRun:
             self.trial.report(metrics["val_loss"], epoch)
             if self.waits and epoch == 1:
                 raise _Waiting
-        if self.reported <= epoch < settings.search_epochs and self.trial.should_prune():
+        if self.reported <= epoch < settings.variant.search_epochs and self.trial.should_prune():
             raise optuna.TrialPruned
 
 
-def link(
-    record: optuna.Study | optuna.Trial, run: step_runs.StepRun, names: Mapping[str, str]
-) -> None:
+def link(record: optuna.Study | optuna.Trial, run: StepRun, names: Mapping[str, str]) -> None:
     """Tell whoever looks at a study or a trial what it is of, and where its MLflow run is."""
     attributes = {**names, "mlflow_run_id": run.run_id}
     if client.tracking_uri().startswith("http"):

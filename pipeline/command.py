@@ -1,7 +1,7 @@
-"""The command line of every entry point: its errors, signals and exit codes."""
+"""An entry point as a command: its options and help, errors, signals and exit codes."""
 
 import errno
-import functools
+import inspect
 import os
 import signal
 import subprocess
@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
 from rich.console import Console
@@ -26,6 +26,8 @@ from pipeline.base import (
     hide_passwords,
     progress,
 )
+from pipeline.parameters import Parameters
+from pipeline.parameters.parameter import REQUIRED
 from pipeline.tracking import patience
 
 EXIT_FAILED = 1
@@ -45,8 +47,8 @@ _DISK_ERRORS = (
 )
 
 
-def run(entry_point: Callable[..., Any]) -> NoReturn:
-    """Run an entry point as a command and exit.
+def run(entry_point: Callable[[Any], Any]) -> NoReturn:
+    """Run an entry point, a function of its parameters, as a command and exit.
 
     Exit codes: 0 done; 1 a step failed; 2 bad input; 130 Ctrl-C; 143 SIGTERM. The run that
     `mlflow run` opened for this process gets the same end, and the reason as a tag.
@@ -55,9 +57,9 @@ def run(entry_point: Callable[..., Any]) -> NoReturn:
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     try:
-        arguments = _parse(entry_point)
+        asked = _parse(entry_point)
         with progress.display():
-            result = 0 if arguments is None else entry_point(**arguments)
+            result = 0 if asked is None else entry_point(asked)
         code = result if isinstance(result, int) else 0
     except ClickException as error:
         code = _refuse(f"{error.format_message()}{_received(error)}")
@@ -83,18 +85,44 @@ def run(entry_point: Callable[..., Any]) -> NoReturn:
     sys.exit(code)
 
 
-def _parse(entry_point: Callable[..., Any]) -> dict[str, Any] | None:
-    """The arguments given on the command line, or None where it asked for help only."""
+def _parse(entry_point: Callable[[Any], Any]) -> Parameters | None:
+    """The parameters given on the command line, or None where it asked for help only."""
+    (parameters,) = (of for name, of in get_type_hints(entry_point).items() if name != "return")
+    fields = {name: field for field, name, _, _ in parameters.options()}
 
     # Typer only parses: an entry point that it called could not tell SIGTERM from Ctrl-C.
-    @functools.wraps(entry_point)
-    def arguments_of(**arguments: Any) -> dict[str, Any]:
-        return arguments
+    def parsed(**given: Any) -> Parameters:
+        return parameters(**{fields[name]: value for name, value in given.items()})
 
+    parsed.__doc__ = entry_point.__doc__
+    parsed.__signature__ = inspect.Signature(_options(parameters))  # type: ignore[attr-defined]
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(arguments_of)
-    parsed = app(standalone_mode=False)
-    return parsed if isinstance(parsed, dict) else None
+    app.command()(parsed)
+    read = app(standalone_mode=False)
+    return read if isinstance(read, Parameters) else None
+
+
+def _options(parameters: type[Parameters]) -> list[inspect.Parameter]:
+    """The parameters of an entry point as Typer takes them, in panels by their groups."""
+    options = []
+    for field, name, default, declared in parameters.options():
+        group = next(one for one in reversed(parameters.__mro__) if field in one.__annotations__)
+        bounded = declared.plain is int
+        option = typer.Option(
+            help=declared.help,
+            rich_help_panel=(group.__doc__ or "").rstrip("."),
+            min=declared.least if bounded else None,
+            max=declared.most if bounded else None,
+        )
+        options.append(
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if default is REQUIRED else default,
+                annotation=Annotated[declared.plain, option],
+            )
+        )
+    return options
 
 
 def _received(error: ClickException) -> str:

@@ -5,28 +5,14 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from pipeline.comparisons.variants import Variant
-from pipeline.prepare import Prepared
-from pipeline.search import SearchSettings
-from pipeline.steps.keys import resolved_parameters
+from pipeline.comparisons import Variant
+from pipeline.steps.plan import Estimate
+from pipeline.steps.step import resolved_parameters
 from pipeline.tracking import client
-from pipeline.train import TrainSettings
-
-
-class Estimate(NamedTuple):
-    """Seconds that a step takes on one worker.
-
-    Args:
-        expected: with early stopping and pruning as in the runs measured.
-        most: without either.
-        basis: the runs measured.
-        rough: whether these were of another variant, batch size or data set.
-    """
-
-    expected: float
-    most: float
-    basis: str
-    rough: bool
+from pipeline.work.logged_data import LoggedData
+from pipeline.work.search import Search
+from pipeline.work.train import Train
+from pipeline.work.variant_step import VariantStep
 
 
 class _Past(NamedTuple):
@@ -40,7 +26,7 @@ class _Past(NamedTuple):
 class Measured:
     """Times of finished runs, by which those to come are estimated."""
 
-    def __init__(self, experiment: str | None, *, dataset: str, data: Prepared | None):
+    def __init__(self, experiment: str | None, *, dataset: str, data: LoggedData | None):
         self._trainings = _finished("train", experiment)
         self._searches = _finished("search", experiment)
         self._images = {
@@ -50,13 +36,12 @@ class Measured:
         self._dataset = dataset
         self._images_now = self._images.get(data.run_id) if data else None
 
-    def estimate(
-        self, wanted: TrainSettings | SearchSettings, *, anew: bool = False
-    ) -> Estimate | None:
+    def estimate(self, step: VariantStep, *, anew: bool = False) -> Estimate | None:
         """The time of a step, anew: with all epochs; None where nothing like it was measured."""
-        if isinstance(wanted, SearchSettings):
-            return self._search(wanted)
-        past, basis, rough = self._alike(self._trainings, wanted.variant)
+        if isinstance(step, Search):
+            return self._search(step)
+        assert isinstance(step, Train)
+        past, basis, rough = self._alike(self._trainings, step.variant)
         if not past:
             return None
         epoch = median(run.metrics["median_epoch_seconds"] * run.scale for run in past)
@@ -68,26 +53,27 @@ class Measured:
         usual = median(
             run.metrics["epochs_run"] if run.metrics["stopped_early"] else math.inf for run in past
         )
-        epochs = wanted.variant.epochs
-        of_trial = wanted.search.search_epochs if wanted.begins_as_a_trial and not anew else 0
+        epochs = step.variant.epochs
+        of_trial = step.variant.search_epochs if step.begins_as_a_trial and not anew else 0
         expected = beside + max(0, min(usual, epochs) - of_trial) * epoch
         return Estimate(expected, beside + epochs * epoch, basis, rough)
 
-    def _search(self, wanted: SearchSettings) -> Estimate | None:
-        past, basis, rough = self._alike(self._searches, wanted.variant)
+    def _search(self, step: Search) -> Estimate | None:
+        past, basis, rough = self._alike(self._searches, step.variant)
         if past:
             epoch = min(run.seconds / run.metrics["epochs_trained"] * run.scale for run in past)
             trained = sum(run.metrics["epochs_trained"] for run in past)
             saved = sum(run.metrics["epochs_saved_by_pruning"] for run in past)
             share = trained / (trained + saved)
         else:
-            past, basis, rough = self._alike(self._trainings, wanted.variant)
+            past, basis, rough = self._alike(self._trainings, step.variant)
             if not past:
                 return None
             epoch = median(run.metrics["median_epoch_seconds"] * run.scale for run in past)
             share = 1.0
-        expected = share * wanted.n_trials * wanted.search_epochs * epoch
-        most = (wanted.n_trials + wanted.extra_trials) * wanted.search_epochs * epoch
+        trials, epochs = step.asked.n_trials, step.variant.search_epochs
+        expected = share * trials * epochs * epoch
+        most = (trials + step.settings.extra_trials) * epochs * epoch
         return Estimate(expected, most, basis, rough)
 
     def _alike(self, runs: Sequence[client.Run], variant: Variant) -> tuple[list[_Past], str, bool]:

@@ -1,0 +1,154 @@
+"""The entry points, each with all that it can be asked for."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pipeline.comparisons import Comparison, Variant, files
+from pipeline.parameters.groups import (
+    Baseline,
+    Chosen,
+    Compared,
+    DataSet,
+    OneVariant,
+    Reuse,
+    Running,
+    Sampling,
+    Searching,
+    Seeded,
+    Training,
+)
+from pipeline.parameters.parameter import REQUIRED, Parameters, asked, auto, declared
+
+
+@dataclass(frozen=True, kw_only=True)
+class Main(Running, DataSet, Searching, Training, Chosen):
+    """The parameters of `main`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepare(Reuse, DataSet):
+    """The parameters of `prepare`."""
+
+    called: ClassVar[Mapping[str, str]] = {"split_seed": "seed"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search(Reuse, DataSet, Searching, OneVariant):
+    """The parameters of `search`."""
+
+    called: ClassVar[Mapping[str, str]] = {"search_seed": "seed"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Reuse, DataSet, Searching, Training, Seeded):
+    """The parameters of `train`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class McDropout(Sampling):
+    """The parameters of `mc_dropout`."""
+
+    run_id: str = asked(REQUIRED, "Id of a finished training run.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare(Reuse, Baseline):
+    """The parameters of `compare`."""
+
+    runs: tuple[str, ...] | None = auto(
+        "Ids of training runs, separated by commas. auto: the newest of every variant of the "
+        "comparison and seed, on the data of the newest run.",
+        many=True,
+    )
+
+
+ENTRY_POINTS: Mapping[str, type[Parameters]] = {
+    "main": Main,
+    "prepare": Prepare,
+    "search": Search,
+    "train": Train,
+    "mc_dropout": McDropout,
+    "compare": Compare,
+}
+
+
+def comparison_of(asked_for: Compared) -> Comparison:
+    """The comparison that is asked for, where no variant says which."""
+    name = asked_for.comparison
+    return files.load(files.DEFAULT if name == "auto" else name)
+
+
+def settings_of(variant: Variant, group: type[Parameters]) -> dict[str, Any]:
+    """The parameters of a group that are settings of a variant, with its values for them."""
+    values = {name: getattr(variant, name) for name in declared(group) if hasattr(variant, name)}
+    if "patience" in values:
+        values["patience"] = values["patience"] or 0  # which is read from "none"
+    return values
+
+
+def recorded(
+    given: Parameters, group: type[Parameters], entry_point: str, variant: Variant | None = None
+) -> dict[str, str]:
+    """The parameters of a group that decide what an entry point's run comes to, as texts.
+
+    Args:
+        given: of a class that the group is a base of.
+        group: whose parameters they are.
+        entry_point: by whose names.
+        variant: whose settings they are, where it has them.
+    """
+    called = ENTRY_POINTS[entry_point].called
+    settings = settings_of(variant, group) if variant else {}
+    return {
+        called.get(name, name): parameter.text(settings.get(name, getattr(given, name)))
+        for name, parameter in declared(group).items()
+        if parameter.decides
+    }
+
+
+def mlflow_run(entry_point: str, given: Parameters, **instead: Any) -> str:
+    """The `mlflow run` command that calls an entry point with some parameters.
+
+    Args:
+        entry_point: a key of MLproject.
+        given: the parameters, of this entry point or of one that shares some of them.
+        instead: values instead of those that it has, or that it has not.
+    """
+    entry = "" if entry_point == "main" else f" -e {entry_point}"
+    words = []
+    for field, name, default, parameter in ENTRY_POINTS[entry_point].options():
+        text = parameter.text(instead.get(field, getattr(given, field, default)))
+        if default is REQUIRED or text != parameter.text(parameter.read(name, default)):
+            words.append(f" -P {shlex.quote(f'{name}={text}')}")
+    return f"mlflow run .{entry}{''.join(words)}"
+
+
+def mlproject() -> str:
+    """MLproject, as the entry points declare it."""
+    lines = ["name: twenty-layers", "conda_env: conda.yaml", "entry_points:"]
+    for entry_point, parameters in ENTRY_POINTS.items():
+        lines += [f"  {entry_point}:", "    parameters:"]
+        options = list(parameters.options())
+        for _, name, default, parameter in options:
+            # MLproject has no type for integers.
+            kind = "string" if parameter.plain is str else "float"
+            lines.append(
+                f"      {name}: {kind}"
+                if default is REQUIRED
+                else f"      {name}: {{type: {kind}, default: {_yaml(default)}}}"
+            )
+        lines += ["    command: >-", f"      python -m pipeline.{entry_point}"]
+        lines += [f"      --{name.replace('_', '-')} {{{name}}}" for _, name, _, _ in options]
+    return "\n".join(lines) + "\n"
+
+
+def _yaml(default: object) -> str:
+    if isinstance(default, float):
+        return f"{default:.10f}".rstrip("0")
+    return f'"{default}"' if isinstance(default, str) else str(default)
+
+
+if __name__ == "__main__":
+    print(mlproject(), end="")

@@ -1,0 +1,135 @@
+"""One parameter: how it is declared, read from its text, refused, and written as text again."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, ClassVar
+
+from pipeline.base import InputError, unknown_name
+
+MOST = 1_000_000  # of epochs, trials, ...: more is a slip of the keyboard
+REQUIRED = MISSING
+AUTO: Mapping[str, None] = {"auto": None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One parameter.
+
+    Args:
+        help: what it means, for ``--help`` and the README.
+        kind: of its value: str, int or float.
+        least: lowest number accepted.
+        most: highest number accepted.
+        words: texts accepted instead of a number, and what they stand for.
+        choices: the only texts accepted; empty: any.
+        many: whether it takes a list, separated by commas.
+        decides: whether it changes a step's result.
+    """
+
+    help: str
+    kind: type = str
+    least: float = 1
+    most: float = MOST
+    words: Mapping[str, Any] = field(default_factory=dict)
+    choices: tuple[str, ...] = ()
+    many: bool = False
+    decides: bool = True
+
+    @property
+    def plain(self) -> type:
+        """The type of its command-line option: of a number only where it takes nothing else."""
+        return str if self.words or self.many else self.kind
+
+    def read(self, name: str, value: Any) -> Any:
+        """The value that a text stands for; a value that is one already stays.
+
+        Raises:
+            InputError: if it is none that is accepted.
+        """
+        if isinstance(value, str) and value in self.words:
+            return self.words[value]
+        if value in self.words.values():
+            return value
+        if self.many:
+            return self._read_list(name, value) if isinstance(value, str) else tuple(value)
+        if self.choices and value not in self.choices:
+            raise unknown_name(name, value, self.choices)
+        if self.kind is str:
+            return value
+        return self._number(name, value)
+
+    def text(self, value: Any) -> str:
+        """The text that stands for a value."""
+        for word, meaning in self.words.items():
+            if value is meaning:
+                return word
+        if isinstance(value, tuple):
+            return ",".join(map(str, value))
+        return repr(value) if isinstance(value, float) else str(value)
+
+    def _read_list(self, name: str, text: str) -> tuple[Any, ...]:
+        items = [item.strip() for item in text.split(",") if item.strip()]
+        read = tuple(items if self.kind is str else (self._number(name, item) for item in items))
+        if not items or len(set(read)) < len(items):
+            raise InputError(
+                name,
+                expected="different items, separated by commas",
+                received=repr(text),
+                action=f"For example: -P {name}=" + ("elu,bn" if self.kind is str else "1,2,3"),
+            )
+        return read
+
+    def _number(self, name: str, value: Any) -> Any:
+        try:
+            parsed = self.kind(value)
+        except (ValueError, OverflowError):
+            parsed = math.nan
+        if not self.least <= parsed <= self.most or parsed == math.inf:
+            noun = "an integer" if self.kind is int else "a number"
+            words = "".join(f"{word} or " for word in self.words if not self.many)
+            raise InputError(
+                name,
+                expected=f"{words}{noun} from {self.least} to {self.most}",
+                received=repr(value),
+                action=f"Give it as --{name.replace('_', '-')} or -P {name}=...",
+            )
+        return parsed
+
+
+def asked(default: Any, help_text: str, kind: type = str, **details: Any) -> Any:
+    """The declaration of a parameter, as a field of its group; see `Parameter`."""
+    return field(default=default, metadata={"": Parameter(help=help_text, kind=kind, **details)})
+
+
+def auto(help_text: str, kind: type = str, **details: Any) -> Any:
+    """The declaration of a parameter that is `auto`, None, where it is not given."""
+    return asked("auto", help_text, kind, words=AUTO, **details)
+
+
+def declared(of: "Parameters | type[Parameters]") -> dict[str, Parameter]:
+    """The parameters of an entry point or a group, by the names of their fields."""
+    return {one.name: one.metadata[""] for one in fields(of)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """The parameters of an entry point or a group, given as texts or as values.
+
+    Raises:
+        InputError: if one is none that is accepted.
+    """
+
+    # Names on the command line, where they are not those of the fields.
+    called: ClassVar[Mapping[str, str]] = {}
+
+    def __post_init__(self) -> None:
+        for name, parameter in declared(self).items():
+            value = parameter.read(self.called.get(name, name), getattr(self, name))
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def options(cls) -> Iterator[tuple[str, str, Any, Parameter]]:
+        """Of every parameter: its field, its name on the command line, default, declaration."""
+        for one in fields(cls):
+            yield one.name, cls.called.get(one.name, one.name), one.default, one.metadata[""]

@@ -1,0 +1,145 @@
+"""A step: what decides its result, the key that names it, and the work that makes it."""
+
+import dataclasses
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pipeline.comparisons import Variant
+from pipeline.steps.code import code_hash, modules_of
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from pipeline.tracking.step_runs import StepRun
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(ABC):
+    """One entry point's run. What differs between steps is here; `reuse.once` runs them all.
+
+    `entry_point` names what the run is of, `packages` those whose versions may change the result;
+    with `resumes`, a run that was cut off goes on.
+    """
+
+    entry_point: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]]
+    resumes: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What its run is called."""
+
+    @abstractmethod
+    def parameters(self) -> Mapping[str, Any]:
+        """The parameters that change the result, in full."""
+
+    @property
+    def variant_settings(self) -> Mapping[str, Any]:
+        """The settings of its variant that are not the defaults, and decide the result."""
+        return {}
+
+    def upstream(self) -> Mapping[str, str]:
+        """Step keys (or fingerprints) of what it reads, by what they are."""
+        return {}
+
+    def after(self) -> Sequence["Step"]:
+        """The steps whose runs it reads."""
+        return ()
+
+    @property
+    def waits_for(self) -> str:
+        """Why its key cannot be told yet; empty where it can."""
+        return ""
+
+    def logged(self) -> Mapping[str, Any]:
+        """Parameters that its run logs besides those that change the result."""
+        return {}
+
+    def tags(self) -> Mapping[str, Any]:
+        """The tags of its run."""
+        return {}
+
+    @abstractmethod
+    def work(self, run: "StepRun", after: Sequence["Run"], *, anew: bool) -> None:
+        """Do it.
+
+        Args:
+            run: its run, to write to.
+            after: the finished runs of the steps that it comes after.
+            anew: whether to use nothing of what was done before.
+        """
+
+    def clean_up(self, run_id: str) -> None:  # noqa: B027  most steps leave nothing behind
+        """Delete what only a run that was cut off needs; called when it has finished."""
+
+    @cached_property
+    def inputs(self) -> dict[str, str]:
+        """Every input by a name a person can read, for the key and for explaining a miss."""
+        parameters = self.parameters()
+        settings = {
+            name: value for name, value in self.variant_settings.items() if name not in parameters
+        }
+        return {
+            **{f"parameter {name}": str(value) for name, value in parameters.items()},
+            **{f"variant {name}": str(value) for name, value in settings.items()},
+            **{f"code of {name}": code_hash(name) for name in modules_of(type(self).__module__)},
+            **{f"version of {name}": version(name) for name in self.packages},
+            **self.upstream(),
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 over the entry point and all inputs."""
+        canonical = json.dumps([self.entry_point, self.inputs], sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def recorded_inputs(tags: Mapping[str, str], kind: str = "") -> dict[str, str]:
+    """The inputs that a run was made from, by its tags; none where they were not recorded whole.
+
+    Args:
+        tags: of the run.
+        kind: what their names begin with, such as ``version of``; it is left out of the result.
+    """
+    try:
+        inputs = json.loads(tags.get("step_inputs", "{}"))
+    except json.JSONDecodeError:  # MLflow cuts a tag after 8,000 characters
+        return {}
+    return {
+        name.removeprefix(kind): value for name, value in inputs.items() if name.startswith(kind)
+    }
+
+
+def resolved_parameters(run: "Run") -> dict[str, str]:
+    """The parameters of a step's run, resolved.
+
+    Where `mlflow run` opened the run, it has logged them as it was given them, such as ``auto``,
+    and they cannot be logged anew.
+    """
+    return {**run.data.params, **recorded_inputs(run.data.tags, "parameter ")}
+
+
+def settings_tag(variant: Variant, given: Mapping[str, Any]) -> dict[str, str]:
+    """The tag that tells of a run what its variant was, whatever is declared later.
+
+    Args:
+        variant: with its settings as they are used.
+        given: those that were given instead of the variant's own.
+    """
+    return {"settings": json.dumps({"variant": dataclasses.asdict(variant), "given": dict(given)})}
+
+
+def recorded_settings(tags: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The variant of a run, as it was, and what was given instead of its own settings.
+
+    Both are empty for a run that was made before this was recorded.
+    """
+    recorded = json.loads(tags.get("settings", "{}"))
+    return recorded.get("variant", {}), recorded.get("given", {})

@@ -1,0 +1,315 @@
+"""A whole comparison: its steps, what becomes of each, and running those that are not done."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.base import InputError, StepsFailedError, progress, unknown_name
+from pipeline.comparisons import Comparison, Variant
+from pipeline.data import keras_cache
+from pipeline.parameters import Main, comparison_of, mlflow_run
+from pipeline.steps import running
+from pipeline.steps.plan import Planned
+from pipeline.steps.reuse import Decision, decide, once
+from pipeline.steps.step import Step, recorded_inputs
+from pipeline.tracking import client, step_runs, views
+from pipeline.work import compare, prepare
+from pipeline.work.estimates import Measured
+from pipeline.work.logged_data import LoggedData
+from pipeline.work.search import Search
+from pipeline.work.study import check_storage, create_storage
+from pipeline.work.train import Train
+from pipeline.work.variant_step import VariantStep
+
+if TYPE_CHECKING:
+    from pipeline.steps import workers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What `main` was asked for.
+
+    Args:
+        asked: the parameters.
+        comparison: what is compared.
+        variants: those of it that are trained, with the settings that were given.
+        baseline: the variant that the others are timed against.
+    """
+
+    asked: Main
+    comparison: Comparison
+    variants: Sequence[Variant]
+    baseline: str
+
+    def trainings(self, prepared: LoggedData | None) -> list[Train]:
+        """One per variant and seed, on a data set that may not be prepared yet."""
+        asked = self.asked
+        searches = [
+            Search(variant=variant, prepared=prepared, asked=asked) for variant in self.variants
+        ]
+        return [
+            Train(variant=search.variant, prepared=prepared, seed=seed, asked=asked, search=search)
+            for search in searches
+            for seed in asked.seeds
+        ]
+
+    def workers(self) -> int:
+        """Worker processes on this machine; a container may have fewer cores than its machine."""
+        from dask.system import CPU_COUNT  # a sixth of a second, where something is to run
+
+        return self.asked.jobs or CPU_COUNT
+
+
+def wanted(asked: Main) -> Wanted:
+    """What the parameters of `main` ask for.
+
+    Raises:
+        InputError: if one is unknown or does not go with the others.
+    """
+    check_storage(asked.storage)
+    comparison = comparison_of(asked)
+    declared = {variant.name: variant for variant in comparison.variants}
+    names = asked.variants or tuple(declared)
+    for name in names:
+        if name not in declared:
+            raise unknown_name("variants", name, declared)
+    baseline = asked.baseline or names[0]
+    if baseline not in names:
+        raise InputError(
+            "baseline",
+            expected=f"one of the variants compared: {', '.join(names)}",
+            received=repr(baseline),
+            action="Add it to variants, or choose another baseline.",
+        )
+    # Variants without dropout are compared as they are.
+    variants = [asked.configured(declared[name], strict=False) for name in names]
+    return Wanted(asked=asked, comparison=comparison, variants=variants, baseline=baseline)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """The searches and trainings of a comparison, each with what becomes of it.
+
+    Args:
+        trainings: all, in order.
+        searches: of the trainings that are to run.
+        decisions: by name of the step.
+    """
+
+    trainings: Sequence[Train]
+    searches: Sequence[Search]
+    decisions: Mapping[str, Decision]
+
+    @property
+    def missing(self) -> list[Train]:
+        """The trainings that are to run."""
+        return [one for one in self.trainings if not self.decisions[one.name].reused]
+
+
+def decided(of: Wanted, prepared: LoggedData | None, experiment: str | None) -> Steps:
+    """What becomes of every search and training: the one list, for the plan and for the run."""
+    trainings, reuse = of.trainings(prepared), of.asked.reuse
+
+    def decisions(steps: Sequence[Step]) -> dict[str, Decision]:
+        return {one.name: decide(one, reuse=reuse, experiment=experiment) for one in steps}
+
+    found = decisions(trainings)
+    missing = [one for one in trainings if not found[one.name].reused]
+    searches = {one.search.name: one.search for one in missing if one.after()}
+    found |= decisions(list(searches.values()))
+    return Steps(trainings=trainings, searches=list(searches.values()), decisions=found)
+
+
+def run(of: Wanted) -> None:
+    """Prepare, search, train and compare what is not done yet.
+
+    Raises:
+        StepsFailedError: if a step failed; the others are compared.
+    """
+    asked = of.asked
+    data = prepare.prepared(asked, of.comparison, reuse=asked.reuse)
+    parameters = {
+        "variants": ",".join(variant.name for variant in of.variants),
+        "seeds": ",".join(map(str, asked.seeds)),
+        "dataset": of.comparison.data.source if asked.dataset == "auto" else asked.dataset,
+        "reuse": asked.reuse,
+    }
+    name = f"comparison {of.comparison.name} on {data.dataset}"
+    with running.step_run("main", parameters, name=name, tags=data.tags) as main_run:
+        token = running.pipeline_run_id.set(main_run.run_id)
+        try:
+            _run_steps(main_run, of, data)
+        finally:
+            running.pipeline_run_id.reset(token)
+
+
+def _run_steps(main_run: step_runs.StepRun, of: Wanted, data: LoggedData) -> None:
+    """Train what is not finished, compare what is, and fail if a step did."""
+    steps = decided(of, data, client.experiment_id())
+    for decision in steps.decisions.values():
+        progress.update(message=str(decision))
+    run_ids, failures = _train(main_run, of, steps) if steps.missing else ({}, {})
+    finished = [
+        steps.decisions[one.name].reused or client.get_run(run_ids[one.name])
+        for one in steps.trainings
+        if steps.decisions[one.name].reused or one.name in run_ids
+    ]
+    if finished:
+        command = mlflow_run("main", of.asked)
+        comparing = compare.step_of(of.comparison, finished, baseline=of.baseline, command=command)
+        compare_run = compare.compared(comparing, reuse=of.asked.reuse)
+        main_run.set_tags({"compare_run": compare_run})
+        main_run.set_note(client.get_run(compare_run).data.tags["mlflow.note.content"])
+        views.announce(views.view_urls(main_run.experiment, finished[0]))
+    if failures:
+        raise StepsFailedError(failures)
+
+
+def _train(
+    main_run: step_runs.StepRun, of: Wanted, steps: Steps
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Search and train on Dask workers: run ids of the trainings, and why others failed."""
+    from pipeline.steps import workers
+
+    create_storage(of.asked.storage)
+    scheduler = of.asked.scheduler
+    jobs = min(of.workers(), len(steps.missing) + len(steps.searches))
+    try:
+        with (
+            workers.connect(jobs=jobs, scheduler=scheduler) as dask,
+            progress.display() as sink,
+        ):
+            queue = workers.Steps(dask, main_run)
+            queue.show_progress(sink)
+            futures = submit(queue, steps, reuse=of.asked.reuse)
+            import pipeline.report.page  # noqa: F401  for the comparison, while workers are busy
+
+            return workers.gather(futures)
+    finally:
+        # The workers on this machine have ended by now; those of another scheduler go on.
+        if scheduler == "none":
+            step_runs.kill_running_steps(main_run.run_id, main_run.experiment)
+
+
+def submit(queue: "workers.Steps", steps: Steps, *, reuse: str) -> dict[str, "workers.Future"]:
+    """Submit the searches and the trainings after them; by name, the trainings' futures."""
+    searches = {
+        search.name: queue.submit(_made, {"step": search, "reuse": reuse}, priority=-place)
+        for place, search in enumerate(steps.searches)
+    }
+    # Seed by seed: variants are compared in pairs of a seed, and what slows the machine down for a
+    # while is to meet both of a pair. Of a seed the longest first: at the end, no worker is to
+    # train for long while the others have nothing left to do.
+    seeds = list(dict.fromkeys(one.seed for one in steps.missing))
+    ordered = sorted(steps.missing, key=lambda one: (seeds.index(one.seed), -_cost(one.variant)))
+    # A worker compiles a variant once: the trainings follow its search, or else one another.
+    variants = list(dict.fromkeys(one.variant.name for one in steps.missing))
+
+    def submitted(one: Train) -> "workers.Future":
+        search = searches.get(one.search.name)
+        return queue.submit(
+            _made,
+            {"step": one, "reuse": reuse},
+            after=[search] if search else [],
+            priority=-len(searches) - ordered.index(one),
+            group=None if search else variants.index(one.variant.name),
+        )
+
+    return {one.name: submitted(one) for one in steps.missing}
+
+
+def _made(step: Step, reuse: str) -> str:
+    """The id of a step's run, made in this worker; `main` has said what becomes of it."""
+    return once(step, reuse=reuse, announce=False).info.run_id
+
+
+def _cost(variant: Variant) -> float:
+    """How much there is to compute in a training, roughly: layers times mini-batches per image."""
+    layers = variant.hidden_layers * (2 if variant.batch_normalization else 1)
+    return layers * variant.epochs / variant.batch_size
+
+
+def plan(of: Wanted) -> list[Planned]:
+    """What `run` would do with every step, in order; starts, fetches and writes nothing.
+
+    Raises:
+        InputError: if the data set is unknown or cannot be used.
+    """
+    experiment = _experiment()
+    preparation, dataset, data = _plan_data(of, experiment)
+    steps = decided(of, data, experiment)
+    measured = Measured(experiment, dataset=dataset, data=data)
+    names = {search.name for search in steps.searches}
+
+    def planned(step: VariantStep) -> Planned:
+        decision = steps.decisions[step.name]
+        anew = of.asked.reuse == "never"
+        estimate = None if decision.reused else measured.estimate(step, anew=anew)
+        after = tuple(one.name for one in step.after() if one.name in names)
+        return Planned(decision=decision, timed=True, estimate=estimate, after=after)
+
+    return [
+        Planned(decision=preparation),
+        *(planned(one) for one in (*steps.searches, *steps.trainings)),
+        Planned(decision=_plan_compare(of, steps, experiment)),
+    ]
+
+
+def _experiment() -> str | None:
+    """The experiment in force; None where there is none yet, which MLflow would create."""
+    uri = client.tracking_uri()
+    database = uri.removeprefix("sqlite:///")
+    if database != uri and not Path(database).exists():
+        return None
+    named = os.environ.get("MLFLOW_EXPERIMENT_NAME")
+    if named and client.connect().get_experiment_by_name(named) is None:
+        return None
+    return client.experiment_id()
+
+
+def _plan_data(of: Wanted, experiment: str | None) -> tuple[Decision, str, LoggedData | None]:
+    """The preparation, the data set's name, and the data set where it can be told."""
+    asked = of.asked.data_of(of.comparison).source
+    try:
+        step = prepare.step_of(of.asked, of.comparison, fetch=False)
+    except InputError:
+        if asked not in keras_cache.KERAS_FILES:
+            raise
+        reason = "not cached: it is fetched first"
+        return Decision(name=f"prepare {asked}", reason=reason), asked, None
+    if step.source.warning:
+        progress.update(
+            message="CIFAR-10 is not cached, so this is the plan for mnist_5k. If CIFAR-10 can be "
+            "fetched, it is, and everything runs on that instead."
+        )
+    decision = decide(step, reuse=of.asked.reuse, experiment=experiment)
+    run = decision.reused or _of_same_data(step, experiment)
+    if run is None:
+        return decision, step.source.name, None
+    if decision.reused is None:
+        decision = replace(decision, reason=f"{decision.reason} (taken to give the same data)")
+    return decision, step.source.name, step.result(run)
+
+
+def _of_same_data(step: prepare.Prepare, experiment: str | None) -> client.Run | None:
+    """The newest preparation of the same data with the same parameters, by whatever code."""
+    same = {
+        name: value
+        for name, value in step.inputs.items()
+        if not name.startswith(("code of ", "version of "))
+    }
+    found = client.finished_runs("prepare", experiment) if experiment else []
+    return next(
+        (one for one in found if same.items() <= recorded_inputs(one.data.tags).items()), None
+    )
+
+
+def _plan_compare(of: Wanted, steps: Steps, experiment: str | None) -> Decision:
+    runs = [steps.decisions[one.name].reused for one in steps.trainings]
+    finished = [one for one in runs if one]
+    if len(finished) < len(runs):
+        return Decision(name="compare", reason="after the trainings")
+    step = compare.step_of(of.comparison, finished, baseline=of.baseline)
+    return decide(step, reuse=of.asked.reuse, experiment=experiment)

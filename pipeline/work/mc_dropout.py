@@ -1,0 +1,203 @@
+"""The work of `mc_dropout`: MC Dropout on a trained model, logged onto its run."""
+
+import base64
+import dataclasses
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.base import InputError, progress
+from pipeline.data.splits import Splits, open_splits
+from pipeline.steps import running
+from pipeline.steps.step import resolved_parameters
+from pipeline.tracking import client
+from pipeline.tracking.step_runs import StepRun
+from pipeline.training.runtime import import_tensorflow
+from pipeline.uncertainty import calibration, sampling
+
+if TYPE_CHECKING:
+    import keras
+
+
+def add_mc_dropout(run_id: str, samples: int) -> None:
+    """MC Dropout on the test set by a trained run's model, logged onto that run.
+
+    Args:
+        run_id: a finished training run.
+        samples: predictions averaged per image.
+
+    Raises:
+        InputError: if there is no such run, or its variant has no dropout.
+    """
+    trained = client.get_run(run_id)
+    _check_trained_with_dropout(trained)
+    name = trained.info.run_name
+    parameters = {"run_id": run_id, "mc_samples": samples}
+    with running.step_run("mc_dropout", parameters, name=f"mc_dropout {name}") as run:
+        run.set_note(f"MC Dropout, logged onto the run {name} ({run_id}).")
+        splits = open_splits(client.local_artifact(trained.data.tags["prepare_run"], "data"))
+        import_tensorflow()
+        model = client.load_model(run_id)
+        log_mc_dropout(
+            StepRun(run_id, trained.info.experiment_id),
+            model,
+            splits,
+            name=name,
+            deterministic=model.predict(splits.x_test, batch_size=1000, verbose=0),
+            samples=samples,
+            seed=int(resolved_parameters(trained)["seed"]),
+        )
+
+
+def _check_trained_with_dropout(run: client.Run) -> None:
+    tags = run.data.tags
+    if tags.get("step") != "train" or run.info.status != "FINISHED":
+        raise InputError(
+            "run_id",
+            expected="a finished training run",
+            received=f"{run.info.run_id}, a {tags.get('step', 'foreign')} run that is "
+            f"{run.info.status}",
+            action="Its runs are named 'train <variant> seed <seed>' in `mlflow ui`.",
+        )
+    if float(resolved_parameters(run).get("dropout_rate", 0)) == 0:
+        raise InputError(
+            "run_id",
+            expected="a run of a variant with dropout",
+            received=f"{run.info.run_id}, a run of variant '{tags.get('variant')}' without dropout",
+            action="Train alpha_dropout or one_cycle first.",
+        )
+
+
+def log_mc_dropout(
+    run: StepRun,
+    model: "keras.Model",
+    splits: Splits,
+    *,
+    name: str,
+    deterministic: np.ndarray,
+    samples: int,
+    seed: int,
+) -> dict[str, float]:
+    """Log MC Dropout on the test set onto a trained run; returns the logged metrics.
+
+    Args:
+        run: the trained run.
+        model: the trained model.
+        splits: the data set it was trained on.
+        name: the trained run's name, for the message.
+        deterministic: float32 of shape (n, classes), its probabilities on the test set.
+        samples: predictions averaged per image.
+        seed: decides the dropout masks.
+    """
+    labels = np.asarray(splits.y_test)
+    probabilities = sampling.mc_probabilities(model, splits.x_test, samples=samples, seed=seed)
+    mean = probabilities.mean(axis=0, dtype=np.float64)
+    metrics = calibration.mc_summary(probabilities, deterministic, labels)
+    run.log_metrics({**metrics, "mc_samples": samples})
+    _log_record(run, splits, metrics, deterministic=deterministic, samples=probabilities)
+    verdict = _log_mcnemar(run, metrics, deterministic, mean, labels)
+    progress.update(message=f"{name}: {verdict}")
+    return metrics
+
+
+def _log_record(
+    run: StepRun,
+    splits: Splits,
+    metrics: Mapping[str, float],
+    *,
+    deterministic: np.ndarray,
+    samples: np.ndarray,
+) -> None:
+    """Log the figures, and what they show as a record that other figures can be drawn from."""
+    from pipeline.report import image_figures
+
+    labels, mean = np.asarray(splits.y_test), samples.mean(axis=0, dtype=np.float64)
+    bins = {
+        name: dataclasses.astuple(calibration.calibration_bins(predicted, labels))
+        for name, predicted in {"deterministic": deterministic, "MC Dropout": mean}.items()
+    }
+    run.log_figure(image_figures.reliability_diagram(bins), "mc_dropout/reliability.png")
+    by_samples = calibration.accuracy_by_samples(samples, labels)
+    plain_accuracy = metrics["mc_accuracy"] - metrics["mc_gain"]
+    run.log_figure(
+        image_figures.accuracy_by_samples(by_samples, plain_accuracy),
+        "mc_dropout/accuracy_by_samples.png",
+    )
+    record = {
+        "deterministic_accuracy": plain_accuracy,
+        "accuracy_by_samples": by_samples.tolist(),
+        "calibration": {name: _lists(*arrays) for name, arrays in bins.items()},
+        "most_uncertain": _log_most_uncertain(run, splits, mean),
+    }
+    run.log_dict(record, "mc_dropout/record.json")
+
+
+def _lists(confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray) -> dict[str, list]:
+    """The bins of a reliability diagram for JSON, which has no NaN: an empty bin is null."""
+    filled = count > 0
+    return {
+        name: [float(value) if known else None for value, known in zip(values, filled, strict=True)]
+        for name, values in {"confidence": confidence, "accuracy": accuracy}.items()
+    } | {"count": count.tolist()}
+
+
+def _log_most_uncertain(
+    run: StepRun, splits: Splits, mean: np.ndarray, count: int = 12
+) -> list[dict[str, Any]]:
+    """Log the figure of the most uncertain images; returns them, the most uncertain first."""
+    from pipeline.report import image_figures
+
+    entropy = calibration.predictive_entropy(mean)
+    shown = np.sort(np.argsort(entropy)[::-1][:count])  # in the file's order, to read it fast
+    images, labels = np.asarray(splits.x_test[shown]), np.asarray(splits.y_test[shown])
+    names = splits.class_names
+    figure = image_figures.uncertain_images(images, labels, mean[shown], entropy[shown], names)
+    run.log_figure(figure, "mc_dropout/most_uncertain_images.png")
+    return [
+        {
+            "true": names[labels[place]],
+            "guesses": [
+                [names[guess], float(mean[shown[place], guess])]
+                for guess in np.argsort(-mean[shown[place]], kind="stable")[:2]
+            ],
+            "entropy": float(entropy[shown[place]]),
+            "image": _data_uri(images[place]),
+        }
+        for place in np.argsort(-entropy[shown], kind="stable")
+    ]
+
+
+def _data_uri(image: np.ndarray) -> str:
+    """A uint8 image of shape (height, width, channels) as the address of a PNG in itself."""
+    from matplotlib.image import imsave
+
+    buffer = io.BytesIO()
+    shown = image[..., 0] if image.shape[-1] == 1 else image
+    imsave(buffer, shown, cmap="gray", vmin=0, vmax=255, format="png")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _log_mcnemar(
+    run: StepRun,
+    metrics: Mapping[str, float],
+    deterministic: np.ndarray,
+    mean: np.ndarray,
+    labels: np.ndarray,
+) -> str:
+    """Log whether MC Dropout and the deterministic model differ beyond chance; returns it."""
+    test = calibration.mcnemar_exact(
+        deterministic.argmax(axis=1) == labels, mean.argmax(axis=1) == labels
+    )
+    verdict = "a real difference" if test.p_value < 0.05 else "not distinguishable from chance"
+    sentence = (
+        f"MC Dropout: test accuracy {metrics['mc_accuracy']:.4f} ({metrics['mc_gain']:+.4f}, "
+        f"McNemar p = {test.p_value:.3g}: {verdict})"
+    )
+    run.log_text(
+        f"{sentence}\nOnly the deterministic model right: {test.only_a} images; only MC Dropout: "
+        f"{test.only_b}.\n",
+        "mc_dropout/mcnemar.txt",
+    )
+    return sentence

@@ -1,0 +1,134 @@
+"""The work of `prepare`: a data set, split, measured and logged as memory-mappable arrays."""
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from pipeline.base import progress
+from pipeline.comparisons import Comparison, Data
+from pipeline.data import sources
+from pipeline.data.splits import Splits, class_counts, save, split_arrays
+from pipeline.parameters import mlflow_run
+from pipeline.parameters.groups import DataSet
+from pipeline.steps.reuse import once
+from pipeline.steps.step import Step
+from pipeline.tracking import client
+from pipeline.tracking.step_runs import StepRun
+from pipeline.work.logged_data import LoggedData
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepare(Step):
+    """A data set, split.
+
+    Args:
+        source: where it was found.
+        data: how it is chosen from and split.
+        asked: the parameters behind it.
+    """
+
+    entry_point: ClassVar[str] = "prepare"
+    packages: ClassVar[tuple[str, ...]] = ("numpy",)
+
+    source: sources.Source
+    data: Data
+    asked: DataSet
+
+    @property
+    def name(self) -> str:
+        return f"prepare {self.source.name}"
+
+    def parameters(self) -> Mapping[str, Any]:
+        own = dataclasses.asdict(self.data)
+        chosen = {
+            one.name: own[one.name]
+            for one in dataclasses.fields(Data)
+            if one.name not in ("source", "val_size", "split_seed") and own[one.name] != one.default
+        }
+        return {"val_size": self.data.val_size, "seed": self.data.split_seed, **chosen}
+
+    def upstream(self) -> Mapping[str, str]:
+        return {"content of the data set": f"{self.source.name} {self.source.identity}"}
+
+    def logged(self) -> Mapping[str, Any]:
+        return {"dataset": self.data.source}
+
+    @property
+    def found_again(self) -> str:
+        """The value of `dataset` that finds the data from anywhere on this machine."""
+        is_file = self.source.location.endswith(".npz")
+        return self.source.location if is_file else self.source.name
+
+    def result(self, run: client.Run) -> LoggedData:
+        """What a finished run of it, or one of the same data, has logged."""
+        return LoggedData(
+            run_id=run.info.run_id,
+            dataset=self.source.name,
+            location=self.source.location,
+            fingerprint=run.data.tags["data_fingerprint"],
+            found_again=self.found_again,
+        )
+
+    def work(self, run: StepRun, after: Sequence[client.Run], *, anew: bool) -> None:
+        splits = split_arrays(sources.load(self.source), self.data)
+        run.set_tags({"dataset": splits.name, "data_fingerprint": splits.fingerprint})
+        with tempfile.TemporaryDirectory() as directory:
+            save(splits, Path(directory))
+            run.log_directory(Path(directory), "data")
+        run.log_datasets(splits, location=self.source.location)
+        again = mlflow_run("prepare", self.asked, dataset=self.found_again)
+        _log_description(run, splits, command=again)
+
+
+def step_of(asked: DataSet, comparison: Comparison, *, fetch: bool = True) -> Prepare:
+    """The step that prepares the data that is asked for.
+
+    Raises:
+        InputError: if the data set is unknown or cannot be used, or it is not cached and cannot be
+            fetched or is not to be.
+    """
+    data = asked.data_of(comparison)
+    source = sources.resolve(data.source, fetch=fetch)
+    return Prepare(source=source, data=data, asked=asked)
+
+
+def prepared(asked: DataSet, comparison: Comparison, *, reuse: str = "auto") -> LoggedData:
+    """The data that is asked for, prepared now if no finished run has done so.
+
+    Raises:
+        InputError: if the data set is unknown, cannot be read, or is not made of images.
+    """
+    step = step_of(asked, comparison)
+    if step.source.warning:
+        progress.update(message=f"WARNING: {step.source.warning}")
+    return step.result(once(step, reuse=reuse))
+
+
+def _log_description(run: StepRun, splits: Splits, *, command: str) -> None:
+    from pipeline.report import image_figures
+
+    labels = {"train": splits.y_train, "validation": splits.y_val, "test": splits.y_test}
+    counts = {split: class_counts(values, splits.class_names) for split, values in labels.items()}
+    run.log_dict(counts, "class_counts.json")
+    run.log_metrics({f"{split}_images": len(values) for split, values in labels.items()})
+    shown = _first_of_each_class(splits.y_train, splits.n_classes)
+    images = splits.x_train[shown], splits.y_train[shown]
+    run.log_figure(image_figures.sample_images(*images, splits.class_names), "sample_images.png")
+    sizes = ", ".join(f"{len(values):,} {split}" for split, values in labels.items())
+    run.set_note(
+        f"**{splits.name}**: {sizes} images of shape {splits.image_shape} in "
+        f"{splits.n_classes} classes, split by class.\n\nSHA-256 of the arrays: "
+        f"`{splits.fingerprint}`. Run again: `{command}`"
+    )
+
+
+def _first_of_each_class(labels: np.ndarray, n_classes: int, count: int = 5) -> np.ndarray:
+    """Indices of the first images of (at most ten) classes, row by row."""
+    rows = [np.flatnonzero(labels == label)[:count] for label in range(min(n_classes, 10))]
+    shortest = min(map(len, rows))
+    return np.stack([row[:shortest] for row in rows], axis=1).ravel()

@@ -1,0 +1,269 @@
+"""The work of `train`: one architecture variant, trained, judged and logged."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from pipeline.base import DivergenceError, progress
+from pipeline.parameters import recorded
+from pipeline.parameters.groups import Training
+from pipeline.steps.hold import checkpoint_directory
+from pipeline.steps.step import Step
+from pipeline.tracking import client
+from pipeline.tracking.patience import patiently
+from pipeline.tracking.step_runs import StepRun
+from pipeline.training.checkpoints import Checkpoints
+from pipeline.training.runtime import import_tensorflow
+from pipeline.uncertainty.calibration import negative_log_likelihood
+from pipeline.work import best_trial
+from pipeline.work.mc_dropout import log_mc_dropout
+from pipeline.work.search import Search, best_learning_rate
+from pipeline.work.variant_step import VariantStep
+
+if TYPE_CHECKING:
+    import keras
+
+    from pipeline.training.trainer import Fit, Trainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(VariantStep):
+    """A training of a variant.
+
+    Args:
+        seed: decides weights, shuffling and dropout masks.
+        asked: the parameters of the training.
+        search: the search that finds the learning rate where none is given.
+    """
+
+    entry_point: ClassVar[str] = "train"
+    packages: ClassVar[tuple[str, ...]] = ("tensorflow", "keras", "numpy")
+    resumes: ClassVar[bool] = True
+
+    seed: int
+    asked: Training
+    search: Search
+
+    @property
+    def name(self) -> str:
+        return f"train {self.variant.name} seed {self.seed}"
+
+    def parameters(self) -> Mapping[str, Any]:
+        settings = recorded(self.asked, Training, "train", self.variant)
+        return {"variant": self.variant.name, "seed": self.seed, **settings}
+
+    def after(self) -> Sequence[Step]:
+        return () if self.asked.learning_rate else (self.search,)
+
+    def upstream(self) -> Mapping[str, str]:
+        searched = {} if self.asked.learning_rate else {"search": self.search.key}
+        return {**super().upstream(), **searched}
+
+    def tags(self) -> Mapping[str, Any]:
+        return self._tags(self.asked)
+
+    @property
+    def begins_as_a_trial(self) -> bool:
+        """Whether its first epochs are those of the search's best trial.
+
+        A schedule is as long as the training; with less patience it may end before the trial does.
+        """
+        variant = self.variant
+        return (
+            self.asked.learning_rate is None
+            and self.seed == self.search.asked.search_seed
+            and variant.schedule == "constant"
+            and variant.patience is not None
+            and min(variant.patience, variant.epochs) >= variant.search_epochs
+        )
+
+    def work(self, run: StepRun, after: Sequence[client.Run], *, anew: bool) -> None:
+        checkpoints = Checkpoints(checkpoint_directory(run.run_id))
+        rate = self.asked.learning_rate
+        if rate is None:
+            (search,) = after
+            rate = best_learning_rate(search)
+            run.set_tags({"search_run": search.info.run_id})
+            if self.begins_as_a_trial and not anew:
+                best_trial.begin_with(search, run, checkpoints, name=self.name)
+        chosen = {"learning_rate": repr(rate), "batch_size": self.variant.batch_size}
+        run.log_parameters({f"chosen_{name}": value for name, value in chosen.items()})
+        try:
+            _train(run, self, rate, checkpoints)
+        except DivergenceError:
+            checkpoints.delete()  # it would only diverge again
+            raise
+
+    def clean_up(self, run_id: str) -> None:
+        Checkpoints(checkpoint_directory(run_id)).delete()
+
+    def again(self, rate: float) -> str:
+        """The command that gives exactly this run, without a search."""
+        return self._again(self.asked, Training, seed=self.seed, learning_rate=rate)
+
+
+def _train(run: StepRun, step: Train, rate: float, checkpoints: Checkpoints) -> None:
+    import_tensorflow()
+    from pipeline.training.trainer import shared_trainer
+
+    variant = step.variant
+    progress.update(step=step.name, text="preparing the model")
+    trainer = shared_trainer(variant, step.data.directory)
+    run.log_datasets(trainer.splits, location=step.data.location)
+
+    def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
+        run.log_epoch(epoch, metrics)
+        figures = f"{metrics['val_accuracy']:.3f} {metrics['epoch_seconds']:.1f} s/epoch"
+        progress.update(
+            step=step.name, done=epoch, total=variant.epochs, text=f"val_accuracy {figures}"
+        )
+
+    fit = trainer.fit(
+        learning_rate=rate,
+        epochs=variant.epochs,
+        patience=variant.patience,
+        seed=step.seed,
+        on_epoch=on_epoch,
+        checkpoints=checkpoints,
+    )
+    run.flush()
+    metrics = _log_results(run, step, trainer, fit)
+    _set_note(run, step, rate, metrics)
+    progress.update(
+        step=step.name,
+        state="finished",
+        text=f"best epoch {fit.best_epoch}, val_accuracy {metrics['judged_val_accuracy']:.4f}, "
+        f"test_accuracy {metrics['test_accuracy']:.4f}, "
+        f"{metrics['median_epoch_seconds']:.2f} s/epoch",
+    )
+
+
+def _log_results(run: StepRun, step: Train, trainer: "Trainer", fit: "Fit") -> dict[str, float]:
+    """Log what the fit came to, on the test set too; returns the metrics."""
+    probabilities = trainer.predict(trainer.splits.x_test)
+    metrics = _fit_metrics(fit, trainer) | _log_test(run, trainer, probabilities)
+    run.log_metrics(metrics)
+    _log_learning_curve(run, step, fit)
+    model = trainer.trained_model()
+    _log_model(run, trainer, step, model)
+    if step.variant.dropout_rate > 0:
+        metrics |= log_mc_dropout(
+            run,
+            model,
+            trainer.splits,
+            name=step.name,
+            deterministic=probabilities,
+            samples=step.asked.mc_samples,
+            seed=step.seed,
+        )
+    return metrics
+
+
+def _fit_metrics(fit: "Fit", trainer: "Trainer") -> dict[str, float]:
+    best, last = fit.history[fit.best_epoch - 1], fit.history[-1]
+    judged = fit.history[fit.judged_epoch - 1]
+    return {
+        "best_epoch": fit.best_epoch,
+        "best_val_loss": best["val_loss"],
+        "best_val_accuracy": best["val_accuracy"],
+        "final_val_loss": last["val_loss"],
+        "final_val_accuracy": last["val_accuracy"],
+        "judged_epoch": fit.judged_epoch,
+        "judged_val_loss": judged["val_loss"],
+        "judged_val_accuracy": judged["val_accuracy"],
+        "epochs_run": len(fit.history),
+        "median_epoch_seconds": float(np.median([row["epoch_seconds"] for row in fit.history])),
+        "train_seconds": last["elapsed_seconds"],
+        "compile_seconds": trainer.compile_seconds,
+        "parameter_count": trainer.model.count_params(),
+        "stopped_early": float(fit.stopped_early),
+    }
+
+
+def _log_test(run: StepRun, trainer: "Trainer", probabilities: np.ndarray) -> dict[str, float]:
+    """Log how the finished model does on the test set, which nothing else has looked at."""
+    import tensorflow as tf
+
+    from pipeline.report import image_figures
+
+    splits = trainer.splits
+    labels, names = np.asarray(splits.y_test), splits.class_names
+    recognized = probabilities.argmax(axis=1)
+    # scikit-learn's comes to the same, and takes a second to import.
+    matrix = tf.math.confusion_matrix(labels, recognized, splits.n_classes).numpy()
+    class_accuracy = _class_accuracy(matrix)
+    accuracy = float(matrix.trace() / matrix.sum())
+    title = f"{trainer.variant.name}: test accuracy {accuracy:.1%}"
+    run.log_figure(image_figures.confusion_matrix(matrix, names, title), "confusion_matrix.png")
+    run.log_figure(image_figures.class_accuracy(class_accuracy, names), "class_accuracy.png")
+    of_class = {
+        name: None if math.isnan(value) else value  # JSON has no NaN
+        for name, value in zip(names, class_accuracy.tolist(), strict=True)
+    }
+    run.log_dict(of_class, "class_accuracy.json")
+    return {
+        "test_loss": negative_log_likelihood(probabilities, labels),
+        "test_accuracy": accuracy,
+    }
+
+
+def _class_accuracy(matrix: np.ndarray) -> np.ndarray:
+    """The share of each class that is recognized, by rows; NaN for a class without images."""
+    images = matrix.sum(axis=1)
+    return np.where(images > 0, matrix.diagonal() / np.maximum(images, 1), np.nan)
+
+
+def _log_learning_curve(run: StepRun, step: Train, fit: "Fit") -> None:
+    from pipeline.report import run_figures
+
+    curve = pd.DataFrame(fit.history)
+    curve.insert(0, "epoch", range(1, len(curve) + 1))
+    run.log_figure(
+        run_figures.learning_curve(curve, fit.best_epoch, step.name), "learning_curve.png"
+    )
+
+
+def _log_model(run: StepRun, trainer: "Trainer", step: Train, model: "keras.Model") -> None:
+    from pipeline.report import run_figures
+    from pipeline.uncertainty import logged_models
+
+    statistics = {
+        "at initialisation": trainer.activation_statistics(seed=step.seed),
+        "after training": trainer.activation_statistics(),
+    }
+    run.log_dict(
+        {
+            when: {"mean": means.tolist(), "standard_deviation": deviations.tolist()}
+            for when, (means, deviations) in statistics.items()
+        },
+        "activations.json",
+    )
+    run.log_figure(
+        run_figures.activation_statistics(statistics, f"{step.variant.name}: activations by layer"),
+        "activations.png",
+    )
+    lines: list[str] = []
+    model.summary(print_fn=lines.append, line_length=100)
+    run.log_text("\n".join(lines), "model_summary.txt")
+    example = np.asarray(trainer.splits.x_test[:2])
+    patiently(logged_models.log, model, example=example, run_id=run.run_id)
+
+
+def _set_note(run: StepRun, step: Train, rate: float, metrics: Mapping[str, float]) -> None:
+    variant = step.variant
+    mc = metrics.get("mc_accuracy", math.nan)
+    run.set_note(
+        f"**{variant.name}** on {step.data.dataset}, seed {step.seed}: {variant.description}.\n\n"
+        f"| | |\n|---|---|\n"
+        f"| validation accuracy | {metrics['judged_val_accuracy']:.2%} "
+        f"(epoch {metrics['judged_epoch']:.0f} of {metrics['epochs_run']:.0f}) |\n"
+        f"| test accuracy | {metrics['test_accuracy']:.2%} |\n"
+        + (f"| MC-Dropout test accuracy | {mc:.2%} |\n" if math.isfinite(mc) else "")
+        + f"| seconds per epoch | {metrics['median_epoch_seconds']:.2f} |\n"
+        f"| learning rate | {rate:.3g} |\n{best_trial.note_row(run)}\n"
+        f"Run again: `{step.again(rate)}`"
+    )

@@ -1,0 +1,62 @@
+"""What the steps of a variant, its search and its training, have in common."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.comparisons import Variant
+from pipeline.parameters import mlflow_run, settings_of
+from pipeline.parameters.groups import ModelSettings
+from pipeline.steps.step import Step, settings_tag
+from pipeline.work.logged_data import LoggedData
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantStep(Step):
+    """A step of a variant on a data set.
+
+    Args:
+        variant: with its settings as they are used.
+        prepared: the data set; None where it is not prepared yet.
+    """
+
+    variant: Variant
+    prepared: LoggedData | None
+
+    @property
+    def data(self) -> LoggedData:
+        """The data set of a step that runs."""
+        assert self.prepared is not None
+        return self.prepared
+
+    @property
+    def waits_for(self) -> str:
+        return "" if self.prepared else "the data set is not prepared yet"
+
+    @property
+    def variant_settings(self) -> Mapping[str, Any]:
+        return self.variant.content(self.entry_point)
+
+    def upstream(self) -> Mapping[str, str]:
+        return {"fingerprint of the data": self.data.fingerprint}
+
+    def logged(self) -> Mapping[str, Any]:
+        return {"dataset": self.data.dataset}
+
+    def _tags(self, given: ModelSettings) -> dict[str, Any]:
+        return {
+            "variant": self.variant.name,
+            "mlflow.runColor": self.variant.color,
+            **settings_tag(self.variant, given.given(self.variant)),
+            **self.data.tags,
+        }
+
+    def _again(self, given: ModelSettings, group: type[ModelSettings], **instead: Any) -> str:
+        """The command that does the same anew, the settings of a group spelt out."""
+        settings = {
+            name: value
+            for name, value in settings_of(self.variant, group).items()
+            if self.variant.dropout or not name.startswith("dropout")
+        }
+        chosen = {"variant": self.variant.name, "dataset": self.data.found_again, "reuse": "never"}
+        return mlflow_run(self.entry_point, given, **{**settings, **chosen, **instead})
