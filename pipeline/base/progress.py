@@ -12,23 +12,14 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 
 class Update(TypedDict, total=False):
-    """One piece of news about a running step.
+    """One piece of news about a running step."""
 
-    Args:
-        step: the step's name, e.g. ``train bn seed 1``.
-        done: units finished (epochs, trials, samples).
-        total: units expected at most.
-        text: the figures to show beside the bar.
-        state: ``running`` (the default), ``finished`` or ``failed``.
-        message: a line to print above the bars instead.
-    """
-
-    step: str
-    done: int
-    total: int
-    text: str
-    state: str
-    message: str
+    step: str  # its name, e.g. `train bn seed 1`
+    done: int  # units finished (epochs, trials, samples)
+    total: int  # units expected at most
+    text: str  # the figures to show beside the bar
+    state: str  # `running` (the default), `finished` or `failed`
+    message: str  # a line to print above the bars instead
 
 
 Sink = Callable[[Update], None]

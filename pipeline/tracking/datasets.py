@@ -13,30 +13,20 @@ from pipeline.data.splits import Splits, class_counts
 
 def inputs(splits: Splits, *, location: str) -> list[DatasetInput]:
     """The training, validation and test set, read from a location, as MLflow takes them."""
-    arrays = {
-        "training": (splits.x_train, splits.y_train),
-        "validation": (splits.x_val, splits.y_val),
-        "test": (splits.x_test, splits.y_test),
-    }
     return [
-        DatasetInput(
-            _dataset(splits, context, images, labels, location=location),
-            [InputTag(MLFLOW_DATASET_CONTEXT, context)],
-        )
-        for context, (images, labels) in arrays.items()
+        _input(splits, "training", splits.x_train, splits.y_train, location),
+        _input(splits, "validation", splits.x_val, splits.y_val, location),
+        _input(splits, "test", splits.x_test, splits.y_test, location),
     ]
 
 
-def _dataset(
-    splits: Splits, context: str, images: np.ndarray, labels: np.ndarray, *, location: str
-) -> Dataset:
-    profile = {
-        "images": len(images),
-        "shape": list(images.shape),
-        "classes": class_counts(labels, splits.class_names),
-    }
+def _input(
+    splits: Splits, context: str, images: np.ndarray, labels: np.ndarray, location: str
+) -> DatasetInput:
     schema = Schema([TensorSpec(images.dtype, (-1, *images.shape[1:]), "image")])
-    return Dataset(
+    classes = class_counts(labels, splits.class_names)
+    profile = {"images": len(images), "shape": list(images.shape), "classes": classes}
+    dataset = Dataset(
         name=splits.name,
         # A digest per split: MLflow takes inputs with one name and digest for the same.
         digest=hashlib.sha256(f"{splits.fingerprint} {context}".encode()).hexdigest()[:8],
@@ -45,3 +35,4 @@ def _dataset(
         schema=json.dumps({"mlflow_tensorspec": {"features": schema.to_json(), "targets": None}}),
         profile=json.dumps(profile),
     )
+    return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, context)])

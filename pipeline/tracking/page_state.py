@@ -23,7 +23,6 @@ Chart = dict[str, Any]
 # Pixels; the full digits of a learning rate, since 1e-05 cut short reads as 1.
 _WIDTHS = {
     "Run Name": 205,
-    "variant": 115,
     "seed": 55,
     "learning_rate": 190,
     "chosen_learning_rate": 190,
@@ -34,31 +33,18 @@ _WIDTHS = {
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """One saved view.
+    """One saved view."""
 
-    Args:
-        id: its id; it stays, so that links stay valid.
-        name: what the list of views calls it.
-        step: the step whose runs it shows; of `train`, the finished ones.
-        where: a further condition on them.
-        sorted_by: the metric that orders the runs.
-        ascending: whether the lowest comes first.
-        columns: the table's, after the run's name, as ``params.x``, ``metrics.x`` or ``tags.x``.
-        sections: the charts, two in a row, by how they are read.
-        grouped: whether the table has the means of every variant, with its seeds below.
-        opens_on: ``TABLE`` or ``CHART``.
-    """
-
-    id: str
-    name: str
-    step: str = "train"
-    where: str = ""
-    sorted_by: str = "judged_val_accuracy"
-    ascending: bool = False
-    columns: Sequence[str]
-    sections: Mapping[str, Sequence[Chart]]
-    grouped: bool = False
-    opens_on: str = "CHART"
+    id: str  # it stays, so that links stay valid
+    name: str  # what the list of views calls it
+    step: str = "train"  # the step whose runs it shows; of `train`, the finished ones
+    where: str = ""  # a further condition on them
+    sorted_by: str = "judged_val_accuracy"  # the metric that orders them
+    ascending: bool = False  # whether the lowest comes first
+    columns: Sequence[str]  # after the run's name, as `params.x`, `metrics.x` or `tags.x`
+    sections: Mapping[str, Sequence[Chart]]  # charts, two in a row, by how they are read
+    grouped: bool = False  # whether the table has the means of every variant, its seeds below
+    opens_on: str = "CHART"  # or TABLE
 
 
 def bar(metric: str) -> Chart:
@@ -110,7 +96,7 @@ def state(view: View, shown: Run | None) -> dict[str, Any]:
         "selectedColumns": [_canonical(column) for column in view.columns],
         "columnOrder": [_canonical(column) for column in columns],
         "columnWidths": {
-            _canonical(column): _WIDTHS.get(column.partition(".")[2], 115) for column in columns
+            _canonical(one): _WIDTHS.get(one.partition(".")[2], 115) for one in columns
         },
         "runsHiddenMode": "SHOW_ALL",  # the UI's own default shows ten runs
         "groupBy": {"aggregateFunction": "average", "groupByKeys": keys} if view.grouped else None,

@@ -60,11 +60,11 @@ def server(
     Raises:
         ServerError: if it does not start.
     """
-    arguments = ("--host", host, "--port", str(port), "--workers", "1")
-    quiet = ("--uvicorn-opts", "--log-level warning")
+    listening = ("--host", host, "--port", str(port))
+    lean = ("--workers", "1", "--uvicorn-opts", "--log-level warning")
     # In a session of its own, so that Ctrl-C reaches this process alone, which ends the others.
     process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", *arguments, *quiet],
+        [sys.executable, "-m", "mlflow", "server", *listening, *lean],
         env=_environment(store),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -80,14 +80,13 @@ def server(
 
 
 def _environment(store: str) -> dict[str, str]:
-    # The store goes through the environment: arguments, and a password in them, are public.
-    chosen = {"MLFLOW_BACKEND_STORE_URI": store} if store else {}
     return os.environ | {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         "PYTHONWARNINGS": "ignore",  # deprecations inside MLflow
-        **chosen,
+        # Not among the arguments: they, and a password in them, are public.
+        **({"MLFLOW_BACKEND_STORE_URI": store} if store else {}),
     }
 
 
