@@ -26,6 +26,7 @@ from typer import Option
 
 from pipeline import options
 from pipeline.base import InputError, progress, unknown_name
+from pipeline.comparisons import Data
 from pipeline.data import sources
 from pipeline.data import splits as data
 from pipeline.steps import ownership
@@ -211,7 +212,7 @@ def prepared(dataset: str) -> Iterator[tuple[Path, Row]]:
     source = sources.resolve(dataset)
     if source.warning:
         progress.update(message=f"WARNING: {source.warning}")
-    splits = data.split_arrays(sources.load(source), val_size=5000, seed=1)
+    splits = data.split_arrays(sources.load(source), Data())
     images = {"training": len(splits.y_train), "validation": len(splits.y_val)}
     with tempfile.TemporaryDirectory() as directory:
         data.save(splits, Path(directory))

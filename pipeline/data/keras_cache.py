@@ -16,7 +16,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,78 +24,65 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.base import InputError
+from pipeline.data.checks import identity_of, refused_if_damaged, require
 from pipeline.data.npz import FASHION_CLASSES, assemble
-from pipeline.data.splits import Arrays, identity_of, refused_if_damaged
+from pipeline.data.splits import Arrays
 
 CONNECT_SECONDS = 3.0  # `auto` must decide within seconds that there is no network
 STALL_SECONDS = 15.0
 DOWNLOAD_SECONDS = 900.0
 
 
-class _File(NamedTuple):
-    """A file of Keras's cache: the name a download gets, other names it may have, its hash."""
+class _Files(NamedTuple):
+    """A data set in Keras's cache: one file, or a folder of several."""
 
-    name: str
-    url: str
+    places: tuple[str, ...]  # where it may be; a download goes to the first
+    url: str  # of the file, or of the folder
+    # Keras publishes none for Fashion-MNIST: https and the checks of the content must do.
     sha256: str | None = None
-    aliases: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()  # of CIFAR the training batches, the test batch, class names
+    prefix: bytes = b""  # of the keys `labels` and `label_names` in CIFAR's batches
 
 
-class _Cifar(NamedTuple):
-    """CIFAR's archive, pickled by Python 2: the training batches, the test batch, class names."""
+def _cifar(folder: str, origin: str, sha256: str, members: Sequence[str], prefix: bytes) -> _Files:
+    # Keras 3's archive, Keras 2's, the one of its authors; Keras 3's folder, Keras 2's.
+    archives = (f"{folder}-target_archive", f"{folder}.tar.gz", origin)
+    places = (*archives, f"{folder}-target/{folder}", folder)
+    url = f"https://www.cs.toronto.edu/~kriz/{origin}"
+    return _Files(places, url, sha256, tuple(members), prefix)
 
-    folder: str
-    batches: tuple[str, ...]
-    prefix: bytes  # of the keys `labels` and `label_names`
+
+def _idx_files(split: str) -> tuple[str, ...]:
+    return f"{split}-images-idx3-ubyte.gz", f"{split}-labels-idx1-ubyte.gz"
 
 
-_CIFAR = {
-    "cifar10": _Cifar(
+_GOOGLE = "https://storage.googleapis.com/tensorflow/tf-keras-datasets"
+
+# Names, addresses and hashes as in keras.datasets of Keras 3.
+KERAS_FILES = {
+    "cifar10": _cifar(
         "cifar-10-batches-py",
-        (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"),
+        "cifar-10-python.tar.gz",
+        "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+        [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"],
         b"",
     ),
-    "cifar100": _Cifar("cifar-100-python", ("train", "test", "meta"), b"fine_"),
-}
-
-_TORONTO = "https://www.cs.toronto.edu/~kriz"
-_GOOGLE = "https://storage.googleapis.com/tensorflow/tf-keras-datasets"
-_FASHION_FILES = {
-    "x_train": "train-images-idx3-ubyte.gz",
-    "y_train": "train-labels-idx1-ubyte.gz",
-    "x_test": "t10k-images-idx3-ubyte.gz",
-    "y_test": "t10k-labels-idx1-ubyte.gz",
-}
-
-# Names, addresses and hashes as in keras.datasets of Keras 3. The aliases are the names of Keras 2
-# and of the archive at its origin, so that a person may copy either into the cache.
-KERAS_FILES = {
-    "cifar10": (
-        _File(
-            "cifar-10-batches-py-target_archive",
-            f"{_TORONTO}/cifar-10-python.tar.gz",
-            "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
-            ("cifar-10-batches-py.tar.gz", "cifar-10-python.tar.gz"),
-        ),
+    "cifar100": _cifar(
+        "cifar-100-python",
+        "cifar-100-python.tar.gz",
+        "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+        ["train", "test", "meta"],
+        b"fine_",
     ),
-    "cifar100": (
-        _File(
-            "cifar-100-python-target_archive",
-            f"{_TORONTO}/cifar-100-python.tar.gz",
-            "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
-            ("cifar-100-python.tar.gz",),
-        ),
+    "mnist": _Files(
+        places=("mnist.npz",),
+        url=f"{_GOOGLE}/mnist.npz",
+        sha256="731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
     ),
-    "mnist": (
-        _File(
-            "mnist.npz",
-            f"{_GOOGLE}/mnist.npz",
-            "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
-        ),
-    ),
-    # Keras publishes no hashes for these: https and the checks of their content must do.
-    "fashion_mnist": tuple(
-        _File(f"fashion-mnist/{name}", f"{_GOOGLE}/{name}") for name in _FASHION_FILES.values()
+    "fashion_mnist": _Files(
+        places=("fashion-mnist",),
+        url=_GOOGLE,
+        members=(*_idx_files("train"), *_idx_files("t10k")),
     ),
 }
 
@@ -107,107 +94,74 @@ def cache_directory() -> Path:
 
 
 def find(name: str, *, fetch: bool = True) -> Path:
-    """Find the file or folder of one of `KERAS_FILES` in Keras's cache; fetch what is missing.
-
-    Args:
-        name: a key of `KERAS_FILES`.
-        fetch: whether to fetch what is missing.
+    """The file or folder of one of `KERAS_FILES` in Keras's cache; what is missing is fetched.
 
     Raises:
         InputError: it is not cached and there is no network or it is not to be fetched, or a
             download is not what it must be.
     """
-    cache = cache_directory()
-    files = KERAS_FILES[name]
-    found = [_cached(cache, file) for file in files]
-    if not all(found) and (folder := _extracted(cache, name)):
-        return folder
-    if not all(found) and not fetch:
-        raise InputError(
-            f"data set {name}",
-            expected=f"a cached copy in {cache}",
-            received="none",
-            action="It is fetched when it is needed.",
-        )
-    paths = [path or _fetch(cache, file) for path, file in zip(found, files, strict=True)]
-    return paths[0] if len(paths) == 1 else paths[0].parent
+    cache, wanted = cache_directory(), KERAS_FILES[name]
+    for path in (cache / place for place in wanted.places):
+        # A file with another hash (an interrupted download) counts as missing.
+        if all(file.is_file() for file in files_of(name, path)) and (
+            path.is_dir() or identity_of([path]) == wanted.sha256
+        ):
+            return path
+    action = "It is fetched when it is needed."
+    require(fetch, f"data set {name}", f"a cached copy in {cache}", "none", action)
+    path = cache / wanted.places[0]
+    if wanted.sha256:
+        _fetch(wanted.url, path, wanted.sha256)
+        return path
+    for member in wanted.members:
+        if not (path / member).is_file():
+            _fetch(f"{wanted.url}/{member}", path / member)
+    return path
 
 
 def files_of(name: str, path: Path) -> list[Path]:
     """The files whose content makes up a data set, given what `find` returned."""
-    if not path.is_dir():
-        return [path]
-    if name not in _CIFAR:
-        return [path / file for file in _FASHION_FILES.values()]
-    return [path / batch for batch in _CIFAR[name].batches]
+    members = KERAS_FILES[name].members if name in KERAS_FILES and path.is_dir() else ()
+    return [path / member for member in members] or [path]
 
 
-def read(name: str, path: Path, *, identity: str) -> Arrays:
-    """Read and check CIFAR or Fashion-MNIST; `mnist` is an .npz file.
-
-    Args:
-        name: a key of `KERAS_FILES`, but not `mnist`.
-        path: what `find` returned.
-        identity: SHA-256 (hex) of the files, by `identity_of`.
+def read(name: str, path: Path) -> Arrays:
+    """Read and check CIFAR or Fashion-MNIST where `find` found it; `mnist` is an .npz file.
 
     Raises:
         InputError: the archive is not the published one, or a file is damaged.
     """
     subject, action = f"data set {path}", "Delete it, so that it is fetched again."
-    published = KERAS_FILES[name][0].sha256
-    if path.is_file() and identity != published:
+    if path.is_file():
+        published, received = KERAS_FILES[name].sha256, identity_of([path])
         expected = f"the published archive, SHA-256 {published}"
-        raise InputError(subject, expected=expected, received=identity, action=action)
+        require(received == published, subject, expected, received, action)
     with refused_if_damaged(subject, action):
-        if name in _CIFAR:
-            arrays, class_names = _read_cifar(path, _CIFAR[name])
-        else:
-            arrays = {key: _read_idx(path / file) for key, file in _FASHION_FILES.items()}
-            class_names = FASHION_CLASSES
+        read_content = _read_fashion if name == "fashion_mnist" else _read_cifar
+        arrays, class_names = read_content(path, KERAS_FILES[name])
         return assemble(subject, name=name, arrays=arrays, class_names=class_names)
 
 
-def _cached(cache: Path, file: _File) -> Path | None:
-    """The cached file; one with another hash (an interrupted download) counts as missing."""
-    for path in (cache / name for name in (file.name, *file.aliases)):
-        if path.is_file() and file.sha256 in (None, identity_of([path])):
-            return path
-    return None
-
-
-def _extracted(cache: Path, name: str) -> Path | None:
-    """The folder into which Keras 3 or 2 extracted CIFAR's archive, if it is complete."""
-    if name not in _CIFAR:
-        return None
-    folder = _CIFAR[name].folder
-    for path in (cache / f"{folder}-target" / folder, cache / folder):
-        if all((path / batch).is_file() for batch in _CIFAR[name].batches):
-            return path
-    return None
-
-
-def _fetch(cache: Path, file: _File) -> Path:
+def _fetch(url: str, target: Path, sha256: str | None = None) -> None:
     """Download a file into Keras's cache, with a clear error where there is no network."""
-    target = cache / file.name
     try:
-        _connect(file.url)
-        print(f"Downloading {file.url} to {target}", file=sys.stderr)
-        _download(file.url, target, file.sha256)
+        _connect(url)
+        print(f"Downloading {url} to {target}", file=sys.stderr)
+        _download(url, target, sha256)
     except OSError as error:
         raise InputError(
             f"data set file {target}",
-            expected=f"a cached copy or a connection to {file.url}",
+            expected=f"a cached copy or a connection to {url}",
             received=str(error),
-            action=f"Without a network: copy {file.url.rpartition('/')[2]}, downloaded elsewhere, "
+            action=f"Without a network: copy {url.rpartition('/')[2]}, downloaded elsewhere, "
             f"to {target}, or give the path of an .npz file with x_train, y_train, x_test, y_test.",
         ) from error
-    return target
 
 
 def _connect(url: str) -> None:
     """Raise OSError unless the host (or the proxy in use) answers within `CONNECT_SECONDS`."""
     address = urllib.parse.urlsplit(urllib.request.getproxies().get("https") or url)
-    outcome: list[OSError | None] = []
+    outcome: list[OSError | None] = [TimeoutError(f"no answer within {CONNECT_SECONDS:g} s")]
 
     def attempt() -> None:
         try:
@@ -221,8 +175,7 @@ def _connect(url: str) -> None:
     thread = threading.Thread(target=attempt, daemon=True)
     thread.start()
     thread.join(CONNECT_SECONDS)
-    failure = outcome[0] if outcome else TimeoutError(f"no answer within {CONNECT_SECONDS:g} s")
-    if failure:
+    if failure := outcome[-1]:
         raise OSError(f"no connection to {address.hostname}: {failure}")
 
 
@@ -255,23 +208,22 @@ class _ArrayUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"refused to load {module}.{name} from a pickle")
 
 
-def _read_cifar(path: Path, cifar: _Cifar) -> tuple[dict[str, Any], tuple[str, ...]]:
-    batches = dict(_cifar_batches(path, cifar))
-    *train, test, meta = cifar.batches
+def _read_cifar(path: Path, cifar: _Files) -> tuple[dict[str, Any], tuple[str, ...]]:
+    found = dict(_cifar_batches(path, cifar))
+    *train, test, meta = (found[name] for name in cifar.members)
     arrays: dict[str, Any] = {}
-    for split, names in (("train", train), ("test", [test])):
-        pixels = np.concatenate([batches[name][b"data"] for name in names])
+    for split, batches in (("train", train), ("test", [test])):
+        pixels = np.concatenate([batch[b"data"] for batch in batches])
         images = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         arrays[f"x_{split}"] = np.ascontiguousarray(images)
-        labels = [np.asarray(batches[name][cifar.prefix + b"labels"]) for name in names]
+        labels = [np.asarray(batch[cifar.prefix + b"labels"]) for batch in batches]
         arrays[f"y_{split}"] = np.concatenate(labels)
-    class_names = batches[meta][cifar.prefix + b"label_names"]
-    return arrays, tuple(name.decode() for name in class_names)
+    return arrays, tuple(name.decode() for name in meta[cifar.prefix + b"label_names"])
 
 
-def _cifar_batches(path: Path, cifar: _Cifar) -> Iterator[tuple[str, dict[bytes, Any]]]:
+def _cifar_batches(path: Path, cifar: _Files) -> Iterator[tuple[str, dict[bytes, Any]]]:
     if path.is_dir():
-        for name in cifar.batches:
+        for name in cifar.members:
             with (path / name).open("rb") as stream:
                 yield name, _ArrayUnpickler(stream, encoding="bytes").load()
         return
@@ -279,8 +231,14 @@ def _cifar_batches(path: Path, cifar: _Cifar) -> Iterator[tuple[str, dict[bytes,
         for member in archive:
             folder, _, name = member.name.rpartition("/")
             content = archive.extractfile(member)
-            if content and folder == cifar.folder and name in cifar.batches:
+            if content and folder == cifar.places[-1] and name in cifar.members:
                 yield name, _ArrayUnpickler(content, encoding="bytes").load()
+
+
+def _read_fashion(path: Path, fashion: _Files) -> tuple[dict[str, Any], tuple[str, ...]]:
+    names = ("x_train", "y_train", "x_test", "y_test")
+    files = zip(names, fashion.members, strict=True)
+    return {name: _read_idx(path / file) for name, file in files}, FASHION_CLASSES
 
 
 def _read_idx(path: Path) -> npt.NDArray[np.uint8]:

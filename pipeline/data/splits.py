@@ -1,13 +1,9 @@
-"""Data sets as arrays: split, described by their statistics, stored and opened again.
-
-NumPy only.
-"""
+"""Data sets as arrays: split, described by their statistics, stored and opened again."""
 
 import hashlib
 import json
 import mmap
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.base import InputError
+from pipeline.comparisons import Data
+from pipeline.data.checks import refused_if_damaged, require
 
 Labels = npt.NDArray[np.integer[Any]]
 
@@ -47,9 +44,11 @@ class Splits:
         name: as in `Source`.
         x_train, x_val, x_test: images, uint8, (n, h, w, c).
         y_train, y_val, y_test: labels, int32, (n,).
-        mean, variance: float32, (h * w * c,), per feature of the training split alone.
+        mean, variance: what images are standardised with, float32, (h * w * c,): those of every
+            feature of the training split alone, or 0 and 255**2, which lead to 0 to 1.
         class_names: one name per class.
-        fingerprint: SHA-256 (hex) over names, shapes, dtypes and bytes of the six arrays.
+        fingerprint: SHA-256 (hex) over names, shapes, dtypes and bytes of the six arrays, and of
+            the mean and variance where they do not follow from these.
     """
 
     name: str
@@ -82,77 +81,81 @@ class Splits:
                 images.base.madvise(mmap.MADV_DONTNEED)
 
 
-def validation_size(val_size: int, n_train: int) -> int:
-    """The size of the validation split: what was asked for, but at most a fifth of the images.
+def split_arrays(arrays: Arrays, data: Data) -> Splits:
+    """Keep what was asked for, hold validation images out, and measure the training images.
 
-    The cap lets one default serve data sets of every size: 5,000 of CIFAR-10's 50,000 training
-    images, 800 of the 4,000 of mnist_5k.
+    Those kept and held out of a class are the first of its images in an order that `split_seed`
+    decides, on every machine and NumPy version: the 100 kept are among the 200 kept, whichever
+    other classes there are. Within every split the images stay in the order of the data set.
+
+    Args:
+        arrays: a loaded data set.
+        data: what is kept of it, and how it is split.
+
+    Raises:
+        InputError: the data set has no such classes, too few images of one, or under 5 in all.
+    """
+    classes, counts = _kept(arrays, data)
+    size = validation_size(data.val_size, int(counts.sum()))
+    kept = _first_of_each(arrays.y_train, counts, data.split_seed)
+    held_out = _first_of_each(arrays.y_train, _shares(counts, size), data.split_seed)
+    trained = np.setdiff1d(kept, held_out, assume_unique=True)
+    tested = np.flatnonzero(np.isin(arrays.y_test, classes))
+    number = np.zeros(len(counts), dtype=np.int32)
+    number[classes] = np.arange(len(classes))
+    splits: dict[str, Any] = {
+        "x_train": arrays.x_train[trained],
+        "y_train": number[arrays.y_train[trained]],
+        "x_val": arrays.x_train[held_out],
+        "y_val": number[arrays.y_train[held_out]],
+        "x_test": arrays.x_test[tested],
+        "y_test": number[arrays.y_test[tested]],
+    }
+    scale: dict[str, Any] = _scale_of_pixels(splits["x_train"], standardized=data.standardized)
+    return Splits(
+        name=arrays.name,
+        **splits,
+        **scale,
+        class_names=tuple(arrays.class_names[label] for label in classes),
+        fingerprint=_fingerprint(splits if data.standardized else splits | scale),
+    )
+
+
+def validation_size(val_size: int, n_train: int) -> int:
+    """The images held out: at most a fifth, so that one default serves data sets of every size.
 
     Raises:
         InputError: `val_size` is below 1 or a fifth of the images is less than one image.
     """
-    if val_size < 1 or n_train < 5:
-        raise InputError(
-            "val_size",
-            expected="at least 1, out of at least 5 training images",
-            received=f"{val_size} out of {n_train} training images",
-            action="Give a positive number of images, 5000 by default.",
-        )
+    expected = "at least 1, out of at least 5 training images"
+    received = f"{val_size} out of {n_train} training images"
+    action = "Give a positive number of images, 5000 by default."
+    require(val_size >= 1 and n_train >= 5, "val_size", expected, received, action)
     return min(val_size, n_train // 5)
 
 
-def split_arrays(arrays: Arrays, *, val_size: int, seed: int) -> Splits:
-    """Take a stratified validation split from the training images and compute their statistics.
-
-    The test images stay as they are, and so does the order within every split.
-
-    Args:
-        arrays: a loaded data set.
-        val_size: number of validation images, capped by `validation_size`.
-        seed: decides which images are taken; the same on every machine and NumPy version.
-
-    Raises:
-        InputError: `val_size` is below 1, `seed` is negative or there are under 5 images.
-    """
-    if seed < 0:
-        raise InputError("seed", expected="0 or more", received=str(seed), action="Give another.")
-    size = validation_size(val_size, len(arrays.y_train))
-    is_val = np.zeros(len(arrays.y_train), dtype=bool)
-    is_val[stratified_sample(arrays.y_train, size, seed)] = True
-    splits: dict[str, Any] = {
-        "x_train": arrays.x_train[~is_val],
-        "y_train": arrays.y_train[~is_val].astype(np.int32),
-        "x_val": arrays.x_train[is_val],
-        "y_val": arrays.y_train[is_val].astype(np.int32),
-        "x_test": arrays.x_test,
-        "y_test": arrays.y_test.astype(np.int32),
-    }
-    mean, variance = _feature_statistics(splits["x_train"])
-    return Splits(
-        name=arrays.name,
-        **splits,
-        mean=mean,
-        variance=variance,
-        class_names=arrays.class_names,
-        fingerprint=_fingerprint(splits),
-    )
+def class_counts(labels: Labels, class_names: Sequence[str]) -> dict[str, int]:
+    """Number of images per class, in class order, also where it is zero."""
+    counts = np.bincount(labels, minlength=len(class_names))
+    return dict(zip(class_names, counts.tolist(), strict=True))
 
 
-def save(data: Splits, directory: Path) -> None:
-    """Write one .npy file per array and, last, metadata.json (so its presence means complete).
+def stratified_sample(labels: Labels, size: int, seed: int) -> npt.NDArray[np.intp]:
+    """Sorted indices of a sample with the class proportions of the whole (largest remainder)."""
+    return _first_of_each(labels, _shares(np.bincount(labels), size), seed)
 
-    Args:
-        data: what to write.
-        directory: created if it is missing.
-    """
+
+# --- Files ------------------------------------------------------------------------------------
+
+_ARRAYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "mean", "variance")
+
+
+def save(splits: Splits, directory: Path) -> None:
+    """Write one .npy file per array and, last, metadata.json (so its presence means complete)."""
     directory.mkdir(parents=True, exist_ok=True)
-    for name in _PREPARED_ARRAYS:
-        np.save(directory / f"{name}.npy", getattr(data, name), allow_pickle=False)
-    described = {
-        "name": data.name,
-        "class_names": data.class_names,
-        "fingerprint": data.fingerprint,
-    }
+    for name in _ARRAYS:
+        np.save(directory / f"{name}.npy", getattr(splits, name), allow_pickle=False)
+    described = {name: getattr(splits, name) for name in ("name", "class_names", "fingerprint")}
     (directory / "metadata.json").write_text(json.dumps(described, indent=2), encoding="utf-8")
 
 
@@ -162,52 +165,67 @@ def open_splits(directory: Path) -> Splits:
     Raises:
         InputError: a file is missing or damaged.
     """
-    with refused_if_damaged(f"splits data {directory}", "Run the prepare step again."):
+    with refused_if_damaged(f"splits in {directory}", "Run the prepare step again."):
         described = json.loads((directory / "metadata.json").read_text(encoding="utf-8"))
+        class_names = tuple(described.pop("class_names"))
         arrays: dict[str, Any] = {
             name: np.load(directory / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in _PREPARED_ARRAYS
+            for name in _ARRAYS
         }
-        return Splits(
-            **arrays,
-            name=described["name"],
-            class_names=tuple(described["class_names"]),
-            fingerprint=described["fingerprint"],
-        )
+        return Splits(**arrays, **described, class_names=class_names)
 
 
-def class_counts(labels: Labels, class_names: Sequence[str]) -> dict[str, int]:
-    """Number of images per class, in class order, also where it is zero."""
-    counts = np.bincount(labels, minlength=len(class_names))
-    return dict(zip(class_names, counts.tolist(), strict=True))
+# --- What is kept, and what is held out -------------------------------------------------------
 
 
-# --- Splitting and statistics -----------------------------------------------------------------
+def _kept(arrays: Arrays, data: Data) -> tuple[list[int], npt.NDArray[np.intp]]:
+    """The labels kept, in their new order, and how many training images of every class are."""
+    available, n_classes = np.bincount(arrays.y_train), len(arrays.class_names)
+    classes = list(range(n_classes) if data.classes is None else data.classes)
+    subject, received = "classes of the data", str(data.classes)
+    action = "Give others, or None to keep all."
+    expected = f"labels of {arrays.name}, from 0 to {n_classes - 1}"
+    require(max(classes) < n_classes, subject, expected, received, action)
+    expected = f"labels of which {arrays.name} has test images"
+    require(bool(np.isin(arrays.y_test, classes).any()), subject, expected, received, action)
+    scarcest, asked = min(classes, key=lambda label: available[label]), data.images_per_class
+    most, name = available[scarcest], arrays.class_names[scarcest]
+    expected = f"from 2, to train and to validate with, to {most}, all that class {name} has"
+    action = "Give another number, or None to keep all."
+    fits = asked is None or 2 <= asked <= most
+    require(fits, "images_per_class of the data", expected, str(asked), action)
+    counts = np.zeros_like(available)
+    counts[classes] = available[classes] if asked is None else asked
+    return classes, counts
 
-_SPLIT_ARRAYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test")
-_PREPARED_ARRAYS = (*_SPLIT_ARRAYS, "mean", "variance")
+
+def _shares(counts: npt.NDArray[np.intp], size: int) -> npt.NDArray[np.intp]:
+    """How many of every class make a sample of some size (largest remainder)."""
+    shares, remainder = np.divmod(size * counts, counts.sum())
+    shares[np.argsort(-remainder, kind="stable")[: size - shares.sum()]] += 1
+    return shares
 
 
-def stratified_sample(labels: Labels, size: int, seed: int) -> npt.NDArray[np.intp]:
-    """Sorted indices of a sample with the class proportions of the whole (largest remainder)."""
-    take, remainder = np.divmod(size * np.bincount(labels), len(labels))
-    take[np.argsort(-remainder, kind="stable")[: size - take.sum()]] += 1
+def _first_of_each(labels: Labels, counts: Labels, seed: int) -> npt.NDArray[np.intp]:
+    """Sorted indices of so many images of every class, the first in an order drawn by the seed."""
     # NumPy fixes the raw stream of a bit generator for good (NEP 19), but not what
     # Generator.permutation makes of it, nor does scikit-learn fix its splitters.
     order = np.argsort(np.random.PCG64(seed).random_raw(len(labels)), kind="stable")
-    by_class = (order[labels[order] == label][:count] for label, count in enumerate(take))
+    by_class = (order[labels[order] == label][:count] for label, count in enumerate(counts))
     return np.sort(np.concatenate(list(by_class)))
 
 
-def _feature_statistics(
-    images: npt.NDArray[np.uint8],
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Mean and variance per feature, in chunks: float64 copies of all images would take 1 GB."""
+def _scale_of_pixels(
+    images: npt.NDArray[np.uint8], *, standardized: bool
+) -> dict[str, npt.NDArray[np.float32]]:
+    """The mean and variance that images are standardised with, by feature."""
     features = images.reshape(len(images), -1)
-    n = len(features)
-    total = np.zeros(features.shape[1])
-    total_of_squares = np.zeros(features.shape[1])
-    for start in range(0, n, 1024):
+    n, n_features = features.shape
+    if not standardized:
+        zeros = np.zeros(n_features, np.float32)
+        return {"mean": zeros, "variance": zeros + 255**2}
+    total, total_of_squares = np.zeros(n_features), np.zeros(n_features)
+    for start in range(0, n, 1024):  # in chunks: float64 copies of all images would take 1 GB
         chunk = features[start : start + 1024].astype(np.float64)
         total += chunk.sum(axis=0)
         total_of_squares += np.einsum("ij,ij->j", chunk, chunk)
@@ -216,44 +234,13 @@ def _feature_statistics(
     # A pixel that hardly ever changes in the training split (MNIST's corners are always 0) would
     # otherwise be divided by next to nothing, and one stray dot there would swamp the network.
     variance = np.maximum(variance, 0.01 * variance.mean())
-    return (total / n).astype(np.float32), variance.astype(np.float32)
+    return {"mean": (total / n).astype(np.float32), "variance": variance.astype(np.float32)}
 
 
 def _fingerprint(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
     digest = hashlib.sha256()
-    for name in _SPLIT_ARRAYS:
-        array = np.ascontiguousarray(arrays[name])
+    for name, values in arrays.items():
+        array = np.ascontiguousarray(values)
         digest.update(f"{name} {array.shape} {array.dtype.str}\n".encode())
         digest.update(array.data)
     return digest.hexdigest()
-
-
-# --- Files ------------------------------------------------------------------------------------
-
-
-def identity_of(paths: Sequence[Path]) -> str:
-    """SHA-256 of a file, or of the list of SHA-256s of several."""
-    hashes = []
-    for path in paths:
-        with (
-            refused_if_damaged(f"data set file {path}", "Check that it can be read."),
-            path.open("rb") as stream,
-        ):
-            hashes.append(hashlib.file_digest(stream, "sha256").hexdigest())
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
-
-
-@contextmanager
-def refused_if_damaged(subject: str, action: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into an InputError; a broken file can raise anything."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            subject,
-            expected="complete, undamaged files",
-            received=f"{type(error).__name__}: {error}",
-            action=action,
-        ) from error

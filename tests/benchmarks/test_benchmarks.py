@@ -34,6 +34,7 @@ from benchmarks import (
 from benchmarks.peers import Peer
 from pipeline.base import InputError
 from pipeline.comparisons.variants import VARIANTS, get_variant
+from pipeline.comparisons import Data
 from pipeline.data import sources, splits
 from pipeline.training.models import build_model
 
@@ -44,7 +45,7 @@ NO_BENCHMARK = {"__init__", "__main__", "harness", "launcher", "outcomes", "peer
 def prepared_directory(tiny_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     directory = tmp_path_factory.mktemp("prepared")
     arrays = sources.load(sources.resolve(str(tiny_npz)))
-    splits.save(splits.split_arrays(arrays, val_size=60, seed=1), directory)
+    splits.save(splits.split_arrays(arrays, Data(val_size=60)), directory)
     return str(directory)
 
 

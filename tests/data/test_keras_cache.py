@@ -15,13 +15,11 @@ import pytest
 
 from pipeline.base import InputError
 from pipeline.data import keras_cache, npz
-from pipeline.data.splits import Arrays, identity_of
+from pipeline.data.splits import Arrays
 
 
 def found_and_read(name: str) -> Arrays:
-    path = keras_cache.find(name)
-    identity = identity_of(keras_cache.files_of(name, path))
-    return keras_cache.read(name, path, identity=identity)
+    return keras_cache.read(name, keras_cache.find(name))
 
 
 @pytest.fixture
@@ -38,11 +36,19 @@ def extracted_cifar10(request: pytest.FixtureRequest, empty_cache: Path) -> Path
 def test_keras_data_set_without_network_says_what_to_copy_where(
     empty_cache: Path, dataset: str
 ) -> None:
-    file = keras_cache.KERAS_FILES[dataset][0]
     with pytest.raises(InputError, match="Without a network: copy") as error:
         keras_cache.find(dataset)
-    assert str(empty_cache / file.name) in str(error.value)
-    assert file.url in str(error.value)
+    url, target = downloads(dataset)[0]
+    assert str(empty_cache / target) in str(error.value)
+    assert url in str(error.value)
+
+
+def downloads(dataset: str) -> list[tuple[str, str]]:
+    """The address of every file, and where in the cache a download goes."""
+    files = keras_cache.KERAS_FILES[dataset]
+    if files.sha256:
+        return [(files.url, files.places[0])]
+    return [(f"{files.url}/{name}", f"{files.places[0]}/{name}") for name in files.members]
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "cifar100", "mnist", "fashion_mnist"])
@@ -51,12 +57,13 @@ def test_names_addresses_and_hashes_are_those_of_keras(dataset: str) -> None:
     assert spec is not None
     assert spec.origin is not None
     text = Path(spec.origin).with_name("src").joinpath(f"datasets/{dataset}.py").read_text()
-    for file in keras_cache.KERAS_FILES[dataset]:
-        host_path, _, name = file.url.rpartition("/")
+    sha256 = keras_cache.KERAS_FILES[dataset].sha256
+    assert sha256 is None or f'"{sha256}"' in text
+    for url, target in downloads(dataset):
+        host_path, _, name = url.rpartition("/")
         assert f'"{host_path}/' in text
         assert name in text
-        assert f'"{Path(file.name).name.removesuffix("_archive")}"' in text
-        assert file.sha256 is None or f'"{file.sha256}"' in text
+        assert f'"{Path(target).name.removesuffix("_archive")}"' in text
 
 
 def test_extracted_cifar10_is_found_and_read(extracted_cifar10: Path) -> None:
@@ -113,21 +120,28 @@ def test_archive_with_another_hash_is_not_used(
     (extracted_cifar10 / "test_batch").unlink()
     with pytest.raises(InputError, match="no connection"):
         keras_cache.find("cifar10")
-    identity = hashlib.sha256((empty_cache / name).read_bytes()).hexdigest()
     with pytest.raises(InputError, match="the published archive"):
-        keras_cache.read("cifar10", empty_cache / name, identity=identity)
+        keras_cache.read("cifar10", empty_cache / name)
 
 
 def test_archive_is_read_like_the_folder(extracted_cifar10: Path, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "archive", "w:gz") as archive:
         archive.add(extracted_cifar10, arcname="cifar-10-batches-py")
-    cifar = keras_cache._CIFAR["cifar10"]
+    cifar = keras_cache.KERAS_FILES["cifar10"]
     from_archive = dict(keras_cache._cifar_batches(tmp_path / "archive", cifar))
     from_folder = dict(keras_cache._cifar_batches(extracted_cifar10, cifar))
     assert from_archive.keys() == from_folder.keys()
     np.testing.assert_array_equal(
         from_archive["test_batch"][b"data"], from_folder["test_batch"][b"data"]
     )
+
+
+FASHION_FILES = {
+    "x_train": "train-images-idx3-ubyte.gz",
+    "y_train": "train-labels-idx1-ubyte.gz",
+    "x_test": "t10k-images-idx3-ubyte.gz",
+    "y_test": "t10k-labels-idx1-ubyte.gz",
+}
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
@@ -140,20 +154,26 @@ def write_idx(path: Path, array: np.ndarray) -> None:
 def cached_fashion_mnist(empty_cache: Path) -> Path:
     for key, array in datasets.tiny_arrays().items():
         images_or_labels = array[..., 0] if array.ndim == 4 else array
-        write_idx(empty_cache / "fashion-mnist" / keras_cache._FASHION_FILES[key], images_or_labels)
+        write_idx(empty_cache / "fashion-mnist" / FASHION_FILES[key], images_or_labels)
     return empty_cache / "fashion-mnist"
 
 
 def test_cached_fashion_mnist_is_read(cached_fashion_mnist: Path) -> None:
     labels = {"train": np.arange(60, dtype=np.uint8) % 10, "test": np.arange(12, dtype=np.uint8)}
     for split, array in labels.items():
-        write_idx(cached_fashion_mnist / keras_cache._FASHION_FILES[f"y_{split}"], array % 10)
+        write_idx(cached_fashion_mnist / FASHION_FILES[f"y_{split}"], array % 10)
     assert keras_cache.find("fashion_mnist") == cached_fashion_mnist
     arrays = found_and_read("fashion_mnist")
     assert arrays.name == "fashion_mnist"
     assert arrays.class_names[9] == "Ankle boot"
     np.testing.assert_array_equal(arrays.x_train[..., 0], datasets.tiny_arrays()["x_train"][..., 0])
     np.testing.assert_array_equal(arrays.y_train, labels["train"])
+
+
+def test_what_is_missing_of_fashion_mnist_is_fetched_alone(cached_fashion_mnist: Path) -> None:
+    (cached_fashion_mnist / FASHION_FILES["x_test"]).unlink()
+    with pytest.raises(InputError, match=r"t10k-images-idx3-ubyte\.gz: expected a cached copy"):
+        keras_cache.find("fashion_mnist")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +186,7 @@ def test_cached_fashion_mnist_is_read(cached_fashion_mnist: Path) -> None:
     ],
 )
 def test_damaged_fashion_mnist_is_refused(cached_fashion_mnist: Path, content: bytes) -> None:
-    (cached_fashion_mnist / keras_cache._FASHION_FILES["y_test"]).write_bytes(content)
+    (cached_fashion_mnist / FASHION_FILES["y_test"]).write_bytes(content)
     with pytest.raises(InputError, match=r"undamaged.*Delete it"):
         found_and_read("fashion_mnist")
 

