@@ -33,8 +33,8 @@ from benchmarks import (
 )
 from benchmarks.peers import Peer
 from pipeline.base import InputError
-from pipeline.comparisons.variants import VARIANTS, get_variant
 from pipeline.comparisons import Data
+from pipeline.comparisons.variants import VARIANTS, get_variant
 from pipeline.data import sources, splits
 from pipeline.training.models import build_model
 
