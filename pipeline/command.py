@@ -106,7 +106,7 @@ def _options(parameters: type[Parameters]) -> list[inspect.Parameter]:
     """The parameters of an entry point as Typer takes them, in panels by their groups."""
     options = []
     for field, name, default, declared in parameters.options():
-        group = next(one for one in reversed(parameters.__mro__) if field in one.__annotations__)
+        group = next(one for one in parameters.__mro__ if field in inspect.get_annotations(one))
         bounded = declared.plain is int
         option = typer.Option(
             help=declared.help,

@@ -93,16 +93,6 @@ def dropout_uri(dropout_model: Any) -> str:
     return log(dropout_model)
 
 
-@pytest.fixture
-def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks of 3 layers of 16 units by the variants' names; for stores of their own alone."""
-    small = {
-        name: replace(variant, hidden_layers=3, units=16)
-        for name, variant in variants.VARIANTS.items()
-    }
-    monkeypatch.setattr(variants, "VARIANTS", small)
-
-
 def _work_in(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a directory and the store in it those of this test's process."""
     import mlflow

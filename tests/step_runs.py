@@ -1,27 +1,60 @@
 """Steps and their runs, for several test modules."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from pipeline.steps import running
-from pipeline.steps.keys import Step
+from pipeline.steps.step import Step
 from pipeline.tracking import client
+from pipeline.tracking.step_runs import StepRun
 
 
-def make_step(**changes: Any) -> Step:
-    usual: dict[str, Any] = {
-        "entry_point": "train",
-        "parameters": {"variant": "bn", "epochs": 2},
-        "sources": ("pipeline.base.errors", "pipeline.data.npz"),
-        "packages": ("numpy",),
-        "upstream": {"search": "a-key"},
-    }
-    return Step(**{**usual, **changes})
+@dataclass(frozen=True, kw_only=True)
+class Small(Step):
+    """A step of a variant that does nothing but log that it ran."""
+
+    entry_point: ClassVar[str] = "train"
+    packages: ClassVar[tuple[str, ...]] = ("numpy",)
+
+    given: Mapping[str, Any] = field(default_factory=lambda: {"variant": "bn", "epochs": 2})
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    reads: Mapping[str, str] = field(default_factory=lambda: {"search": "a-key"})
+
+    @property
+    def name(self) -> str:
+        return "train bn"
+
+    @property
+    def variant_settings(self) -> Mapping[str, Any]:
+        return self.settings
+
+    def parameters(self) -> Mapping[str, Any]:
+        return self.given
+
+    def upstream(self) -> Mapping[str, str]:
+        return self.reads
+
+    def work(self, run: StepRun, after: Sequence[client.Run], *, anew: bool) -> None:
+        run.log_metrics({"anew": float(anew), "after": len(after)})
+
+
+class SmallSearch(Small):
+    """The same of another entry point."""
+
+    entry_point: ClassVar[str] = "search"
+
+
+class SmallPrepare(Small):
+    """The same of another entry point."""
+
+    entry_point: ClassVar[str] = "prepare"
 
 
 def finish(step: Step | None = None, *, name: str = "train bn", **arguments: Any) -> str:
     """The id of a run that was opened and finished."""
     entry_point = step.entry_point if step else "train"
-    parameters = step.parameters if step else {}
+    parameters = step.parameters() if step else {}
     with running.step_run(entry_point, parameters, name=name, step=step, **arguments) as run:
         return run.run_id
 

@@ -114,12 +114,12 @@ class DataSet(Compared):
     )
     val_size: int | None = auto(
         "Images held out of the training images for validation, at most a fifth. auto: the "
-        "comparison's own (5000).",
+        "comparison's own.",
         int,
         most=10**9,
     )
     split_seed: int | None = auto(
-        "Decides which images are held out for validation. auto: the comparison's own (1).",
+        "Decides which images are held out for validation. auto: the comparison's own.",
         int,
         least=0,
         most=LARGEST_SEED,
@@ -141,12 +141,12 @@ class ModelSettings(Parameters):
     """Model and training."""
 
     batch_size: int | None = auto(
-        "Images per mini-batch. auto: the variant's own (32; 128 for one_cycle).",
+        "Images per mini-batch. auto: the variant's own.",
         int,
         most=LARGEST_BATCH,
     )
     dropout_rate: float | None = auto(
-        "Rate of the variants that have dropout. auto: the variant's own (0.1).",
+        "Rate of the variants that have dropout. auto: the variant's own.",
         float,
         least=0,
     )
@@ -213,11 +213,11 @@ class Training(Sampling, ModelSettings):
         float,
         least=LOWEST_RATE,
     )
-    epochs: int | None = auto("Most epochs. auto: the variant's own (100; 15 for one_cycle).", int)
+    epochs: int | None = auto("Most epochs. auto: the variant's own.", int)
     patience: int | None = asked(
         "auto",
-        "Epochs without a lower val_loss before training stops. auto: the variant's own (20; none "
-        "for one_cycle). none: train all epochs and keep the last weights.",
+        "Epochs without a lower val_loss before training stops. auto: the variant's own. none: "
+        "train all epochs and keep the last weights.",
         int,
         words={"auto": None, "none": 0},
     )
@@ -228,9 +228,7 @@ class Searching(ModelSettings):
     """Learning-rate search."""
 
     n_trials: int = asked(12, "Trials of the learning-rate search.", int)
-    search_epochs: int | None = auto(
-        "Most epochs of a trial. auto: the variant's own (10; 5 for one_cycle).", int
-    )
+    search_epochs: int | None = auto("Most epochs of a trial. auto: the variant's own.", int)
     learning_rate_min: float = asked(0.00001, "Lower end of the searched range.", float, least=0)
     learning_rate_max: float = asked(0.1, "Upper end of the searched range.", float, least=0)
     search_seed: int = asked(

@@ -12,7 +12,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_SOURCE_NAME
 
 from pipeline.base import DivergenceError, TrackingUnavailableError
 from pipeline.steps import ownership
-from pipeline.steps.keys import Step
+from pipeline.steps.step import Step
 from pipeline.tracking import client
 from pipeline.tracking.patience import not_waiting
 from pipeline.tracking.step_runs import StepRun, adopted_run, end_run

@@ -149,7 +149,7 @@ def _log_most_uncertain(
     """Log the figure of the most uncertain images; returns them, the most uncertain first."""
     from pipeline.report import image_figures
 
-    entropy = calibration.predictive_entropy(mean)
+    entropy = sampling.predictive_entropy(mean)
     shown = np.sort(np.argsort(entropy)[::-1][:count])  # in the file's order, to read it fast
     images, labels = np.asarray(splits.x_test[shown]), np.asarray(splits.y_test[shown])
     names = splits.class_names
