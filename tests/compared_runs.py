@@ -1,11 +1,19 @@
 """Made-up runs with their curves, and the comparison of them; for several test modules."""
 
+import json
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from mlflow.entities import Metric, Param, RunTag
 
-from pipeline.answers.statistics import paired_tests
-from pipeline.answers.summary import summarize
-from pipeline.answers.words import answers
+from pipeline.answers import words
+from pipeline.answers.evidence import Evidence
+from pipeline.answers.fairness import Fact
+from pipeline.comparisons import Variant
+from pipeline.comparisons.twenty_layers import COMPARISON, ELU
+from pipeline.steps.step import settings_tag
+from pipeline.tracking import client
 
 BN_CONVERGENCE = "Does batch normalisation converge faster than the baseline?"
 BN_QUALITY = "Does batch normalisation give a better model than the baseline?"
@@ -59,12 +67,29 @@ def make_curves(runs, val_losses=None):
     return pd.concat(frames, ignore_index=True)
 
 
-def compare(rows, val_losses=None):
+def evidence_of(rows, val_losses=None, **more):
+    """What a comparison of some runs has found, with the questions of `twenty_layers`."""
     runs = pd.DataFrame(rows)
     curves = make_curves(runs, val_losses)
-    summary = summarize(runs, curves)
-    tests = paired_tests(runs, curves)
-    return summary, tests, {a.question: a.answer for a in answers(summary, tests)}
+    curves["val_accuracy"] = 1 - curves["val_loss"] / 3
+    curves["epoch_seconds"] = curves.groupby("run_id")["elapsed_seconds"].diff().fillna(2.0)
+    given = {
+        "dataset": "mnist_5k",
+        "baseline": "elu",
+        "questions": COMPARISON.asked,
+        "runs": runs,
+        "curves": curves,
+        "colors": {variant.name: variant.color for variant in COMPARISON.variants},
+        "facts": [Fact(name="Host", finding="same", detail="one", flagged=False)],
+    }
+    return Evidence(**(given | more))
+
+
+def compare(rows, val_losses=None, **more):
+    """The summary, the tests and every answer in words, by its question."""
+    found = evidence_of(rows, val_losses, **more)
+    said = {one.question: f"{one.verdict}. {one.evidence}" for one in words.answers(found)}
+    return found.summary, found.tests, {text: said[text].removeprefix(". ") for text in said}
 
 
 def compare_accuracies(elu, bn, **changes):
@@ -91,3 +116,44 @@ def five_variants(seeds):
             }
             rows.append(make_run(variant, seed, **noise, **dropout))
     return rows
+
+
+# Runs in a store
+
+
+def train_run(
+    variant: str | Variant = ELU,
+    seed: int = 1,
+    *,
+    status: str = "FINISHED",
+    parameters: dict[str, Any] | None = None,
+    tags: dict[str, str] | None = None,
+    stopped_early: float = 1.0,
+) -> client.Run:
+    """A training run as the `train` entry point leaves it, without the training."""
+    known = {one.name: one for one in COMPARISON.variants}
+    own = known[variant] if isinstance(variant, str) else variant
+    values = {
+        "variant": own.name,
+        "seed": seed,
+        "epochs": own.epochs,
+        "patience": own.patience or "none",
+        "chosen_batch_size": own.batch_size,
+    }
+    texts = {
+        "step": "train",
+        "dataset": "mnist_5k",
+        "data_fingerprint": "f" * 64,
+        "step_inputs": json.dumps({"code of pipeline.work.train": "1"}),
+        **settings_tag(own, {}),
+    }
+    connection = client.connect()
+    run_id = connection.create_run("0", run_name=f"train {own.name} seed {seed}").info.run_id
+    connection.log_batch(
+        run_id,
+        metrics=[Metric("stopped_early", stopped_early, 0, 0)],
+        params=[Param(name, str(value)) for name, value in (values | (parameters or {})).items()],
+        tags=[RunTag(name, text) for name, text in (texts | (tags or {})).items()],
+    )
+    connection.set_terminated(run_id, status)
+    return client.get_run(run_id)

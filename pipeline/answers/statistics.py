@@ -1,73 +1,20 @@
-"""Which differences between variants the seeds bear out: planned comparisons, tested in pairs.
+"""Which differences between variants the seeds bear out: how a question's p-value is computed.
 
-The comparisons are planned (`QUESTIONS`), the runs are paired by seed, and Holm's correction covers
-all the tests together.
+The questions are planned, the runs are paired by seed, and Holm's correction covers all the tests
+together.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from pipeline.answers.summary import mean_confidence_interval, with_convergence
+from pipeline.comparisons import Question
 
-
-@dataclass(frozen=True)
-class Question:
-    """A planned comparison of two variants, or of a variant with itself under MC Dropout.
-
-    Args:
-        id: its name in the table of tests.
-        variant: the variant that the question is about.
-        reference: what it is compared with.
-        metrics: what is tested: `best_val_accuracy`, `test_accuracy`, `epochs_to_baseline`,
-            `median_epoch_seconds` or `mc_gain` (MC Dropout's test accuracy less the plain one).
-        text: the question as a person asks it.
-        wanted: the sign of the difference that means yes; 0 where the figures are the answer.
-    """
-
-    id: str
-    variant: str
-    reference: str
-    metrics: tuple[str, ...]
-    text: str
-    wanted: int = 0
-
-
-ACCURACIES = ("best_val_accuracy", "test_accuracy")
-CONVERGENCE = ("epochs_to_baseline",)
-SPEED = ("median_epoch_seconds",)
-MC_GAIN = ("mc_gain",)
-# fmt: off
-QUESTIONS = (
-    Question("bn_convergence", "bn", "elu", CONVERGENCE,
-             "Does batch normalisation converge faster than the baseline?", -1),
-    Question("bn_quality", "bn", "elu", ACCURACIES,
-             "Does batch normalisation give a better model than the baseline?", 1),
-    Question("bn_speed", "bn", "elu", SPEED,
-             "How does batch normalisation affect training speed?"),
-    Question("selu_convergence", "selu", "elu", CONVERGENCE,
-             "Does SELU converge faster than the baseline?", -1),
-    Question("selu_quality", "selu", "elu", ACCURACIES,
-             "Does SELU give a better model than the baseline?", 1),
-    Question("selu_speed", "selu", "elu", SPEED,
-             "How does SELU affect training speed?"),
-    Question("alpha_dropout_quality", "alpha_dropout", "selu", ACCURACIES,
-             "Does alpha dropout help over SELU alone?", 1),
-    Question("alpha_dropout_speed", "alpha_dropout", "selu", CONVERGENCE + SPEED,
-             "How does alpha dropout affect convergence and training speed?"),
-    Question("alpha_dropout_mc", "alpha_dropout", "alpha_dropout", MC_GAIN,
-             "Does MC Dropout make `alpha_dropout` more accurate?", 1),
-    Question("one_cycle_quality", "one_cycle", "alpha_dropout", ACCURACIES,
-             "Does 1cycle scheduling give a better model than alpha dropout without it?", 1),
-    Question("one_cycle_speed", "one_cycle", "alpha_dropout", CONVERGENCE + SPEED,
-             "How does 1cycle scheduling affect convergence and training time?"),
-    Question("one_cycle_mc", "one_cycle", "one_cycle", MC_GAIN,
-             "Does MC Dropout make `one_cycle` more accurate?", 1),
-)
-# fmt: on
+TESTED = ["question", "metric", "variant", "reference"]
+TESTED += ["difference", "half_width", "n_pairs", "p_value"]
 
 
 def holm(p_values: npt.ArrayLike) -> np.ndarray:
@@ -89,63 +36,51 @@ def holm(p_values: npt.ArrayLike) -> np.ndarray:
 
 
 def paired_tests(
-    runs: pd.DataFrame,
-    curves: pd.DataFrame,
-    *,
-    baseline: str = "elu",
-    questions: Sequence[Question] = QUESTIONS,
+    runs: pd.DataFrame, curves: pd.DataFrame, baseline: str, *, questions: Sequence[Question]
 ) -> pd.DataFrame:
-    """Student's paired t test for every planned comparison whose variants are there.
+    """Student's paired t test for every metric of the questions whose variants are there.
 
     For `epochs_to_baseline`, a run that never reached the target counts with its last epoch (or the
     other's, if that is later): a bound that understates how much slower it was. A pair of which
     neither reached it is left out.
 
     Args:
-        runs: as in `summary.summarize`.
-        curves: as in `summary.summarize`.
-        baseline: as in `summary.summarize`.
-        questions: the family of comparisons that Holm's correction covers.
+        runs, curves, baseline: as in `summary.summarize`.
+        questions: the family that Holm's correction covers.
 
     Returns:
-        Columns question, metric, variant, reference, difference (the mean of variant - reference),
-        half_width (of its 95% confidence interval), n_pairs, p_value, p_holm and distinguishable
-        (p_holm < 0.05). The p-values are NaN where there are fewer than two pairs.
+        The columns `TESTED`, of which question is its id, difference the mean of variant -
+        reference and half_width that of its 95% confidence interval; then p_holm and
+        distinguishable (p_holm < 0.05). The p-values are NaN with fewer than two pairs.
 
     Raises:
         InputError: as in `summary.summarize`.
     """
-    prepared = with_convergence(runs, curves, baseline)
-    by_variant = {name: group.set_index("seed") for name, group in prepared.groupby("variant")}
-    rows = []
-    for question in questions:
-        if question.variant not in by_variant or question.reference not in by_variant:
-            continue
-        variant, reference = by_variant[question.variant], by_variant[question.reference]
-        for metric in question.metrics:
-            if metric == "mc_gain" and variant["mc_accuracy"].isna().all():
-                continue
-            if metric == "epochs_to_baseline" and baseline not in by_variant:
-                continue
-            differences = _differences(variant, reference, metric).dropna()
-            mean, half_width = mean_confidence_interval(differences)
-            names = (question.id, metric, question.variant, question.reference)
-            p_value = _p_value(differences.to_numpy())
-            rows.append((*names, mean, half_width, len(differences), p_value))
-    columns = [
-        "question",
-        "metric",
-        "variant",
-        "reference",
-        "difference",
-        "half_width",
-        "n_pairs",
-        "p_value",
-    ]
-    tests = pd.DataFrame(rows, columns=columns)
+    timed = with_convergence(runs, curves, baseline)
+    by_variant = {str(name): group.set_index("seed") for name, group in timed.groupby("variant")}
+    rows = [row for question in questions for row in _tested(question, by_variant, baseline)]
+    tests = pd.DataFrame(rows, columns=TESTED)
     tests["p_holm"] = holm(tests["p_value"])
     tests["distinguishable"] = tests["p_holm"] < 0.05
     return tests
+
+
+def _tested(
+    question: Question, by_variant: Mapping[str, pd.DataFrame], baseline: str
+) -> Iterator[tuple]:
+    """The tests of a question that the runs allow."""
+    if not {question.variant, question.reference} <= by_variant.keys():
+        return
+    variant, reference = by_variant[question.variant], by_variant[question.reference]
+    for metric in question.metrics:
+        if metric == "mc_gain" and variant["mc_accuracy"].isna().all():
+            continue
+        if metric == "epochs_to_baseline" and baseline not in by_variant:
+            continue
+        differences = _differences(variant, reference, metric).dropna().to_numpy()
+        names = (question.id, metric, question.variant, question.reference)
+        mean, half_width = mean_confidence_interval(differences)
+        yield (*names, mean, half_width, len(differences), _p_value(differences))
 
 
 def _differences(variant: pd.DataFrame, reference: pd.DataFrame, metric: str) -> pd.Series:

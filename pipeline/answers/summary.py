@@ -8,19 +8,11 @@ import pandas as pd
 
 from pipeline.base import InputError
 
-RUN_COLUMNS = [
-    "run_id",
-    "variant",
-    "seed",
-    "learning_rate",
-    "best_epoch",
-    "best_val_loss",
-    "best_val_accuracy",
-    "test_accuracy",
-    "median_epoch_seconds",
-    "train_seconds",
-]
+RUN_COLUMNS = ["run_id", "variant", "seed", "learning_rate", "best_epoch", "best_val_loss"]
+RUN_COLUMNS += ["best_val_accuracy", "test_accuracy", "median_epoch_seconds", "train_seconds"]
 OPTIONAL_COLUMNS = ["mc_accuracy", "mc_nll", "mc_ece", "nll", "ece", "capped"]
+AVERAGED = ["learning_rate", "best_epoch", "best_val_accuracy", "test_accuracy", "mc_accuracy"]
+AVERAGED += ["train_seconds", "epochs_to_baseline", "seconds_to_baseline"]
 CURVE_COLUMNS = ["run_id", "epoch", "val_loss", "elapsed_seconds"]
 
 
@@ -49,23 +41,19 @@ def mean_confidence_interval(
     return float(known.mean()), float(half_width)
 
 
-def epochs_to_reach(curves: pd.DataFrame, target_val_loss: float) -> pd.Series:
-    """The first epoch (from 1) of each run with `val_loss` at or below the target; NaN if never."""
-    return _when_reached(curves, target_val_loss, "epoch")
+def when_reached(curves: pd.DataFrame, target_val_loss: float) -> pd.DataFrame:
+    """The first epoch of each run with `val_loss` at or below a target, and the seconds until then.
 
-
-def seconds_to_reach(curves: pd.DataFrame, target_val_loss: float) -> pd.Series:
-    """The seconds until each run's `val_loss` was at or below the target; NaN if never."""
-    return _when_reached(curves, target_val_loss, "elapsed_seconds")
-
-
-def _when_reached(curves: pd.DataFrame, target: float, column: str) -> pd.Series:
+    Returns:
+        Columns epoch (from 1) and elapsed_seconds by run_id; NaN where it never was.
+    """
     _require(curves, CURVE_COLUMNS, "curves")
-    reached = curves[curves["val_loss"] <= target].sort_values("epoch").drop_duplicates("run_id")
-    return reached.set_index("run_id")[column].astype(float).reindex(curves["run_id"].unique())
+    reached = curves[curves["val_loss"] <= target_val_loss].sort_values("epoch")
+    first = reached.drop_duplicates("run_id").set_index("run_id")[["epoch", "elapsed_seconds"]]
+    return first.astype(float).reindex(curves["run_id"].unique())
 
 
-def summarize(runs: pd.DataFrame, curves: pd.DataFrame, baseline: str = "elu") -> pd.DataFrame:
+def summarize(runs: pd.DataFrame, curves: pd.DataFrame, baseline: str) -> pd.DataFrame:
     """One row per variant, in the order of first appearance.
 
     Args:
@@ -84,24 +72,15 @@ def summarize(runs: pd.DataFrame, curves: pd.DataFrame, baseline: str = "elu") -
     Raises:
         InputError: a table is empty, lacks a column, or has a variant's seed twice.
     """
-    prepared = with_convergence(runs, curves, baseline)
-    return pd.DataFrame(
-        [_summary_row(variant, group) for variant, group in prepared.groupby("variant", sort=False)]
-    )
+    by_variant = with_convergence(runs, curves, baseline).groupby("variant", sort=False)
+    return pd.DataFrame([_summary_row(variant, group) for variant, group in by_variant])
 
 
 def _summary_row(variant: object, group: pd.DataFrame) -> dict[str, object]:
     row: dict[str, object] = {"variant": variant, "seeds": len(group)}
-    for name, column in (
-        ("learning_rate", "learning_rate"),
-        ("best_epoch", "best_epoch"),
-        ("val_accuracy", "best_val_accuracy"),
-        ("test_accuracy", "test_accuracy"),
-        ("mc_accuracy", "mc_accuracy"),
-        ("total_seconds", "train_seconds"),
-        ("epochs_to_baseline", "epochs_to_baseline"),
-        ("seconds_to_baseline", "seconds_to_baseline"),
-    ):
+    renamed = {"best_val_accuracy": "val_accuracy", "train_seconds": "total_seconds"}
+    for column in AVERAGED:
+        name = renamed.get(column, column)
         row[name], row[f"{name}_half_width"] = mean_confidence_interval(group[column])
     row["seconds_per_epoch"] = group["median_epoch_seconds"].median()
     has_baseline = group["target"].notna().all()
@@ -114,13 +93,25 @@ def with_convergence(runs: pd.DataFrame, curves: pd.DataFrame, baseline: str) ->
     """The runs with what their curves say: target, epochs and seconds to reach it, last epoch.
 
     Args:
-        runs: as in `summarize`; the optional columns it lacks are NaN in the result.
-        curves: as in `summarize`.
-        baseline: as in `summarize`.
+        runs, curves, baseline: as in `summarize`; the optional columns that runs lack are NaN.
 
     Raises:
         InputError: as in `summarize`.
     """
+    _check(runs, curves)
+    missing = [column for column in OPTIONAL_COLUMNS if column not in runs]
+    completed = runs.assign(**dict.fromkeys(missing, float("nan")))
+    target = completed.loc[completed["variant"] == baseline, "best_val_loss"].max()
+    reached, ids = when_reached(curves, target), completed["run_id"]
+    return completed.assign(
+        target=target,
+        epochs_to_baseline=ids.map(reached["epoch"]),
+        seconds_to_baseline=ids.map(reached["elapsed_seconds"]),
+        last_epoch=ids.map(curves.groupby("run_id")["epoch"].max()),
+    )
+
+
+def _check(runs: pd.DataFrame, curves: pd.DataFrame) -> None:
     _require(runs, RUN_COLUMNS, "runs")
     _require(curves, CURVE_COLUMNS, "curves")
     twice = runs[runs.duplicated(["variant", "seed"])]
@@ -132,15 +123,6 @@ def with_convergence(runs: pd.DataFrame, curves: pd.DataFrame, baseline: str) ->
             received=f"more than one of {variant} with seed {seed}",
             action="Compare only the newest of them.",
         )
-    missing = [column for column in OPTIONAL_COLUMNS if column not in runs]
-    prepared = runs.assign(**dict.fromkeys(missing, float("nan")))
-    target = prepared.loc[prepared["variant"] == baseline, "best_val_loss"].max()
-    return prepared.assign(
-        target=target,
-        epochs_to_baseline=prepared["run_id"].map(epochs_to_reach(curves, target)),
-        seconds_to_baseline=prepared["run_id"].map(seconds_to_reach(curves, target)),
-        last_epoch=prepared["run_id"].map(curves.groupby("run_id")["epoch"].max()),
-    )
 
 
 def _require(frame: pd.DataFrame, columns: Sequence[str], subject: str) -> None:

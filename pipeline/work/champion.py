@@ -16,9 +16,12 @@ import numpy as np
 import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 
-from pipeline.answers.statistics import Question, paired_tests
-from pipeline.base import InputError, environment
+from pipeline.answers.statistics import paired_tests
+from pipeline.answers.verdicts import answers
+from pipeline.base import InputError
+from pipeline.comparisons import Question
 from pipeline.tracking import client
+from pipeline.training import runtime
 
 CHAMPION = "champion"
 _METRIC = "best_val_accuracy"  # of the weights that a run kept, as `compare` names it
@@ -37,8 +40,7 @@ class Registration:
         name: the registered model.
         versions: the version of each variant's best run, by variant.
         champion: the version that holds the alias `champion` now.
-        replaced: whether it got the alias now.
-        reason: why, in a few words.
+        replaced: whether it got the alias now, and `reason` why or why not.
         text: all of it, as Markdown for a note of the MLflow UI.
     """
 
@@ -205,18 +207,21 @@ def _paired_by_seed(
     theirs, ours = holder.tags["variant"], challenger.tags["variant"]
     if theirs == ours or holder.run_id not in set(compared.runs["run_id"]):
         return None
-    others = [name for name in compared.runs["variant"].unique() if name != theirs]
-    family = [Question(name, name, theirs, (_METRIC,), "") for name in others]
-    tests = paired_tests(compared.runs, compared.curves, baseline=theirs, questions=family)
-    test = tests.set_index("variant").loc[ours]
-    if test["n_pairs"] < 2:
+    family = [
+        Question(variant=name, reference=theirs, metric=_METRIC)
+        for name in compared.runs["variant"].unique()
+        if name != theirs
+    ]
+    tests = paired_tests(compared.runs, compared.curves, theirs, questions=family)
+    (answer,) = (one for one in answers(tests, family) if one.question.variant == ours)
+    (test,), wins = answer.tests, answer.winner == ours
+    if test.n_pairs < 2:
         return None
-    wins = bool(test["distinguishable"] and test["difference"] > 0)
     return _Verdict(
         wins,
         f"the validation accuracy of `{ours}` is {'' if wins else 'not '}higher beyond noise than "
-        f"that of `{theirs}`: {100 * test['difference']:+.2f} ± {100 * test['half_width']:.2f} "
-        f"points over {test['n_pairs']} seeds (paired t test, p = {test['p_holm']:.3g} after "
+        f"that of `{theirs}`: {100 * test.difference:+.2f} ± {100 * test.half_width:.2f} "
+        f"points over {test.n_pairs} seeds (paired t test, p = {test.p_holm:.3g} after "
         f"Holm's correction for {len(family)})",
     )
 
@@ -231,8 +236,8 @@ def _on_validation_images(
     from pipeline.data.splits import open_splits
     from pipeline.uncertainty.calibration import mcnemar_exact
 
-    prepared = open_splits(client.local_artifact(compared.prepare_run, "data"))
-    images, labels = np.asarray(prepared.x_val), np.asarray(prepared.y_val)
+    splits = open_splits(client.local_artifact(compared.prepare_run, "data"))
+    images, labels = np.asarray(splits.x_val), np.asarray(splits.y_val)
     try:
         holder_right = _right(holder, images, labels)
     except Exception as error:  # A comparison must not fail for whatever an old model may raise.
@@ -252,7 +257,7 @@ def _on_validation_images(
 
 
 def _right(version: ModelVersion, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    environment.import_tensorflow()
+    runtime.import_tensorflow()
     model = client.load_model(str(version.run_id))
     return model.predict(images, batch_size=1000, verbose=0).argmax(axis=1) == labels
 

@@ -3,29 +3,25 @@
 import io
 import json
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import pandas as pd
 from mlflow.exceptions import MlflowException
 
 from pipeline.answers import fairness
-from pipeline.answers.statistics import paired_tests
-from pipeline.answers.summary import OPTIONAL_COLUMNS, RUN_COLUMNS, summarize
+from pipeline.answers.evidence import Evidence
+from pipeline.answers.records import RunRecord
+from pipeline.answers.summary import OPTIONAL_COLUMNS, RUN_COLUMNS
 from pipeline.base import InputError
-from pipeline.comparisons.variants import VARIANTS
-from pipeline.report import page
+from pipeline.comparisons import Comparison
+from pipeline.steps.step import recorded_inputs, recorded_settings, resolved_parameters
 from pipeline.tracking import client
 
-CURVE_METRICS = (
-    "loss",
-    "accuracy",
-    "val_loss",
-    "val_accuracy",
-    "learning_rate",
-    "epoch_seconds",
-    "elapsed_seconds",
-)
+CURVE_METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+CURVE_METRICS += ("epoch_seconds", "elapsed_seconds")
 # Columns of the table of runs that are metrics of another name: a run is judged by the weights it
 # kept, and its calibration is that on the test set. The other columns are metrics of their name.
 METRIC_OF = {
@@ -39,72 +35,129 @@ MORE_COLUMNS = ("final_val_accuracy", "epochs_run", "test_loss")
 
 
 def collect(
-    chosen: list[client.Run], absent: list[fairness.LeftOut], baseline: str
-) -> page.Comparison:
+    chosen: Sequence[client.Run],
+    absent: Sequence[fairness.LeftOut],
+    *,
+    comparison: Comparison,
+    baseline: str,
+) -> Evidence:
     """Everything the report shows, with artifacts of one run per variant only.
 
     Args:
         chosen: the finished training runs.
         absent: the runs that are left out.
+        comparison: whose questions are asked.
         baseline: the variant that the others are timed against.
     """
-    rows, curves = pd.DataFrame([_row(run) for run in chosen]), _curves(chosen)
-    examples = _examples(chosen)
-    searches = _runs_by_id(run.data.tags.get("search_run") for run in chosen)
-    return page.Comparison(
-        dataset=chosen[0].data.tags["dataset"],
+    runs = _records(chosen)
+    examples = _examples(runs)
+    of_example = {
+        "searches": {name: _trials(run) for name, run in examples.items()},
+        "activations": {name: _json(run, "activations.json") for name, run in examples.items()},
+        "uncertainty": {name: _uncertainty(run) for name, run in examples.items()},
+    }
+    return Evidence(
+        dataset=runs[0].tags["dataset"],
         baseline=baseline,
-        runs=rows,
-        curves=curves,
-        summary=summarize(rows, curves, baseline),
-        tests=paired_tests(rows, curves, baseline=baseline),
-        colors={variant.name: variant.color for variant in VARIANTS.values()},
-        facts=fairness.facts(
-            chosen,
-            searches=searches,
-            prepares=_runs_by_id(run.data.tags.get("prepare_run") for run in chosen),
-            absent=absent,
-        ),
+        questions=comparison.asked,
+        title=comparison.title,
+        runs=pd.DataFrame([_row(run) for run in runs]),
+        curves=_curves(runs),
+        colors={variant.name: variant.color for variant in comparison.variants} | _colors(runs),
+        facts=fairness.facts(runs, absent=absent),
         left_out=absent,
-        searches=_present({name: _trials(run) for name, run in examples.items()}),
-        activations=_present(
-            {name: _json(run.info.run_id, "activations.json") for name, run in examples.items()}
-        ),
-        uncertainty=_present({name: _uncertainty(run) for name, run in examples.items()}),
-        examples={name: run.info.run_name for name, run in examples.items()},
+        examples={name: run.name for name, run in examples.items()},
+        **{
+            name: {variant: value for variant, value in found.items() if value is not None}
+            for name, found in of_example.items()
+        },
     )
 
 
-def _row(run: client.Run) -> dict[str, object]:
-    metrics, parameters = run.data.metrics, run.data.params
-    own = {
-        "run_id": run.info.run_id,
-        "variant": parameters["variant"],
-        "seed": int(parameters["seed"]),
-        "learning_rate": float(parameters["chosen_learning_rate"]),
-        "batch_size": int(parameters["chosen_batch_size"]),
+def left_out(chosen: Sequence[client.Run]) -> list[fairness.LeftOut]:
+    """The runs on the same data as some that failed or were interrupted; see `fairness`."""
+    fingerprint = chosen[0].data.tags["data_fingerprint"]
+    query = (
+        f"tags.step = 'train' and tags.data_fingerprint = '{fingerprint}' "
+        "and attributes.status != 'FINISHED'"
+    )
+    unfinished = client.search_runs(chosen[0].info.experiment_id, query)
+    named = [run for run in unfinished if "seed" in run.data.params]
+    return fairness.left_out(*([record(run) for run in runs] for runs in (chosen, named)))
+
+
+def record(run: client.Run, **made_from: RunRecord | None) -> RunRecord:
+    """What a run says of itself.
+
+    Args:
+        run: of any step.
+        made_from: the records `search` and `prepare`.
+    """
+    declared, given = recorded_settings(run.data.tags)
+    return RunRecord(
+        run_id=run.info.run_id,
+        name=run.info.run_name,
+        status=run.info.status,
+        start_time=run.info.start_time,
+        variant=run.data.params.get("variant", ""),
+        seed=int(run.data.params.get("seed", 0)),
+        metrics=run.data.metrics,
+        settings=resolved_parameters(run),
+        declared=declared,
+        given=given,
+        tags=run.data.tags,
+        inputs=recorded_inputs(run.data.tags),
+        **made_from,
+    )
+
+
+def _records(runs: Sequence[client.Run]) -> list[RunRecord]:
+    """The records of training runs, with those of the runs that they were made from."""
+
+    @cache
+    def found(run_id: str) -> RunRecord | None:
+        try:
+            return record(client.get_run(run_id))
+        except InputError:  # it was deleted since
+            return None
+
+    def made_from(tags: Mapping[str, str]) -> dict[str, RunRecord | None]:
+        ids = {step: tags.get(f"{step}_run") for step in ("search", "prepare")}
+        return {step: found(run_id) for step, run_id in ids.items() if run_id}
+
+    return [record(run, **made_from(run.data.tags)) for run in runs]
+
+
+def _colors(runs: Sequence[RunRecord]) -> dict[str, str]:
+    """The colours that the runs have in the UI, by variant; anyone can change that tag."""
+    tags = ((run.variant, run.tags.get("mlflow.runColor", "")) for run in runs)
+    return {variant: color for variant, color in tags if re.fullmatch(r"#[0-9A-Fa-f]{6}", color)}
+
+
+def _row(run: RunRecord) -> dict[str, object]:
+    columns = [*RUN_COLUMNS, *OPTIONAL_COLUMNS, *MORE_COLUMNS]
+    measured = {name: run.metrics.get(METRIC_OF.get(name, name), math.nan) for name in columns}
+    return measured | {
+        "run_id": run.run_id,
+        "variant": run.variant,
+        "seed": run.seed,
+        "learning_rate": float(run["learning_rate"]),
+        "batch_size": int(run["batch_size"]),
         "capped": fairness.is_capped(run),
     }
-    columns = [*RUN_COLUMNS, *OPTIONAL_COLUMNS, *MORE_COLUMNS]
-    measured = {name: metrics.get(METRIC_OF.get(name, name), math.nan) for name in columns}
-    return measured | own
 
 
-def _curves(runs: Sequence[client.Run]) -> pd.DataFrame:
+def _curves(runs: Sequence[RunRecord]) -> pd.DataFrame:
     """A row per run and epoch; the runs in their order."""
-    of_run = {run.info.run_id: run for run in runs}
-    found = _from_database(list(of_run)) if _has_database() else _from_server(list(of_run))
+    ids = [run.run_id for run in runs]
+    found = _from_database(ids) if _has_database() else _from_server(ids)
     long = found.drop_duplicates(["run_id", "epoch", "metric"], keep="last")
     wide = long.pivot(index=["run_id", "epoch"], columns="metric", values="value").reset_index()
-    wide["variant"] = wide["run_id"].map(
-        {key: of_run[key].data.params["variant"] for key in of_run}
-    )
-    wide["seed"] = wide["run_id"].map({key: int(of_run[key].data.params["seed"]) for key in of_run})
-    place = {key: place for place, key in enumerate(of_run)}
-    ordered = wide.sort_values(["run_id", "epoch"], kind="stable")
-    ordered = ordered.sort_values("run_id", key=lambda ids: ids.map(place), kind="stable")
+    wide["variant"] = wide["run_id"].map({run.run_id: run.variant for run in runs})
+    wide["seed"] = wide["run_id"].map({run.run_id: run.seed for run in runs})
+    wide["place"] = wide["run_id"].map({run_id: place for place, run_id in enumerate(ids)})
     columns = ["epoch", *CURVE_METRICS, "run_id", "variant", "seed"]
-    return ordered.reindex(columns=columns).reset_index(drop=True)
+    return wide.sort_values(["place", "epoch"], ignore_index=True).reindex(columns=columns)
 
 
 def _has_database() -> bool:
@@ -148,27 +201,12 @@ def _from_server(run_ids: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["run_id", "epoch", "metric", "value"])
 
 
-def _examples(runs: Sequence[client.Run]) -> dict[str, client.Run]:
+def _examples(runs: Sequence[RunRecord]) -> dict[str, RunRecord]:
     """The run of each variant with the lowest validation loss."""
-    best: dict[str, client.Run] = {}
-    for run in sorted(runs, key=lambda run: run.data.metrics["best_val_loss"]):
-        best.setdefault(run.data.params["variant"], run)
-    return {run.data.params["variant"]: best[run.data.params["variant"]] for run in runs}
-
-
-def _runs_by_id(run_ids: Iterable[str | None]) -> dict[str, client.Run]:
-    """The runs that are still there."""
-    found = {}
-    for run_id in dict.fromkeys(filter(None, run_ids)):
-        try:
-            found[run_id] = client.get_run(run_id)
-        except InputError:
-            continue
-    return found
-
-
-def _present(found: dict) -> dict:
-    return {name: value for name, value in found.items() if value is not None}
+    best: dict[str, RunRecord] = {}
+    for run in sorted(runs, key=lambda run: run.metrics["best_val_loss"]):
+        best.setdefault(run.variant, run)
+    return {run.variant: best[run.variant] for run in runs}
 
 
 def _artifact(run_id: str, path: str) -> bytes | None:
@@ -179,14 +217,14 @@ def _artifact(run_id: str, path: str) -> bytes | None:
         return None
 
 
-def _json(run_id: str, path: str) -> dict | None:
-    content = _artifact(run_id, path)
+def _json(run: RunRecord, path: str) -> dict | None:
+    content = _artifact(run.run_id, path)
     return json.loads(content) if content else None
 
 
-def _trials(run: client.Run) -> pd.DataFrame | None:
-    """The trials of the search behind a run, as `report_figures.search_panels` takes them."""
-    content = _artifact(run.data.tags.get("search_run", "none"), "trials.csv")
+def _trials(run: RunRecord) -> pd.DataFrame | None:
+    """The trials of the search behind a run, as `comparison_figures.search_panels` takes them."""
+    content = _artifact(run.tags.get("search_run", "none"), "trials.csv")
     if content is None:
         return None
     trials = pd.read_csv(io.BytesIO(content))
@@ -195,8 +233,5 @@ def _trials(run: client.Run) -> pd.DataFrame | None:
     return trials.rename(columns={"params_learning_rate": "learning_rate"})
 
 
-def _uncertainty(run: client.Run) -> page.Uncertainty | None:
-    if "mc_accuracy" not in run.data.metrics:
-        return None
-    record = _json(run.info.run_id, "mc_dropout/record.json")
-    return page.Uncertainty(run_name=run.info.run_name, record=record) if record else None
+def _uncertainty(run: RunRecord) -> dict | None:
+    return _json(run, "mc_dropout/record.json") if "mc_accuracy" in run.metrics else None

@@ -1,104 +1,84 @@
 """What the runs of a comparison differ in, and which runs are left out."""
 
-import json
-from pathlib import Path
+import dataclasses
 from typing import Any
 
 import pytest
-from mlflow.entities import Metric, Param, RunTag
-from pipeline.comparisons.variants import VARIANTS
 
-from pipeline.answers.fairness import ABSENT, Fact, LeftOut, facts, left_out
-from pipeline.tracking import client
+from pipeline.answers.fairness import ABSENT, Fact, LeftOut, facts, is_capped, left_out
+from pipeline.answers.records import RunRecord
+from pipeline.comparisons import Variant
+from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, BN, ELU, ONE_CYCLE, SELU
 
 FINGERPRINT = "f" * 64
-VERSIONS = {"version of tensorflow": "2.21.0", "version of keras": "3.15.1"}
+INPUTS = {
+    "version of tensorflow": "2.21.0",
+    "version of keras": "3.15.1",
+    "code of pipeline.work.train": "1",
+}
+RANGE = {"learning_rate_min": "1e-05", "learning_rate_max": "0.1"}
 
 
-def train_run(
-    variant: str = "elu",
-    seed: int = 1,
-    *,
-    status: str = "FINISHED",
-    parameters: dict[str, Any] | None = None,
-    tags: dict[str, str] | None = None,
-    inputs: dict[str, str] | None = None,
-    stopped_early: float = 1.0,
-) -> client.Run:
-    """A training run as the `train` entry point leaves it, without the training."""
-    own = VARIANTS[variant]
-    values = {
-        "variant": variant,
+def trained(variant: Variant = ELU, seed: int = 1, **changes: Any) -> RunRecord:
+    """A training run; its settings are the variant's, `given` ones apart."""
+    given = changes.setdefault("given", {})
+    declared = dataclasses.asdict(dataclasses.replace(variant, **given))
+    tags = {"dataset": "mnist_5k", "data_fingerprint": FINGERPRINT}
+    tags |= {"host": "one", "processor": "x86_64"}
+    if "search" in changes:
+        tags["search_run"] = "a search"
+    usual: dict[str, Any] = {
+        "run_id": "a run",
+        "name": f"train {variant.name} seed {seed}",
+        "variant": variant.name,
         "seed": seed,
-        "epochs": own.epochs,
-        "patience": own.patience or "none",
-        "chosen_batch_size": own.batch_size,
-        "dropout_rate": own.dropout_rate,
-        "dropout_layers": own.dropout_layers,
-        "mc_samples": 100,
+        "metrics": {"stopped_early": 1.0},
+        "declared": declared,
     }
-    of_step = {"code of pipeline.train": "1", **VERSIONS, **(inputs or {})}
-    texts = {
-        "step": "train",
-        "dataset": "mnist_5k",
-        "data_fingerprint": FINGERPRINT,
-        "host": "one",
-        "processor": "x86_64",
-        "step_inputs": json.dumps(of_step),
-    }
-    connection = client.connect()
-    run_id = connection.create_run("0", run_name=f"train {variant} seed {seed}").info.run_id
-    connection.log_batch(
-        run_id,
-        metrics=[Metric("stopped_early", stopped_early, 0, 0)],
-        params=[Param(name, str(value)) for name, value in (values | (parameters or {})).items()],
-        tags=[RunTag(name, text) for name, text in (texts | (tags or {})).items()],
+    changes["tags"] = tags | changes.get("tags", {})
+    changes["inputs"] = INPUTS | changes.get("inputs", {})
+    return RunRecord(**(usual | changes))
+
+
+def searched(variant: Variant = ELU, *, widened: bool = False, **changes: Any) -> RunRecord:
+    given = {name: changes.pop(name) for name in ("search_epochs",) if name in changes}
+    settings = {"n_trials": "12", "seed": "1", **RANGE, **changes}
+    return RunRecord(
+        run_id="a search",
+        name="search",
+        settings=settings,
+        metrics={"trials": 16.0 if widened else float(settings["n_trials"])},
+        declared=dataclasses.asdict(dataclasses.replace(variant, **given)),
+        given=given,
+        tags={"widened_range": "to 1"} if widened else {},
     )
-    connection.set_terminated(run_id, status)
-    return client.get_run(run_id)
 
 
-def search_run(widened: bool = False, **changes: Any) -> client.Run:
-    values = {
-        "n_trials": 12,
-        "search_epochs": 10,
-        "learning_rate_min": 1e-05,
-        "learning_rate_max": 0.1,
-        "seed": 1,
-        **changes,
+def old(variant: Variant, seed: int = 1, **changes: Any) -> RunRecord:
+    """A run of before a run recorded what its variant was."""
+    settings = {
+        "epochs": str(variant.epochs),
+        "patience": str(variant.patience or "none"),
+        "chosen_batch_size": str(variant.batch_size),
+        "dropout_rate": str(variant.dropout_rate),
+        "dropout_layers": variant.dropout_layers,
     }
-    connection = client.connect()
-    run_id = connection.create_run("0").info.run_id
-    connection.log_batch(
-        run_id,
-        metrics=[Metric("trials", 16 if widened else values["n_trials"], 0, 0)],
-        params=[Param(name, str(value)) for name, value in values.items()],
-        tags=[RunTag("widened_range", "to 1")] if widened else [],
-    )
-    return client.get_run(run_id)
+    return trained(variant, seed, settings=settings, **changes)
 
 
-def found(
-    runs: list[client.Run],
-    *,
-    searches: dict[str, client.Run] | None = None,
-    prepares: dict[str, client.Run] | None = None,
-    absent: list[LeftOut] | None = None,
-) -> dict[str, Fact]:
-    listed = facts(runs, searches=searches or {}, prepares=prepares or {}, absent=absent or [])
+def without_declaration(run: RunRecord) -> RunRecord:
+    return dataclasses.replace(run, declared={}, given={})
+
+
+def found(runs: list[RunRecord], absent: list[LeftOut] | None = None) -> dict[str, Fact]:
+    listed = facts(runs, absent=absent or [])
     assert len({fact.name for fact in listed}) == len(listed)
     return {fact.name: fact for fact in listed}
 
 
-def test_runs_that_differ_in_their_seeds_alone_are_the_same_in_everything(store: Path) -> None:
-    search = search_run()
-    prepare = search_run(val_size=5000)
-    tags = {"search_run": search.info.run_id, "prepare_run": prepare.info.run_id}
-    by_name = found(
-        [train_run(seed=seed, tags=tags) for seed in (1, 2)],
-        searches={search.info.run_id: search},
-        prepares={prepare.info.run_id: prepare},
-    )
+def test_runs_that_differ_in_their_seeds_alone_are_the_same_in_everything() -> None:
+    split = RunRecord(run_id="data", name="prepare", settings={"val_size": "5000", "seed": "1"})
+    by_name = found([trained(seed=seed, search=searched(), prepare=split) for seed in (1, 2)])
     assert {fact.finding for fact in by_name.values()} == {"same", "none"}
     assert not any(fact.flagged for fact in by_name.values())
     assert by_name["Data and split, SHA-256"].detail == FINGERPRINT[:16]
@@ -107,24 +87,47 @@ def test_runs_that_differ_in_their_seeds_alone_are_the_same_in_everything(store:
     assert by_name["Epochs of a trial at most"].detail == "10"
     assert by_name["Searched range"].detail == "1e-05 to 0.1"
     assert by_name["Package versions"].detail == "keras 3.15.1, tensorflow 2.21.0"
+    assert by_name["Optimiser and schedule"].detail == "nadam, constant"
     assert by_name["Seeds"].detail == "1, 2"
 
 
-def test_what_a_variant_is_defined_by_is_named_by_design(store: Path) -> None:
-    by_name = found([train_run("elu"), train_run("bn"), train_run("one_cycle")])
-    names = ("Batch size", "Epochs at most", "Patience", "Dropout", "Optimiser and schedule")
-    assert {by_name[name].finding for name in names} == {"by design"}
-    assert not any(by_name[name].flagged for name in names)
+OF_A_VARIANT = ("Batch size", "Epochs at most", "Patience", "Dropout", "Optimiser and schedule")
+
+
+def test_what_a_variant_is_defined_by_is_named_by_design() -> None:
+    by_name = found([trained(ELU), trained(BN), trained(ONE_CYCLE)])
+    assert {by_name[name].finding for name in OF_A_VARIANT} == {"by design"}
+    assert not any(by_name[name].flagged for name in OF_A_VARIANT)
     assert by_name["Batch size"].detail == "32: elu, bn; 128: one_cycle"
     assert by_name["Patience"].detail == "20: elu, bn; none: one_cycle"
+
+
+def test_a_variant_that_no_list_knows_is_by_design_what_it_recorded() -> None:
+    mine = SELU.derive(name="mine", batch_size=64, optimizer="sgd")
+    by_name = found([trained(SELU), trained(mine)])
+    assert by_name["Batch size"].finding == "by design"
+    assert by_name["Optimiser and schedule"].detail == "nadam, constant: selu; sgd, constant: mine"
+
+
+def test_of_a_run_that_did_not_record_its_variant_nothing_is_by_design() -> None:
+    runs = [without_declaration(old(variant)) for variant in (ELU, ONE_CYCLE)]
+    by_name = found(runs)
+    for name in ("Batch size", "Epochs at most", "Patience", "Dropout"):
+        assert (by_name[name].finding, by_name[name].flagged) == ("differs", True), name
+    assert by_name["Batch size"].detail == "32: elu; 128: one_cycle"
+    assert by_name["Patience"].detail == "20: elu; none: one_cycle"
+    unknown = by_name["Optimiser and schedule"]
+    assert (unknown.finding, unknown.detail, unknown.flagged) == ("not logged", "", True)
+    assert found([runs[0], trained(ONE_CYCLE)])["Batch size"].finding == "differs"
 
 
 @pytest.mark.parametrize(
     ("name", "change", "detail"),
     [
-        ("Batch size", {"parameters": {"chosen_batch_size": 64}}, "32: elu; 64: bn"),
-        ("Epochs at most", {"parameters": {"epochs": 10}}, "100: elu; 10: bn"),
-        ("Patience", {"parameters": {"patience": 5}}, "20: elu; 5: bn"),
+        ("Batch size", {"given": {"batch_size": 64}}, "32: elu; 64: bn"),
+        ("Epochs at most", {"given": {"epochs": 10}}, "100: elu; 10: bn"),
+        ("Patience", {"given": {"patience": 5}}, "20: elu; 5: bn"),
+        ("Patience", {"given": {"patience": None}}, "20: elu; none: bn"),
         ("Host", {"tags": {"host": "two"}}, "one: elu; two: bn"),
         ("Processor", {"tags": {"processor": "arm64"}}, "x86_64: elu; arm64: bn"),
         (
@@ -132,50 +135,50 @@ def test_what_a_variant_is_defined_by_is_named_by_design(store: Path) -> None:
             {"inputs": {"version of keras": "3.16.0"}},
             "keras 3.15.1, tensorflow 2.21.0: elu; keras 3.16.0, tensorflow 2.21.0: bn",
         ),
-        ("Code", {"inputs": {"code of pipeline.train": "2"}}, "train"),
+        ("Code", {"inputs": {"code of pipeline.work.train": "2"}}, "work.train"),
         ("Code", {"inputs": {"code of pipeline.checkpoints": "1"}}, "checkpoints"),
         ("Seeds", {"seed": 2}, "1: elu; 2: bn"),
     ],
 )
 def test_anything_else_that_differs_is_flagged(
-    store: Path, name: str, change: dict[str, Any], detail: str
+    name: str, change: dict[str, Any], detail: str
 ) -> None:
-    by_name = found([train_run("elu"), train_run("bn", **change)])
+    by_name = found([trained(ELU), trained(BN, **change)])
     assert (by_name[name].finding, by_name[name].flagged) == ("differs", True)
     assert by_name[name].detail == detail
 
 
-def test_samples_of_mc_dropout_are_those_that_were_drawn_last_and_only_where_there_is_dropout(
-    store: Path,
-) -> None:
-    runs = [train_run("elu"), train_run("alpha_dropout"), train_run("one_cycle")]
-    assert found(runs)["MC Dropout samples"].finding == "none"
-    for run in runs[1:]:
-        client.connect().log_metric(run.info.run_id, "mc_samples", 100)
-    again = [client.get_run(run.info.run_id) for run in runs]
-    assert found(again)["MC Dropout samples"].detail == "100"
-    client.connect().log_metric(runs[2].info.run_id, "mc_samples", 1000)
-    again = [client.get_run(run.info.run_id) for run in runs]
-    fact = found(again)["MC Dropout samples"]
+def test_samples_of_mc_dropout_are_those_that_were_drawn_last_and_only_where_there_is_dropout() -> (
+    None
+):
+    name = "MC Dropout samples"
+    assert found([trained(ELU)])[name].finding == "none"
+
+    def drawn(variant: Variant, samples: float) -> RunRecord:
+        return trained(variant, metrics={"stopped_early": 1.0, "mc_samples": samples})
+
+    same = [trained(ELU), drawn(ALPHA_DROPOUT, 100.0), drawn(ONE_CYCLE, 100.0)]
+    assert (found(same)[name].finding, found(same)[name].detail) == ("same", "100")
+    fact = found([*same[:2], drawn(ONE_CYCLE, 1000.0)])[name]
     assert (fact.finding, fact.flagged) == ("differs", True)
     assert fact.detail == "100: alpha_dropout; 1000: one_cycle"
 
 
-def test_a_difference_within_a_variant_is_flagged_with_its_seeds(store: Path) -> None:
-    runs = [train_run(seed=seed) for seed in range(1, 10)]
-    runs += [train_run(seed=seed, tags={"host": "two"}) for seed in (10, 11)]
+def test_a_difference_within_a_variant_is_flagged_with_its_seeds() -> None:
+    runs = [trained(seed=seed) for seed in range(1, 10)]
+    runs += [trained(seed=seed, tags={"host": "two"}) for seed in (10, 11)]
     assert found(runs)["Host"].detail == (
         "one: elu (seed 1, 2, 3, 4, 5, 6 and 3 more); two: elu (seed 10, 11)"
     )
 
 
-def test_a_search_with_another_budget_and_a_widened_one_are_flagged(store: Path) -> None:
-    searches = [search_run(), search_run(n_trials=6), search_run(widened=True)]
+def test_a_search_with_another_budget_and_a_widened_one_are_flagged() -> None:
+    searches = [searched(), searched(n_trials="6"), searched(widened=True)]
     runs = [
-        train_run(variant, tags={"search_run": search.info.run_id})
-        for variant, search in zip(("elu", "bn", "selu"), searches, strict=True)
+        trained(variant, search=search)
+        for variant, search in zip((ELU, BN, SELU), searches, strict=True)
     ]
-    by_name = found(runs, searches={search.info.run_id: search for search in searches})
+    by_name = found(runs)
     assert by_name["Trials of the search"].detail == "12: elu, selu; 6: bn"
     assert by_name["Trials in the end"].detail == "12: elu; 6: bn; 16, range widened: selu"
     assert by_name["Trials of the search"].flagged
@@ -184,85 +187,83 @@ def test_a_search_with_another_budget_and_a_widened_one_are_flagged(store: Path)
 
 
 @pytest.mark.parametrize(
-    ("epochs_of_elu", "epochs_of_one_cycle", "finding"),
-    [(10, 5, "by design"), (10, 10, "same"), (5, 10, "differs"), (10, 6, "differs")],
+    ("given_to_elu", "given_to_one_cycle", "finding"),
+    [
+        ({}, {}, "by design"),
+        ({}, {"search_epochs": 10}, "same"),
+        ({}, {"search_epochs": 6}, "differs"),
+    ],
 )
 def test_how_long_trials_are_is_by_design_where_it_is_the_variants_own(
-    store: Path, epochs_of_elu: int, epochs_of_one_cycle: int, finding: str
+    given_to_elu: dict, given_to_one_cycle: dict, finding: str
 ) -> None:
-    epochs = {"elu": epochs_of_elu, "one_cycle": epochs_of_one_cycle}
-    searches = {variant: search_run(search_epochs=most) for variant, most in epochs.items()}
-    by_name = found(
-        [
-            train_run(variant, tags={"search_run": search.info.run_id})
-            for variant, search in searches.items()
-        ],
-        searches={search.info.run_id: search for search in searches.values()},
-    )
-    fact = by_name["Epochs of a trial at most"]
+    runs = [
+        trained(variant, search=searched(variant, **given))
+        for variant, given in ((ELU, given_to_elu), (ONE_CYCLE, given_to_one_cycle))
+    ]
+    fact = found(runs)["Epochs of a trial at most"]
     assert (fact.finding, fact.flagged) == (finding, finding == "differs")
 
 
-def test_a_rate_that_was_given_beside_one_that_was_searched_is_flagged(store: Path) -> None:
-    search = search_run()
-    runs = [train_run("elu", tags={"search_run": search.info.run_id}), train_run("bn")]
-    by_name = found(runs, searches={search.info.run_id: search})
+def test_a_rate_that_was_given_beside_one_that_was_searched_is_flagged() -> None:
+    by_name = found([trained(ELU, search=searched()), trained(BN)])
     assert by_name["Learning rate"].detail == "searched for its variant: elu; given: bn"
     assert by_name["Trials of the search"].detail == "12: elu; no search: bn"
     assert by_name["Epochs of a trial at most"].detail == "10: elu; no search: bn"
     assert by_name["Epochs of a trial at most"].flagged
 
 
-def test_what_was_not_logged_is_flagged_and_not_called_the_same(store: Path) -> None:
-    by_name = found([train_run(tags={"step_inputs": '{"cut off', "search_run": "gone"})])
+def test_what_was_not_logged_is_flagged_and_not_called_the_same() -> None:
+    run = dataclasses.replace(trained(tags={"search_run": "gone"}), inputs={})
+    by_name = found([run])
     of_search = ("Trials of the search", "Epochs of a trial at most", "Trials in the end")
     for name in ("Code", "Package versions", "Split", *of_search):
         assert (by_name[name].finding, by_name[name].flagged) == ("not logged", True), name
 
 
-def test_capped_and_absent_runs_are_counted_and_named(store: Path) -> None:
-    capped = train_run("bn", stopped_early=0.0)
-    one_cycle = train_run("one_cycle", stopped_early=0.0)  # it always trains all its epochs
+def test_capped_and_absent_runs_are_counted_and_named() -> None:
+    never = {"stopped_early": 0.0}
+    one_cycle = trained(ONE_CYCLE, metrics=never)  # it always trains all its epochs
     gone = LeftOut(run_id="a", name="train selu seed 3", reason="interrupted", replaced=False)
-    by_name = found([train_run(), capped, one_cycle], absent=[gone])
+    by_name = found([trained(), trained(BN, metrics=never), one_cycle], absent=[gone])
     assert by_name["Ended at the last permitted epoch"].finding == "1 run"
     assert by_name["Ended at the last permitted epoch"].detail.endswith(": train bn seed 1")
     assert by_name[ABSENT].detail == "not compared: train selu seed 3: interrupted"
     assert by_name[ABSENT].flagged
+    assert not is_capped(without_declaration(old(ONE_CYCLE, metrics=never)))
 
 
-def test_failed_and_interrupted_runs_are_left_out_with_their_reasons(store: Path) -> None:
-    chosen = [train_run("elu")]
-    diverged = {"failure_reason": "DivergenceError: loss is nan in epoch 3"}
-    train_run("bn", 2, status="FAILED", tags=diverged)
-    train_run("bn", 3, status="KILLED", tags={"failure_reason": "interrupted"})
-    train_run("selu", 1, status="FAILED", tags={"failure_reason": "OSError: disk full"})
-    assert [str(one) for one in left_out(chosen)] == [
+# Who is left out
+
+
+def ended(variant: Variant, seed: int, status: str, reason: str = "", *, at: int = 2) -> RunRecord:
+    tags = {"failure_reason": reason} if reason else {}
+    return trained(variant, seed, status=status, start_time=at, tags=tags)
+
+
+def test_failed_and_interrupted_runs_are_left_out_with_their_reasons() -> None:
+    unfinished = [
+        ended(SELU, 1, "FAILED", "OSError: disk full"),
+        ended(BN, 3, "KILLED", "interrupted"),
+        ended(BN, 2, "FAILED", "DivergenceError: loss is nan in epoch 3"),
+        ended(BN, 4, "RUNNING"),
+    ]
+    assert [str(one) for one in left_out([trained(ELU)], unfinished)] == [
         "train bn seed 2: diverged (loss is nan in epoch 3)",
         "train bn seed 3: interrupted",
         "train selu seed 1: failed (OSError: disk full)",
     ]
 
 
-def test_a_failure_that_a_later_run_made_up_for_is_not_left_out(store: Path) -> None:
-    train_run("elu", status="FAILED")
-    assert left_out([train_run("elu")]) == []
+def test_of_a_variant_and_seed_the_newest_failure_counts() -> None:
+    unfinished = [ended(BN, 1, "KILLED", at=3), ended(BN, 1, "FAILED", "OSError: x", at=2)]
+    assert [str(one) for one in left_out([], unfinished)] == ["train bn seed 1: interrupted"]
 
 
-def test_a_failure_after_a_finished_run_says_that_the_earlier_one_is_compared(
-    store: Path,
-) -> None:
-    chosen = [train_run("elu")]
-    train_run("elu", status="KILLED")
-    (one,) = left_out(chosen)
+def test_a_failure_that_a_later_run_made_up_for_is_not_left_out() -> None:
+    assert left_out([trained(ELU, start_time=3)], [ended(ELU, 1, "FAILED", at=2)]) == []
+
+
+def test_a_failure_after_a_finished_run_says_that_the_earlier_one_is_compared() -> None:
+    (one,) = left_out([trained(ELU, start_time=1)], [ended(ELU, 1, "KILLED", at=2)])
     assert str(one) == "train elu seed 1: interrupted; an earlier run of it is compared"
-
-
-def test_failures_on_other_data_of_other_steps_and_unfinished_runs_are_not_listed(
-    store: Path,
-) -> None:
-    chosen = [train_run("elu")]
-    train_run("bn", status="FAILED", tags={"data_fingerprint": "other"})
-    train_run("bn", status="FAILED", tags={"step": "search"})
-    train_run("bn", status="RUNNING")
-    assert left_out(chosen) == []

@@ -7,12 +7,8 @@ import pytest
 from compared_runs import BN_CONVERGENCE, compare, compare_accuracies, five_variants, make_run
 from scipy import stats
 
-from pipeline.answers.statistics import QUESTIONS, holm
-
-
-def test_every_planned_question_has_its_own_id():
-    ids = [question.id for question in QUESTIONS]
-    assert len(set(ids)) == len(ids)
+from pipeline.answers.statistics import holm
+from pipeline.comparisons.twenty_layers import COMPARISON
 
 
 def test_holm_matches_a_hand_worked_example():
@@ -56,7 +52,7 @@ def test_paired_tests_cover_every_planned_comparison_in_one_family():
     smallest = tests["p_value"].idxmin()
     assert tests["p_holm"][smallest] == pytest.approx(18 * tests["p_value"][smallest])
     assert (tests["p_holm"] >= tests["p_value"]).all()
-    assert len(answers) == len(QUESTIONS)
+    assert len(answers) == len(COMPARISON.asked)
 
 
 def test_paired_test_of_one_seed_has_no_p_value():

@@ -1,6 +1,7 @@
 """Means, intervals and convergence, against tables and hand-worked examples."""
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,12 +11,12 @@ from compared_runs import COMPARED_VARIANTS, compare, five_variants, make_curves
 from pipeline.answers.statistics import paired_tests
 from pipeline.answers.summary import (
     check_comparable,
-    epochs_to_reach,
     mean_confidence_interval,
-    seconds_to_reach,
     summarize,
+    when_reached,
 )
 from pipeline.base import InputError
+from pipeline.comparisons.twenty_layers import COMPARISON
 
 # Confidence intervals
 
@@ -61,12 +62,12 @@ def test_epochs_and_seconds_to_reach_take_the_first_crossing_and_nan_for_never()
         "bn-1": [float("nan"), 1.2, 1.9],
     }
     curves = make_curves(runs, losses).sample(frac=1, random_state=0)  # in any order
-    epochs = epochs_to_reach(curves, 1.5)
-    assert epochs["elu-1"] == 2.0
-    assert epochs["bn-1"] == 2.0
-    assert np.isnan(epochs["elu-2"])
-    assert len(epochs) == 3
-    assert seconds_to_reach(curves, 1.5)["elu-1"] == 4.0
+    reached = when_reached(curves, 1.5)
+    assert reached["epoch"]["elu-1"] == 2.0
+    assert reached["epoch"]["bn-1"] == 2.0
+    assert reached.loc["elu-2"].isna().all()
+    assert len(reached) == 3
+    assert reached["elapsed_seconds"]["elu-1"] == 4.0
 
 
 # The summary
@@ -111,27 +112,27 @@ def test_summary_without_the_baseline_has_no_target():
     assert summary[["epochs_to_baseline", "reached_baseline"]].isna().all(axis=None)
 
 
-@pytest.mark.parametrize("function", [summarize, paired_tests])
+@pytest.mark.parametrize("function", [summarize, partial(paired_tests, questions=COMPARISON.asked)])
 class TestRefusedRuns:
     def test_no_runs(self, function):
         runs = pd.DataFrame([make_run("elu", 1)])
         with pytest.raises(InputError, match=r"runs: .* received an empty table"):
-            function(runs.iloc[:0], make_curves(runs))
+            function(runs.iloc[:0], make_curves(runs), "elu")
 
     def test_no_curves(self, function):
         runs = pd.DataFrame([make_run("elu", 1)])
         with pytest.raises(InputError, match=r"curves: .* received an empty table"):
-            function(runs, make_curves(runs).iloc[:0])
+            function(runs, make_curves(runs).iloc[:0], "elu")
 
     def test_a_column_is_missing(self, function):
         runs = pd.DataFrame([make_run("elu", 1)])
         with pytest.raises(InputError, match="a table without test_accuracy"):
-            function(runs.drop(columns="test_accuracy"), make_curves(runs))
+            function(runs.drop(columns="test_accuracy"), make_curves(runs), "elu")
 
     def test_a_seed_twice(self, function):
         runs = pd.DataFrame([make_run("elu", 7), make_run("elu", 7, run_id="again")])
         with pytest.raises(InputError, match="more than one of elu with seed 7"):
-            function(runs, make_curves(runs))
+            function(runs, make_curves(runs), "elu")
 
 
 # Comparable data

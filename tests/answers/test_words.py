@@ -1,20 +1,21 @@
 """The answers in words and the tables."""
 
-import pandas as pd
+import pytest
 from compared_runs import (
     BN_CONVERGENCE,
     BN_QUALITY,
     BN_SPEED,
     compare,
     compare_accuracies,
+    evidence_of,
     five_variants,
-    make_curves,
     make_run,
 )
 
 from pipeline.answers import words
-from pipeline.answers.statistics import QUESTIONS, paired_tests
-from pipeline.answers.summary import summarize
+from pipeline.answers.fairness import LeftOut
+from pipeline.comparisons import Question
+from pipeline.comparisons.twenty_layers import COMPARISON
 
 # The answers
 
@@ -60,7 +61,7 @@ def test_validation_and_test_accuracy_that_disagree_are_answered_in_part():
 
 def test_one_seed_is_never_given_a_verdict():
     _, _, answers = compare(five_variants([1]))
-    assert len(answers) == len(QUESTIONS)
+    assert len(answers) == len(COMPARISON.asked)
     for answer in answers.values():
         assert "one seed: no test is possible" in answer
         assert not answer.startswith(("Yes", "No,", "In part", "Not dist"))
@@ -105,17 +106,110 @@ def test_questions_about_absent_variants_are_left_out():
 
 
 def test_a_single_variant_has_no_question_to_answer():
-    summary, tests, answers = compare([make_run("elu", 1)])
-    assert len(tests) == 0
-    assert answers == {}
-    assert "Tests" not in words.markdown_report(summary, tests, [])
+    found = evidence_of([make_run("elu", 1)])
+    assert len(found.tests) == 0
+    assert words.answers(found) == []
+    assert "Tests" not in words.markdown_report(found)
 
 
 def test_without_the_baseline_no_answer_names_it_and_the_table_has_a_dash():
-    summary, _, answers = compare([make_run("selu", 1), make_run("alpha_dropout", 1)])
-    assert len(answers) == 2
-    assert not any("baseline" in answer for answer in answers.values())
-    assert words.format_table(summary)[1][-1] == words.MISSING
+    found = evidence_of([make_run("selu", 1), make_run("alpha_dropout", 1)])
+    assert len(found.answers) == 2
+    assert not any("baseline" in said.evidence for said in words.answers(found))
+    assert words.summary_table(found)[1][-1] == words.MISSING
+
+
+@pytest.mark.parametrize(
+    ("margin", "shift", "said"),
+    [
+        (0.01, 0.0, "equal within the margin of 1.00 points, a difference of -0.00"),
+        (
+            0.01,
+            0.004,
+            "higher by 0.40 \u00b1 0.06 points, equal within the margin of 1.00 points (",
+        ),
+        (0.0005, 0.0, "not distinguishable, a difference of -0.00 \u00b1 0.06 points ("),
+        (0.01, 0.03, "higher by 3.00 \u00b1 0.06 points ("),
+        (0, 0.0, "not distinguishable, a difference of"),
+    ],
+)
+def test_a_difference_within_the_margin_of_its_question_is_called_equal(margin, shift, said):
+    asked = Question(variant="bn", reference="elu", metric="test_accuracy", margin=margin)
+    noise = [0.001, -0.001, 0.0, 0.0005, -0.0005, 0.001, -0.001, 0.0, 0.0]
+    rows = [make_run("elu", seed, test_accuracy=0.5) for seed in range(9)]
+    rows += [make_run("bn", s, test_accuracy=0.5 + shift + noise[s]) for s in range(9)]
+    _, _, answers = compare(rows, questions=[asked])
+    assert said in answers[asked.text], answers[asked.text]
+
+
+# Headlines
+
+
+def accuracies(**by_variant):
+    return [
+        make_run(variant, seed, test_accuracy=value, best_val_accuracy=value)
+        for variant, values in by_variant.items()
+        for seed, value in enumerate(values, start=1)
+    ]
+
+
+def test_a_clear_lead_is_named_without_reserve():
+    found = evidence_of(accuracies(elu=[0.40, 0.41, 0.42], bn=[0.501, 0.51, 0.519]))
+    best, converges, trains = words.cards(found)
+    assert (best.title, best.variants, best.proven) == ("Best model", ("bn",), True)
+    assert best.evidence == "Ahead of every other variant beyond noise."
+    assert best.figure == "test accuracy 51.0 \u00b1 2.2%, validation accuracy 51.0 \u00b1 2.2%"
+    assert words.verdict(found) == (
+        f"Best model: **bn**. {converges.title}: **{'**, **'.join(converges.variants)}**. "
+        f"{trains.title}: **{'**, **'.join(trains.variants)}**."
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "evidence"),
+    [
+        (
+            {"elu": [0.47, 0.49, 0.45], "bn": [0.48, 0.47, 0.48]},
+            "Not distinguishable from `elu`.",
+        ),
+        (
+            {"elu": [0.4, 0.41, 0.42], "bn": [0.501, 0.51, 0.519], "selu": [0.46, 0.52, 0.53]},
+            "Beyond noise ahead of `elu`. Not distinguishable from `selu`.",
+        ),
+        (
+            {"elu": [0.4, 0.5], "bn": [0.4, 0.5], "selu": [0.3, 0.5], "one_cycle": [0.3, 0.4]},
+            "Level with each other. Not distinguishable from `selu` and `one_cycle`.",
+        ),
+        (
+            {"elu": [0.40, 0.42], "bn": [0.42, 0.40]},
+            "Level with each other.",
+        ),
+        (
+            {"elu": [0.4], "bn": [0.5]},
+            "One pair of runs or none: nothing can be tested.",
+        ),
+        (
+            {"elu": [0.4, 0.5]},
+            "There is no other variant to compare it with.",
+        ),
+    ],
+)
+def test_a_lead_that_is_not_proven_is_one_on_average(values, evidence):
+    best, *others = words.cards(evidence_of(accuracies(**values)))
+    assert (best.title, best.proven) == ("Best model, on average", False)
+    assert best.evidence == evidence
+    assert all(card.title.endswith(", on average") for card in others)
+
+
+def test_another_order_in_seconds_than_in_epochs_is_said():
+    rows = [make_run("elu", seed, median_epoch_seconds=1 + seed / 100) for seed in (1, 2, 3)]
+    rows += [make_run("bn", seed, median_epoch_seconds=9 + seed / 50) for seed in (1, 2, 3)]
+    losses = {f"bn-{seed}": [1.8, 1.5] for seed in (1, 2, 3)}
+    _, converges, trains = words.cards(evidence_of(rows, losses))
+    assert converges.variants == ("bn",)
+    assert converges.figure.startswith("2.0 \u00b1 0.0 epochs to the baseline's best")
+    assert "In seconds: `elu`, 5.1 \u00b1 0.1 s." in converges.evidence
+    assert (trains.title, trains.variants) == ("Trains fastest", ("elu",))
 
 
 # Tables
@@ -123,8 +217,7 @@ def test_without_the_baseline_no_answer_names_it_and_the_table_has_a_dash():
 
 def test_table_shows_percent_with_spread_and_a_dash_for_nothing():
     rows = [make_run("elu", 1, best_val_accuracy=0.40), make_run("elu", 2, best_val_accuracy=0.42)]
-    summary, _, _ = compare(rows)
-    header, row = words.format_table(summary)
+    header, row = words.summary_table(evidence_of(rows))
     assert header == [
         *["Variant", "Seeds", "Learning rate", "Best epoch", "Val accuracy", "Test accuracy"],
         *["MC accuracy", "s/epoch", "Total s", "Epochs to baseline's best loss"],
@@ -136,21 +229,29 @@ def test_table_shows_percent_with_spread_and_a_dash_for_nothing():
     ]
 
 
-def test_markdown_table_is_a_header_a_rule_and_a_line_per_variant():
-    summary, _, _ = compare(five_variants([1]))
-    lines = words.markdown_table(summary).splitlines()
-    assert len(lines) == 2 + 5
-    assert {line.count("|") for line in lines} == {11}
+def test_table_of_tests_says_what_was_compared_with_what():
+    header, *rows = words.tests_table(evidence_of(five_variants([1, 2, 3])))
+    assert header[0] == "Compared"
+    assert rows[1][:2] == ["bn \u2212 elu", "best_val_accuracy"]
+    assert rows[1][4:] == ["3", "0.0014", "0.0196", "yes"]
+    assert rows[-1][:2] == ["one_cycle \u2212 without MC Dropout", "mc_gain"]
+    of_one_seed = words.tests_table(evidence_of(five_variants([1])))[1]
+    assert of_one_seed[3:] == ["\u2013", "1", "\u2013", "\u2013", "\u2013"]
 
 
-def test_markdown_report_holds_the_answers_the_tests_and_the_capped_runs():
+def test_markdown_report_holds_the_tables_the_answers_and_the_capped_runs():
     rows = [make_run("elu", 1), make_run("elu", 2), make_run("bn", 1, capped=True)]
-    runs = pd.DataFrame([*rows, make_run("bn", 2)])
-    summary = summarize(runs, make_curves(runs))
-    tests = paired_tests(runs, make_curves(runs))
-    answers = words.answers(summary, tests)
-    text = words.markdown_report(summary, tests, answers)
-    assert all(f"**{answer.question}** {answer.answer}" in text for answer in answers)
-    assert text.count("\n| bn_") == len(tests) == 4
+    gone = LeftOut(run_id="1", name="train bn seed 3", reason="diverged", replaced=False)
+    found = evidence_of([*rows, make_run("bn", 2)], left_out=[gone])
+    text = words.markdown_report(found)
+    assert len(found.answers) == 3
+    for said in words.answers(found):
+        verdict = f"{said.verdict}. " if said.verdict else ""
+        assert f"**{said.question}** {verdict}{said.evidence}\n" in text
+    assert text.count("\n| bn \u2212 elu |") == len(found.tests) == 4
+    results = text.partition("\n\n")[2].partition("\n\n")[0].splitlines()
+    assert len(results) == 2 + 2
+    assert {line.count("|") for line in results} == {11}
     assert "not stopped early: `bn` 1 of 2." in text
+    assert text.endswith("## Not compared\n\n- train bn seed 3: diverged\n")
     assert "nan" not in text

@@ -27,7 +27,8 @@ from mlflow.entities import LoggedModelOutput
 from step_runs import finish
 
 from pipeline.base import InputError
-from pipeline.data import splits
+from pipeline.comparisons import Data
+from pipeline.data.splits import Arrays, Splits, open_splits, save, split_arrays
 from pipeline.steps import running
 from pipeline.tracking import client
 from pipeline.work.champion import CHAMPION, Registration, register, registered_model_name
@@ -240,7 +241,7 @@ RIGHT = {"weak": 0.5, "fair": 0.76, "fair too": 0.82, "strong": 0.97}
 
 
 @pytest.fixture
-def prepared_run(store: Path) -> str:
+def prepare_run(store: Path) -> str:
     """A prepare run whose validation split is 100 images of two classes."""
     generator = np.random.default_rng(3)
     labels = np.arange(IMAGES) % 2
@@ -248,7 +249,7 @@ def prepared_run(store: Path) -> str:
     for pixel, share in enumerate(RIGHT.values()):
         is_right = generator.random(IMAGES) < share
         images[:, 0, pixel, 0] = np.where(is_right, labels, 1 - labels)
-    arrays = splits.Arrays(
+    arrays = Arrays(
         name="stripes",
         x_train=images,
         y_train=labels,
@@ -258,18 +259,18 @@ def prepared_run(store: Path) -> str:
     )
     with running.step_run("prepare", {}, name="prepare") as run:
         with tempfile.TemporaryDirectory() as directory:
-            splits.save(splits.split_arrays(arrays, val_size=100, seed=1), Path(directory))
+            save(split_arrays(arrays, Data(val_size=100)), Path(directory))
             run.log_directory(Path(directory), "data")
         return run.run_id
 
 
-def _prepared(prepare_run: str) -> splits.Splits:
-    return splits.open_splits(client.local_artifact(prepare_run, "data"))
+def _splits(prepare_run: str) -> Splits:
+    return open_splits(client.local_artifact(prepare_run, "data"))
 
 
 def _right(prepare_run: str, model: str) -> np.ndarray:
-    prepared = _prepared(prepare_run)
-    return np.asarray(prepared.x_val)[:, 0, list(RIGHT).index(model), 0] == prepared.y_val
+    splits = _splits(prepare_run)
+    return np.asarray(splits.x_val)[:, 0, list(RIGHT).index(model), 0] == splits.y_val
 
 
 def _trained(prepare_run: str, variant: str, model: str, seed: int = 1) -> pd.DataFrame:
@@ -284,20 +285,20 @@ def _trained(prepare_run: str, variant: str, model: str, seed: int = 1) -> pd.Da
     kernel[list(RIGHT).index(model), 1] = 10
     output.set_weights([kernel, np.array([5.0, 0.0])])
     with running.step_run("train", {}, name=f"train {variant} seed {seed}") as run:
-        run.log_model(network, example=np.asarray(_prepared(prepare_run).x_val[:2]))
+        run.log_model(network, example=np.asarray(_splits(prepare_run).x_val[:2]))
     accuracy = float(_right(prepare_run, model).mean())
     row = make_run(variant, seed, run_id=run.run_id, best_val_accuracy=accuracy)
     return pd.DataFrame([row])
 
 
-def test_champion_of_an_earlier_comparison_is_replaced_by_a_better_model(prepared_run: str) -> None:
-    _register(_trained(prepared_run, "elu", "weak"))
-    strong, weak = _trained(prepared_run, "bn", "strong"), _trained(prepared_run, "selu", "weak")
+def test_champion_of_an_earlier_comparison_is_replaced_by_a_better_model(prepare_run: str) -> None:
+    _register(_trained(prepare_run, "elu", "weak"))
+    strong, weak = _trained(prepare_run, "bn", "strong"), _trained(prepare_run, "selu", "weak")
     runs = pd.concat([strong, weak], ignore_index=True)
-    done = _register(runs, prepare_run=prepared_run)
+    done = _register(runs, prepare_run=prepare_run)
     assert done.replaced
     assert _champion_run(done.name) == _run_id(runs, "bn", 1)
-    right, old = _right(prepared_run, "strong"), _right(prepared_run, "weak")
+    right, old = _right(prepare_run, "strong"), _right(prepare_run, "weak")
     only_new, only_old = int((right & ~old).sum()), int((old & ~right).sum())
     exact = scipy.stats.binomtest(only_new, only_new + only_old).pvalue
     assert _p_value(done.reason) == pytest.approx(2 * exact, rel=0.01)  # two runs compared
@@ -307,32 +308,32 @@ def test_champion_of_an_earlier_comparison_is_replaced_by_a_better_model(prepare
 
 @pytest.mark.parametrize("variant", ["elu", "bn"])
 def test_retrained_or_other_variant_within_noise_does_not_take_over(
-    prepared_run: str, variant: str
+    prepare_run: str, variant: str
 ) -> None:
-    held = _trained(prepared_run, "elu", "fair")
+    held = _trained(prepare_run, "elu", "fair")
     _register(held)
-    again = _trained(prepared_run, variant, "fair too")
+    again = _trained(prepare_run, variant, "fair too")
     assert again["best_val_accuracy"].item() > held["best_val_accuracy"].item()
-    done = _register(again, prepare_run=prepared_run)
+    done = _register(again, prepare_run=prepare_run)
     assert not done.replaced
     assert _champion_run(done.name) == held["run_id"].item()
     assert "not better beyond noise" in done.reason
 
 
-def test_single_seed_is_judged_by_the_validation_images(prepared_run: str) -> None:
-    held = _trained(prepared_run, "elu", "weak")
+def test_single_seed_is_judged_by_the_validation_images(prepare_run: str) -> None:
+    held = _trained(prepare_run, "elu", "weak")
     _register(held)
-    runs = pd.concat([held, _trained(prepared_run, "bn", "strong")], ignore_index=True)
-    done = _register(runs, prepare_run=prepared_run)
+    runs = pd.concat([held, _trained(prepare_run, "bn", "strong")], ignore_index=True)
+    done = _register(runs, prepare_run=prepare_run)
     assert done.replaced
     assert "exact McNemar test" in done.reason
     assert "correction for 1)" in done.reason  # the champion is no candidate
 
 
-def test_champion_whose_model_is_gone_stays_and_it_is_said_why(prepared_run: str) -> None:
+def test_champion_whose_model_is_gone_stays_and_it_is_said_why(prepare_run: str) -> None:
     held = _logged_runs({"elu": {1: 0.1}})  # a logged model without files
     _register(held)
-    done = _register(_trained(prepared_run, "bn", "strong"), prepare_run=prepared_run)
+    done = _register(_trained(prepare_run, "bn", "strong"), prepare_run=prepare_run)
     assert not done.replaced
     assert _champion_run(done.name) == held["run_id"].item()
     assert "cannot be loaded" in done.reason

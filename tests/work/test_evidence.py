@@ -1,0 +1,75 @@
+"""What is read of runs for a comparison."""
+
+import json
+from pathlib import Path
+
+from compared_runs import train_run
+
+from pipeline.comparisons.twenty_layers import ELU
+from pipeline.steps.step import settings_tag
+from pipeline.tracking import client
+from pipeline.work import evidence
+
+
+def test_record_of_a_run_has_its_variant_as_it_was_and_what_was_given(store: Path) -> None:
+    inputs = {"parameter epochs": "7", "version of keras": "3.15.1"}
+    run = train_run(
+        "elu",
+        3,
+        parameters={"epochs": "auto"},
+        tags={
+            "step_inputs": json.dumps(inputs),
+            **settings_tag(ELU.derive(name="elu", patience=None), {"patience": None}),
+        },
+    )
+    record = evidence.record(run)
+    assert (record.run_id, record.name) == (run.info.run_id, "train elu seed 3")
+    assert (record.variant, record.seed, record.status) == ("elu", 3, "FINISHED")
+    assert record.start_time == run.info.start_time
+    assert record["patience"] == "none"
+    assert record["optimizer"] == "nadam"
+    assert record.given == {"patience": None}
+    assert record.settings["epochs"] == "7"  # not what `mlflow run` logged
+    assert record.inputs_of("version of ") == {"keras": "3.15.1"}
+
+
+def test_record_of_a_run_that_recorded_no_variant_has_its_parameters(store: Path) -> None:
+    run = train_run("elu", parameters={"patience": "5"}, tags={"settings": "{}"})
+    record = evidence.record(run)
+    assert (record.declared, record.given) == ({}, {})
+    assert (record["patience"], record["batch_size"]) == ("5", "32")
+
+
+def test_runs_that_were_made_from_others_have_their_records_as_long_as_they_are_there(
+    store: Path,
+) -> None:
+    search = client.connect().create_run("0", run_name="search elu").info.run_id
+    tags = {"search_run": search, "prepare_run": "gone"}
+    (record,) = evidence._records([train_run("elu", tags=tags)])
+    assert record.search is not None
+    assert record.search.name == "search elu"
+    assert record.prepare is None
+
+
+def test_failures_on_the_same_data_are_left_out_and_no_others(store: Path) -> None:
+    chosen = [train_run("elu")]
+    train_run("bn", 2, status="FAILED", tags={"failure_reason": "OSError: disk full"})
+    train_run("bn", status="FAILED", tags={"data_fingerprint": "other"})
+    train_run("bn", status="FAILED", tags={"step": "search"})
+    train_run("bn", status="RUNNING")
+    unnamed = client.connect().create_run("0", run_name="before its parameters").info.run_id
+    client.connect().set_tag(unnamed, "step", "train")
+    client.connect().set_tag(unnamed, "data_fingerprint", "f" * 64)
+    client.connect().set_terminated(unnamed, "KILLED")
+    assert [str(one) for one in evidence.left_out(chosen)] == [
+        "train bn seed 2: failed (OSError: disk full)"
+    ]
+
+
+def test_colours_are_those_that_the_runs_have_in_the_ui_where_they_can_be_read(
+    store: Path,
+) -> None:
+    tags = {"elu": "#123456", "bn": "red; }", "selu": "#ABCDEF"}
+    runs = [train_run(name, tags={"mlflow.runColor": color}) for name, color in tags.items()]
+    records = [evidence.record(run) for run in runs]
+    assert evidence._colors(records) == {"elu": "#123456", "selu": "#ABCDEF"}
