@@ -1,8 +1,8 @@
 """Figures of a comparison, as panels: each one alone as SVG, or all of a kind on one PNG.
 
 A panel draws on the axes it is given. In the report every panel is an SVG of its own, so that a
-phone shows them one below the other; as a PNG they share one figure. The variants' colours are the
-caller's.
+phone shows them one below the other; as a PNG they share one figure. No curves, no runs and no
+panels are refused with an `InputError`.
 """
 
 import io
@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import matplotlib
@@ -18,25 +19,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.report.run_figures import (
-    GREY,
-    GRID,
-    MOST_DOTS,
-    Array,
-    blank_figure,
-    draw_curves,
-    draw_epoch_seconds,
-    jitter,
-    legend,
-    marker,
-    name_rows,
-    require_some,
-    style,
-    thinned,
-    whole_numbers,
-)
-
-MARKERS = "osD^vPX"
+from pipeline.report import drawing, variant_drawing
+from pipeline.report.drawing import GREY, GRID, Array, Colors, Look
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,23 +41,18 @@ class Panel:
 
 
 def sheet(panels: Sequence[Panel]) -> Figure:
-    """One figure of some panels, two beside each other, with their labels below.
-
-    Raises:
-        InputError: there are no panels.
-    """
-    require_some("panels", panels)
+    """One figure of some panels, two beside each other, with their labels below."""
+    drawing.require_some("panels", panels)
     columns = min(len(panels), 2)
     rows = -(-len(panels) // columns)
-    height = max(panel.size[1] for panel in panels)
-    figure = blank_figure(rows * height + 0.5)
+    figure = drawing.blank_figure(rows * max(panel.size[1] for panel in panels) + 0.5)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, panel in zip(grid.flat, panels, strict=False):
         panel.draw(axes)
     for axes in list(grid.flat)[len(panels) :]:
         axes.axis("off")
     if grid[0, 0].get_legend_handles_labels()[1]:
-        legend(figure, grid[0, 0])
+        drawing.legend(figure, grid[0, 0])
     return figure
 
 
@@ -84,7 +63,7 @@ def svg(panel: Panel) -> str:
     properties `--grid` and `--muted`. There is no legend: the page has one for all its panels.
     """
     width, height = panel.size
-    figure = blank_figure(height, width)
+    figure = drawing.blank_figure(height, width)
     panel.draw(figure.subplots())
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": panel.name}):
@@ -98,312 +77,145 @@ def svg(panel: Panel) -> str:
     element = re.sub(r'(?:xlink:)?href="#', f'href="#{panel.name}-', element)
     element = element.replace("url(#", f"url(#{panel.name}-")
     element = re.sub(r'<svg width="[^"]*" height="[^"]*"', '<svg aria-hidden="true"', element)
-    for color, name in {
-        "#000000": "currentColor",
-        GREY.lower(): "var(--muted)",
-        GRID.lower(): "var(--grid)",
-    }.items():
-        element = element.replace(color, name)
+    roles = {"#000000": "currentColor", GREY: "var(--muted)", GRID: "var(--grid)"}
+    for color, role in roles.items():
+        element = element.replace(color.lower(), role)
     return element
 
 
-def curve_panels(curves: pd.DataFrame, colors: Mapping[str, str], x: str) -> list[Panel]:
-    """Validation loss and accuracy of every variant.
+def curve_panels(curves: pd.DataFrame, colors: Colors, x: str) -> list[Panel]:
+    """Validation loss and accuracy of every variant, by `epoch` or `elapsed_seconds`.
 
-    Args:
-        curves: one row per run and epoch: run_id, variant, epoch, val_loss, val_accuracy and, for
-            seconds, elapsed_seconds.
-        colors: a colour (hex) for each variant.
-        x: `epoch` or `elapsed_seconds`.
-
-    Raises:
-        InputError: there are no curves.
+    Curves have a row per run and epoch: run_id, variant, val_loss, val_accuracy and `x`.
     """
-    require_some("curves", curves)
+    drawing.require_some("curves", curves)
+    draw = partial(variant_drawing.draw_curves, curves=curves, colors=colors, x=x)
+    lines = f"a line for each variant: {', '.join(map(str, curves['variant'].unique()))}"
     by = "epoch" if x == "epoch" else "training time"
     return [
         Panel(
-            name=f"{column}_by_{x}",
-            draw=partial(draw_curves, curves=curves, colors=colors, x=x, column=column),
-            alt=f"{column.replace('val', 'Validation').replace('_', ' ')} by {by}, a line for "
-            f"each variant: {', '.join(map(str, curves['variant'].unique()))}.",
+            name=f"val_{name}_by_{x}",
+            draw=partial(draw, column=f"val_{name}"),
+            alt=f"Validation {name} by {by}, {lines}.",
         )
-        for column in ("val_loss", "val_accuracy")
+        for name in ("loss", "accuracy")
     ]
 
 
-def epoch_seconds_panel(curves: pd.DataFrame, colors: Mapping[str, str]) -> Panel:
-    """How long the epochs of every variant took: a box, and a dot per epoch.
-
-    Args:
-        curves: one row per run and epoch: variant, epoch_seconds.
-        colors: a colour (hex) for each variant.
-
-    Raises:
-        InputError: there are no curves.
-    """
-    require_some("curves", curves)
-    groups = {
-        str(variant): values.dropna().to_numpy()
-        for variant, values in curves.groupby("variant", sort=False)["epoch_seconds"]
-    }
+def epoch_seconds_panel(curves: pd.DataFrame, colors: Colors) -> Panel:
+    """How long the epochs of every variant took, from curves with variant and epoch_seconds."""
+    drawing.require_some("curves", curves)
+    groups = _groups(curves.dropna(subset="epoch_seconds"), "epoch_seconds")
     medians = ", ".join(f"{name} {np.median(values):.2f} s" for name, values in groups.items())
     return Panel(
         name="epoch_seconds",
-        draw=partial(draw_epoch_seconds, groups=groups, colors=colors),
+        draw=partial(variant_drawing.draw_epoch_seconds, groups=groups, colors=colors),
         alt=f"Time per epoch by variant, as boxes; the medians: {medians}.",
-        size=(5.2, 1.1 + 0.42 * len(groups)),
+        size=(5.2, 1.2 + 0.42 * len(groups)),
     )
 
 
-def time_to_baseline_panel(runs: pd.DataFrame, colors: Mapping[str, str]) -> Panel:
+def time_to_baseline_panel(runs: pd.DataFrame, colors: Colors) -> Panel:
     """How long each run trained until the baseline's best validation loss: a dot per run.
 
-    Args:
-        runs: one row per run, from `summary.with_convergence`: variant, seconds_to_baseline (NaN
-            for a run that never reached it).
-        colors: a colour (hex) for each variant.
-
-    Raises:
-        InputError: there are no runs.
+    Runs are those of `summary.with_convergence`: variant, and seconds_to_baseline, NaN for a run
+    that never reached it.
     """
-    require_some("runs", runs)
-    groups = {
-        str(variant): values.to_numpy(dtype=float)
-        for variant, values in runs.groupby("variant", sort=False)["seconds_to_baseline"]
-    }
-    never = {name: int(np.isnan(values).sum()) for name, values in groups.items()}
+    drawing.require_some("runs", runs)
+    groups = _groups(runs, "seconds_to_baseline")
+    never = {name: np.isnan(values).sum() for name, values in groups.items()}
     said = ", ".join(f"{name} {count}" for name, count in never.items() if count)
     return Panel(
         name="time_to_baseline",
-        draw=partial(_draw_time_to_baseline, groups=groups, colors=colors),
+        draw=partial(variant_drawing.draw_time_to_baseline, groups=groups, colors=colors),
         alt="Training time until the best validation loss of the baseline is reached, a dot per "
         f"run; runs that never reached it: {said or 'none'}.",
         size=(5.2, 1.1 + 0.42 * len(groups)),
     )
 
 
-def _draw_time_to_baseline(
-    axes: Axes, groups: Mapping[str, Array], colors: Mapping[str, str]
-) -> None:
-    for place, (variant, seconds) in enumerate(groups.items()):
-        reached = seconds[~np.isnan(seconds)]
-        shown = thinned(reached, MOST_DOTS)
-        color = colors.get(variant, GREY)
-        spread = jitter(len(shown)) * (0.5 if len(shown) > 5 else 0)
-        axes.scatter(shown, place + spread, s=28, color=color, alpha=0.6, lw=0)
-        if len(reached):
-            mean = reached.mean()
-            axes.plot([mean, mean], [place - 0.3, place + 0.3], color=color, lw=2.5)
-        if len(reached) < len(seconds):
-            text = f"never: {len(seconds) - len(reached)} of {len(seconds)}"
-            axes.annotate(
-                text,
-                (1, place),
-                xycoords=("axes fraction", "data"),
-                ha="right",
-                va="center",
-                fontsize=9,
-                color=GREY,
-            )
-    largest = max((np.nanmax(v) for v in groups.values() if not np.isnan(v).all()), default=1)
-    axes.set_xlim(0, 1.3 * largest)
-    name_rows(axes, groups)
-    style(axes, "Training time (s), with the mean", "")
+def _groups(table: pd.DataFrame, column: str) -> dict[str, Array]:
+    groups = table.groupby("variant", sort=False)[column]
+    return {str(variant): values.to_numpy(dtype=float) for variant, values in groups}
 
 
-def search_panels(searches: Mapping[str, pd.DataFrame], colors: Mapping[str, str]) -> list[Panel]:
+def search_panels(searches: Mapping[str, pd.DataFrame], colors: Colors) -> list[Panel]:
     """Learning rate against validation loss, a panel per variant on the same scale.
 
-    Args:
-        searches: for each variant its trials: number, learning_rate, value (NaN where there is
-            none) and state (`COMPLETE`, `PRUNED`, `DIVERGED`, ...).
-        colors: a colour (hex) for each variant.
+    The trials of a variant have learning_rate, value (NaN where there is none) and state
+    (`COMPLETE`, `PRUNED`, `DIVERGED`, ...).
     """
-    values = pd.concat([trials["value"] for trials in searches.values()]) if searches else None
-    if values is None or not np.isfinite(values).any():
-        return []
+    values = np.concatenate([[], *(trials["value"] for trials in searches.values())])
     finite = values[np.isfinite(values)]
-    low, median = finite.min(), finite.median()
+    if not len(finite):
+        return []
+    low, median = finite.min(), np.median(finite)
     top = min(finite.max(), low + 4 * max(median - low, 1e-9))
     limits = (low - 0.08 * (top - low), top + 0.12 * (top - low))
-    return [
-        Panel(
-            name=f"search_{place}",
-            draw=partial(
-                _draw_search,
-                trials=trials,
-                variant=variant,
-                color=colors.get(variant, GREY),
-                limits=limits,
-            ),
-            alt=_search_in_words(variant, trials),
-            size=(4.0, 2.9),
-        )
-        for place, (variant, trials) in enumerate(searches.items())
-    ]
+    panels = []
+    for place, (variant, trials) in enumerate(searches.items()):
+        look: Look = {"color": colors.get(variant, GREY), "title": variant, "limits": limits}
+        draw = partial(variant_drawing.draw_search, trials=trials, **look)
+        alt = _search_in_words(variant, trials)
+        panels.append(Panel(name=f"search_{place}", draw=draw, alt=alt, size=(4.0, 2.9)))
+    return panels
 
 
 def _search_in_words(variant: str, trials: pd.DataFrame) -> str:
     states = trials["state"].value_counts()
     counts = ", ".join(f"{count} {str(state).lower()}" for state, count in states.items())
-    said = f"Search of {variant}: {len(trials)} trials ({counts}); "
     completed = trials[trials["state"] == "COMPLETE"]
-    if completed.empty:
-        return said + "none was completed."
-    best = completed.loc[completed["value"].idxmin()]
-    return said + (
-        f"the best learning rate is {best['learning_rate']:.3g} with validation loss "
-        f"{best['value']:.3f}."
-    )
-
-
-def _draw_search(
-    axes: Axes, trials: pd.DataFrame, variant: str, color: str, limits: tuple[float, float]
-) -> None:
-    top = limits[1] - 0.06 * (limits[1] - limits[0])
-    # A value beyond the scale, or none at all, is shown at the upper edge.
-    height = trials["value"].where(np.isfinite(trials["value"]), np.inf).clip(upper=top)
-    complete = trials["state"] == "COMPLETE"
-    pruned = trials["state"] == "PRUNED"
-    looks: tuple[tuple[pd.Series, str, dict[str, Any]], ...] = (
-        (complete, "completed", {"marker": "o", "color": color}),
-        (pruned, "pruned", {"marker": "o", "facecolor": "none", "edgecolor": color}),
-        (~complete & ~pruned, "diverged or failed", {"marker": "x", "color": color}),
-    )
-    for chosen, label, look in looks:
-        rates = trials["learning_rate"][chosen]
-        axes.scatter(rates, height[chosen], s=36, lw=1.5, label=label, **look)
-    if complete.any():
-        best = trials["learning_rate"][trials["value"].where(complete).idxmin()]
-        axes.axvline(best, color=color, linestyle=":", lw=1.3, label="best")
-    axes.set_xscale("log")
-    axes.set_ylim(limits)
-    axes.set_title(variant, fontsize=10)
-    style(axes, "Learning rate", "Validation loss (nats per image)")
+    said = "none was completed."
+    if len(completed):
+        best = completed.loc[completed["value"].idxmin()]
+        rate, loss = best["learning_rate"], best["value"]
+        said = f"the best learning rate is {rate:.3g} with validation loss {loss:.3f}."
+    return f"Search of {variant}: {len(trials)} trials ({counts}); {said}"
 
 
 def layer_panels(
-    activations: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]],
-    colors: Mapping[str, str],
+    activations: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], colors: Colors
 ) -> list[Panel]:
     """Mean and standard deviation of the activations by hidden layer, a line per variant.
 
-    Args:
-        activations: for each variant and moment (such as `at initialisation`), the lists `mean` and
-            `standard_deviation`, a number per hidden layer.
-        colors: a colour (hex) for each variant.
+    There are, for each variant and moment (such as `at initialisation`), the lists `mean` and
+    `standard_deviation`, a number per hidden layer.
     """
-    moments = list(dict.fromkeys(moment for of in activations.values() for moment in of))
-    return [
-        Panel(
-            name=f"{statistic}_{place}",
-            draw=partial(
-                _draw_layers,
-                values={
-                    name: of[moment][statistic] for name, of in activations.items() if moment in of
-                },
-                colors=colors,
-                title=f"{statistic.replace('_', ' ').capitalize()} {moment}",
-                level=0 if statistic == "mean" else 1,
-            ),
-            alt=f"{statistic.replace('_', ' ').capitalize()} of the activations {moment} by hidden "
-            f"layer, a line for each variant: {', '.join(activations)}.",
-        )
-        for place, moment in enumerate(moments)
-        for statistic in ("mean", "standard_deviation")
-    ]
+    moments = dict.fromkeys(moment for of in activations.values() for moment in of)
+    panels = []
+    for place, moment in enumerate(moments):
+        at_moment = {name: of[moment] for name, of in activations.items() if moment in of}
+        for level, statistic in enumerate(("mean", "standard_deviation")):
+            words = statistic.replace("_", " ").capitalize()
+            lines = {name: of[statistic] for name, of in at_moment.items()}
+            look: Look = {"colors": colors, "level": level, "title": f"{words} {moment}"}
+            draw = partial(drawing.draw_layers, lines=lines, **look)
+            alt = f"{words} of the activations {moment} by hidden layer, a line for each variant: "
+            alt += f"{', '.join(activations)}."
+            panels.append(Panel(name=f"{statistic}_{place}", draw=draw, alt=alt))
+    return panels
 
 
-def _draw_layers(
-    axes: Axes,
-    values: Mapping[str, Sequence[float]],
-    colors: Mapping[str, str],
-    *,
-    title: str,
-    level: float,
-) -> None:
-    axes.axhline(level, color=GREY, lw=1, linestyle="--", zorder=0)
-    for place, (variant, by_layer) in enumerate(values.items()):
-        look: dict[str, Any] = {
-            "color": colors.get(variant, GREY),
-            "marker": MARKERS[place % len(MARKERS)],
-        }
-        # Thinner from line to line: one that lies on another does not hide it.
-        thinner = 0.85**place
-        layers = range(1, len(by_layer) + 1)
-        axes.plot(layers, by_layer, label=variant, ms=6 * thinner, lw=2.4 * thinner, **look)
-    whole_numbers(axes)
-    axes.set_title(title, fontsize=10)
-    style(axes, "Hidden layer", "Mean" if level == 0 else "Standard deviation")
-
-
-def uncertainty_panels(
-    records: Mapping[str, Mapping[str, Any]], colors: Mapping[str, str]
-) -> list[Panel]:
+def uncertainty_panels(records: Mapping[str, Mapping[str, Any]], colors: Colors) -> list[Panel]:
     """MC Dropout: accuracy against samples, and a reliability diagram per variant.
 
-    Args:
-        records: for each variant what `mc_dropout` logged: deterministic_accuracy,
-            accuracy_by_samples and calibration (for each model the lists confidence, accuracy and
-            count, a number per bin; None in an empty bin).
-        colors: a colour (hex) for each variant.
+    Records are what `mc_dropout` logged: deterministic_accuracy, accuracy_by_samples and
+    calibration (for each model the lists confidence, accuracy and count, a number per bin; None in
+    an empty bin).
     """
     if not records:
         return []
-    names = ", ".join(records)
-    samples = Panel(
-        name="mc_samples",
-        draw=partial(_draw_samples, records=records, colors=colors),
-        alt=f"Accuracy of MC Dropout against the number of samples averaged: {names}.",
-    )
-    return [
-        samples,
-        *(
-            Panel(
-                name=f"reliability_{place}",
-                draw=partial(
-                    _draw_reliability,
-                    calibration=record["calibration"],
-                    variant=variant,
-                    color=colors.get(variant, GREY),
-                ),
-                alt=f"Reliability diagram of {variant}: accuracy against confidence, with and "
-                "without MC Dropout.",
-            )
-            for place, (variant, record) in enumerate(records.items())
-        ),
-    ]
-
-
-def _draw_samples(
-    axes: Axes, records: Mapping[str, Mapping[str, Any]], colors: Mapping[str, str]
-) -> None:
-    for variant, record in records.items():
-        color = colors.get(variant, GREY)
-        percent = 100 * np.asarray(record["accuracy_by_samples"], dtype=float)
-        samples = np.arange(1, len(percent) + 1)
-        axes.plot(samples, percent, color=color, label=variant, **marker(percent))
-        plain = 100 * record["deterministic_accuracy"]
-        axes.axhline(plain, color=color, linestyle="--", lw=1.2)
-    whole_numbers(axes)
-    style(axes, "Number of samples averaged", "Test accuracy (%)")
-
-
-def _draw_reliability(
-    axes: Axes, calibration: Mapping[str, Mapping[str, Any]], variant: str, color: str
-) -> None:
-    axes.plot([0, 100], [0, 100], color=GREY, lw=1, linestyle=":")
-    looks = ({"linestyle": "--", "mfc": "none", "lw": 1.2}, {"lw": 1.8})
-    for place, (model, bins) in enumerate(calibration.items()):
-        confidence = 100 * np.asarray(bins["confidence"], dtype=float)
-        accuracy = 100 * np.asarray(bins["accuracy"], dtype=float)
-        filled = np.asarray(bins["count"]) > 0
-        look = looks[place % len(looks)]
-        axes.plot(
-            confidence[filled], accuracy[filled], marker="o", ms=5, color=color, label=model, **look
-        )
-    axes.legend(frameon=False, fontsize=9)
-    axes.set_title(variant, fontsize=10)
-    axes.set(xlim=(0, 100), ylim=(0, 100))
-    style(axes, "Confidence (%)", "Accuracy (%)")
+    accuracies = itemgetter("accuracy_by_samples", "deterministic_accuracy")
+    lines = {variant: accuracies(record) for variant, record in records.items()}
+    draw: Callable[[Axes], None] = partial(drawing.draw_samples, lines=lines, colors=colors)
+    alt = f"Accuracy of MC Dropout against the number of samples averaged: {', '.join(records)}."
+    panels = [Panel(name="mc_samples", draw=draw, alt=alt)]
+    columns = itemgetter("confidence", "accuracy", "count")
+    for place, (variant, record) in enumerate(records.items()):
+        bins = {model: columns(of) for model, of in record["calibration"].items()}
+        look: Look = {"color": colors.get(variant, GREY), "title": variant}
+        draw = partial(drawing.draw_reliability, bins=bins, **look)
+        alt = f"Reliability diagram of {variant}: accuracy against confidence, "
+        alt += "with and without MC Dropout."
+        panels.append(Panel(name=f"reliability_{place}", draw=draw, alt=alt))
+    return panels

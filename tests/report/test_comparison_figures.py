@@ -11,14 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.colors import same_color
 
 from pipeline.base import InputError
-from pipeline.report import comparison_figures, run_figures
+from pipeline.report import comparison_figures, drawing
 from pipeline.report.comparison_figures import Panel
 
 COLORS = {"elu": "#0072B2", "alpha_dropout": "#CC79A7"}
 
 
 def axes_of(panel: Panel) -> Axes:
-    axes = run_figures.blank_figure(3.0).subplots()
+    axes = drawing.blank_figure(3.0).subplots()
     panel.draw(axes)
     return axes
 
@@ -26,7 +26,7 @@ def axes_of(panel: Panel) -> Axes:
 def line_panel(name: str = "line", label: str = "elu") -> Panel:
     def draw(axes: Axes) -> None:
         axes.plot([1, 2], [3, 4], color=COLORS["elu"], label=label)
-        run_figures.style(axes, "Epoch", "Loss & <more>")
+        drawing.style(axes, "Epoch", "Loss & <more>")
 
     return Panel(name=name, draw=draw, alt="A line.")
 
@@ -218,7 +218,7 @@ def test_layers_are_numbered_from_one_with_a_line_per_variant_and_the_level_to_s
     assert (xs(elu), ys(elu)) == (list(range(1, 21)), [0.5] * 20)
     assert same_color(alpha_dropout.get_color(), COLORS["alpha_dropout"])
     assert elu.get_marker() != alpha_dropout.get_marker()
-    assert labels_of(axes[0]) == ("Hidden layer", "Mean")
+    assert labels_of(axes[0]) == ("Hidden layer", "Mean activation")
 
 
 def test_uncertainty_is_accuracy_by_samples_and_a_reliability_diagram_per_variant():
