@@ -1,27 +1,24 @@
+"""MLproject, conda.yaml and the README say what the code declares."""
+
 import ast
-import importlib
 import inspect
-import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from importlib import metadata
+from collections.abc import Iterator
+from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import pytest
 import yaml
+from conftest import PROJECT
 
-PROJECT = Path(__file__).parent.parent
-ENTRY_POINTS = ("main", "prepare", "search", "train", "mc_dropout", "compare")
-OTHER_COMMANDS = ("ui",)  # of the Makefile and of the terminal: they make no run
-# MLproject has no type for integers.
-TYPES = {str: "string", int: "float", float: "float"}
+from pipeline.parameters import ENTRY_POINTS
+from pipeline.parameters.written import mlproject, readme_table
+from pipeline.uncertainty import served_model
 
-
-@pytest.fixture(scope="module")
-def mlproject() -> dict[str, Any]:
-    return yaml.safe_load((PROJECT / "MLproject").read_text("utf-8"))
+PIPELINE = PROJECT / "pipeline"
+OTHER_COMMANDS = {"pipeline/ui.py", "pipeline/tracking/views.py", "pipeline/parameters/written.py"}
 
 
 @pytest.fixture(scope="module")
@@ -33,82 +30,51 @@ def pins() -> dict[str, str]:
     return dict(line.split("==") for line in lines)
 
 
-def entry_point(name: str) -> Callable[..., Any]:
-    return getattr(importlib.import_module(f"pipeline.{name}"), name)
+def test_mlproject_is_what_the_entry_points_declare() -> None:
+    assert (PROJECT / "MLproject").read_text("utf-8") == mlproject(), "Run `make MLproject`."
 
 
-def test_the_project_has_exactly_the_entry_points_that_are_modules(
-    mlproject: dict[str, Any],
-) -> None:
-    assert tuple(mlproject["entry_points"]) == ENTRY_POINTS
+def test_mlproject_has_the_types_defaults_and_command_of_every_entry_point() -> None:
+    project = yaml.safe_load(mlproject())
+    assert (PROJECT / project["conda_env"]).is_file()
+    assert list(project["entry_points"]) == list(ENTRY_POINTS)
+    for name, entry_point in project["entry_points"].items():
+        options = list(ENTRY_POINTS[name].options())
+        assert list(entry_point["parameters"]) == [option for _, option, _, _ in options]
+        for _, option, default, parameter in options:
+            declared = entry_point["parameters"][option]
+            if isinstance(declared, str):
+                assert declared == "string"  # required
+                continue
+            # MLproject has no type for integers; YAML reads 1e-3 as a string and 1 as no string.
+            expected = ("string", str) if parameter.plain is str else ("float", (int, float))
+            assert declared["type"] == expected[0]
+            assert isinstance(declared["default"], expected[1])
+            assert declared["default"] == default
+        given = [f"--{option.replace('_', '-')} {{{option}}}" for _, option, _, _ in options]
+        assert entry_point["command"] == " ".join([f"python -m pipeline.{name}", *given])
+
+
+def test_the_table_of_the_readme_is_what_is_declared() -> None:
+    assert readme_table() in (PROJECT / "README.md").read_text("utf-8"), "Run `make MLproject`."
+
+
+def test_every_entry_point_is_a_door_that_is_a_command() -> None:
     runnable = {
-        path.stem
-        for path in (PROJECT / "pipeline").glob("*.py")
-        if 'if __name__ == "__main__":' in path.read_text("utf-8")
+        str(path.relative_to(PROJECT))
+        for path in PIPELINE.rglob("*.py")
+        if 'if __name__ == "__main__":' in path.read_text("utf-8") or path.name == "__main__.py"
     }
-    assert runnable == {*ENTRY_POINTS, *OTHER_COMMANDS}
-    assert (PROJECT / mlproject["conda_env"]).is_file()
-
-
-@pytest.mark.parametrize("name", ENTRY_POINTS)
-def test_signature_and_mlproject_agree(mlproject: dict[str, Any], name: str) -> None:
-    function = entry_point(name)
-    types = get_type_hints(function)
-    from_code = [
-        {"name": parameter.name, "type": TYPES[types[parameter.name]], "default": parameter.default}
-        for parameter in inspect.signature(function).parameters.values()
-    ]
-    from_project = [
-        {
-            "name": parameter,
-            "type": declared if isinstance(declared, str) else declared["type"],
-            "default": inspect.Parameter.empty
-            if isinstance(declared, str)
-            else declared["default"],
-        }
-        for parameter, declared in mlproject["entry_points"][name]["parameters"].items()
-    ]
-    assert from_code == from_project
-    for parameter in from_project:  # YAML reads 1e-3 as a string and 1 as no string
-        expected = str if parameter["type"] == "string" else (int, float)
-        assert parameter["default"] is inspect.Parameter.empty or isinstance(
-            parameter["default"], expected
-        )
-
-
-@pytest.mark.parametrize("name", ENTRY_POINTS)
-def test_the_command_passes_every_parameter_to_the_module(
-    mlproject: dict[str, Any], name: str
-) -> None:
-    declared = mlproject["entry_points"][name]
-    options = [f"--{key.replace('_', '-')} {{{key}}}" for key in declared["parameters"]]
-    assert declared["command"] == " ".join([f"python -m pipeline.{name}", *options])
+    assert runnable == {f"pipeline/{name}.py" for name in ENTRY_POINTS} | OTHER_COMMANDS
 
 
 @pytest.mark.parametrize("name", ENTRY_POINTS)
 def test_every_option_and_entry_point_is_explained(name: str) -> None:
-    function = entry_point(name)
-    assert inspect.getdoc(function)
-    hints = get_type_hints(function, include_extras=True)
-    for parameter, declared in inspect.signature(function).parameters.items():
-        assert declared.kind is inspect.Parameter.KEYWORD_ONLY
-        _, option = get_args(hints[parameter])
-        assert option.help.endswith("."), parameter
-
-
-def test_help_lists_every_option(mlproject: dict[str, Any]) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", "pipeline.prepare", "--help"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert "Prepare a data set" in ran.stdout
-    shown = set(re.findall(r"--[a-z][a-z-]*", ran.stdout))
-    names = mlproject["entry_points"]["prepare"]["parameters"]
-    assert shown == {"--help"} | {f"--{name.replace('_', '-')}" for name in names}
+    door = getattr(import_module(f"pipeline.{name}"), name)
+    assert inspect.getdoc(door)
+    assert inspect.get_annotations(door)["asked"] is ENTRY_POINTS[name]
+    for _, option, _, parameter in ENTRY_POINTS[name].options():
+        assert parameter.help.endswith("."), option
 
 
 @pytest.mark.slow
@@ -121,25 +87,40 @@ def test_no_entry_point_imports_tensorflow_before_its_parameters_are_checked() -
     assert ran.stdout == "False\n", ran.stderr
 
 
-def imported_modules() -> Iterator[str]:
-    """The top-level name of everything that pipeline/ imports."""
-    for path in (PROJECT / "pipeline").rglob("*.py"):
+def imports() -> Iterator[tuple[Path, ast.Import | ast.ImportFrom]]:
+    for path in PIPELINE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Import):
-                yield from (alias.name.split(".")[0] for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                assert node.level == 0, f"relative import in {path.name}"
-                assert node.module
-                yield node.module.split(".")[0]
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                yield path, node
+
+
+def test_only_what_is_served_with_a_model_imports_relatively() -> None:
+    relative = {
+        path.relative_to(PIPELINE).as_posix()
+        for path, node in imports()
+        if isinstance(node, ast.ImportFrom) and node.level
+    }
+    assert relative == {"uncertainty/sampling.py", "uncertainty/served_model.py"}
+    assert Path(str(served_model.__file__)).parent == PIPELINE / "uncertainty"
+
+
+def third_party() -> set[str]:
+    """The top-level names of everything that pipeline/ imports from elsewhere."""
+    names: set[str] = set()
+    for _, node in imports():
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif not node.level:
+            names.add(str(node.module).split(".")[0])
+    return names - set(sys.stdlib_module_names) - {"pipeline"}
 
 
 def test_exactly_what_the_pipeline_imports_is_pinned(pins: dict[str, str]) -> None:
-    third_party = set(imported_modules()) - set(sys.stdlib_module_names) - {"pipeline"}
-    assert {"psutil", "distributed", "sqlalchemy", "tensorflow"} <= third_party
+    assert {"psutil", "distributed", "sqlalchemy", "tensorflow"} <= third_party()
     distributions = metadata.packages_distributions()
     pinned = {
         module: {name.lower().replace("_", "-") for name in distributions[module]} & set(pins)
-        for module in third_party
+        for module in third_party()
     }
     assert [module for module, names in pinned.items() if len(names) != 1] == []
     assert sorted(set().union(*pinned.values())) == list(pins)
@@ -150,6 +131,6 @@ def test_the_pins_are_what_is_installed(pins: dict[str, str]) -> None:
 
 
 def test_the_pinned_python_is_the_one_that_is_supported() -> None:
-    environment = yaml.safe_load((PROJECT / "conda.yaml").read_text("utf-8"))
+    environment: dict[str, Any] = yaml.safe_load((PROJECT / "conda.yaml").read_text("utf-8"))
     assert environment["dependencies"][:2] == ["python=3.11", "pip"]
     assert "PYTHON ?= python3.11\n" in (PROJECT / "Makefile").read_text("utf-8")

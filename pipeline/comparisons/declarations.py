@@ -127,7 +127,8 @@ class Variant:
         return {
             one.name: value
             for one in dataclasses.fields(self)
-            if step in one.metadata.get("steps", (step,))
+            if one.name != "name"
+            and step in one.metadata.get("steps", (step,))
             and (value := getattr(self, one.name)) != one.default
         }
 

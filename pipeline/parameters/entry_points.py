@@ -123,32 +123,3 @@ def mlflow_run(entry_point: str, given: Parameters, **instead: Any) -> str:
         if default is REQUIRED or text != parameter.text(parameter.read(name, default)):
             words.append(f" -P {shlex.quote(f'{name}={text}')}")
     return f"mlflow run .{entry}{''.join(words)}"
-
-
-def mlproject() -> str:
-    """MLproject, as the entry points declare it."""
-    lines = ["name: twenty-layers", "conda_env: conda.yaml", "entry_points:"]
-    for entry_point, parameters in ENTRY_POINTS.items():
-        lines += [f"  {entry_point}:", "    parameters:"]
-        options = list(parameters.options())
-        for _, name, default, parameter in options:
-            # MLproject has no type for integers.
-            kind = "string" if parameter.plain is str else "float"
-            lines.append(
-                f"      {name}: {kind}"
-                if default is REQUIRED
-                else f"      {name}: {{type: {kind}, default: {_yaml(default)}}}"
-            )
-        lines += ["    command: >-", f"      python -m pipeline.{entry_point}"]
-        lines += [f"      --{name.replace('_', '-')} {{{name}}}" for _, name, _, _ in options]
-    return "\n".join(lines) + "\n"
-
-
-def _yaml(default: object) -> str:
-    if isinstance(default, float):
-        return f"{default:.10f}".rstrip("0")
-    return f'"{default}"' if isinstance(default, str) else str(default)
-
-
-if __name__ == "__main__":
-    print(mlproject(), end="")

@@ -25,7 +25,7 @@ def modules_of(module: str) -> tuple[str, ...]:
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name not in found and name.split(".")[1] not in CARRIERS:
+        if name not in found and _is_module(name) and name.split(".")[1] not in CARRIERS:
             found[name] = None
             waiting += _imported(name)
     return tuple(sorted(found))
@@ -71,7 +71,7 @@ def _imported(module: str) -> tuple[str, ...]:
             above = module.split(".")[: -node.level] if node.level else []
             origin = ".".join([*above, *filter(None, [node.module])])
             names += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
-    return tuple(one for one in names if _is_module(one))
+    return tuple(names)
 
 
 def _is_module(name: str) -> bool:

@@ -17,7 +17,6 @@ from step_runs import finish, make_step, opened_by_mlflow_run, status_of
 from pipeline.base import DivergenceError, progress
 from pipeline.base.progress import Update
 from pipeline.steps import reuse, running
-from pipeline.steps.keys import Step
 from pipeline.steps.reuse import (
     checkpoint_directory,
     cut_off,
@@ -27,6 +26,7 @@ from pipeline.steps.reuse import (
     once,
     reusable,
 )
+from pipeline.steps.step import Step
 from pipeline.tracking import client, step_runs
 
 

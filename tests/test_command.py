@@ -4,26 +4,33 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import pytest
-import typer
 
-from pipeline import cli
-from pipeline.base.errors import InputError
+from pipeline import command
+from pipeline.base import InputError
+from pipeline.parameters import Parameters
+from pipeline.parameters.parameter import REQUIRED, asked
 
 PROGRAM = textwrap.dedent("""
     import errno
     import signal
     import time
 
-    from pipeline import cli
-    from pipeline.base import progress
-    from pipeline.base.errors import DivergenceError, InputError
-    from pipeline.options import McSamples, VariantName
+    from dataclasses import dataclass
 
-    def step(*, variant: VariantName, mc_samples: McSamples = 3) -> int | str | None:
+    from pipeline import command
+    from pipeline.base import DivergenceError, InputError, progress
+    from pipeline.parameters.groups import OneVariant, Sampling
+
+    @dataclass(frozen=True, kw_only=True)
+    class Asked(Sampling, OneVariant):
+        pass
+
+    def step(asked: Asked) -> int | str | None:
+        variant, mc_samples = asked.variant, asked.mc_samples
         if variant == "bad":
             raise InputError("variant", expected="a [b]", received=":bug:", action="Try c.")
         if variant == "diverges":
@@ -40,7 +47,7 @@ PROGRAM = textwrap.dedent("""
 
     # A shell that starts a job in the background lets it ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    cli.run(step)
+    command.run(step)
 """)
 
 
@@ -48,7 +55,7 @@ PROGRAM = textwrap.dedent("""
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The command of a small entry point."""
     (tmp_path / "step.py").write_text(PROGRAM)
-    monkeypatch.setenv("PYTHONPATH", str(Path(cli.__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(command.__file__).parents[1]))
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
     return [sys.executable, str(tmp_path / "step.py")]
 
@@ -62,10 +69,10 @@ def run_program(program: list[str], *arguments: str) -> subprocess.CompletedProc
 @pytest.mark.parametrize(
     ("arguments", "code", "stdout", "stderr"),
     [
-        (["--variant", "elu"], 0, "elu 3\n", ""),
+        (["--variant", "elu"], 0, "elu 100\n", ""),
         (["--variant", "elu", "--mc-samples", "7"], 0, "elu 7\n", ""),
-        (["--variant", "returns_text"], 0, "returns_text 3\n", ""),
-        (["--variant", "returns_3"], 3, "returns_3 3\n", ""),
+        (["--variant", "returns_text"], 0, "returns_text 100\n", ""),
+        (["--variant", "returns_3"], 3, "returns_3 100\n", ""),
         (
             ["--variant", "bad"],
             2,
@@ -123,9 +130,9 @@ def test_help_names_every_option_and_exits_0(program: list[str]) -> None:
     ran = run_program(program, "--help")
     assert ran.returncode == 0
     assert "--variant" in ran.stdout
-    assert "alpha_dropout" in ran.stdout
+    assert "such as elu, bn or selu" in ran.stdout
     assert "--mc-samples" in ran.stdout
-    assert "[default: 3]" in ran.stdout
+    assert "[default: 100]" in ran.stdout
 
 
 def interrupted(program: list[str], signal_number: int) -> int:
@@ -146,7 +153,15 @@ def test_a_signal_ends_with_its_own_exit_code(
     assert interrupted(program, signal_number) == code
 
 
-def adopted_step(*, how: Annotated[str, typer.Option()]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class How(Parameters):
+    """How it ends."""
+
+    how: str = asked(REQUIRED, "How.")
+
+
+def adopted_step(given: How) -> None:
+    how = given.how
     if how == "fails":
         raise OSError("disk full")
     if how == "refused":
@@ -168,7 +183,7 @@ def test_the_run_that_mlflow_opened_gets_the_same_end_and_the_reason(
         monkeypatch.setenv("MLFLOW_RUN_ID", opened)
         monkeypatch.setattr(sys, "argv", ["step", *arguments])
         with pytest.raises((SystemExit, OSError)):
-            cli.run(adopted_step)
+            command.run(adopted_step)
         run = client.connect().get_run(opened)
         return run.info.status, run.data.tags.get("failure_reason", "")
 
@@ -176,7 +191,7 @@ def test_the_run_that_mlflow_opened_gets_the_same_end_and_the_reason(
     try:
         assert end_of("--hwo", "x") == ("FAILED", "No such option: --hwo (Possible options: --how)")
         refused = "how: expected a; received b. Do c." + 9000 * "!"
-        assert end_of("--how", "refused") == ("FAILED", cli.shown(refused))
+        assert end_of("--how", "refused") == ("FAILED", command.shown(refused))
         assert end_of("--how", "fails") == ("FAILED", "OSError: disk full")
         assert end_of("--how", "terminated") == ("KILLED", "interrupted")
         # `mlflow run` itself ends the run of a command that succeeds.
@@ -186,25 +201,26 @@ def test_the_run_that_mlflow_opened_gets_the_same_end_and_the_reason(
 
 
 def test_a_message_is_shown_on_one_line_and_not_endlessly() -> None:
-    assert cli.shown("a\x1b[2Jb\r\nc\x00 \udc80 é 汉 [red]") == (
+    assert command.shown("a\x1b[2Jb\r\nc\x00 \udc80 é 汉 [red]") == (
         "a\\x1b[2Jb\\r\\nc\\x00 \\udc80 é 汉 [red]"
     )
-    assert cli.shown(10_000 * "x") == 4000 * "x" + "... (6000 more characters)"
-    assert cli.shown("") == ""
+    assert command.shown(10_000 * "x") == 4000 * "x" + "... (6000 more characters)"
+    assert command.shown("") == ""
 
 
 def test_only_the_command_line_of_an_adopted_run_needs_mlflow() -> None:
     program = (
         "import os, sys; os.environ.pop('MLFLOW_RUN_ID', None)\n"
-        "from pipeline import cli, options\n"
+        "from pipeline import command\n"
+        "from pipeline.parameters.groups import OneVariant\n"
         "sys.argv = ['step', '--variant', 'x', '--wrong', '1']\n"
-        "def step(*, variant: options.VariantName) -> None: ...\n"
+        "def step(asked: OneVariant) -> None: ...\n"
         "try:\n"
-        "    cli.run(step)\n"
+        "    command.run(step)\n"
         "finally:\n"
         "    assert not {'mlflow', 'tensorflow'} & set(sys.modules)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(command.__file__).parents[1])}
     ran = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, env=environment
     )

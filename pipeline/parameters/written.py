@@ -1,0 +1,60 @@
+"""What is written from the declarations: MLproject, and the README's table of parameters."""
+
+from pathlib import Path
+
+from pipeline.parameters.entry_points import ENTRY_POINTS
+from pipeline.parameters.parameter import REQUIRED
+
+PROJECT = Path(__file__).parents[2]
+
+
+def mlproject() -> str:
+    """MLproject, as the entry points declare it."""
+    lines = ["name: twenty-layers", "conda_env: conda.yaml", "entry_points:"]
+    for entry_point, parameters in ENTRY_POINTS.items():
+        lines += [f"  {entry_point}:", "    parameters:"]
+        options = list(parameters.options())
+        for _, name, default, parameter in options:
+            # MLproject has no type for integers.
+            kind = "string" if parameter.plain is str else "float"
+            lines.append(
+                f"      {name}: {kind}"
+                if default is REQUIRED
+                else f"      {name}: {{type: {kind}, default: {_yaml(default)}}}"
+            )
+        lines += ["    command: >-", f"      python -m pipeline.{entry_point}"]
+        lines += [f"      --{name.replace('_', '-')} {{{name}}}" for _, name, _, _ in options]
+    return "\n".join(lines) + "\n"
+
+
+def _yaml(default: object) -> str:
+    if isinstance(default, float):
+        return f"{default:.10f}".rstrip("0")
+    return f'"{default}"' if isinstance(default, str) else str(default)
+
+
+def readme_table() -> str:
+    """The parameters as a Markdown table: of which entry points, by default what, and what for."""
+    of: dict[str, list[str]] = {}
+    for entry_point, parameters in ENTRY_POINTS.items():
+        for field, name, _, _ in parameters.options():
+            renamed = f" (as `{name}`)" if name != field else ""
+            of.setdefault(field, []).append(f"{entry_point}{renamed}")
+    declared = {
+        field: (default, parameter)
+        for parameters in ENTRY_POINTS.values()
+        for field, _, default, parameter in parameters.options()
+    }
+    rows = ["| parameter | default | of | meaning |", "| --- | --- | --- | --- |"]
+    for field, (default, parameter) in declared.items():
+        shown = "" if default is REQUIRED else _yaml(default).strip('"')
+        rows.append(f"| `{field}` | {shown} | {', '.join(of[field])} | {parameter.help} |")
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    (PROJECT / "MLproject").write_text(mlproject(), "utf-8")
+    readme = PROJECT / "README.md"
+    before, _, rest = readme.read_text("utf-8").partition("| parameter | default |")
+    after = rest.partition("\n\n")[2]
+    readme.write_text(f"{before}{readme_table()}\n{after}", "utf-8")

@@ -1,0 +1,291 @@
+"""What can be declared: variants, questions, data and comparisons, and what of them is refused."""
+
+import dataclasses
+import itertools
+import math
+import re
+from typing import Any
+
+import pytest
+
+from pipeline.base import InputError
+from pipeline.comparisons import Comparison, Data, Question, Variant, twenty_layers
+from pipeline.comparisons.declarations import METRICS, OKABE_ITO, default_setting
+from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, BN, ELU, ONE_CYCLE, SELU
+
+VARIANTS = {variant.name: variant for variant in twenty_layers.COMPARISON.variants}
+SHOWN = ("name", "description", "color", "derived_from")
+# Parameters on CIFAR-10, all and trainable.
+PARAMETERS = {
+    "elu": (500_210, 500_210),
+    "bn": (508_210, 504_210),
+    "selu": (500_210, 500_210),
+    "alpha_dropout": (500_210, 500_210),
+    "one_cycle": (500_210, 500_210),
+}
+
+
+def differences(first: Variant, second: Variant) -> dict[str, Any]:
+    """Settings in which the second variant differs from the first, but for how they are shown."""
+    settings = dataclasses.asdict(second)
+    changed = {key: value for key, value in settings.items() if value != getattr(first, key)}
+    return {key: value for key, value in changed.items() if key not in SHOWN}
+
+
+def expected_parameters(variant: Variant) -> tuple[int, int]:
+    """All and trainable parameters on CIFAR-10: a kernel and a bias per dense layer."""
+    widths = [32 * 32 * 3, *[variant.units] * variant.hidden_layers, 10]
+    dense = sum(before * after + after for before, after in itertools.pairwise(widths))
+    # Trained scale and shift, and two moving statistics that are not trained.
+    normalized = variant.units * variant.hidden_layers * variant.batch_normalization
+    return dense + 4 * normalized, dense + 2 * normalized
+
+
+# --- Variants ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameter_count(name: str) -> None:
+    import numpy as np
+
+    from pipeline.training.models import build_model
+
+    variant = VARIANTS[name]
+    statistics = np.ones(32 * 32 * 3, np.float32)
+    model = build_model(
+        variant, image_shape=(32, 32, 3), n_classes=10, mean=statistics, variance=statistics, seed=0
+    )
+    trainable = sum(weight.shape.num_elements() for weight in model.trainable_weights)
+    assert (model.count_params(), trainable) == PARAMETERS[name] == expected_parameters(variant)
+
+
+def test_the_baseline() -> None:
+    settings = dataclasses.asdict(ELU)
+    for shown in SHOWN:
+        del settings[shown]
+    assert settings == {
+        "hidden_layers": 20,
+        "units": 100,
+        "activation": "elu",
+        "kernel_initializer": "he_normal",
+        "batch_normalization": False,
+        "self_normalizing": False,
+        "dropout": None,
+        "dropout_rate": 0.0,
+        "dropout_layers": "last",
+        "optimizer": "nadam",
+        "schedule": "constant",
+        "batch_size": 32,
+        "epochs": 100,
+        "patience": 20,
+        "search_epochs": 10,
+    }
+    assert {name: default_setting(name) for name in settings} == settings
+    assert default_setting("no_setting") is None
+
+
+@pytest.mark.parametrize(
+    ("relative", "variant", "expected"),
+    [
+        (ELU, BN, {"batch_normalization": True}),
+        (
+            ELU,
+            SELU,
+            {"activation": "selu", "kernel_initializer": "lecun_normal", "self_normalizing": True},
+        ),
+        (SELU, ALPHA_DROPOUT, {"dropout": "alpha", "dropout_rate": 0.1}),
+        (
+            ALPHA_DROPOUT,
+            ONE_CYCLE,
+            {
+                "optimizer": "sgd",
+                "schedule": "one_cycle",
+                "batch_size": 128,
+                "epochs": 15,
+                "patience": None,
+                "search_epochs": 5,
+            },
+        ),
+    ],
+)
+def test_the_difference_between_relatives_is_the_experiment(
+    relative: Variant, variant: Variant, expected: dict[str, Any]
+) -> None:
+    assert differences(relative, variant) == expected
+    assert variant.derived_from == relative.name
+
+
+def test_a_derived_variant_is_described_by_what_it_changes_and_has_a_colour_of_its_own() -> None:
+    swish = BN.derive(name="bn_swish", activation="swish", units=50)
+    assert swish.description == "bn with activation swish, units 50"
+    assert (swish.color, swish.derived_from) == ("", "bn")
+    assert differences(BN, swish) == {"activation": "swish", "units": 50}
+
+
+@pytest.mark.parametrize("variant", [SELU, ALPHA_DROPOUT, ONE_CYCLE], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_normalization": True}, "batch_normalization of variant '{}': expected False,"),
+        ({"dropout": "standard"}, "dropout of variant '{}': expected None or 'alpha',"),
+        ({"kernel_initializer": "he_normal"}, "kernel_initializer of variant '{}': expected"),
+        ({"activation": "elu"}, "activation of variant '{}': expected 'selu',"),
+    ],
+)
+def test_a_breach_of_self_normalization_is_refused(
+    variant: Variant, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=re.escape(message.format(variant.name))) as refused:
+        dataclasses.replace(variant, **change)
+    assert refused.value.received == repr(next(iter(change.values())))
+    allowed = dataclasses.replace(variant, self_normalizing=False, **change)
+    assert differences(variant, allowed) == {"self_normalizing": False, **change}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dropout_rate": 1.0}, "dropout_rate of variant 'x': expected a number of .* below 1"),
+        ({"dropout_rate": -0.1}, "dropout_rate"),
+        ({"dropout_rate": math.nan}, "dropout_rate"),
+        ({"dropout_rate": "0.1"}, "dropout_rate of variant 'x': expected a number; received '0.1'"),
+        ({"dropout_layers": "every"}, "dropout_layers .*expected 'last' or 'all'; .*'every'"),
+        ({"hidden_layers": 0}, "hidden_layers .*expected an integer from 1 to 1000000; received 0"),
+        ({"units": 2.5}, "units of variant 'x'"),
+        ({"batch_size": 65_537}, "batch_size .*expected an integer from 1 to 65536"),
+        ({"batch_size": True}, "batch_size"),
+        ({"patience": 0}, "patience .*expected an integer from 1 to 1000000 or None; received 0"),
+        ({"batch_normalization": 1}, "batch_normalization .*expected True or False; received 1"),
+        ({"optimizer": "adam"}, "optimizer .*expected 'nadam' or 'sgd'; received 'adam'"),
+        ({"activation": None}, "activation .*expected a text; received None"),
+        ({"activaton": "swish"}, "setting of variant 'x': .*Did you mean 'activation'"),
+        ({"name": "a b"}, "name of a variant: expected up to 50 letters"),
+        ({"name": "quo'te"}, "name of a variant"),
+        ({"name": ""}, "name of a variant"),
+    ],
+)
+def test_a_setting_that_is_unknown_or_out_of_range_is_refused(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        ELU.derive(**{"name": "x", **changes})
+
+
+# --- Questions ---------------------------------------------------------------------------------
+
+
+def ask(**changes: Any) -> Question:
+    usual: dict[str, Any] = {"variant": "bn", "reference": "elu", "metric": "test_accuracy"}
+    return Question(**{**usual, **changes})
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_question_asks_in_words_and_knows_what_is_better(metric: str) -> None:
+    question = ask(metric=metric)
+    assert question.metrics == (metric,)
+    assert "`bn`" in question.text
+    assert question.better == (
+        -1 if metric in ("epochs_to_baseline", "median_epoch_seconds") else 1
+    )
+    assert ask(metric=metric, text="Well?").text == "Well?"
+
+
+def test_a_question_about_several_metrics_is_one() -> None:
+    question = ask(metric=("best_val_accuracy", "test_accuracy"))
+    assert question.metrics == ("best_val_accuracy", "test_accuracy")
+    assert question.id == "bn_quality_over_elu"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"margin": -0.01}, "margin of a question about 'bn': expected a number of at least 0"),
+        ({"margin": math.nan}, "margin"),
+        ({"margin": math.inf}, "margin"),
+        ({"margin": "1"}, "margin"),
+        ({"metric": "test_acuracy"}, "metric of a question about 'bn': .*'test_accuracy'"),
+    ],
+)
+def test_a_question_that_cannot_be_answered_is_refused(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        ask(**changes)
+
+
+# --- Data --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"val_size": 0}, "val_size of the data: expected an integer from 1 to 1000000000"),
+        ({"split_seed": -1}, "split_seed of the data: expected an integer from 0 to 4294967295"),
+        ({"images_per_class": 0}, "images_per_class .* or None; received 0"),
+        ({"classes": (1,)}, "classes of the data: expected at least two different labels"),
+        ({"classes": (1, 1)}, "classes of the data"),
+        ({"classes": (0, -1)}, "classes of the data"),
+        ({"classes": (0, "1")}, "classes of the data"),
+        ({"classes": 5}, "classes of the data: expected a tuple or None; received 5"),
+        ({"standardized": "yes"}, "standardized of the data: expected True or False"),
+        ({"source": 5}, "source of the data: expected a text"),
+    ],
+)
+def test_data_that_cannot_be_chosen_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Data(**settings)
+
+
+def test_classes_may_be_a_list() -> None:
+    assert Data(classes=[3, 1]).classes == (3, 1)  # type: ignore[arg-type]
+
+
+# --- Comparisons -------------------------------------------------------------------------------
+
+SWISH = BN.derive(name="bn_swish", activation="swish")
+
+
+def test_left_out_the_questions_are_whether_each_is_better_faster_and_cheaper() -> None:
+    late = ELU.derive(name="late", units=50)
+    asked = Comparison(variants=(BN, SWISH, late)).asked
+    assert [(one.variant, one.reference, one.metrics[0]) for one in asked] == [
+        (variant, reference, metric)
+        for variant, reference in (("bn_swish", "bn"), ("late", "bn"))  # elu is not compared
+        for metric in ("test_accuracy", "epochs_to_baseline", "median_epoch_seconds")
+    ]
+    assert Comparison(variants=(BN, SWISH), questions=()).asked == ()
+
+
+def test_colours_come_in_order_from_the_palette_unless_they_are_given() -> None:
+    many = [ELU.derive(name=f"of_{units}", units=units) for units in range(1, 12)]
+    colors = [variant.color for variant in Comparison(variants=(BN, *many)).variants]
+    assert colors[0] == BN.color
+    assert colors[1:8] == [color for color in OKABE_ITO if color != BN.color]
+    assert colors[8:] == list(OKABE_ITO[:4])  # there are no more
+
+
+def test_the_first_variant_is_the_baseline() -> None:
+    assert Comparison(variants=(SWISH, BN)).baseline == "bn_swish"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"variants": ()}, "variants of a comparison: expected at least one Variant"),
+        ({"variants": BN}, "variants of a comparison: .*mind the comma"),
+        ({"variants": ("bn",)}, "variants of a comparison"),
+        ({"variants": (BN, BN)}, "variants of a comparison: .*received 'bn' twice"),
+        ({"questions": (ask(variant="bnn", reference="bn"),)}, "Did you mean 'bn'"),
+        ({"questions": (ask(),)}, "variant of the question .*received 'elu'"),
+        ({"questions": ask(reference="bn_swish")}, "questions of a comparison"),
+        (
+            {"questions": [ask(reference="bn_swish")] * 2},
+            "received 'bn_quality_over_bn_swish' twice",
+        ),
+    ],
+)
+def test_a_comparison_that_makes_no_sense_is_refused(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        Comparison(**{"variants": (BN, SWISH), **settings})
