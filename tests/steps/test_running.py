@@ -3,14 +3,14 @@ import os
 from pathlib import Path
 
 import pytest
-from step_runs import finish, make_step, opened_by_mlflow_run, status_of
+from step_runs import Small, SmallPrepare, finish, opened_by_mlflow_run, status_of
 
 from pipeline.steps import running
 from pipeline.tracking import client
 
 
 def test_a_finished_step_has_its_parameters_and_tags(store: Path) -> None:
-    step = make_step()
+    step = Small()
     token = running.pipeline_run_id.set("the-pipeline-run")
     try:
         run_id = finish(step, name="train bn seed 1", tags={"variant": "bn"}, parent_run_id="up")
@@ -73,7 +73,7 @@ def test_the_run_that_mlflow_run_opened_is_adopted_by_its_entry_point(
     opened = opened_by_mlflow_run("train", experiment=experiment, epochs="2.0", seed="1")
     monkeypatch.setenv("MLFLOW_RUN_ID", opened)
     assert client.experiment_id() == experiment
-    prepared = finish(make_step(entry_point="prepare"), name="prepare")  # a step of another name
+    prepared = finish(SmallPrepare(), name="prepare")  # a step of another name
     parameters = {"epochs": 2, "seed": 1, "batch_size": 32}
     with running.step_run("train", parameters, name="train bn") as run:
         assert run.run_id == opened

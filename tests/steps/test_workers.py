@@ -29,7 +29,7 @@ def client(updates: list[Update]) -> Iterator[Client]:
     """A local cluster of two workers, whose progress goes to `updates`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_RUN_ID", "the run that mlflow run opened")
-        patch.delenv("TF_NUM_INTRAOP_THREADS")  # which the workers are to set
+        patch.delenv("MLFLOW_DISABLE_TELEMETRY")  # which the workers are to set
         with workers.connect(jobs=2, scheduler="none") as client:
             yield client
 
@@ -86,7 +86,7 @@ def surroundings() -> dict[str, Any]:
     names = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
     return {
         **{name: os.environ.get(name) for name in names},
-        "threads": os.environ["TF_NUM_INTRAOP_THREADS"],
+        "telemetry": os.environ["MLFLOW_DISABLE_TELEMETRY"],
         "pipeline_run": running.pipeline_run_id.get(),
         "pid": os.getpid(),
     }
@@ -237,7 +237,7 @@ def test_a_worker_knows_the_store_and_the_pipeline_run_and_forgets_the_adopted_o
         "MLFLOW_TRACKING_URI": SERVER,
         "MLFLOW_EXPERIMENT_ID": "the-experiment",
         "MLFLOW_RUN_ID": None,
-        "threads": "1",
+        "telemetry": "true",
         "pipeline_run": "the-pipeline-run",
     }
     assert running.pipeline_run_id.get() is None
