@@ -2,13 +2,12 @@
 
 import subprocess
 import sys
-from typing import Annotated
-
-from typer import Option
+from dataclasses import dataclass
 
 from benchmarks import harness
-from pipeline import cli, options
-from pipeline.base import StepsFailedError, progress, unknown_name
+from pipeline import command
+from pipeline.base import StepsFailedError, progress
+from pipeline.parameters import parameter
 
 # By name: whether it is measured on a data set of choice.
 BENCHMARKS = {
@@ -27,26 +26,31 @@ BENCHMARKS = {
 }
 
 
-def benchmarks(
-    *,
-    dataset: options.Dataset = "auto",
-    only: Annotated[str, Option(help="The names of some, separated by commas, or all.")] = "all",
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Benchmarks(harness.OnData):
+    """What is measured."""
+
+    only: tuple[str, ...] = parameter.asked(
+        "all",
+        "The names of some, separated by commas, or all.",
+        many=True,
+        words={"all": tuple(BENCHMARKS)},
+    )
+
+
+def benchmarks(asked: Benchmarks) -> None:
     """Measure everything; each benchmark also runs alone: `python -m benchmarks.throughput`.
 
     Takes hours on CIFAR-10. Leave the machine alone meanwhile. Each writes its measurements to
     benchmarks/results.
     """
-    names = list(BENCHMARKS) if only == "all" else options.split_list("only", only)
-    for name in names:
-        if name not in BENCHMARKS:
-            raise unknown_name("only", name, BENCHMARKS)
+    harness.check_names("only", asked.only, BENCHMARKS)
     failures = {}
-    for name in names:
+    for name in asked.only:
         progress.update(message=f"--- {name}")
-        given = ("--dataset", harness.absolute(dataset)) if BENCHMARKS[name] else ()
-        command = [sys.executable, "-m", f"benchmarks.{name}", *given]
-        code = subprocess.run(command, cwd=harness.PROJECT).returncode
+        given = ("--dataset", harness.absolute(asked.dataset)) if BENCHMARKS[name] else ()
+        module = [sys.executable, "-m", f"benchmarks.{name}"]
+        code = subprocess.run([*module, *given], cwd=harness.PROJECT).returncode
         if code:
             failures[name] = f"exit code {code}"
     if failures:
@@ -54,4 +58,4 @@ def benchmarks(
 
 
 if __name__ == "__main__":
-    cli.run(benchmarks)
+    command.run(benchmarks)

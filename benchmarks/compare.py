@@ -2,16 +2,16 @@
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pipeline.comparisons.variants import VARIANTS
-from typer import Option
 
 from benchmarks import harness, outcomes
-from pipeline import cli
+from pipeline import command
+from pipeline.comparisons.twenty_layers import COMPARISON
+from pipeline.parameters import Parameters, parameter
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -20,27 +20,33 @@ MOST_SECONDS = 30
 METRICS_PER_REQUEST = 1000  # MLflow takes no more
 
 
-def compare(
-    *,
-    runs: Annotated[str, Option(help="How many, separated by commas.")] = "250,500,1000",
-    epochs: Annotated[int, Option(help="Epochs of each run.", min=1)] = 100,
-    rounds: harness.Rounds = 3,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Compare(Parameters):
+    """What is measured."""
+
+    runs: tuple[int, ...] = parameter.asked(
+        "250,500,1000", "How many, separated by commas.", int, many=True
+    )
+    epochs: int = parameter.asked(100, "Epochs of each run.", int)
+    rounds: int = harness.rounds(3)
+
+
+def compare(asked: Compare) -> None:
     """Measure the entry point compare, report included, on copies of a run of every variant."""
-    counts = harness.counts("runs", runs)
+    counts = sorted(asked.runs)
     machine = harness.describe_machine()
     with tempfile.TemporaryDirectory() as project:
         directory = Path(project)
-        for variant in VARIANTS:
-            given = {"variant": variant, "learning_rate": 0.0002, "epochs": 1}
+        for variant in COMPARISON.variants:
+            given = {"variant": variant.name, "learning_rate": 0.0002, "epochs": 1}
             train = harness.entry_point("train", dataset="mnist_5k", **given)
             harness.run(train, directory=directory)
-        store = Store(f"sqlite:///{directory}/mlflow.db", epochs)
+        store = Store(f"sqlite:///{directory}/mlflow.db", asked.epochs)
         results = []
-        for count in sorted(counts):
+        for count in counts:
             store.fill(count)
             measured = harness.in_turns(
-                {harness.OURS: lambda _: _compare(directory)}, rounds=rounds
+                {harness.OURS: lambda _: _compare(directory)}, rounds=asked.rounds
             )
             results.append(
                 outcomes.result(
@@ -55,14 +61,14 @@ def compare(
         "compare",
         results,
         machine=machine,
-        conditions={"epochs per run": epochs, "variants": len(VARIANTS)},
-        notes=[_growth(sorted(counts), results)],
+        conditions={"epochs per run": asked.epochs, "variants": len(COMPARISON.variants)},
+        notes=[_growth(counts, results)],
     )
 
 
 def _compare(directory: Path) -> harness.Row:
-    command = harness.entry_point("compare", reuse="never")
-    return asdict(harness.run(command, directory=directory)[0])
+    again = harness.entry_point("compare", reuse="never")
+    return asdict(harness.run(again, directory=directory)[0])
 
 
 class Store:
@@ -157,4 +163,4 @@ def _growth(counts: list[int], results: list[outcomes.Result]) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(compare)
+    command.run(compare)

@@ -11,18 +11,18 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from typer import Option
 
 from benchmarks import harness, outcomes
-from pipeline import cli
+from pipeline import command
 from pipeline.base import progress
-from pipeline.comparisons.variants import get_variant
-from pipeline.data import splits as data
+from pipeline.comparisons.files import find_variant
+from pipeline.data.splits import Splits, save
+from pipeline.parameters import Parameters, parameter
 from pipeline.training import runtime
 
 VARIANT, LEARNING_RATE = "elu", 0.0002
@@ -31,22 +31,30 @@ IMAGE_BYTES = 32 * 32 * 3
 LIMITED = "the most images in less memory"
 
 
-def growth(
-    *,
-    images: Annotated[
-        str, Option(help="Training images, separated by commas.")
-    ] = "10000,50000,250000,1000000",
-    timed: Annotated[
-        int, Option(help="Images timed at least, in whole epochs after a first one.", min=1)
-    ] = 250_000,
-    memory: Annotated[
-        int, Option(help="MiB given to a worker besides what it needs without images.", min=1)
-    ] = 1024,
-    rounds: harness.Rounds = 3,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Growth(Parameters):
+    """What is measured."""
+
+    images: tuple[int, ...] = parameter.asked(
+        "10000,50000,250000,1000000",
+        "Training images, separated by commas.",
+        int,
+        most=10**9,
+        many=True,
+    )
+    timed: int = parameter.asked(
+        250_000, "Images timed at least, in whole epochs after a first one.", int, most=10**9
+    )
+    memory: int = parameter.asked(
+        1024, "MiB given to a worker besides what it needs without images.", int
+    )
+    rounds: int = harness.rounds(3)
+
+
+def growth(asked: Growth) -> None:
     """Measure training on data sets of growing size."""
     machine = harness.describe_machine()
-    counts = sorted(harness.counts("images", images))
+    counts = sorted(asked.images)
     with tempfile.TemporaryDirectory(dir=harness.PROJECT) as stored:  # /tmp may be in memory
         given = {}
         for count in counts:
@@ -54,13 +62,13 @@ def growth(
             save_images(directory, count)
             given[_name(count)] = {
                 "directory": str(directory),
-                "epochs": math.ceil(timed / count),
+                "epochs": math.ceil(asked.timed / count),
             }
         smallest = {**given[_name(counts[0])], "epochs": 1}
         needed = harness.call(train, smallest)["anonymous_mib"]
         size = counts[-1] * IMAGE_BYTES / harness.MIB
-        with group_with(round(needed + memory)) as group:
-            if size <= memory:
+        with group_with(round(needed + asked.memory)) as group:
+            if size <= asked.memory:
                 progress.update(message="All images fit the memory: streaming is not measured.")
             elif group is None:
                 progress.update(message="No control group: streaming is not measured.")
@@ -70,14 +78,14 @@ def growth(
                 name: lambda _, arguments=arguments: harness.call(train, arguments)
                 for name, arguments in given.items()
             }
-            measured = harness.in_turns(sides, rounds=rounds)  # type: ignore[arg-type]
+            measured = harness.in_turns(sides, rounds=asked.rounds)  # type: ignore[arg-type]
     outcomes.publish(
         "growth",
         _results(counts, measured),
         machine=machine,
-        conditions={"variant": VARIANT, "image": "32 x 32 x 3", "images timed": timed},
+        conditions={"variant": VARIANT, "image": "32 x 32 x 3", "images timed": asked.timed},
         measured=measured,
-        notes=[f"{LIMITED}: {size:,.0f} MiB of images, of which {memory:,} MiB fit."],
+        notes=[f"{LIMITED}: {size:,.0f} MiB of images, of which {asked.memory:,} MiB fit."],
     )
 
 
@@ -134,8 +142,8 @@ def save_images(directory: Path, count: int) -> None:
     labels = {
         f"y_{split}": random.integers(0, 10, size).astype(np.int32) for split, size in sizes.items()
     }
-    data.save(
-        data.Splits(
+    save(
+        Splits(
             name="random",
             x_train=few[:1],
             x_val=few[:1],
@@ -171,7 +179,7 @@ def train(directory: str, epochs: int, group: str | None = None) -> harness.Row:
     from pipeline.training.trainer import shared_trainer
 
     clocks: list[tuple[float, float]] = []
-    shared_trainer(get_variant(VARIANT), Path(directory)).fit(
+    shared_trainer(find_variant(VARIANT)[0], Path(directory)).fit(
         learning_rate=LEARNING_RATE,
         epochs=epochs + 1,
         patience=None,
@@ -199,4 +207,4 @@ def _drop_from_memory(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(growth)
+    command.run(growth)

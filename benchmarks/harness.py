@@ -14,22 +14,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
-from typer import Option
 
-from pipeline import options
-from pipeline.base import InputError, progress, unknown_name
+from pipeline.base import progress, unknown_name
 from pipeline.comparisons import Data
 from pipeline.data import sources
-from pipeline.data import splits as data
+from pipeline.data.splits import save, split_arrays
+from pipeline.parameters import Parameters, parameter
 from pipeline.steps import ownership
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 PROJECT = Path(__file__).parents[1]
 OURS = "pipeline"
@@ -37,7 +39,22 @@ MIB = 2**20
 Row = dict[str, Any]
 Value = TypeVar("Value")
 
-Rounds = Annotated[int, Option(help="Turns of each side.", min=1)]
+
+def data_set(default: str) -> Any:
+    """The parameter that says on which data set a benchmark measures."""
+    return parameter.asked(default, "The data set, as the pipeline takes it.")
+
+
+def rounds(default: int) -> Any:
+    """The parameter that says how often a benchmark measures each side."""
+    return parameter.asked(default, "Turns of each side.", int)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnData(Parameters):
+    """What is measured."""
+
+    dataset: str = data_set("auto")
 
 
 @dataclass(frozen=True)
@@ -105,35 +122,15 @@ def absolute(dataset: str) -> str:
     return os.path.abspath(dataset) if dataset.endswith(".npz") else dataset
 
 
-def counts(name: str, text: str) -> list[int]:
-    """The whole numbers above 0 of a list separated by commas.
+def check_names(subject: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Refuse a name that is not known.
 
     Raises:
-        InputError: if an item is none.
+        InputError: with the nearest one.
     """
-    items = options.split_list(name, text)
-    for item in items:
-        if not (item.isdecimal() and int(item)):
-            raise InputError(
-                name,
-                expected="whole numbers above 0, separated by commas",
-                received=repr(item),
-                action=f"For example: --{name} 500,1000",
-            )
-    return [int(item) for item in items]
-
-
-def names(name: str, text: str, known: Collection[str]) -> list[str]:
-    """The names of a list separated by commas.
-
-    Raises:
-        InputError: if one is not known.
-    """
-    items = options.split_list(name, text)
-    for item in items:
-        if item not in known:
-            raise unknown_name(name, item, known)
-    return items
+    for name in names:
+        if name not in known:
+            raise unknown_name(subject, name, known)
 
 
 def clean_environment() -> dict[str, str]:
@@ -212,11 +209,27 @@ def prepared(dataset: str) -> Iterator[tuple[Path, Row]]:
     source = sources.resolve(dataset)
     if source.warning:
         progress.update(message=f"WARNING: {source.warning}")
-    splits = data.split_arrays(sources.load(source), Data())
+    splits = split_arrays(sources.load(source), Data())
     images = {"training": len(splits.y_train), "validation": len(splits.y_val)}
     with tempfile.TemporaryDirectory() as directory:
-        data.save(splits, Path(directory))
+        save(splits, Path(directory))
         yield Path(directory), {"dataset": splits.name, "images": images}
+
+
+@contextmanager
+def project(dataset: str) -> Iterator[Path]:
+    """A directory to run entry points in, where the data set is prepared already."""
+    with tempfile.TemporaryDirectory() as directory:
+        run(entry_point("prepare", dataset=dataset), directory=Path(directory))
+        yield Path(directory)
+
+
+def runs_in(project: Path, step: str) -> list["Run"]:
+    """The runs of an entry point in a project's store."""
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
+    return client.search_runs(["0"], f"tags.step = '{step}'")
 
 
 def describe_machine() -> Row:

@@ -1,53 +1,52 @@
 """The same trainings with two jobs against one, and what the machine lets two processes gain."""
 
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Annotated
 
 import pandas as pd
-from typer import Option
 
 from benchmarks import harness, outcomes
 from benchmarks.throughput import compiled
-from pipeline import cli, options
+from pipeline import command
+from pipeline.parameters import parameter
 
 PEER = "1 job"
 ALONE, TOGETHER = "a process that only trains", "two of them at once"
 LEARNING_RATE = 0.0002
 
 
-def jobs(
-    *,
-    dataset: options.Dataset = "auto",
-    epochs: Annotated[int, Option(help="Epochs of each training.", min=1)] = 30,
-    rounds: harness.Rounds = 1,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Jobs(harness.OnData):
+    """What is measured."""
+
+    epochs: int = parameter.asked(30, "Epochs of each training.", int)
+    rounds: int = harness.rounds(1)
+
+
+def jobs(asked: Jobs) -> None:
     """Measure main with four trainings of equal length, on two workers and on one."""
     machine = harness.describe_machine()
     given = {
         "variants": "elu,selu",
         "seeds": "1,2",
         "learning_rate": LEARNING_RATE,
-        "epochs": epochs,
+        "epochs": asked.epochs,
         "patience": "none",
         "reuse": "never",
     }
 
     def main(jobs: int) -> harness.Row:
-        with tempfile.TemporaryDirectory() as project:
-            directory = Path(project)
-            harness.run(harness.entry_point("prepare", dataset=dataset), directory=directory)
-            command = harness.entry_point("main", dataset=dataset, jobs=jobs, **given)
-            usage, _ = harness.run(command, directory=directory)
-            return {**asdict(usage), "epoch_seconds": epoch_seconds(directory)}
+        with harness.project(asked.dataset) as project:
+            trainings = harness.entry_point("main", jobs=jobs, dataset=asked.dataset, **given)
+            usage, _ = harness.run(trainings, directory=project)
+            return {**asdict(usage), "epoch_seconds": epoch_seconds(project)}
 
-    with harness.prepared(dataset) as (prepared, conditions):
+    with harness.prepared(asked.dataset) as (prepared, conditions):
 
         def training(processes: int) -> harness.Row:
-            return at_once(processes, directory=str(prepared), epochs=min(epochs, 10))
+            return at_once(processes, directory=str(prepared), epochs=min(asked.epochs, 10))
 
         measured = harness.in_turns(
             {
@@ -56,7 +55,7 @@ def jobs(
                 TOGETHER: lambda _: training(2),
                 ALONE: lambda _: training(1),
             },
-            rounds=rounds,
+            rounds=asked.rounds,
         )
     outcomes.publish(
         "jobs",
@@ -70,10 +69,7 @@ def jobs(
 
 def epoch_seconds(directory: Path) -> float:
     """The median over the trainings in a project's store."""
-    import mlflow
-
-    client = mlflow.MlflowClient(f"sqlite:///{directory}/mlflow.db")
-    runs = client.search_runs(["0"], "tags.step = 'train'")
+    runs = harness.runs_in(directory, "train")
     return median(run.data.metrics["median_epoch_seconds"] for run in runs)
 
 
@@ -100,4 +96,4 @@ def epoch_notes(measured: pd.DataFrame) -> list[str]:
 
 
 if __name__ == "__main__":
-    cli.run(jobs)
+    command.run(jobs)

@@ -12,6 +12,7 @@ import time
 import timeit
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import harness, outcomes
-from pipeline import cli, options
-from pipeline.comparisons.variants import Variant, get_variant
+from pipeline import command
+from pipeline.comparisons import Variant
+from pipeline.comparisons.files import find_variant
 from pipeline.training import runtime
 
 if TYPE_CHECKING:
@@ -33,11 +35,18 @@ NADAM_PASSES = 7  # over all weights: four reads and three writes
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
-def limit(*, dataset: options.Dataset = "auto", rounds: harness.Rounds = 2) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Limit(harness.OnData):
+    """What is measured."""
+
+    rounds: int = harness.rounds(2)
+
+
+def limit(asked: Limit) -> None:
     """Measure a training step, its limit, and its parts."""
     machine = harness.describe_machine()
     results, notes, frames = [], [], []
-    with harness.prepared(dataset) as (directory, conditions):
+    with harness.prepared(asked.dataset) as (directory, conditions):
         for variant in VARIANTS:
             given = {"variant": variant, "directory": str(directory)}
             rows = harness.in_turns(
@@ -46,7 +55,7 @@ def limit(*, dataset: options.Dataset = "auto", rounds: harness.Rounds = 2) -> N
                         steps, given, environment=ONE_THREAD
                     )
                 },
-                rounds=rounds,
+                rounds=asked.rounds,
             ).assign(variant=variant)
             results.append(
                 outcomes.Result(
@@ -98,10 +107,8 @@ def steps(variant: str, directory: str) -> harness.Row:
 
     from pipeline.data.splits import open_splits
 
-    splits = open_splits(Path(directory))
-    trainers = {
-        name: kind(get_variant(variant), splits) for name, kind in _kinds_of_trainer().items()
-    }
+    splits, network = open_splits(Path(directory)), find_variant(variant)[0]
+    trainers = {name: kind(network, splits) for name, kind in _kinds_of_trainer().items()}
     whole = trainers["program"]
     blocks = whole.blocks
 
@@ -121,11 +128,7 @@ def steps(variant: str, directory: str) -> harness.Row:
         # One block after the other, as training does: memory for all at once would take longer.
         "gather": lambda: deque(gathered(), maxlen=0),
     }
-    limit = Arithmetic(
-        get_variant(variant),
-        features=int(np.prod(splits.image_shape)),
-        classes=splits.n_classes,
-    )
+    limit = Arithmetic(network, features=int(np.prod(splits.image_shape)), classes=splits.n_classes)
     seconds = _medians(
         {
             **{name: partial(_cpu_seconds, part) for name, part in parts.items()},
@@ -275,4 +278,4 @@ def _repeated(function: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    cli.run(limit)
+    command.run(limit)

@@ -2,17 +2,18 @@
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from typer import Option
 
 from benchmarks import harness, outcomes
-from pipeline import cli, options
-from pipeline.comparisons.variants import get_variant
+from pipeline import command
+from pipeline.comparisons.files import find_variant
 from pipeline.data.splits import open_splits
+from pipeline.parameters import parameter
 from pipeline.training import runtime
 from pipeline.uncertainty.sampling import predictive_entropy
 
@@ -23,17 +24,20 @@ PEER = "loop of predict"
 TO_REACH = {"last": 50.0, "all": 5.0}
 
 
-def mc_dropout(
-    *,
-    dataset: options.Dataset = "auto",
-    mc_samples: Annotated[int, Option(help="Predictions per image.", min=1)] = 100,
-    rounds: harness.Rounds = 1,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class McDropout(harness.OnData):
+    """What is measured."""
+
+    mc_samples: int = parameter.asked(100, "Predictions per image.", int)
+    rounds: int = harness.rounds(1)
+
+
+def mc_dropout(asked: McDropout) -> None:
     """Measure MC Dropout on the test images, with dropout before the output and in all layers."""
     machine = harness.describe_machine()
-    with harness.prepared(dataset) as (directory, conditions):
+    with harness.prepared(asked.dataset) as (directory, conditions):
         measured = [
-            _measure(layers, rounds, {"directory": str(directory), "samples": mc_samples})
+            _measure(layers, asked, {"directory": str(directory), "samples": asked.mc_samples})
             for layers in TO_REACH
         ]
     results = [
@@ -47,18 +51,18 @@ def mc_dropout(
         "mc_dropout",
         results,
         machine=machine,
-        conditions={**conditions, "samples": mc_samples},
+        conditions={**conditions, "samples": asked.mc_samples},
         measured=pd.concat(measured, ignore_index=True),
         notes=["Both sides are given a model in memory; tracing and compiling count."],
     )
 
 
-def _measure(layers: str, rounds: int, given: harness.Row) -> pd.DataFrame:
+def _measure(layers: str, asked: McDropout, given: harness.Row) -> pd.DataFrame:
     def side(function: Callable[..., harness.Row]) -> Callable[[int], harness.Row]:
         return lambda seed: harness.call(function, {**given, "layers": layers, "seed": seed})
 
     rows = harness.in_turns(
-        {harness.OURS: side(in_one_graph), PEER: side(in_a_loop)}, rounds=rounds
+        {harness.OURS: side(in_one_graph), PEER: side(in_a_loop)}, rounds=asked.rounds
     )
     by_side = rows.groupby("side")["entropy"].median().to_dict()
     outcomes.check_same(f"dropout in {layers}: mean entropy", by_side, tolerance=0.02)
@@ -96,16 +100,16 @@ def in_a_loop(directory: str, layers: str, samples: int, seed: int) -> harness.R
 def _model_and_images(directory: str, layers: str, seed: int) -> tuple["keras.Model", np.ndarray]:
     from pipeline.training.models import build_model
 
-    data = open_splits(Path(directory))
+    splits, variant = open_splits(Path(directory)), find_variant("alpha_dropout")[0]
     model = build_model(
-        dataclasses.replace(get_variant("alpha_dropout"), dropout_layers=layers),  # type: ignore[arg-type]
-        image_shape=data.image_shape,
-        n_classes=data.n_classes,
-        mean=data.mean,
-        variance=data.variance,
+        dataclasses.replace(variant, dropout_layers=layers),  # type: ignore[arg-type]
+        image_shape=splits.image_shape,
+        n_classes=splits.n_classes,
+        mean=splits.mean,
+        variance=splits.variance,
         seed=seed,
     )
-    return model, np.array(data.x_test)
+    return model, np.array(splits.x_test)
 
 
 def _timed(probabilities: Callable[[], np.ndarray]) -> harness.Row:
@@ -114,4 +118,4 @@ def _timed(probabilities: Callable[[], np.ndarray]) -> harness.Row:
 
 
 if __name__ == "__main__":
-    cli.run(mc_dropout)
+    command.run(mc_dropout)

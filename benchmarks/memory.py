@@ -1,42 +1,46 @@
 """Peak memory of a process that trains, against `Model.fit` on images as float32."""
 
-import tempfile
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, dataclass
 
 from benchmarks import harness, outcomes
-from pipeline import cli, options
+from pipeline import command
 
 PEER = "Model.fit on float32"
 VARIANT, LEARNING_RATE, EPOCHS = "elu", 0.0002, 2
 
 
-def memory(*, dataset: options.Dataset = "auto", rounds: harness.Rounds = 2) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Memory(harness.OnData):
+    """What is measured."""
+
+    rounds: int = harness.rounds(2)
+
+
+def memory(asked: Memory) -> None:
     """Measure the most memory that a training process holds at once."""
     machine = harness.describe_machine()
     with (
-        tempfile.TemporaryDirectory() as project,
-        harness.prepared(dataset) as (directory, conditions),
-    ):
         # The prepared arrays are shared by all workers, so preparing them is not part of training.
-        harness.run(harness.entry_point("prepare", dataset=dataset), directory=Path(project))
+        harness.project(asked.dataset) as project,
+        harness.prepared(asked.dataset) as (directory, conditions),
+    ):
 
         def train(number: int) -> harness.Row:
-            command = harness.entry_point(
+            training = harness.entry_point(
                 "train",
                 variant=VARIANT,
                 learning_rate=LEARNING_RATE,
                 epochs=EPOCHS,
                 seed=number,
-                dataset=dataset,
+                dataset=asked.dataset,
             )
-            return asdict(harness.run(command, directory=Path(project))[0])
+            return asdict(harness.run(training, directory=project)[0])
 
         sides = {
             harness.OURS: train,
             PEER: lambda seed: harness.call(fit, {"directory": str(directory), "seed": seed}),
         }
-        measured = harness.in_turns(sides, rounds=rounds)
+        measured = harness.in_turns(sides, rounds=asked.rounds)
     outcomes.publish(
         "memory",
         [outcomes.result("peak MiB", measured, "peak_mib", peer=PEER, at_most=0.5)],
@@ -57,7 +61,7 @@ def fit(directory: str, seed: int) -> harness.Row:
     peer = Peer(VARIANT, directory)
     for name in ("x_train", "x_val"):
         peer.arrays[name] = peer.arrays[name].astype(np.float32)
-    image = hidden = keras.Input(peer.data.image_shape, dtype="float32")
+    image = hidden = keras.Input(peer.splits.image_shape, dtype="float32")
     for layer in peer.model(seed=seed, learning_rate=LEARNING_RATE).layers[1:]:
         hidden = layer(hidden)
     model = peer.compile(keras.Model(image, hidden), learning_rate=LEARNING_RATE)
@@ -65,4 +69,4 @@ def fit(directory: str, seed: int) -> harness.Row:
 
 
 if __name__ == "__main__":
-    cli.run(memory)
+    command.run(memory)

@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline.comparisons.variants import Variant, get_variant
-from pipeline.data.splits import Splits, open_splits
+from pipeline.comparisons.files import find_variant
+from pipeline.data.splits import open_splits
 from pipeline.training.models import build_model
 
 # How `Model.fit` is compiled: as it comes, and as fast as its own options make it.
@@ -26,15 +26,15 @@ class Peer:
 
     Args:
         variant: name of the architecture.
-        directory: where `data.save` put the data set.
+        directory: where `splits.save` put the data set.
         compiled: a key of `COMPILED`.
     """
 
     def __init__(self, variant: str, directory: str, compiled: str = "Model.fit"):
-        self.variant: Variant = get_variant(variant)
-        self.data: Splits = open_splits(Path(directory))
+        self.variant, _ = find_variant(variant)
+        self.splits = open_splits(Path(directory))
         self.arrays = {
-            name: np.array(getattr(self.data, name))  # in memory, not memory-mapped
+            name: np.array(getattr(self.splits, name))  # in memory, not memory-mapped
             for name in ("x_train", "y_train", "x_val", "y_val")
         }
         self.compiled = COMPILED[compiled]
@@ -43,10 +43,10 @@ class Peer:
         """A freshly compiled model with the initial weights of a seed."""
         built = build_model(
             self.variant,
-            image_shape=self.data.image_shape,
-            n_classes=self.data.n_classes,
-            mean=self.data.mean,
-            variance=self.data.variance,
+            image_shape=self.splits.image_shape,
+            n_classes=self.splits.n_classes,
+            mean=self.splits.mean,
+            variance=self.splits.variance,
             seed=seed,
         )
         return self.compile(built, learning_rate=learning_rate)

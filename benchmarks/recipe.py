@@ -8,43 +8,50 @@ training of that variant ran, with the same patience.
 """
 
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Annotated
-
-from pipeline.comparisons.variants import VARIANTS
-from typer import Option
 
 from benchmarks import harness, outcomes
 from benchmarks.throughput import plain
-from pipeline import cli, options
+from pipeline import command
+from pipeline.comparisons.twenty_layers import COMPARISON
+from pipeline.parameters import parameter
 
 PEER = "the book's recipe, extrapolated"
-SEARCHED_EPOCHS = {name: 1 if name == "one_cycle" else 80 for name in VARIANTS}
+SEARCHED_EPOCHS = {
+    variant.name: 1 if variant.schedule == "one_cycle" else 80 for variant in COMPARISON.variants
+}
 
 
-def recipe(
-    *,
-    dataset: options.Dataset = "auto",
-    variants: options.Variants = "elu,bn,selu,alpha_dropout,one_cycle",
-    epochs: Annotated[int, Option(help="Epochs of the recipe timed per variant.", min=1)] = 2,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Recipe(harness.OnData):
+    """What is measured."""
+
+    variants: tuple[str, ...] = parameter.asked(
+        ",".join(SEARCHED_EPOCHS), "Variants to compare, separated by commas.", many=True
+    )
+    epochs: int = parameter.asked(2, "Epochs of the recipe timed per variant.", int)
+
+
+def recipe(asked: Recipe) -> None:
     """Measure main with one seed and two jobs, searches included."""
     machine = harness.describe_machine()
-    names = options.split_list("variants", variants)
+    variants = ",".join(asked.variants)
     with (
         tempfile.TemporaryDirectory() as project,
-        harness.prepared(dataset) as (directory, conditions),
+        harness.prepared(asked.dataset) as (directory, conditions),
     ):
-        command = harness.entry_point("main", dataset=dataset, variants=variants, seeds=1, jobs=2)
-        usage, _ = harness.run(command, directory=Path(project))
+        given = {"dataset": asked.dataset, "variants": variants, "seeds": 1, "jobs": 2}
+        usage, _ = harness.run(harness.entry_point("main", **given), directory=Path(project))
         ran = epochs_run(Path(project))
-        seconds = {name: epoch_seconds(name, directory, epochs=epochs) for name in names}
+        seconds = {
+            name: epoch_seconds(name, directory, epochs=asked.epochs) for name in asked.variants
+        }
     peer = {
         clock: sum(
             seconds[name][f"epoch_{clock}_seconds"] * (SEARCHED_EPOCHS[name] + ran[name])
-            for name in names
+            for name in asked.variants
         )
         for clock in ("wall", "cpu")
     }
@@ -62,11 +69,11 @@ def recipe(
             for clock in ("wall", "cpu")
         ],
         machine=machine,
-        conditions={**conditions, "variants": variants, "epochs timed": epochs},
+        conditions={**conditions, "variants": variants, "epochs timed": asked.epochs},
         notes=[
             f"{name}: the recipe's epoch takes {seconds[name]['epoch_wall_seconds']:.1f} s, times "
             f"{SEARCHED_EPOCHS[name]} + {ran[name]:.0f} epochs"
-            for name in names
+            for name in asked.variants
         ],
     )
 
@@ -81,12 +88,9 @@ def epoch_seconds(variant: str, directory: Path, *, epochs: int) -> harness.Row:
 
 def epochs_run(directory: Path) -> dict[str, float]:
     """By variant, the epochs that its training in a project's store ran."""
-    import mlflow
-
-    client = mlflow.MlflowClient(f"sqlite:///{directory}/mlflow.db")
-    runs = client.search_runs(["0"], "tags.step = 'train'")
+    runs = harness.runs_in(directory, "train")
     return {run.data.tags["variant"]: run.data.metrics["epochs_run"] for run in runs}
 
 
 if __name__ == "__main__":
-    cli.run(recipe)
+    command.run(recipe)

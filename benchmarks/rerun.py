@@ -2,29 +2,37 @@
 
 import sys
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks import harness, outcomes
-from pipeline import cli, options
+from pipeline import command
 
 PEER = "import mlflow"
 SMALL = {"variants": "elu,bn", "seeds": 1, "learning_rate": 0.0002, "epochs": 1}
 
 
-def rerun(*, dataset: options.Dataset = "mnist_5k", rounds: harness.Rounds = 5) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Rerun(harness.OnData):
+    """What is measured."""
+
+    dataset: str = harness.data_set("mnist_5k")
+    rounds: int = harness.rounds(5)
+
+
+def rerun(asked: Rerun) -> None:
     """Measure how long the whole comparison takes when all of it is reused."""
     machine = harness.describe_machine()
-    command = harness.entry_point("main", dataset=dataset, **SMALL)
+    again = harness.entry_point("main", dataset=asked.dataset, **SMALL)
     with tempfile.TemporaryDirectory() as project:
         directory = Path(project)
-        harness.run(command, directory=directory)
-        check_tensorflow_is_not_imported(command, directory)
+        harness.run(again, directory=directory)
+        check_tensorflow_is_not_imported(again, directory)
         sides = {
-            harness.OURS: lambda _: asdict(harness.run(command, directory=directory)[0]),
+            harness.OURS: lambda _: asdict(harness.run(again, directory=directory)[0]),
             PEER: lambda _: asdict(harness.run([sys.executable, "-c", "import mlflow"])[0]),
         }
-        measured = harness.in_turns(sides, rounds=rounds)
+        measured = harness.in_turns(sides, rounds=asked.rounds)
     by_side = measured.pivot_table("wall_seconds", "round", "side")
     more = (by_side[harness.OURS] - by_side[PEER]).tolist()
     outcomes.publish(
@@ -34,16 +42,17 @@ def rerun(*, dataset: options.Dataset = "mnist_5k", rounds: harness.Rounds = 5) 
             outcomes.Result(what="wall s more", ours=more, at_most=2),
         ],
         machine=machine,
-        conditions={"dataset": dataset, **SMALL},
+        conditions={"dataset": asked.dataset, **SMALL},
         measured=measured,
         notes=["TensorFlow was not imported."],
     )
 
 
-def check_tensorflow_is_not_imported(command: list[str], directory: Path) -> None:
+def check_tensorflow_is_not_imported(again: list[str], directory: Path) -> None:
     """Refuse a rerun that imports TensorFlow."""
+    python, *arguments = again
     _, printed = harness.run(
-        [command[0], "-X", "importtime", *command[1:]], directory=directory, errors=True
+        [python, "-X", "importtime", *arguments], directory=directory, errors=True
     )
     imported = {line.rpartition("|")[2].strip() for line in printed.splitlines() if "|" in line}
     if "mlflow" not in imported or "tensorflow" in imported:
@@ -51,4 +60,4 @@ def check_tensorflow_is_not_imported(command: list[str], directory: Path) -> Non
 
 
 if __name__ == "__main__":
-    cli.run(rerun)
+    command.run(rerun)

@@ -9,36 +9,38 @@
 import importlib.util
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated, Any
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import pandas as pd
-from typer import Option
 
 from benchmarks import harness, outcomes
-from pipeline import cli, options
+from pipeline import command
 from pipeline.base import InputError
+from pipeline.parameters import parameter
 
 LOW, HIGH = 0.00001, 0.1
 TO_REACH = {"eight_rates": 8.0, "hyperband": 4.0, "optuna_compiled_anew": 3.0}
 MOST_WORSE = 1.01  # of the best val_loss
 
 
-def search(
-    *,
-    dataset: options.Dataset = "auto",
-    variant: Annotated[str, Option(help="elu, bn or selu.")] = "elu",
-    n_trials: options.NTrials = 12,
-    search_epochs: Annotated[int, Option(help="Most epochs of a trial.", min=1)] = 10,
-    against: Annotated[
-        str, Option(help=f"Of {', '.join(TO_REACH)}, separated by commas.")
-    ] = ",".join(TO_REACH),
-    rounds: harness.Rounds = 1,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Search(harness.OnData):
+    """What is measured."""
+
+    variant: str = parameter.asked("elu", "elu, bn or selu.")
+    n_trials: int = parameter.asked(12, "Trials of the learning-rate search.", int)
+    search_epochs: int = parameter.asked(10, "Most epochs of a trial.", int)
+    against: tuple[str, ...] = parameter.asked(
+        ",".join(TO_REACH), f"Of {', '.join(TO_REACH)}, separated by commas.", many=True
+    )
+    rounds: int = harness.rounds(1)
+
+
+def search(asked: Search) -> None:
     """Measure a study of the learning rate, from the start of its process to its end."""
-    peers = harness.names("against", against, TO_REACH)
-    if "hyperband" in peers and importlib.util.find_spec("keras_tuner") is None:
+    harness.check_names("against", asked.against, TO_REACH)
+    if "hyperband" in asked.against and importlib.util.find_spec("keras_tuner") is None:
         raise InputError(
             "keras_tuner",
             expected="KerasTuner, one of the sides that are measured",
@@ -46,24 +48,29 @@ def search(
             action="Install it with `make .venv/bench`.",
         )
     machine = harness.describe_machine()
-    size = {"n_trials": n_trials, "epochs": search_epochs}
-    with harness.prepared(dataset) as (directory, conditions):
-        given = {"variant": variant, "directory": str(directory), **size}
+    size = {"n_trials": asked.n_trials, "epochs": asked.search_epochs}
+    with harness.prepared(asked.dataset) as (directory, conditions):
+        given = {"variant": asked.variant, "directory": str(directory), **size}
 
         def peer(function: Callable[..., harness.Row]) -> Callable[[int], harness.Row]:
             return lambda seed: harness.call(function, {**given, "seed": seed})
 
         functions = {one.__name__: one for one in (eight_rates, hyperband, optuna_compiled_anew)}
         sides = {
-            harness.OURS: lambda seed: ours(dataset, variant, seed=seed, **size),
-            **{name: peer(functions[name]) for name in peers},
+            harness.OURS: lambda seed: ours(asked, seed),
+            **{name: peer(functions[name]) for name in asked.against},
         }
-        measured = harness.in_turns(sides, rounds=rounds)
+        measured = harness.in_turns(sides, rounds=asked.rounds)
     outcomes.publish(
         "search",
-        [one for name in peers for one in _against(name, TO_REACH[name], measured)],
+        [one for name in asked.against for one in _against(name, TO_REACH[name], measured)],
         machine=machine,
-        conditions={**conditions, "variant": variant, "range": f"{LOW:g} to {HIGH:g}", **size},
+        conditions={
+            **conditions,
+            "variant": asked.variant,
+            "range": f"{LOW:g} to {HIGH:g}",
+            **size,
+        },
         measured=measured,
         notes=["Ours is `python -m pipeline.search`, with all that it logs, on one thread."],
     )
@@ -78,26 +85,21 @@ def _against(peer: str, wanted: float, measured: pd.DataFrame) -> list[outcomes.
     return [*times, best]
 
 
-def ours(dataset: str, variant: str, *, n_trials: int, epochs: int, seed: int) -> harness.Row:
+def ours(asked: Search, seed: int) -> harness.Row:
     """The entry point `search`, on data that are prepared already."""
-    import mlflow
-
-    with tempfile.TemporaryDirectory() as project:
-        directory = Path(project)
-        harness.run(harness.entry_point("prepare", dataset=dataset), directory=directory)
-        command = harness.entry_point(
+    with harness.project(asked.dataset) as project:
+        study = harness.entry_point(
             "search",
-            dataset=dataset,
-            variant=variant,
-            n_trials=n_trials,
-            search_epochs=epochs,
+            dataset=asked.dataset,
+            variant=asked.variant,
+            n_trials=asked.n_trials,
+            search_epochs=asked.search_epochs,
             learning_rate_min=LOW,
             learning_rate_max=HIGH,
             seed=seed,
         )
-        usage, _ = harness.run(command, directory=directory)
-        client = mlflow.MlflowClient(f"sqlite:///{directory}/mlflow.db")
-        (run,) = client.search_runs(["0"], "tags.step = 'search'")
+        usage, _ = harness.run(study, directory=project)
+        (run,) = harness.runs_in(project, "search")
     metrics = run.data.metrics
     return {
         **asdict(usage),
@@ -184,4 +186,4 @@ def optuna_compiled_anew(
 
 
 if __name__ == "__main__":
-    cli.run(search)
+    command.run(search)

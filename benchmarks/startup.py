@@ -6,28 +6,36 @@ were logged, less its `epoch_seconds`.
 
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import harness, outcomes
-from pipeline import cli, options
+from pipeline import command
 
 PEER = "imports and one compile"
 VARIANT, LEARNING_RATE = "elu", 0.0002
 
 
-def startup(*, dataset: options.Dataset = "auto", rounds: harness.Rounds = 3) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Startup(harness.OnData):
+    """What is measured."""
+
+    rounds: int = harness.rounds(3)
+
+
+def startup(asked: Startup) -> None:
     """Measure the seconds from the start of a training to its first step."""
     machine = harness.describe_machine()
     with (
         tempfile.TemporaryDirectory() as project,
-        harness.prepared(dataset) as (directory, conditions),
+        harness.prepared(asked.dataset) as (directory, conditions),
     ):
-        train(dataset, project, seed=0)  # prepares the data
+        train(asked.dataset, project, seed=0)  # prepares the data
         sides = {
-            harness.OURS: lambda number: train(dataset, project, seed=number),
+            harness.OURS: lambda number: train(asked.dataset, project, seed=number),
             PEER: lambda _: harness.call(import_and_compile, {"directory": str(directory)}),
         }
-        measured = harness.in_turns(sides, rounds=rounds)
+        measured = harness.in_turns(sides, rounds=asked.rounds)
     what = "seconds to the first step"
     outcomes.publish(
         "startup",
@@ -69,4 +77,4 @@ def import_and_compile(directory: str) -> harness.Row:
 
 
 if __name__ == "__main__":
-    cli.run(startup)
+    command.run(startup)

@@ -7,15 +7,16 @@ pipeline sets. Epoch 1 holds tracing and compilation and is not timed.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pandas as pd
-from typer import Option
 
 from benchmarks import harness, outcomes, turns
-from pipeline import cli, options
-from pipeline.comparisons.variants import get_variant
+from pipeline import command
+from pipeline.comparisons.files import find_variant
+from pipeline.parameters import parameter
 from pipeline.training import runtime
 
 VARIANTS = ("elu", "bn", "selu")
@@ -41,7 +42,7 @@ def compiled(
         val_losses.append(metrics["val_loss"])
         clock.epoch_ended()
 
-    shared_trainer(get_variant(variant), Path(directory)).fit(
+    shared_trainer(find_variant(variant)[0], Path(directory)).fit(
         learning_rate=learning_rate,
         epochs=epochs + 1,
         patience=epochs + 1,  # early stopping does its work, as in the pipeline; never stops
@@ -91,22 +92,27 @@ def measure(variant: str, *, epochs: int, **given: Any) -> pd.DataFrame:
     )
 
 
-def throughput(
-    *,
-    dataset: options.Dataset = "auto",
-    variants: Annotated[str, Option(help="Of elu, bn, selu, separated by commas.")] = "elu,bn,selu",
-    epochs: Annotated[int, Option(help="Epochs timed, after a warm-up epoch.", min=1)] = 9,
-    learning_rate: Annotated[float, Option(help="Of Nadam, on all sides.", min=1e-12)] = 0.0002,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Throughput(harness.OnData):
+    """What is measured."""
+
+    variants: tuple[str, ...] = parameter.asked(
+        "elu,bn,selu", "Of elu, bn, selu, separated by commas.", many=True
+    )
+    epochs: int = parameter.asked(9, "Epochs timed, after a warm-up epoch.", int)
+    learning_rate: float = parameter.asked(0.0002, "Of Nadam, on all sides.", float, least=1e-12)
+
+
+def throughput(asked: Throughput) -> None:
     """Compare compiled training with keras.Model.fit, side by side and in turns.
 
     Leave the machine alone meanwhile: whatever else runs on it distorts the times.
     """
-    names = harness.names("variants", variants, VARIANTS)
+    harness.check_names("variants", asked.variants, VARIANTS)
     machine = harness.describe_machine()
-    with harness.prepared(dataset) as (directory, conditions):
-        given = {"directory": str(directory), "seed": 1, "learning_rate": learning_rate}
-        measured = {name: measure(name, epochs=epochs, **given) for name in names}
+    with harness.prepared(asked.dataset) as (directory, conditions):
+        given = {"directory": str(directory), "seed": 1, "learning_rate": asked.learning_rate}
+        measured = {name: measure(name, epochs=asked.epochs, **given) for name in asked.variants}
     results = []
     for name, rows in measured.items():
         for peer, wanted in TO_REACH.items():
@@ -124,7 +130,11 @@ def throughput(
         "throughput",
         results,
         machine=machine,
-        conditions={**conditions, "learning rate": learning_rate, "epochs timed": epochs},
+        conditions={
+            **conditions,
+            "learning rate": asked.learning_rate,
+            "epochs timed": asked.epochs,
+        },
         measured=pd.concat(measured.values(), ignore_index=True),
         notes=["The pipeline trains on one thread, Model.fit on TensorFlow's default number."],
     )
@@ -136,4 +146,4 @@ def _check_losses(variant: str, lowest: Mapping[str, float]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(throughput)
+    command.run(throughput)

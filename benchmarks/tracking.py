@@ -7,17 +7,16 @@ such as opening the store and importing what draws and what saves.
 """
 
 import os
-import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import pandas as pd
-from typer import Option
 
 from benchmarks import harness, outcomes, turns
-from pipeline import cli, options
+from pipeline import command
 from pipeline.base import environment, progress
-from pipeline.comparisons.variants import get_variant
+from pipeline.comparisons.files import find_variant
+from pipeline.parameters import Train, parameter
 from pipeline.training import runtime
 
 PEER = "tracking off"
@@ -25,18 +24,22 @@ VARIANT, LEARNING_RATE = "elu", 0.0002
 RUNS = 2  # of a process
 
 
-def tracking(
-    *,
-    dataset: options.Dataset = "auto",
-    epochs: Annotated[int, Option(help="Epochs of a run.", min=2)] = 6,
-    rounds: harness.Rounds = 6,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Tracking(harness.OnData):
+    """What is measured."""
+
+    epochs: int = parameter.asked(6, "Epochs of a run.", int, least=2)
+    rounds: int = harness.rounds(6)
+
+
+def tracking(asked: Tracking) -> None:
     """Measure what tracking adds to an epoch and to a run, TensorFlow's and MLflow's import not."""
     machine = harness.describe_machine()
-    with harness.prepared(dataset) as (directory, conditions):
+    epochs = asked.epochs
+    with harness.prepared(asked.dataset) as (directory, conditions):
         measured = [
-            measure(harness.absolute(dataset), str(directory), epochs=epochs, number=number)
-            for number in range(1, rounds + 1)
+            measure(harness.absolute(asked.dataset), str(directory), epochs=epochs, number=number)
+            for number in range(1, asked.rounds + 1)
         ]
     for sides in measured:
         for run in range(RUNS):
@@ -80,10 +83,9 @@ def tracking(
 def measure(dataset: str, directory: str, *, epochs: int, number: int) -> dict[str, harness.Row]:
     """A process of each side, with seeds of its own for every number."""
     given = {"epochs": epochs, "seeds": [RUNS * number + run for run in range(RUNS)]}
-    with tempfile.TemporaryDirectory() as project:
-        harness.run(harness.entry_point("prepare", dataset=dataset), directory=Path(project))
+    with harness.project(dataset) as project:
         sides: dict[str, turns.Side] = {
-            harness.OURS: (tracked, {"dataset": dataset, "project": project, **given}),
+            harness.OURS: (tracked, {"dataset": dataset, "project": str(project), **given}),
             PEER: (untracked, {"directory": directory, **given}),
         }
         return turns.alternate(sides, turns=RUNS * epochs)
@@ -110,13 +112,14 @@ def tracked(dataset: str, project: str, epochs: int, seeds: list[int]) -> harnes
     for seed in seeds:
         started = clock.worked()
         with progress.sending_to(on_news):
-            run_id = train(
+            asked = Train(
                 variant=VARIANT,
-                learning_rate=str(LEARNING_RATE),
-                epochs=str(epochs),
+                learning_rate=LEARNING_RATE,
+                epochs=epochs,
                 seed=seed,
                 dataset=dataset,
             )
+            run_id = train(asked)
         seconds = clock.worked() - started
         metrics = mlflow.MlflowClient().get_run(run_id).data.metrics
         compiling = 0 if rests else metrics["compile_seconds"]  # all runs share what is compiled
@@ -130,17 +133,18 @@ def untracked(directory: str, epochs: int, seeds: list[int]) -> harness.Row:
     runtime.import_tensorflow()
     from pipeline.training.trainer import shared_trainer
 
+    variant, _ = find_variant(VARIANT)
     turns.end_turn()
     clock = turns.Clock(alternating=True)
     rests: list[float] = []
     losses: list[float] = []
     for seed in seeds:
         started = clock.worked()
-        trainer = shared_trainer(get_variant(VARIANT), Path(directory))
+        trainer = shared_trainer(variant, Path(directory))
         fit = trainer.fit(
             learning_rate=LEARNING_RATE,
             epochs=epochs,
-            patience=get_variant(VARIANT).patience,
+            patience=variant.patience,
             seed=seed,
             on_epoch=lambda _epoch, _metrics: clock.epoch_ended(),
         )
@@ -153,4 +157,4 @@ def untracked(directory: str, epochs: int, seeds: list[int]) -> harness.Row:
 
 
 if __name__ == "__main__":
-    cli.run(tracking)
+    command.run(tracking)

@@ -5,6 +5,7 @@ import math
 import sys
 import threading
 import timeit
+import typing
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,8 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from step_runs import finish, make_step
+from small_layers import COMPARISON as SMALL
+from step_runs import Small, finish
 
 from benchmarks import (
     __main__,
@@ -33,17 +35,23 @@ from benchmarks import (
 )
 from benchmarks.peers import Peer
 from pipeline.base import InputError
-from pipeline.comparisons import Data
-from pipeline.comparisons.variants import VARIANTS, get_variant
+from pipeline.comparisons import Data, Variant, files
+from pipeline.comparisons.twenty_layers import BN, COMPARISON, ELU, SELU
 from pipeline.data import sources, splits
 from pipeline.training.models import build_model
 
 NO_BENCHMARK = {"__init__", "__main__", "harness", "launcher", "outcomes", "peers", "turns"}
 
 
+@pytest.fixture
+def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variants are small ones by the same names; for stores of their own alone."""
+    monkeypatch.setattr(files, "load", lambda _: SMALL)
+
+
 @pytest.fixture(scope="module")
-def prepared_directory(tiny_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    directory = tmp_path_factory.mktemp("prepared")
+def directory(tiny_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    directory = tmp_path_factory.mktemp("splits")
     arrays = sources.load(sources.resolve(str(tiny_npz)))
     splits.save(splits.split_arrays(arrays, Data(val_size=60)), directory)
     return str(directory)
@@ -54,16 +62,14 @@ def test_every_benchmark_is_run_by_all_and_is_a_function_of_its_modules_name() -
     assert set(__main__.BENCHMARKS) == names
     for name in names:
         function = getattr(importlib.import_module(f"benchmarks.{name}"), name)
-        takes_dataset = "dataset" in function.__kwdefaults__
+        takes_dataset = issubclass(typing.get_type_hints(function)["asked"], harness.OnData)
         assert takes_dataset or not __main__.BENCHMARKS[name]
 
 
 @pytest.mark.usefixtures("small_networks")
 @pytest.mark.parametrize("layers", mc_dropout.TO_REACH)
-def test_mc_dropout_comes_to_the_same_uncertainty_both_ways(
-    layers: str, prepared_directory: str
-) -> None:
-    arguments = (prepared_directory, layers, 60, 3)
+def test_mc_dropout_comes_to_the_same_uncertainty_both_ways(layers: str, directory: str) -> None:
+    arguments = (directory, layers, 60, 3)
     ours, peer = mc_dropout.in_one_graph(*arguments), mc_dropout.in_a_loop(*arguments)
     assert 0 < ours["entropy"] < math.log(3)
     assert ours["entropy"] == pytest.approx(peer["entropy"], rel=0.02)
@@ -72,25 +78,25 @@ def test_mc_dropout_comes_to_the_same_uncertainty_both_ways(
 
 @pytest.mark.usefixtures("small_networks")
 def test_float32_images_are_those_of_the_same_network(
-    prepared_directory: str, monkeypatch: pytest.MonkeyPatch
+    directory: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "LEARNING_RATE", 1e-12)  # so small that no weight moves
-    peer = Peer(memory.VARIANT, prepared_directory)
+    peer = Peer(memory.VARIANT, directory)
     model = peer.model(seed=2, learning_rate=memory.LEARNING_RATE)
     expected, _ = model.evaluate(peer.arrays["x_val"], peer.arrays["y_val"], verbose=0)
-    received = memory.fit(prepared_directory, seed=2)["val_losses"]
+    received = memory.fit(directory, seed=2)["val_losses"]
     assert received == pytest.approx([expected] * memory.EPOCHS, rel=1e-4)
 
 
 @pytest.mark.usefixtures("small_networks")
 def test_both_sides_of_tracking_train_the_same_and_only_one_writes(
-    prepared_directory: str, tiny_npz: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+    directory: str, tiny_npz: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended: list[None] = []
     monkeypatch.setattr(turns, "end_turn", lambda: ended.append(None))
     tracked = tracking.tracked(str(tiny_npz), str(store), epochs=3, seeds=[1, 2])
     runs = mlflow.MlflowClient().search_runs(["0"], "tags.step = 'train'")
-    untracked = tracking.untracked(prepared_directory, epochs=3, seeds=[1, 2])
+    untracked = tracking.untracked(directory, epochs=3, seeds=[1, 2])
     assert len(mlflow.MlflowClient().search_runs(["0"], "tags.step = 'train'")) == len(runs) == 2
     assert [run.data.metrics["epochs_run"] for run in runs] == [3, 3]
     assert len(ended) == 2 * (1 + 2 * 3)
@@ -102,7 +108,7 @@ def test_both_sides_of_tracking_train_the_same_and_only_one_writes(
 
 
 def test_the_ways_to_search_train_what_they_say(
-    prepared_directory: str, monkeypatch: pytest.MonkeyPatch
+    directory: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fitted: list[int] = []
 
@@ -114,33 +120,35 @@ def test_the_ways_to_search_train_what_they_say(
         }
 
     monkeypatch.setattr(Peer, "fit", fit)
-    found = search.eight_rates("elu", prepared_directory, n_trials=12, epochs=2, seed=1)
+    found = search.eight_rates("elu", directory, n_trials=12, epochs=2, seed=1)
     assert fitted == [2] * 8
     assert found == {"val_loss": pytest.approx(0.5, abs=1e-6), "epochs_trained": 16}
 
 
 def test_a_way_to_search_that_is_unknown_is_refused_with_the_nearest() -> None:
     with pytest.raises(InputError, match=r"against: .*'hyperbend'.*hyperband"):
-        search.search(against="eight_rates,hyperbend")
+        search.search(search.Search(against=("eight_rates", "hyperbend")))
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_networks")
 def test_a_step_is_taken_apart_as_it_is_trained(
-    prepared_directory: str, monkeypatch: pytest.MonkeyPatch
+    directory: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in limit.ONE_THREAD.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(limit, "_repeated", lambda function: timeit.timeit(function, number=1))
-    row = limit.steps("elu", prepared_directory)
+    row = limit.steps("elu", directory)
     assert row["step"] > row["program"] > 0
     assert row["limit"] == pytest.approx(row["matmul"] + row["nadam_traffic"])
 
 
-@pytest.mark.parametrize("variant", limit.VARIANTS)
-def test_the_limits_multiplications_are_those_of_the_networks_dense_layers(variant: str) -> None:
+@pytest.mark.parametrize("variant", [ELU, BN, SELU], ids=lambda variant: variant.name)
+def test_the_limits_multiplications_are_those_of_the_networks_dense_layers(
+    variant: Variant,
+) -> None:
     model = build_model(
-        get_variant(variant),
+        variant,
         image_shape=(8, 8, 3),
         n_classes=4,
         mean=np.zeros(192, np.float32),
@@ -149,18 +157,18 @@ def test_the_limits_multiplications_are_those_of_the_networks_dense_layers(varia
     )
     kernels = [layer.kernel for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     sizes = [int(np.prod(kernel.shape)) for kernel in kernels]
-    assert limit.weight_sizes(get_variant(variant), 192, 4) == sizes
-    counted = limit.multiplications(get_variant(variant), features=192, classes=4)
+    assert limit.weight_sizes(variant, 192, 4) == sizes
+    counted = limit.multiplications(variant, features=192, classes=4)
     done = sum(math.prod(shape) * count for shape, count in counted.items())
     # Forward and for the weights' gradients all of them; for the inputs' all but the first.
-    assert done == get_variant(variant).batch_size * (3 * sum(sizes) - sizes[0])
+    assert done == variant.batch_size * (3 * sum(sizes) - sizes[0])
 
 
 def test_the_recipe_trains_as_long_as_the_pipeline_did(finished_store: object) -> None:
     ran = recipe.epochs_run(Path.cwd())
     assert set(ran) == {"elu", "alpha_dropout"}
     assert all(1 <= epochs <= 4 for epochs in ran.values())
-    assert set(recipe.SEARCHED_EPOCHS) == set(VARIANTS)
+    assert list(recipe.SEARCHED_EPOCHS) == [variant.name for variant in COMPARISON.variants]
 
 
 def test_a_rerun_that_imports_tensorflow_is_refused(tmp_path: Path) -> None:
@@ -174,12 +182,12 @@ def test_a_rerun_that_imports_tensorflow_is_refused(tmp_path: Path) -> None:
 
 def test_images_that_grow_are_saved_whole(tmp_path: Path) -> None:
     growth.save_images(tmp_path, 2500)
-    prepared = splits.open_splits(tmp_path)
-    assert prepared.x_train.shape == (2500, 32, 32, 3)
-    assert prepared.x_val.shape == (250, 32, 32, 3)
-    assert len(prepared.y_train) == 2500
-    assert (prepared.x_train[2000:2500] == prepared.x_train[:500]).all()
-    assert prepared.x_train[2499].any()
+    saved = splits.open_splits(tmp_path)
+    assert saved.x_train.shape == (2500, 32, 32, 3)
+    assert saved.x_val.shape == (250, 32, 32, 3)
+    assert len(saved.y_train) == 2500
+    assert (saved.x_train[2000:2500] == saved.x_train[:500]).all()
+    assert saved.x_train[2499].any()
 
 
 def test_without_control_groups_there_is_no_limited_memory(
@@ -191,8 +199,7 @@ def test_without_control_groups_there_is_no_limited_memory(
 
 
 def test_copied_runs_have_whole_curves_and_are_no_better_than_the_original(store: Path) -> None:
-    step = make_step(parameters={"variant": "elu", "seed": 1})
-    original = finish(step, name="train elu")
+    original = finish(Small(given={"variant": "elu", "seed": 1}), name="train elu")
     client = mlflow.MlflowClient()
     client.log_metric(original, "best_val_loss", 1.0)
     client.log_metric(original, "judged_val_accuracy", 0.5)
@@ -216,7 +223,7 @@ def test_copied_runs_have_whole_curves_and_are_no_better_than_the_original(store
 
 @pytest.mark.slow
 def test_processes_train_at_once_and_an_epoch_is_the_median_of_all(
-    prepared_directory: str, monkeypatch: pytest.MonkeyPatch
+    directory: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured: list[list[float]] = []
     call_unwatched = harness.call
@@ -229,7 +236,7 @@ def test_processes_train_at_once_and_an_epoch_is_the_median_of_all(
         return row
 
     monkeypatch.setattr(harness, "call", call)
-    seconds = jobs.at_once(2, directory=prepared_directory, epochs=3)["epoch_seconds"]
+    seconds = jobs.at_once(2, directory=directory, epochs=3)["epoch_seconds"]
     assert [len(epochs) for epochs in measured] == [3, 3]
     assert seconds == np.median(measured)
 

@@ -5,19 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_layers import COMPARISON as SMALL
 
 from benchmarks import harness, outcomes, throughput, turns
 from pipeline.base import InputError
+from pipeline.comparisons import files
 
 NO_WEIGHT_MOVES = 1e-12  # a learning rate so small
 SIDES = (harness.OURS, *throughput.TO_REACH)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("small_networks")
 def test_all_sides_train_the_same_and_are_compared_by_their_times(
     tiny_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
+    monkeypatch.setattr(files, "load", lambda _: SMALL)
     monkeypatch.setattr(outcomes, "RESULTS", tmp_path)
     # In this process, which has TensorFlow; test_turns has processes that take turns.
     monkeypatch.setattr(turns, "end_turn", lambda: None)
@@ -29,9 +31,10 @@ def test_all_sides_train_the_same_and_are_compared_by_their_times(
         return returned
 
     monkeypatch.setattr(turns, "alternate", one_after_the_other)
-    throughput.throughput(
-        dataset=str(tiny_npz), variants="selu", epochs=1, learning_rate=NO_WEIGHT_MOVES
+    asked = throughput.Throughput(
+        dataset=str(tiny_npz), variants=("selu",), epochs=1, learning_rate=NO_WEIGHT_MOVES
     )
+    throughput.throughput(asked)
 
     report = json.loads((tmp_path / "throughput.json").read_text("utf-8"))
     assert report["conditions"]["dataset"] == "stripes"
@@ -54,4 +57,4 @@ def test_all_sides_train_the_same_and_are_compared_by_their_times(
 
 def test_variant_with_another_optimizer_is_refused() -> None:
     with pytest.raises(InputError, match="one of elu, bn, selu; received 'one_cycle'"):
-        throughput.throughput(variants="elu,one_cycle")
+        throughput.throughput(throughput.Throughput(variants=("elu", "one_cycle")))
