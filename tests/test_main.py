@@ -5,22 +5,20 @@ import re
 import signal
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pytest
 from conftest import Finished, run_in, start_in
-from test_plan import asked
 
 from pipeline.base import InputError
-from pipeline.main import _submit, main
-from pipeline.prepare import Prepared
-from pipeline.search import searched
-from pipeline.steps.plan import Comparison, searches_of
+from pipeline.main import main
+from pipeline.parameters import Main
+from pipeline.steps.reuse import once
 from pipeline.tracking import views
-from pipeline.train import TrainSettings
+from pipeline.work.comparison import Steps, Wanted
 
 pytestmark = pytest.mark.slow
 
@@ -62,55 +60,6 @@ def test_training_runs_are_flat_in_the_list(finished_store: Finished) -> None:
         assert "mlflow.parentRunId" not in run.data.tags
 
 
-class Submitted:
-    """What `main` submits: of each step its order, its name, its group and what it comes after."""
-
-    def __init__(self, wanted: Comparison) -> None:
-        self.steps: list[tuple[int, str, int | None, int]] = []
-        _submit(self, list(wanted.trainings), None, wanted)  # type: ignore[arg-type]
-
-    def submit(
-        self,
-        _function: object,
-        arguments: dict[str, Any],
-        *,
-        after: Sequence[object] = (),
-        priority: int,
-        group: int | None = None,
-    ) -> str:
-        step = arguments.get("settings") or arguments["wanted"]
-        self.steps.append((-priority, step.name, group, len(after)))
-        return f"the future of {step.name}"
-
-
-def test_searches_come_first_then_trainings_seed_by_seed() -> None:
-    submitted = sorted(Submitted(asked()).steps, key=lambda one: one[0])
-    assert [(name, after) for _, name, _, after in submitted] == [
-        *(("search elu", 0), ("search alpha_dropout", 0)),
-        *(("train elu seed 1", 1), ("train alpha_dropout seed 1", 1)),
-        *(("train elu seed 2", 1), ("train alpha_dropout seed 2", 1)),
-    ]
-    assert {group for _, _, group, _ in submitted} == {None}  # they follow their search
-
-
-def test_of_a_seed_the_longest_trainings_come_first() -> None:
-    steps = Submitted(asked(variants="one_cycle,elu,bn,selu", baseline="elu")).steps
-    trainings = [name for _, name, _, after in sorted(steps) if after]
-    assert trainings == [
-        f"train {variant} seed {seed}"
-        for seed in (1, 2)
-        for variant in ("bn", "elu", "selu", "one_cycle")
-    ]
-
-
-def test_without_a_search_the_trainings_of_a_variant_are_a_group() -> None:
-    submitted = Submitted(asked(learning_rate="0.001")).steps
-    assert [(name, group) for _, name, group, _ in submitted] == [
-        *(("train elu seed 1", 0), ("train elu seed 2", 0)),
-        *(("train alpha_dropout seed 1", 1), ("train alpha_dropout seed 2", 1)),
-    ]
-
-
 def test_every_variant_has_one_colour(finished_store: Finished) -> None:
     runs = mlflow.MlflowClient().search_runs(["0"], "tags.step = 'train'")
     colors = {(run.data.tags["variant"], run.data.tags["mlflow.runColor"]) for run in runs}
@@ -124,9 +73,9 @@ def test_second_run_reuses_everything_and_imports_nothing_heavy(finished: Finish
         for text in (f"--{name.replace('_', '-')}", str(value))
     ]
     script = (
-        "import sys; from pipeline import cli; from pipeline.main import main\n"
+        "import sys; from pipeline import command; from pipeline.main import main\n"
         f"sys.argv = ['main', *{options!r}]\n"
-        "try: cli.run(main)\n"
+        "try: command.run(main)\n"
         "finally: print('HEAVY', [name for name in ('tensorflow', 'keras', 'distributed') "
         "if name in sys.modules])"
     )
@@ -137,7 +86,7 @@ def test_second_run_reuses_everything_and_imports_nothing_heavy(finished: Finish
     trainings = [
         f"train {name} seed {seed}" for name in ("elu", "alpha_dropout") for seed in (1, 2)
     ]
-    assert reused == ["prepare stripes", *trainings, "compare"]
+    assert reused == ["prepare stripes", *trainings, "compare twenty_layers on stripes"]
 
 
 def test_changed_parameter_reruns_only_what_depends_on_it(
@@ -145,17 +94,16 @@ def test_changed_parameter_reruns_only_what_depends_on_it(
 ) -> None:
     to_train: list[str] = []
 
-    def train(
-        _run: object, missing: list[TrainSettings], data: Prepared, wanted: Comparison
-    ) -> tuple[dict[str, str], dict[str, str]]:
+    def train(_run: object, of: Wanted, steps: Steps) -> tuple[dict[str, str], dict[str, str]]:
         """What a worker does before it trains."""
-        to_train.extend(one.name for one in missing)
-        for search in searches_of(missing).values():
-            searched(search, data, storage=wanted.storage, reuse=wanted.reuse)
+        to_train.extend(one.name for one in steps.missing)
+        for search in steps.searches:
+            once(search, reuse=of.asked.reuse, announce=False)
         return {}, {}
 
-    monkeypatch.setattr("pipeline.main._train", train)
-    main(**{**_parameters(finished_store), "variants": "elu", "seeds": "1,2", "mc_samples": 11})
+    monkeypatch.setattr("pipeline.work.comparison._train", train)
+    changed = {"variants": "elu", "seeds": "1,2", "mc_samples": 11}
+    main(Main(**{**_parameters(finished_store), **changed}))
     said = capsys.readouterr().out
     assert to_train == ["train elu seed 1", "train elu seed 2"]
     assert "prepare stripes: reused" in said
@@ -180,7 +128,7 @@ def test_bad_input_is_refused_before_any_run_starts(
     store: Path, parameters: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(InputError, match=said) as refused:
-        main(**parameters)
+        main(Main(**parameters))
     assert "secret" not in str(refused.value)
     assert not mlflow.MlflowClient().search_runs(["0"])
 
@@ -226,5 +174,4 @@ def _wait_for(condition: Callable[[], object], seconds: float = 120.0) -> None:
 
 def _parameters(finished: Finished) -> dict[str, Any]:
     """The parameters of the finished comparison."""
-    pairs = dict(text.split("=", 1) for text in finished.arguments if "=" in text)
-    return {name: int(value) if value.isdecimal() else value for name, value in pairs.items()}
+    return dict(text.split("=", 1) for text in finished.arguments if "=" in text)

@@ -8,22 +8,11 @@ from pathlib import Path
 
 import pytest
 from conftest import PROJECT
+from declared import BN_SWISH
 
 from pipeline.base import InputError
 from pipeline.comparisons import files
 from pipeline.comparisons.twenty_layers import BN
-
-BN_SWISH = '''"""Does swish do better than ELU under batch normalisation?"""
-from pipeline.comparisons import Comparison, Question
-from pipeline.comparisons.twenty_layers import BN
-
-BN_SWISH = BN.derive(name="bn_swish", description="bn with swish", activation="swish")
-
-COMPARISON = Comparison(
-    variants=(BN, BN_SWISH),
-    questions=(Question(variant="bn_swish", reference="bn", metric="test_accuracy", margin=0.01),),
-)
-'''
 
 
 def written(path: Path, text: str = BN_SWISH) -> str:
