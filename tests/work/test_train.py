@@ -5,20 +5,28 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
 import pytest
-from conftest import Finished, run_in
+from click.testing import CliRunner
+from conftest import Finished
+from mlflow.models.cli import commands
+from small_layers import COMPARISON, SMALL
 from step_runs import opened_by_mlflow_run
 
-from pipeline.answers import fairness
 from pipeline.base import InputError
 from pipeline.data.splits import open_splits
 from pipeline.main import main
 from pipeline.mc_dropout import mc_dropout
+from pipeline.parameters import Main, McDropout, Train
+from pipeline.parameters.parameter import declared
+from pipeline.steps.step import recorded_settings
 from pipeline.tracking import client
-from pipeline.train import _class_accuracy, train
+from pipeline.train import train
+from pipeline.work import evidence
+from pipeline.work.train import _class_accuracy
 
 pytestmark = pytest.mark.slow
 
@@ -65,11 +73,11 @@ def test_final_metrics_agree_with_the_curves(finished_store: Finished) -> None:
 
 def test_logged_model_predicts_raw_images_as_the_run_says(finished_store: Finished) -> None:
     run = _training_run("alpha_dropout", 1)
-    prepared = open_splits(client.local_artifact(run.data.tags["prepare_run"], "data"))
+    splits = open_splits(client.local_artifact(run.data.tags["prepare_run"], "data"))
     model = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
-    probabilities = np.asarray(model.predict(np.asarray(prepared.x_test)))
+    probabilities = np.asarray(model.predict(np.asarray(splits.x_test)))
     assert probabilities.shape == (60, 3)
-    accuracy = (probabilities.argmax(axis=1) == prepared.y_test).mean()
+    accuracy = (probabilities.argmax(axis=1) == splits.y_test).mean()
     assert accuracy == pytest.approx(run.data.metrics["test_accuracy"])
 
 
@@ -79,13 +87,12 @@ def test_logged_model_answers_mlflow_models_predict(
     run = _training_run("alpha_dropout", 1)
     images = np.zeros((2, 8, 8, 3), np.uint8).tolist()
     (tmp_path / "in.json").write_text(json.dumps({"inputs": images}))
-    done = run_in(
-        finished_store.directory,
-        *("mlflow", "models", "predict", "-m", f"runs:/{run.info.run_id}/model"),
-        *("--env-manager", "local", "-i", str(tmp_path / "in.json"), "-t", "json"),
-        *("-o", str(tmp_path / "out.json")),
-    )
-    assert done.returncode == 0, done.stdout
+    command = [
+        *("predict", "-m", f"runs:/{run.info.run_id}/model", "--env-manager", "local"),
+        *("-i", str(tmp_path / "in.json"), "-t", "json", "-o", str(tmp_path / "out.json")),
+    ]
+    done = CliRunner().invoke(commands, command, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
     answer = json.loads((tmp_path / "out.json").read_text())
     assert np.shape(answer["predictions"]) == (2, 3)
 
@@ -106,32 +113,26 @@ def test_artifacts_and_inputs_of_a_run_with_dropout(finished_store: Finished) ->
     assert contexts == {"training", "validation", "test"}
 
 
-def test_activations_of_all_twenty_layers_are_logged(finished_store: Finished) -> None:
+def test_activations_of_all_layers_are_logged(finished_store: Finished) -> None:
     run = _training_run("elu", 1)
     path = mlflow.artifacts.download_artifacts(
         run_id=run.info.run_id, artifact_path="activations.json"
     )
     statistics = json.loads(Path(path).read_text())
+    variant, _ = recorded_settings(run.data.tags)
+    layers = (variant["hidden_layers"],)
     for when in ("at initialisation", "after training"):
-        assert np.shape(statistics[when]["mean"]) == (20,)
-        assert np.shape(statistics[when]["standard_deviation"]) == (20,)
+        assert np.shape(statistics[when]["mean"]) == layers
+        assert np.shape(statistics[when]["standard_deviation"]) == layers
 
 
 def test_repeated_training_gives_the_same_curve_to_the_last_digit(
-    finished_store: Finished, tiny_npz: Path
+    finished_store: Finished,
 ) -> None:
     first = _training_run("alpha_dropout", 1)
-    again = train(
-        variant="alpha_dropout",
-        dataset=str(tiny_npz),
-        seed=1,
-        n_trials=3,
-        search_epochs="2",
-        epochs="4",
-        patience="2",
-        mc_samples=10,
-        reuse="never",
-    )
+    given = dict(text.split("=", 1) for text in finished_store.arguments if "=" in text)
+    same: dict[str, Any] = {name: given[name] for name in declared(Train) if name in given}
+    again = train(Train(**same, variant="alpha_dropout", seed=1, reuse="never"))
     second = mlflow.MlflowClient().get_run(again)
     assert again != first.info.run_id
     for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
@@ -145,7 +146,6 @@ def test_class_accuracy_of_a_class_without_images_is_not_known() -> None:
     np.testing.assert_array_equal(_class_accuracy(matrix), [0.75, np.nan, 0.5])
 
 
-@pytest.mark.usefixtures("small_networks")
 def test_what_follows_a_training_under_mlflow_run_reads_its_resolved_parameters(
     store: Path, tiny_npz: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,34 +153,38 @@ def test_what_follows_a_training_under_mlflow_run_reads_its_resolved_parameters(
     opened = opened_by_mlflow_run(
         "train", experiment="0", variant="one_cycle", epochs="3", **dict.fromkeys(names, "auto")
     )
-    data = str(tiny_npz)
+    asked: dict[str, Any] = {
+        "comparison": SMALL,
+        "dataset": str(tiny_npz),
+        "learning_rate": 0.01,
+        "epochs": 3,
+        "mc_samples": 10,
+    }
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_RUN_ID", opened)
-        assert opened == train(
-            variant="one_cycle", learning_rate="0.01", epochs="3", mc_samples=10, dataset=data
-        )
+        assert opened == train(Train(variant="one_cycle", **asked))
     assert client.get_run(opened).data.params["dropout_rate"] == "auto"
 
-    mc_dropout(run_id=opened, mc_samples=20)
+    mc_dropout(McDropout(run_id=opened, mc_samples=20))
     run = client.get_run(opened)
     assert run.data.metrics["mc_samples"] == 20
-    assert not fairness.is_capped(run)  # it has no patience
-    flagged = fairness.facts([run], searches={}, prepares={}, absent=[])
-    assert "Patience" not in [fact.name for fact in flagged if fact.flagged]
+    found = evidence.collect([run], [], comparison=COMPARISON, baseline="one_cycle")
+    assert not found.runs["capped"].any()  # it has no patience
+    assert "Patience" not in [fact.name for fact in found.facts if fact.flagged]
 
     capsys.readouterr()
-    others = {"epochs": "3", "mc_samples": 10, "dataset": data}
-    main(variants="one_cycle", baseline="one_cycle", learning_rate="0.01", plan="only", **others)  # type: ignore[arg-type]
+    main(Main(variants=("one_cycle",), plan="only", **asked))
     assert "1 run of one_cycle" in capsys.readouterr().out
 
 
 def test_bad_values_are_refused_before_anything_is_run(store: Path, tiny_npz: Path) -> None:
+    data = str(tiny_npz)
     with pytest.raises(InputError, match="no dropout"):
-        train(variant="elu", dropout_rate="0.2", dataset=str(tiny_npz))
-    with pytest.raises(InputError, match="learning_rate"):
-        train(variant="elu", learning_rate="fast", dataset=str(tiny_npz))
+        train(Train(variant="elu", dropout_rate=0.2, dataset=data))
     with pytest.raises(InputError, match="Did you mean 'alpha_dropout'"):
-        train(variant="alpha_drop", dataset=str(tiny_npz))
+        train(Train(variant="alpha_drop", dataset=data))
+    with pytest.raises(InputError, match="storage"):
+        train(Train(variant="elu", storage="postgresql://user:secret@host/studies", dataset=data))
     assert not mlflow.MlflowClient().search_runs(["0"])
 
 
@@ -195,11 +199,22 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+WIDE = """
+from pipeline.comparisons import Comparison, Variant
+
+COMPARISON = Comparison(variants=(Variant(name="wide", hidden_layers=1, units=1000),))
+"""
+
+
 def test_disk_full_at_a_checkpoint_leaves_nothing_behind_and_the_same_command_goes_on(
     store: Path, tiny_npz: Path
 ) -> None:
+    # Its checkpoints are larger than MLflow's database.
+    (store / "wide.py").write_text(WIDE, "utf-8")
+    asked: dict[str, Any] = {"comparison": "wide.py", "variant": "wide", "dataset": str(tiny_npz)}
+
     def run() -> str:
-        return train(variant="elu", learning_rate="0.001", epochs="3", dataset=str(tiny_npz))
+        return train(Train(**asked, learning_rate=0.001, epochs=3))
 
     with largest_file(2_000_000), pytest.raises(OSError, match="File too large"):
         run()

@@ -7,20 +7,26 @@ import matplotlib.image
 import mlflow
 import numpy as np
 import pytest
+from conftest import PROJECT
 
-from pipeline.data import npz, splits
-from pipeline.prepare import Prepared, prepare, prepared
+from pipeline.comparisons import Data
+from pipeline.comparisons.twenty_layers import COMPARISON
+from pipeline.data import npz
+from pipeline.data.splits import open_splits, split_arrays
+from pipeline.parameters import Prepare
+from pipeline.prepare import prepare
 from pipeline.tracking import client
-
-PROJECT = Path(__file__).parent.parent
+from pipeline.work.logged_data import LoggedData
+from pipeline.work.prepare import prepared
 
 
 def test_the_run_holds_all_that_the_other_steps_and_a_person_need(
     store: Path, tiny_npz: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_id = prepare(dataset=str(tiny_npz), val_size=30, seed=2)
+    run_id = prepare(Prepare(dataset=str(tiny_npz), val_size=30, split_seed=2))
     run = client.get_run(run_id)
-    expected = splits.split_arrays(npz.read(npz.find(str(tiny_npz))), val_size=30, seed=2)
+    data = Data(val_size=30, split_seed=2)
+    expected = split_arrays(npz.read(npz.find(str(tiny_npz))), data)
 
     assert (run.info.status, run.info.run_name) == ("FINISHED", "prepare stripes")
     assert f"run {run_id}" in capsys.readouterr().out.splitlines()[-1]
@@ -52,7 +58,7 @@ def test_the_run_holds_all_that_the_other_steps_and_a_person_need(
     }
     assert matplotlib.image.imread(local / "sample_images.png").std() > 0
 
-    opened = splits.open_splits(local / "data")
+    opened = open_splits(local / "data")
     assert opened.fingerprint == expected.fingerprint
     for name in ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "mean", "variance"):
         array = getattr(opened, name)
@@ -63,8 +69,9 @@ def test_the_run_holds_all_that_the_other_steps_and_a_person_need(
 def test_a_second_call_reuses_the_run_and_another_split_does_not(
     store: Path, tiny_npz: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def made(val_size: int = 30, reuse: str = "auto") -> Prepared:
-        return prepared(dataset=str(tiny_npz), val_size=val_size, seed=1, reuse=reuse)
+    def made(val_size: int = 30, reuse: str = "auto") -> LoggedData:
+        asked = Prepare(dataset=str(tiny_npz), val_size=val_size)
+        return prepared(asked, COMPARISON, reuse=reuse)
 
     first = made()
     assert made() == first
@@ -94,28 +101,33 @@ def test_a_file_with_other_content_under_the_same_name_is_prepared_anew(
 ) -> None:
     path = store / "stripes.npz"
     path.write_bytes(tiny_npz.read_bytes())
-    first = prepare(dataset=str(path), val_size=30)
+    first = prepare(Prepare(dataset=str(path)))
     with np.load(path) as arrays:
         changed = {**arrays, "x_test": arrays["x_test"][::-1]}
     np.savez(path, **changed)
-    assert prepare(dataset=str(path), val_size=30) != first
+    assert prepare(Prepare(dataset=str(path))) != first
 
 
 REFUSED = {
     "missing.npz: expected": ["--dataset", "missing.npz"],
     "received 'cifar-10'. Did you mean 'cifar10'?": ["--dataset", "cifar-10"],
-    "'--val-size'": ["--dataset", "stripes.npz", "--val-size", "0"],
+    "val_size: expected auto or an integer from 1 to": [
+        "--dataset",
+        "stripes.npz",
+        "--val-size",
+        "0",
+    ],
     "Did you mean 'never'?": ["--dataset", "stripes.npz", "--reuse", "nevr"],
 }
 REFUSE = """
 import json, sys, time
-from pipeline import cli
+from pipeline import command
 from pipeline.prepare import prepare
 for arguments in json.loads(sys.argv[1]):
     sys.argv = ["prepare", *arguments]
     started = time.monotonic()
     try:
-        cli.run(prepare)
+        command.run(prepare)
     except SystemExit as end:
         print(end.code, time.monotonic() - started < 5, "tensorflow" in sys.modules)
 """

@@ -1,11 +1,14 @@
 """MC Dropout on a trained run."""
 
+from pathlib import Path
+
 import mlflow
 import pytest
-from conftest import Finished, run_in
+from conftest import Finished
 
 from pipeline.base import InputError
 from pipeline.mc_dropout import mc_dropout
+from pipeline.parameters import McDropout
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +25,7 @@ def test_same_samples_give_the_figures_of_the_training_run(
     run_id = _run_id("alpha_dropout")
     client = mlflow.MlflowClient()
     before = client.get_run(run_id).data.metrics
-    mc_dropout(run_id=run_id, mc_samples=10)
+    mc_dropout(McDropout(run_id=run_id, mc_samples=10))
     assert "train alpha_dropout seed 2: MC Dropout: test accuracy" in capsys.readouterr().out
     after = client.get_run(run_id).data.metrics
     # One model ran under XLA, the other without: equal to float tolerance.
@@ -33,16 +36,15 @@ def test_same_samples_give_the_figures_of_the_training_run(
 
 def test_run_without_dropout_is_refused(finished_store: Finished) -> None:
     with pytest.raises(InputError, match="without dropout"):
-        mc_dropout(run_id=_run_id("elu"))
+        mc_dropout(McDropout(run_id=_run_id("elu")))
 
 
-def test_unknown_run_is_refused_by_the_command(finished: Finished) -> None:
-    done = run_in(finished.directory, "python", "-m", "pipeline.mc_dropout", "--run-id", "abc")
-    assert done.returncode == 2
-    assert "Copy the id from the run's page" in done.stdout
+def test_unknown_run_is_refused(store: Path) -> None:
+    with pytest.raises(InputError, match="Copy the id from the run's page"):
+        mc_dropout(McDropout(run_id="abc"))
 
 
 def test_run_that_is_no_training_is_refused(finished_store: Finished) -> None:
     run, *_ = mlflow.MlflowClient().search_runs(["0"], "tags.step = 'prepare'")
     with pytest.raises(InputError, match="a prepare run"):
-        mc_dropout(run_id=run.info.run_id)
+        mc_dropout(McDropout(run_id=run.info.run_id))

@@ -1,19 +1,30 @@
-"""Learning-rate studies: range, divergence, and what is logged."""
+"""Searches: what makes for another one, the best rate, divergence, and what is logged."""
 
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import pytest
 from conftest import Finished
-from pipeline.comparisons.variants import get_variant
+from small_layers import SMALL
 
-from pipeline import search as search_module
 from pipeline.base import InputError
-from pipeline.prepare import prepared
-from pipeline.search import SearchSettings
+from pipeline.comparisons import Variant
+from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, ELU
+from pipeline.parameters import Search as Asked
+from pipeline.search import search
+from pipeline.work.logged_data import LoggedData
+from pipeline.work.search import Search
+
+DATA = LoggedData(
+    run_id="a1", dataset="stripes", location="stripes.npz", fingerprint="f", found_again="stripes"
+)
+
+
+def _key(variant: Variant, **asked: object) -> str:
+    given = Asked(variant=variant.name, **asked)  # type: ignore[arg-type]
+    return Search(variant=given.configured(variant), prepared=DATA, asked=given).key
 
 
 @pytest.mark.parametrize(
@@ -30,47 +41,36 @@ from pipeline.search import SearchSettings
         (0.1, 1e300),
     ],
 )
-def test_range_that_is_empty_or_out_of_bounds_is_refused(
-    store: Path, low: float, high: float
-) -> None:
-    with pytest.raises(InputError, match="learning_rate_min"):
-        search_module.search(variant="elu", learning_rate_min=low, learning_rate_max=high)
+def test_range_that_is_empty_or_out_of_bounds_is_refused(low: float, high: float) -> None:
+    with pytest.raises(InputError, match=r"^learning_rate_m(in|ax)[: ]"):
+        Asked(variant="elu", learning_rate_min=low, learning_rate_max=high)
 
 
-def test_extra_trials_are_a_third_but_at_least_two() -> None:
-    own: dict[str, Any] = {
-        "search_epochs": 1,
-        "learning_rate_min": 0.1,
-        "learning_rate_max": 1.0,
-        "seed": 1,
-    }
-    extra = {
-        count: SearchSettings(variant=get_variant("elu"), n_trials=count, **own).extra_trials
-        for count in (1, 6, 8, 9, 12)
-    }
-    assert extra == {1: 2, 6: 2, 8: 2, 9: 3, 12: 4}
+def test_a_search_is_another_where_its_trials_are_judged_otherwise() -> None:
+    never = dataclasses.replace(ELU, patience=None)
+    assert _key(ELU) == _key(dataclasses.replace(ELU, patience=5)) != _key(never)
 
 
-def test_a_study_is_another_where_its_trials_are_judged_otherwise(
-    store: Path, tiny_npz: Path
-) -> None:
-    data = prepared(dataset=str(tiny_npz), val_size=5000, seed=1, reuse="auto")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_trials", 3),
+        ("search_epochs", 3),
+        ("learning_rate_min", 0.001),
+        ("learning_rate_max", 0.01),
+        ("search_seed", 2),
+        ("batch_size", 64),
+        ("dropout_rate", 0.2),
+        ("dropout_layers", "all"),
+    ],
+)
+def test_a_search_is_another_with_other_parameters(name: str, value: object) -> None:
+    assert _key(ALPHA_DROPOUT, **{name: value}) != _key(ALPHA_DROPOUT)
 
-    def key(patience: int | None) -> str:
-        return (
-            SearchSettings(
-                variant=dataclasses.replace(get_variant("elu"), patience=patience),
-                n_trials=1,
-                search_epochs=1,
-                learning_rate_min=0.1,
-                learning_rate_max=1.0,
-                seed=1,
-            )
-            .step(data)
-            .key
-        )
 
-    assert key(patience=20) == key(patience=5) != key(patience=None)
+def test_a_setting_that_is_given_as_it_is_makes_for_no_other_search() -> None:
+    own = {"search_epochs": 10, "batch_size": 32, "dropout_rate": 0.1, "dropout_layers": "last"}
+    assert _key(ALPHA_DROPOUT, **own) == _key(ALPHA_DROPOUT)
 
 
 @pytest.mark.slow
@@ -104,13 +104,16 @@ def test_diverging_trials_are_marked_and_an_all_diverging_study_names_the_range(
     store: Path, tiny_npz: Path
 ) -> None:
     with pytest.raises(InputError, match="none of 2 trials came to its end, 2 diverged"):
-        search_module.search(
-            variant="elu",
-            dataset=str(tiny_npz),
-            n_trials=2,
-            search_epochs="1",
-            learning_rate_min=1e5,
-            learning_rate_max=1e6,
+        search(
+            Asked(
+                variant="elu",
+                comparison=SMALL,
+                dataset=str(tiny_npz),
+                n_trials=2,
+                search_epochs=1,
+                learning_rate_min=1e5,
+                learning_rate_max=1e6,
+            )
         )
     client = mlflow.MlflowClient()
     (run,) = client.search_runs(["0"], "tags.step = 'search'")
