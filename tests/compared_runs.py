@@ -80,7 +80,7 @@ def evidence_of(rows, val_losses=None, **more):
         "runs": runs,
         "curves": curves,
         "colors": {variant.name: variant.color for variant in COMPARISON.variants},
-        "facts": [Fact(name="Host", finding="same", detail="one", flagged=False)],
+        "facts": [Fact(name="Host", finding="same", detail="one")],
     }
     return Evidence(**(given | more))
 

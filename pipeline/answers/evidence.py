@@ -17,33 +17,21 @@ from pipeline.comparisons import Question
 class Evidence:
     """All that the report shows; what follows from the runs is worked out here, once.
 
-    Args:
-        dataset: the data set's name.
-        baseline: the variant whose best validation loss the others are timed against.
-        questions: what is asked.
-        title: what the comparison asks, in one line; may be empty.
-        runs, curves: as in `summary.summarize`, curves with val_accuracy and epoch_seconds.
-        colors: a colour (hex) for each variant.
-        facts: what the runs have in common and what not.
-        left_out: the runs that are not compared.
-        searches: for each variant the trials of its search; see `comparison_figures.search_panels`.
-        activations: for each variant; see `comparison_figures.layer_panels`.
-        uncertainty: for each variant with dropout what `mc_dropout` logged.
-        examples: for each variant the name of the run that these two are of.
-
     Raises:
         InputError: as in `summary.summarize`.
     """
 
     dataset: str
-    baseline: str
+    baseline: str  # the variant whose best validation loss the others are timed against
     questions: Sequence[Question]
-    title: str = ""
-    runs: pd.DataFrame
-    curves: pd.DataFrame
-    colors: Mapping[str, str]
+    title: str = ""  # what the comparison asks, in one line
+    runs: pd.DataFrame  # as in `summary.summarize`
+    curves: pd.DataFrame  # the same, with val_accuracy and epoch_seconds
+    colors: Mapping[str, str]  # a hex colour for each variant
     facts: Sequence[Fact]
     left_out: Sequence[LeftOut] = ()
+    # By variant: the trials of its search and the activations, as `comparison_figures` takes them;
+    # what `mc_dropout` logged; and the name of the run that these two are of.
     searches: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     activations: Mapping[str, Any] = field(default_factory=dict)
     uncertainty: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -18,35 +18,26 @@ MOST_NAMED = 6  # seeds, runs or hosts that are named one by one
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """One thing that could make a comparison unfair.
-
-    Args:
-        name: what it is.
-        finding: ``same``, ``by design``, ``differs``, ``not logged``, ``none`` or how many runs.
-        detail: the value, or which variants have which.
-        flagged: whether a reader should think of it before trusting the comparison.
-    """
+    """One thing that could make a comparison unfair."""
 
     name: str
-    finding: str
-    detail: str = ""
-    flagged: bool = False
+    finding: str  # `same`, `by design`, `differs`, `not logged`, `none` or how many runs
+    detail: str = ""  # the value, or which variants have which
+
+    @property
+    def flagged(self) -> bool:
+        """Whether a reader should think of it before trusting the comparison."""
+        return self.finding not in ("same", "by design", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """A training run that did not finish and so is not compared.
-
-    Args:
-        run_id, name: the run's.
-        reason: ``diverged``, ``failed`` or ``interrupted``, with what is known about it.
-        replaced: whether an earlier, finished run of its variant and seed is compared instead.
-    """
+    """A training run that did not finish and so is not compared."""
 
     run_id: str
     name: str
-    reason: str
-    replaced: bool
+    reason: str  # `diverged`, `failed` or `interrupted`, with what is known about it
+    replaced: bool  # whether an earlier, finished run of its variant and seed is compared instead
 
     def __str__(self) -> str:
         instead = "; an earlier run of it is compared" if self.replaced else ""
@@ -127,12 +118,11 @@ def _compare(
     if len(values) == 1:
         (only,) = values
         if only == UNKNOWN:
-            return Fact(name=name, finding=UNKNOWN, flagged=True)
+            return Fact(name=name, finding=UNKNOWN)
         return Fact(name=name, finding="same", detail=only)
     detail = "; ".join(f"{found}: {_named(having, runs)}" for found, having in values.items())
-    if all(_is_own(run, text, found) for found, having in values.items() for run in having):
-        return Fact(name=name, finding="by design", detail=detail)
-    return Fact(name=name, finding="differs", detail=detail, flagged=True)
+    is_own = all(_is_own(run, text, found) for found, having in values.items() for run in having)
+    return Fact(name=name, finding="by design" if is_own else "differs", detail=detail)
 
 
 def _filled(text: str, run: RunRecord) -> str | None:
@@ -173,7 +163,7 @@ def _counted(name: str, found: Sequence[str], meaning: str) -> Fact:
     if not found:
         return Fact(name=name, finding="none")
     finding = f"{len(found)} run" + ("s" if len(found) > 1 else "")
-    return Fact(name=name, finding=finding, detail=f"{meaning}: {_listed(found)}", flagged=True)
+    return Fact(name=name, finding=finding, detail=f"{meaning}: {_listed(found)}")
 
 
 def _code(runs: Sequence[RunRecord]) -> Fact:
@@ -182,9 +172,9 @@ def _code(runs: Sequence[RunRecord]) -> Fact:
     names = list(dict.fromkeys(name for found in hashes for name in found))
     changed = [name for name in names if len({found.get(name) for found in hashes}) > 1]
     if not names:
-        return Fact(name="Code", finding=UNKNOWN, flagged=True)
+        return Fact(name="Code", finding=UNKNOWN)
     finding, modules = ("differs", changed) if changed else ("same", names)
-    return Fact(name="Code", finding=finding, detail=", ".join(modules), flagged=bool(changed))
+    return Fact(name="Code", finding=finding, detail=", ".join(modules))
 
 
 def _versions(run: RunRecord) -> str:

@@ -7,33 +7,23 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """What a run says of itself; `record["epochs"]` is a setting as it was used.
-
-    Args:
-        run_id, name, status: the run's.
-        start_time: when it was started, in milliseconds.
-        variant, seed: what was trained; of a run of another step "" and 0.
-        metrics: the last value of each.
-        settings: its parameters, resolved.
-        declared: all settings of its variant as used; none where the run did not record them.
-        given: those that its command line gave instead of the variant's own.
-        tags: as recorded.
-        inputs: what decided its result, by name, such as ``version of keras``.
-        search, prepare: the runs that it was made from; None where they are gone.
-    """
+    """What a run says of itself; `record["epochs"]` is a setting as it was used."""
 
     run_id: str
     name: str
     status: str = "FINISHED"
-    start_time: int = 0
-    variant: str = ""
+    start_time: int = 0  # in milliseconds
+    variant: str = ""  # of another step than a search or a training it has none
     seed: int = 0
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    settings: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)  # the last value of each
+    settings: Mapping[str, str] = field(default_factory=dict)  # its parameters, resolved
+    # All settings of its variant as used, and those that its command line gave instead of the
+    # variant's own; empty where it did not record them.
     declared: Mapping[str, Any] = field(default_factory=dict)
     given: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
-    inputs: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)  # what decided its result, by name
+    # The runs that it was made from; None where they are gone.
     search: "RunRecord | None" = None
     prepare: "RunRecord | None" = None
 

@@ -32,10 +32,8 @@ def mean_confidence_interval(
 
     known = np.asarray(values, dtype=float)
     known = known[~np.isnan(known)]
-    if known.size == 0:
-        return float("nan"), float("nan")
-    if known.size == 1:
-        return float(known[0]), float("nan")
+    if known.size < 2:
+        return (float(known[0]) if known.size else float("nan")), float("nan")
     quantile = stats.t.ppf((1 + confidence) / 2, known.size - 1)
     half_width = quantile * known.std(ddof=1) / np.sqrt(known.size)
     return float(known.mean()), float(half_width)

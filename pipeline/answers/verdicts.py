@@ -3,9 +3,10 @@
 "Beyond noise" is decided here and nowhere else; see `answers`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -29,17 +30,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """A question and what its tests come to.
-
-    Args:
-        question: as it was asked.
-        verdict: None where the figures are the answer.
-        tests: its rows of `statistics.paired_tests`, as named tuples.
-    """
+    """A question and what its tests come to."""
 
     question: Question
-    verdict: Verdict | None
-    tests: Sequence[Any]
+    verdict: Verdict | None  # None where the figures are the answer
+    tests: Sequence[Any]  # its rows of `statistics.paired_tests`, as named tuples
 
     @property
     def winner(self) -> str | None:
@@ -50,27 +45,16 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Headline:
-    """One of the three things that a reader wants to know first: who is first in a metric.
+    """One of the three things that a reader wants to know first: who is first in a metric."""
 
-    Args:
-        metric: what is tested.
-        column: its mean, in the summary.
-        leaders: the first by the mean; more than one where they are level.
-        tested: whether any two variants could be tested.
-        ahead_of: the variants that all leaders are ahead of, beyond noise.
-        level_with: all other variants.
-        also: another view of it, in the summary.
-        also_first: the first by that view; none where it has no value.
-    """
-
-    metric: str
-    column: str
-    leaders: tuple[str, ...]
-    tested: bool
-    ahead_of: tuple[str, ...]
-    level_with: tuple[str, ...]
-    also: str
-    also_first: tuple[str, ...]
+    metric: str  # what is tested
+    column: str  # its mean, in the summary
+    leaders: tuple[str, ...]  # the first by the mean; more than one where they are level
+    tested: bool  # whether any two variants could be tested
+    ahead_of: tuple[str, ...]  # the variants that all leaders are ahead of, beyond noise
+    level_with: tuple[str, ...]  # all other variants
+    also: str  # another view of it, in the summary
+    also_first: tuple[str, ...]  # the first by that view; none where it has no value
 
     @property
     def proven(self) -> bool:
@@ -142,39 +126,45 @@ def headlines(
         summary: from there.
         tests: the planned ones, from `statistics.paired_tests`.
     """
+    test = partial(paired_tests, runs, curves, baseline)
+    found = (_headline(*contest, test, summary, tests) for contest in _CONTESTS)
+    return [headline for headline in found if headline.leaders]
+
+
+def _headline(
+    metric: str,
+    column: str,
+    also: str,
+    test: Callable[..., pd.DataFrame],
+    summary: pd.DataFrame,
+    planned: pd.DataFrame,
+) -> Headline:
     names = [str(name) for name in summary["variant"]]
-    found = []
-    for metric, column, also in _CONTESTS:
-        pairs = [
-            Question(variant=one, reference=other, metric=metric)
-            for one, other in combinations(names, 2)
-        ]
-        all_pairs = paired_tests(runs, curves, baseline, questions=pairs)
-        denied = tests[(tests["metric"] == metric) & ~tests["distinguishable"]]
-        winner = {_pair(one.question): one.winner for one in answers(all_pairs, pairs)}
-        winner |= dict.fromkeys(map(_pair, denied.itertuples()))
-        higher = bool(pairs) and pairs[0].better > 0
-        leaders, also_first = (_first(summary, name, higher) for name in (column, also))
-        others = [name for name in names if name not in leaders]
-        behind = [
-            name
-            for name in others
-            if all(winner.get(frozenset({one, name})) == one for one in leaders)
-        ]
-        if leaders:
-            found.append(
-                Headline(
-                    metric=metric,
-                    column=column,
-                    leaders=leaders,
-                    tested=bool((all_pairs["n_pairs"] >= 2).any()),
-                    ahead_of=tuple(behind),
-                    level_with=tuple(name for name in others if name not in behind),
-                    also=also,
-                    also_first=also_first,
-                )
-            )
-    return found
+    pairs = [
+        Question(variant=one, reference=other, metric=metric)
+        for one, other in combinations(names, 2)
+    ]
+    tests = test(questions=pairs)
+    winner = {_pair(answer.question): answer.winner for answer in answers(tests, pairs)}
+    denied = planned[(planned["metric"] == metric) & ~planned["distinguishable"]]
+    winner |= dict.fromkeys(map(_pair, denied.itertuples()))
+    higher = bool(pairs) and pairs[0].better > 0
+    leaders = _first(summary, column, higher)
+    behind = [
+        name
+        for name in names
+        if name not in leaders and all(winner.get(frozenset({one, name})) == one for one in leaders)
+    ]
+    return Headline(
+        metric=metric,
+        column=column,
+        leaders=leaders,
+        tested=bool((tests["n_pairs"] >= 2).any()),
+        ahead_of=tuple(behind),
+        level_with=tuple(name for name in names if name not in (*leaders, *behind)),
+        also=also,
+        also_first=_first(summary, also, higher),
+    )
 
 
 def _pair(compared: Any) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Answers, headlines and tables in words: the only place where a value becomes a sentence.
+"""Answers and headlines in words: the only place where a value becomes a sentence.
 
 A sentence claims no more than the tests show.
 """
@@ -7,14 +7,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from pipeline.answers.evidence import Evidence
 from pipeline.answers.fairness import ABSENT
+from pipeline.answers.tables import (
+    PLUS_MINUS,
+    markdown,
+    number,
+    p_value,
+    percent,
+    spread,
+    summary_table,
+    tests_table,
+)
 from pipeline.answers.verdicts import Answer, Headline, is_equal
-
-MISSING = "\u2013"  # an en dash
-PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 
 
 class Said(NamedTuple):
@@ -55,25 +61,8 @@ _FIGURES = {
 
 def cards(evidence: Evidence) -> list[Card]:
     """The headlines: which variant is best, converges fastest and trains fastest."""
-    rows = _by_variant(evidence.summary)
-    found = []
-    for one in evidence.headlines:
-        lead = rows[one.leaders[0]]
-        columns = [name for name in (one.column, one.also) if not np.isnan(lead[name])]
-        says = _standing(one)
-        if one.also_first and one.also_first != one.leaders:
-            other, view = _figure(rows[one.also_first[0]], one.also), _FIGURES[one.also][-1]
-            says += f" {view}: {_join(one.also_first)}, {other}."
-        found.append(
-            Card(
-                title=_TITLES[one.metric] + ("" if one.proven else ", on average"),
-                variants=one.leaders,
-                figure=", ".join(_figure(lead, name) for name in columns),
-                evidence=says,
-                proven=one.proven,
-            )
-        )
-    return found
+    rows = _by_variant(evidence)
+    return [_card(headline, rows) for headline in evidence.headlines]
 
 
 def verdict(evidence: Evidence) -> str:
@@ -81,6 +70,22 @@ def verdict(evidence: Evidence) -> str:
     return " ".join(
         f"{card.title}: {', '.join(f'**{name}**' for name in card.variants)}."
         for card in cards(evidence)
+    )
+
+
+def _card(headline: Headline, rows: Mapping[str, Mapping]) -> Card:
+    lead, also, also_first = rows[headline.leaders[0]], headline.also, headline.also_first
+    columns = [name for name in (headline.column, also) if not np.isnan(lead[name])]
+    evidence = _standing(headline)
+    if also_first and also_first != headline.leaders:
+        figure = _figure(rows[also_first[0]], also)
+        evidence += f" {_FIGURES[also][-1]}: {_join(also_first)}, {figure}."
+    return Card(
+        title=_TITLES[headline.metric] + ("" if headline.proven else ", on average"),
+        variants=headline.leaders,
+        figure=", ".join(_figure(lead, name) for name in columns),
+        evidence=evidence,
+        proven=headline.proven,
     )
 
 
@@ -101,7 +106,7 @@ def _standing(headline: Headline) -> str:
 
 def _figure(row: Mapping, column: str) -> str:
     text, digits, scale, _ = _FIGURES[column]
-    return text.format(_spread(row, column, digits, scale))
+    return text.format(spread(row, column, digits, scale))
 
 
 def _join(names: Sequence[str]) -> str:
@@ -114,7 +119,7 @@ def _join(names: Sequence[str]) -> str:
 
 def answers(evidence: Evidence) -> list[Said]:
     """The questions that the tests cover, answered from the figures."""
-    rows = _by_variant(evidence.summary)
+    rows = _by_variant(evidence)
     return [
         Said(
             question=answer.question.text,
@@ -125,8 +130,8 @@ def answers(evidence: Evidence) -> list[Said]:
     ]
 
 
-def _by_variant(summary: pd.DataFrame) -> dict[str, dict]:
-    return {str(row["variant"]): row for row in summary.to_dict("records")}
+def _by_variant(evidence: Evidence) -> dict[str, dict]:
+    return {row["variant"]: row for row in evidence.summary.to_dict("records")}
 
 
 def _sentence(answer: Answer, test: Any, rows: Mapping[str, Mapping]) -> str:
@@ -144,8 +149,8 @@ def _sentence(answer: Answer, test: Any, rows: Mapping[str, Mapping]) -> str:
             column = metric.removeprefix("best_")
             return (
                 f"{column.replace('_', ' ').replace('val', 'validation').capitalize()} "
-                f"{_percent(variant, column)} ({_seeds(variant)}), `{reference['variant']}` "
-                f"{_percent(reference, column)} ({_seeds(reference)}): {finding}."
+                f"{percent(variant, column)} ({_seeds(variant)}), `{reference['variant']}` "
+                f"{percent(reference, column)} ({_seeds(reference)}): {finding}."
             )
 
 
@@ -166,26 +171,26 @@ def _finding(test: Any, margin: float, single: bool) -> str:
     if test.n_pairs == 1:
         why = "one seed" if single else "only one pair of runs"
         return f"a difference of {difference:+.2f} {unit}, but {why}: no test is possible"
-    spread = f"{PLUS_MINUS} {scale * test.half_width:.2f} {unit}"
-    p_holm = "< 0.001" if test.p_holm < 0.001 else f"= {test.p_holm:.3f}"
+    around = f"{PLUS_MINUS} {scale * test.half_width:.2f} {unit}"
+    p_holm = f"= {p_value(test.p_holm, 3)}".replace("= <", "<")
     evidence = f"({test.n_pairs} paired seeds, Holm-corrected p {p_holm})"
     within = f"equal within the margin of {scale * margin:.2f} {unit}"
     equal = within if is_equal(test, margin) else ""
     if not test.distinguishable:
         what = equal or "not distinguishable"
-        return f"{what}, a difference of {difference:+.2f} {spread} {evidence}"
+        return f"{what}, a difference of {difference:+.2f} {around} {evidence}"
     direction = more if difference > 0 else less
-    found = f"{direction} by {abs(difference):.2f} {spread}"
+    found = f"{direction} by {abs(difference):.2f} {around}"
     return f"{', '.join(filter(None, [found, equal]))} {evidence}"
 
 
 def _mc_sentence(variant: Mapping, finding: str) -> str:
     def change(name: str) -> str:
-        return f"{_number(variant[name], 3)} to {_number(variant[f'mc_{name}'], 3)}"
+        return f"{number(variant[name], 3)} to {number(variant[f'mc_{name}'], 3)}"
 
     return (
-        f"Test accuracy {_percent(variant, 'mc_accuracy')} with MC Dropout and "
-        f"{_percent(variant, 'test_accuracy')} without ({_seeds(variant)}): {finding}. "
+        f"Test accuracy {percent(variant, 'mc_accuracy')} with MC Dropout and "
+        f"{percent(variant, 'test_accuracy')} without ({_seeds(variant)}): {finding}. "
         f"The negative log-likelihood goes from {change('nll')} and the expected calibration error "
         f"from {change('ece')} (means, not tested)."
     )
@@ -195,8 +200,7 @@ def _convergence_sentence(variant: Mapping, reference: Mapping, finding: str) ->
     def reach(row: Mapping) -> str:
         if not row["reached_baseline"]:
             return f"`{row['variant']}` never (0 of {_seeds(row)})"
-        epochs = _spread(row, "epochs_to_baseline", 1)
-        seconds = _spread(row, "seconds_to_baseline", 1)
+        epochs, seconds = (spread(row, f"{unit}_to_baseline", 1) for unit in ("epochs", "seconds"))
         count = f"{row['reached_baseline']:.0f} of {_seeds(row)}"
         return f"`{row['variant']}` after {epochs} epochs, {seconds} s ({count})"
 
@@ -211,90 +215,23 @@ def _convergence_sentence(variant: Mapping, reference: Mapping, finding: str) ->
 
 def _speed_sentence(variant: Mapping, reference: Mapping, finding: str) -> str:
     def ratio(column: str) -> str:
-        return f"{_number(np.divide(variant[column], reference[column]), 2)} times"
+        return f"{number(np.divide(variant[column], reference[column]), 2)} times"
 
-    def total(row: Mapping) -> str:
-        return f"{_spread(row, 'total_seconds', 0)} s"
-
+    epoch, of_reference = (number(row["seconds_per_epoch"], 2) for row in (variant, reference))
+    total, in_all = (spread(row, "total_seconds", 0) for row in (variant, reference))
+    other = f"in `{reference['variant']}`"
     return (
-        f"An epoch takes {_number(variant['seconds_per_epoch'], 2)} s, in "
-        f"`{reference['variant']}` {_number(reference['seconds_per_epoch'], 2)} s "
-        f"({ratio('seconds_per_epoch')}): {finding}. The whole training takes {total(variant)}, in "
-        f"`{reference['variant']}` {total(reference)} ({ratio('total_seconds')}; "
-        f"{_seeds(variant)} and {_seeds(reference)}, not tested)."
+        f"An epoch takes {epoch} s, {other} {of_reference} s ({ratio('seconds_per_epoch')}): "
+        f"{finding}. The whole training takes {total} s, {other} {in_all} s "
+        f"({ratio('total_seconds')}; {_seeds(variant)} and {_seeds(reference)}, not tested)."
     )
-
-
-# Figures
 
 
 def _seeds(row: Mapping) -> str:
     return f"{row['seeds']} seed" + ("s" if row["seeds"] != 1 else "")
 
 
-def _number(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}" if np.isfinite(value) else MISSING
-
-
-def _spread(row: Mapping, column: str, digits: int, scale: int = 1) -> str:
-    """The mean and, where it is known, the half-width of its confidence interval."""
-    mean, half_width = scale * row[column], scale * row.get(f"{column}_half_width", np.nan)
-    if np.isnan(mean) or np.isnan(half_width):
-        return _number(mean, digits)
-    return f"{mean:.{digits}f} {PLUS_MINUS} {half_width:.{digits}f}"
-
-
-def _percent(row: Mapping, column: str) -> str:
-    return MISSING if np.isnan(row[column]) else f"{_spread(row, column, 1, scale=100)}%"
-
-
-# Tables: the header, then a row for each line; an en dash where there is nothing
-
-
-def summary_table(evidence: Evidence) -> list[list[str]]:
-    """The results of every variant."""
-    header = (
-        "Variant|Seeds|Learning rate|Best epoch|Val accuracy|Test accuracy|MC accuracy|s/epoch|"
-        "Total s|Epochs to baseline's best loss"
-    )
-    return [header.split("|"), *(_summary_row(row) for row in evidence.summary.to_dict("records"))]
-
-
-def _summary_row(row: Mapping) -> list[str]:
-    reached = MISSING
-    if not np.isnan(row["reached_baseline"]):
-        epochs = _number(row["epochs_to_baseline"], 1)
-        reached = f"{epochs} ({row['reached_baseline']:.0f} of {row['seeds']})"
-    return [
-        str(row["variant"]),
-        str(row["seeds"]),
-        MISSING if np.isnan(row["learning_rate"]) else f"{row['learning_rate']:.3g}",
-        _number(row["best_epoch"], 1),
-        *(_percent(row, column) for column in ("val_accuracy", "test_accuracy", "mc_accuracy")),
-        _number(row["seconds_per_epoch"], 2),
-        _number(row["total_seconds"], 0),
-        reached,
-    ]
-
-
-def tests_table(evidence: Evidence) -> list[list[str]]:
-    """The tests behind the answers."""
-    header = f"Compared|Metric|Difference|95% {PLUS_MINUS}|Pairs|p|p (Holm)|Distinguishable"
-    return [header.split("|"), *(_test_row(test) for test in evidence.tests.itertuples())]
-
-
-def _test_row(test: Any) -> list[str]:
-    other = "without MC Dropout" if test.reference == test.variant else test.reference
-    distinguishable = "yes" if test.distinguishable else "no"
-    return [
-        f"{test.variant} \N{MINUS SIGN} {other}",
-        test.metric,
-        _number(test.difference, 4),
-        _number(test.half_width, 4),
-        str(test.n_pairs),
-        *("< 0.0001" if p < 0.0001 else _number(p, 4) for p in (test.p_value, test.p_holm)),
-        MISSING if np.isnan(test.p_holm) else distinguishable,
-    ]
+# The whole
 
 
 def flags(evidence: Evidence) -> list[str]:
@@ -310,29 +247,22 @@ def markdown_report(evidence: Evidence) -> str:
     """The comparison as a Markdown page: the table, the answers and the tests behind them."""
     sections = [
         "## Comparison",
-        _markdown(summary_table(evidence)),
+        markdown(summary_table(evidence)),
         f"{PLUS_MINUS}: half the width of the 95% confidence interval of the mean over seeds "
         "(Student's t).",
     ]
     capped = [
         f"`{row['variant']}` {row['capped']:.0f} of {row['seeds']}"
-        for row in evidence.summary.to_dict("records")
+        for row in _by_variant(evidence).values()
         if row["capped"]
     ]
     if capped:
         sections += [f"Ended at the last permitted epoch, not stopped early: {', '.join(capped)}."]
     for one in answers(evidence):
-        beginning = f"{one.verdict}. " if one.verdict else ""
-        sections += [f"**{one.question}** {beginning}{one.evidence}"]
+        sections += [f"**{one.question}** " + ". ".join(filter(None, [one.verdict, one.evidence]))]
     if len(evidence.tests):
-        sections += ["## Tests", _markdown(tests_table(evidence))]
+        sections += ["## Tests", markdown(tests_table(evidence))]
         sections += ["Paired by seed; p corrected over all these tests by Holm's method."]
     if evidence.left_out:
         sections += ["## Not compared", "\n".join(f"- {one}" for one in evidence.left_out)]
     return "\n\n".join(sections) + "\n"
-
-
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    header, *body = rows
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *body))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline.answers import words
+from pipeline.answers import tables, words
 from pipeline.answers.evidence import Evidence
 from pipeline.report import comparison_figures
 from pipeline.report.comparison_figures import Panel
@@ -58,9 +58,9 @@ def html_report(evidence: Evidence, panels: Mapping[str, Sequence[Panel]]) -> st
         evidence=evidence,
         cards=words.cards(evidence),
         flags=words.flags(evidence),
-        results=words.summary_table(evidence),
+        results=tables.summary_table(evidence),
         answers=words.answers(evidence),
-        tests=words.tests_table(evidence),
+        tests=tables.tests_table(evidence),
         target=evidence.timed["target"].iloc[0],
         variants=[str(name) for name in evidence.summary["variant"]],
         figures={

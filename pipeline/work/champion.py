@@ -9,7 +9,7 @@ validation images.
 import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -34,39 +34,17 @@ _DESCRIPTION = (
 
 @dataclass(frozen=True, kw_only=True)
 class Registration:
-    """What `register` did.
+    """What `register` did."""
 
-    Args:
-        name: the registered model.
-        versions: the version of each variant's best run, by variant.
-        champion: the version that holds the alias `champion` now.
-        replaced: whether it got the alias now, and `reason` why or why not.
-        text: all of it, as Markdown for a note of the MLflow UI.
-    """
-
-    name: str
-    versions: Mapping[str, int]
-    champion: int
-    replaced: bool
-    reason: str
-    text: str
+    name: str  # of the registered model
+    versions: Mapping[str, int]  # of each variant's best run, by variant
+    champion: int  # the version that holds the alias `champion` now
+    replaced: bool  # whether it got the alias now
+    reason: str  # why, or why not
+    text: str  # all of it, as Markdown for a note of the MLflow UI
 
 
-class _Compared(NamedTuple):
-    """As the arguments of `register`."""
-
-    runs: pd.DataFrame
-    curves: pd.DataFrame
-    dataset: str
-    data_fingerprint: str
-    prepare_run: str
-
-
-class _Verdict(NamedTuple):
-    """Whether the challenger wins, and why."""
-
-    wins: bool
-    reason: str
+_Verdict = tuple[bool, str]  # whether the challenger wins, and why
 
 
 def registered_model_name(dataset: str) -> str:
@@ -87,10 +65,9 @@ def register(
     A run is registered once: doing it again changes nothing.
 
     Args:
-        runs: one row per finished training, as in `summary.summarize`.
-        curves: as in `summary.summarize`.
-        dataset: name of the data set that all of them were trained on.
-        data_fingerprint: its fingerprint; a champion of other data is not challenged.
+        runs, curves: as in `summary.summarize`, one row per finished training.
+        dataset, data_fingerprint: of the data that all of them were trained on; a champion of
+            other data is not challenged.
         prepare_run: the run that logged it.
 
     Raises:
@@ -98,27 +75,27 @@ def register(
     """
     runs = runs.dropna(subset=[_METRIC])  # A run that diverged has none.
     runs = runs.sort_values("seed", kind="stable")  # Of equal runs, always the same one.
-    compared = _Compared(runs, curves, dataset, data_fingerprint, prepare_run)
+    tags = {"dataset": dataset, "data_fingerprint": data_fingerprint}
     name, connection = registered_model_name(dataset), client.connect()
     _create(name)
     by_variant = runs.groupby("variant", sort=False)[_METRIC]
     best_runs = runs.loc[by_variant.idxmax()].to_dict("records")
-    versions = {run["variant"]: _registered(name, run, compared) for run in best_runs}
+    versions = {run["variant"]: _registered(name, run, tags) for run in best_runs}
     challenger, holder = versions[by_variant.mean().idxmax()], _champion(name)
-    verdict = _contest(challenger, holder, compared)
-    if verdict.wins:
+    wins, reason = _contest(challenger, holder, runs, curves, prepare_run)
+    if wins:
         connection.set_registered_model_alias(name, CHAMPION, challenger.version)
-    champion = challenger if verdict.wins or holder is None else holder
-    if verdict.wins or champion.version != challenger.version:
-        decision = f"{_who(champion)}: {verdict.reason}"
+    champion = challenger if wins or holder is None else holder
+    if wins or champion.version != challenger.version:
+        decision = f"{_who(champion)}: {reason}"
         connection.set_model_version_tag(name, challenger.version, "champion_decision", decision)
     return Registration(
         name=name,
         versions={variant: int(version.version) for variant, version in versions.items()},
         champion=int(champion.version),
-        replaced=verdict.wins,
-        reason=verdict.reason,
-        text=_text(name, champion, verdict.reason, list(versions.values())),
+        replaced=wins,
+        reason=reason,
+        text=_text(name, champion, reason, list(versions.values())),
     )
 
 
@@ -131,7 +108,7 @@ def _create(name: str) -> None:
             raise
 
 
-def _registered(name: str, run: Mapping[Hashable, Any], compared: _Compared) -> ModelVersion:
+def _registered(name: str, run: Mapping[Hashable, Any], tags: Mapping[str, str]) -> ModelVersion:
     """The version of a run, made now if there is none."""
     connection, run_id = client.connect(), run["run_id"]
     if found := connection.search_model_versions(f"name = '{name}' and run_id = '{run_id}'"):
@@ -142,14 +119,13 @@ def _registered(name: str, run: Mapping[Hashable, Any], compared: _Compared) -> 
         source=f"models:/{model_id}",
         run_id=run_id,
         model_id=model_id,
-        description=f"`{run['variant']}`, seed {run['seed']}, on {compared.dataset}: "
+        description=f"`{run['variant']}`, seed {run['seed']}, on {tags['dataset']}: "
         f"validation accuracy {run[_METRIC]:.2%}, test accuracy {run['test_accuracy']:.2%}.",
         tags={
             "variant": run["variant"],
             "seed": str(run["seed"]),
-            "dataset": compared.dataset,
-            "data_fingerprint": compared.data_fingerprint,
             "val_accuracy": f"{run[_METRIC]:.6g}",
+            **tags,
         },
     )
 
@@ -177,27 +153,31 @@ def _champion(name: str) -> ModelVersion | None:
 
 
 def _contest(
-    challenger: ModelVersion, holder: ModelVersion | None, compared: _Compared
+    challenger: ModelVersion,
+    holder: ModelVersion | None,
+    runs: pd.DataFrame,
+    curves: pd.DataFrame,
+    prepare_run: str,
 ) -> _Verdict:
     """Whether a model takes over from the champion, and why."""
     if holder is None:
-        return _Verdict(True, f"it got the title uncontested, as there was no champion: {_BEST}")
+        return True, f"it got the title uncontested, as there was no champion: {_BEST}"
     if holder.run_id == challenger.run_id:
-        return _Verdict(False, f"it is still {_BEST}")
-    if holder.tags.get("data_fingerprint") != compared.data_fingerprint:
-        return _Verdict(
-            False,
+        return False, f"it is still {_BEST}"
+    if holder.tags.get("data_fingerprint") != challenger.tags["data_fingerprint"]:
+        return False, (
             "it stays, as it was trained on other data than the runs compared: their accuracies "
-            "cannot be compared with its own. Take the alias away to start anew",
+            "cannot be compared with its own. Take the alias away to start anew"
         )
-    verdict = _paired_by_seed(challenger, holder, compared)
-    verdict = verdict or _on_validation_images(challenger, holder, compared)
-    outcome = f"it took over from version {holder.version}" if verdict.wins else "it stays"
-    return _Verdict(verdict.wins, f"{outcome}, as {verdict.reason}")
+    wins, reason = _paired_by_seed(challenger, holder, runs, curves) or _on_validation_images(
+        challenger, holder, runs, prepare_run
+    )
+    outcome = f"it took over from version {holder.version}" if wins else "it stays"
+    return wins, f"{outcome}, as {reason}"
 
 
 def _paired_by_seed(
-    challenger: ModelVersion, holder: ModelVersion, compared: _Compared
+    challenger: ModelVersion, holder: ModelVersion, runs: pd.DataFrame, curves: pd.DataFrame
 ) -> _Verdict | None:
     """Test the challenger's variant against the champion's; None without two pairs of seeds.
 
@@ -205,29 +185,25 @@ def _paired_by_seed(
     the tests of all of them.
     """
     theirs, ours = holder.tags["variant"], challenger.tags["variant"]
-    if theirs == ours or holder.run_id not in set(compared.runs["run_id"]):
+    if theirs == ours or holder.run_id not in set(runs["run_id"]):
         return None
-    family = [
-        Question(variant=name, reference=theirs, metric=_METRIC)
-        for name in compared.runs["variant"].unique()
-        if name != theirs
-    ]
-    tests = paired_tests(compared.runs, compared.curves, theirs, questions=family)
-    (answer,) = (one for one in answers(tests, family) if one.question.variant == ours)
+    others = [name for name in runs["variant"].unique() if name != theirs]
+    family = [Question(variant=name, reference=theirs, metric=_METRIC) for name in others]
+    found = answers(paired_tests(runs, curves, theirs, questions=family), family)
+    (answer,) = (one for one in found if one.question.variant == ours)
     (test,), wins = answer.tests, answer.winner == ours
     if test.n_pairs < 2:
         return None
-    return _Verdict(
-        wins,
+    return wins, (
         f"the validation accuracy of `{ours}` is {'' if wins else 'not '}higher beyond noise than "
         f"that of `{theirs}`: {100 * test.difference:+.2f} ± {100 * test.half_width:.2f} "
         f"points over {test.n_pairs} seeds (paired t test, p = {test.p_holm:.3g} after "
-        f"Holm's correction for {len(family)})",
+        f"Holm's correction for {len(family)})"
     )
 
 
 def _on_validation_images(
-    challenger: ModelVersion, holder: ModelVersion, compared: _Compared
+    challenger: ModelVersion, holder: ModelVersion, runs: pd.DataFrame, prepare_run: str
 ) -> _Verdict:
     """Test the two models on the validation images, image by image (McNemar's exact test).
 
@@ -236,23 +212,22 @@ def _on_validation_images(
     from pipeline.data.splits import open_splits
     from pipeline.uncertainty.calibration import mcnemar_exact
 
-    splits = open_splits(client.local_artifact(compared.prepare_run, "data"))
+    splits = open_splits(client.local_artifact(prepare_run, "data"))
     images, labels = np.asarray(splits.x_val), np.asarray(splits.y_val)
     try:
         holder_right = _right(holder, images, labels)
     except Exception as error:  # A comparison must not fail for whatever an old model may raise.
-        return _Verdict(False, f"it cannot be loaded to be compared ({error})")
+        return False, f"it cannot be loaded to be compared ({error})"
     right = _right(challenger, images, labels)
     test = mcnemar_exact(right, holder_right)
-    candidates = int((compared.runs["run_id"] != holder.run_id).sum())
+    candidates = int((runs["run_id"] != holder.run_id).sum())
     p_value = min(1.0, candidates * test.p_value)
     wins = p_value < 0.05 and test.only_a > test.only_b
-    return _Verdict(
-        wins,
+    return wins, (
         f"{_who(challenger)} is {'' if wins else 'not '}better beyond noise than {_who(holder)} "
         f"on the {len(labels):,} validation images: {right.mean():.2%} against "
         f"{holder_right.mean():.2%}, {test.only_a} and {test.only_b} that only one has right "
-        f"(exact McNemar test, p = {p_value:.3g} after Bonferroni's correction for {candidates})",
+        f"(exact McNemar test, p = {p_value:.3g} after Bonferroni's correction for {candidates})"
     )
 
 

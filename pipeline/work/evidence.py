@@ -4,9 +4,10 @@ import io
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
+from typing import Any
 
 import pandas as pd
 from mlflow.exceptions import MlflowException
@@ -20,17 +21,14 @@ from pipeline.comparisons import Comparison
 from pipeline.steps.step import recorded_inputs, recorded_settings, resolved_parameters
 from pipeline.tracking import client
 
-CURVE_METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
-CURVE_METRICS += ("epoch_seconds", "elapsed_seconds")
+CURVE_METRICS = ["loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
+CURVE_METRICS += ["epoch_seconds", "elapsed_seconds"]
+LONG = ["run_id", "epoch", "metric", "value"]
+CURVE_OF = ["run_id", "variant", "seed"]
 # Columns of the table of runs that are metrics of another name: a run is judged by the weights it
 # kept, and its calibration is that on the test set. The other columns are metrics of their name.
-METRIC_OF = {
-    "best_epoch": "judged_epoch",
-    "best_val_loss": "judged_val_loss",
-    "best_val_accuracy": "judged_val_accuracy",
-    "nll": "test_nll",
-    "ece": "test_ece",
-}
+METRIC_OF = {"nll": "test_nll", "ece": "test_ece"}
+METRIC_OF |= {f"best_{name}": f"judged_{name}" for name in ("epoch", "val_loss", "val_accuracy")}
 MORE_COLUMNS = ("final_val_accuracy", "epochs_run", "test_loss")
 
 
@@ -50,12 +48,15 @@ def collect(
         baseline: the variant that the others are timed against.
     """
     runs = _records(chosen)
-    examples = _examples(runs)
-    of_example = {
-        "searches": {name: _trials(run) for name, run in examples.items()},
-        "activations": {name: _json(run, "activations.json") for name, run in examples.items()},
-        "uncertainty": {name: _uncertainty(run) for name, run in examples.items()},
+    examples = {
+        name: min(
+            (run for run in runs if run.variant == name),
+            key=lambda run: run.metrics["best_val_loss"],
+        )
+        for name in dict.fromkeys(run.variant for run in runs)
     }
+
+    uncertain = {name: run for name, run in examples.items() if "mc_accuracy" in run.metrics}
     return Evidence(
         dataset=runs[0].tags["dataset"],
         baseline=baseline,
@@ -66,11 +67,10 @@ def collect(
         colors={variant.name: variant.color for variant in comparison.variants} | _colors(runs),
         facts=fairness.facts(runs, absent=absent),
         left_out=absent,
+        searches=_of_each(examples, _trials),
+        activations=_of_each(examples, partial(_json, path="activations.json")),
+        uncertainty=_of_each(uncertain, partial(_json, path="mc_dropout/record.json")),
         examples={name: run.name for name, run in examples.items()},
-        **{
-            name: {variant: value for variant, value in found.items() if value is not None}
-            for name, found in of_example.items()
-        },
     )
 
 
@@ -149,15 +149,12 @@ def _row(run: RunRecord) -> dict[str, object]:
 
 def _curves(runs: Sequence[RunRecord]) -> pd.DataFrame:
     """A row per run and epoch; the runs in their order."""
-    ids = [run.run_id for run in runs]
+    of_run = pd.DataFrame([{name: getattr(run, name) for name in CURVE_OF} for run in runs])
+    ids = list(of_run["run_id"])
     found = _from_database(ids) if _has_database() else _from_server(ids)
     long = found.drop_duplicates(["run_id", "epoch", "metric"], keep="last")
     wide = long.pivot(index=["run_id", "epoch"], columns="metric", values="value").reset_index()
-    wide["variant"] = wide["run_id"].map({run.run_id: run.variant for run in runs})
-    wide["seed"] = wide["run_id"].map({run.run_id: run.seed for run in runs})
-    wide["place"] = wide["run_id"].map({run_id: place for place, run_id in enumerate(ids)})
-    columns = ["epoch", *CURVE_METRICS, "run_id", "variant", "seed"]
-    return wide.sort_values(["place", "epoch"], ignore_index=True).reindex(columns=columns)
+    return of_run.merge(wide).reindex(columns=["epoch", *CURVE_METRICS, *CURVE_OF])
 
 
 def _has_database() -> bool:
@@ -172,20 +169,20 @@ def _from_database(run_ids: list[str]) -> pd.DataFrame:
     from mlflow.store.db.utils import create_sqlalchemy_engine
     from mlflow.store.tracking.dbmodels.models import SqlMetric
 
-    engine = create_sqlalchemy_engine(client.tracking_uri())
     columns = (SqlMetric.run_uuid, SqlMetric.step, SqlMetric.key, SqlMetric.value)
+    query: sqlalchemy.Select = (
+        sqlalchemy.select(*columns)
+        .where(SqlMetric.key.in_(CURVE_METRICS), ~SqlMetric.is_nan)
+        .order_by(SqlMetric.timestamp)
+    )
     rows: list[tuple] = []
+    engine = create_sqlalchemy_engine(client.tracking_uri())
     with engine.connect() as connection:
         for start in range(0, len(run_ids), 500):
-            query: sqlalchemy.Select = (
-                sqlalchemy.select(*columns)
-                .where(SqlMetric.run_uuid.in_(run_ids[start : start + 500]))
-                .where(SqlMetric.key.in_(CURVE_METRICS), ~SqlMetric.is_nan)
-                .order_by(SqlMetric.timestamp)
-            )
-            rows += [tuple(row) for row in connection.execute(query)]
+            some = query.where(SqlMetric.run_uuid.in_(run_ids[start : start + 500]))
+            rows += map(tuple, connection.execute(some))
     engine.dispose()
-    return pd.DataFrame(rows, columns=["run_id", "epoch", "metric", "value"])
+    return pd.DataFrame(rows, columns=LONG)
 
 
 def _from_server(run_ids: list[str]) -> pd.DataFrame:
@@ -198,15 +195,13 @@ def _from_server(run_ids: list[str]) -> pd.DataFrame:
             for metric, by_epoch in by_metric.items()
             for epoch, value in by_epoch.items()
         ]
-    return pd.DataFrame(rows, columns=["run_id", "epoch", "metric", "value"])
+    return pd.DataFrame(rows, columns=LONG)
 
 
-def _examples(runs: Sequence[RunRecord]) -> dict[str, RunRecord]:
-    """The run of each variant with the lowest validation loss."""
-    best: dict[str, RunRecord] = {}
-    for run in sorted(runs, key=lambda run: run.metrics["best_val_loss"]):
-        best.setdefault(run.variant, run)
-    return {run.variant: best[run.variant] for run in runs}
+def _of_each(examples: Mapping[str, RunRecord], read: Callable[[RunRecord], Any]) -> dict[str, Any]:
+    """What can be read of the examples, by variant."""
+    found = ((name, read(run)) for name, run in examples.items())
+    return {name: value for name, value in found if value is not None}
 
 
 def _artifact(run_id: str, path: str) -> bytes | None:
@@ -231,7 +226,3 @@ def _trials(run: RunRecord) -> pd.DataFrame | None:
     if "user_attrs_diverged" in trials:
         trials.loc[trials["user_attrs_diverged"].notna(), "state"] = "DIVERGED"
     return trials.rename(columns={"params_learning_rate": "learning_rate"})
-
-
-def _uncertainty(run: RunRecord) -> dict | None:
-    return _json(run, "mc_dropout/record.json") if "mc_accuracy" in run.metrics else None

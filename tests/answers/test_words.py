@@ -12,7 +12,7 @@ from compared_runs import (
     make_run,
 )
 
-from pipeline.answers import words
+from pipeline.answers import tables, words
 from pipeline.answers.fairness import LeftOut
 from pipeline.comparisons import Question
 from pipeline.comparisons.twenty_layers import COMPARISON
@@ -116,7 +116,7 @@ def test_without_the_baseline_no_answer_names_it_and_the_table_has_a_dash():
     found = evidence_of([make_run("selu", 1), make_run("alpha_dropout", 1)])
     assert len(found.answers) == 2
     assert not any("baseline" in said.evidence for said in words.answers(found))
-    assert words.summary_table(found)[1][-1] == words.MISSING
+    assert tables.summary_table(found)[1][-1] == tables.MISSING
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_another_order_in_seconds_than_in_epochs_is_said():
 
 def test_table_shows_percent_with_spread_and_a_dash_for_nothing():
     rows = [make_run("elu", 1, best_val_accuracy=0.40), make_run("elu", 2, best_val_accuracy=0.42)]
-    header, row = words.summary_table(evidence_of(rows))
+    header, row = tables.summary_table(evidence_of(rows))
     assert header == [
         *["Variant", "Seeds", "Learning rate", "Best epoch", "Val accuracy", "Test accuracy"],
         *["MC accuracy", "s/epoch", "Total s", "Epochs to baseline's best loss"],
@@ -230,12 +230,12 @@ def test_table_shows_percent_with_spread_and_a_dash_for_nothing():
 
 
 def test_table_of_tests_says_what_was_compared_with_what():
-    header, *rows = words.tests_table(evidence_of(five_variants([1, 2, 3])))
+    header, *rows = tables.tests_table(evidence_of(five_variants([1, 2, 3])))
     assert header[0] == "Compared"
     assert rows[1][:2] == ["bn \u2212 elu", "best_val_accuracy"]
     assert rows[1][4:] == ["3", "0.0014", "0.0196", "yes"]
     assert rows[-1][:2] == ["one_cycle \u2212 without MC Dropout", "mc_gain"]
-    of_one_seed = words.tests_table(evidence_of(five_variants([1])))[1]
+    of_one_seed = tables.tests_table(evidence_of(five_variants([1])))[1]
     assert of_one_seed[3:] == ["\u2013", "1", "\u2013", "\u2013", "\u2013"]
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from compared_runs import COMPARED_VARIANTS, evidence_of, five_variants, make_run
 
-from pipeline.answers import words
+from pipeline.answers import tables, words
 from pipeline.answers.evidence import Evidence
 from pipeline.answers.fairness import Fact, LeftOut
 from pipeline.report import page
@@ -136,7 +136,7 @@ def test_page_has_every_figure_with_words_for_it_and_no_id_twice(whole: Page) ->
 def test_page_has_the_table_of_the_summary_and_every_answer() -> None:
     evidence = full()
     tab = in_words(evidence)
-    for row in (*words.summary_table(evidence), *words.tests_table(evidence)):
+    for row in (*tables.summary_table(evidence), *tables.tests_table(evidence)):
         assert all(cell in tab.text for cell in row)
     for said in words.answers(evidence):
         for text in said:
@@ -154,7 +154,7 @@ def test_page_escapes_whatever_comes_from_data() -> None:
     hostile = dataclasses.replace(
         evidence,
         dataset=HOSTILE,
-        facts=[Fact(name="Host", finding="differs", detail=HOSTILE, flagged=True)],
+        facts=[Fact(name="Host", finding="differs", detail=HOSTILE)],
         left_out=[LeftOut(run_id="1", name=HOSTILE, reason=HOSTILE, replaced=False)],
         examples=dict.fromkeys(COMPARED_VARIANTS, HOSTILE),
         uncertainty={"alpha_dropout": record},
@@ -168,7 +168,7 @@ def test_page_escapes_whatever_comes_from_data() -> None:
 def test_page_names_what_is_not_compared_and_what_is_flagged() -> None:
     evidence = dataclasses.replace(
         full(),
-        facts=[Fact(name="Host", finding="differs", detail="one: elu; two: bn", flagged=True)],
+        facts=[Fact(name="Host", finding="differs", detail="one: elu; two: bn")],
         left_out=[LeftOut(run_id="1", name="train bn seed 2", reason="diverged", replaced=False)],
     )
     text = in_words(evidence).text
