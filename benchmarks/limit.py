@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 VARIANTS = ("elu", "bn", "selu")
 LEARNING_RATE = 0.0002
 NADAM_PASSES = 7  # over all weights: four reads and three writes
+REPEATS = 5
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -147,10 +148,10 @@ def steps(variant: str, directory: str) -> harness.Row:
     }
 
 
-def _medians(parts: dict[str, Callable[[], float]], repeats: int = 5) -> dict[str, float]:
+def _medians(parts: dict[str, Callable[[], float]]) -> dict[str, float]:
     """What each part returns, the parts in turns, the first turn left out."""
     values: dict[str, list[float]] = {name: [] for name in parts}
-    for _ in range(1 + repeats):
+    for _ in range(1 + REPEATS):
         for name, part in parts.items():
             values[name].append(part())
     return {name: float(np.median(numbers[1:])) for name, numbers in values.items()}

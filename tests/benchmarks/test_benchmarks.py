@@ -1,6 +1,7 @@
 """The benchmarks: that both sides of each compute the same, and that nothing is left out of any."""
 
 import importlib
+import inspect
 import math
 import sys
 import threading
@@ -30,6 +31,7 @@ from benchmarks import (
     recipe,
     rerun,
     search,
+    throughput,
     tracking,
     turns,
 )
@@ -69,7 +71,8 @@ def test_every_benchmark_is_run_by_all_and_is_a_function_of_its_modules_name() -
 @pytest.mark.usefixtures("small_networks")
 @pytest.mark.parametrize("layers", mc_dropout.TO_REACH)
 def test_mc_dropout_comes_to_the_same_uncertainty_both_ways(layers: str, directory: str) -> None:
-    arguments = (directory, layers, 60, 3)
+    arguments = (directory, layers, 20, 3)
+    keras.utils.set_random_seed(1)  # of the loop's masks
     ours, peer = mc_dropout.in_one_graph(*arguments), mc_dropout.in_a_loop(*arguments)
     assert 0 < ours["entropy"] < math.log(3)
     assert ours["entropy"] == pytest.approx(peer["entropy"], rel=0.02)
@@ -99,6 +102,7 @@ def test_both_sides_of_tracking_train_the_same_and_only_one_writes(
     untracked = tracking.untracked(directory, epochs=3, seeds=[1, 2])
     assert len(mlflow.MlflowClient().search_runs(["0"], "tags.step = 'train'")) == len(runs) == 2
     assert [run.data.metrics["epochs_run"] for run in runs] == [3, 3]
+    assert recipe.epochs_run(store) == {tracking.VARIANT: 3}
     assert len(ended) == 2 * (1 + 2 * 3)
     assert tracked["best_val_losses"] == untracked["best_val_losses"]
     assert len(set(tracked["best_val_losses"])) == 2
@@ -107,6 +111,7 @@ def test_both_sides_of_tracking_train_the_same_and_only_one_writes(
         assert all(0 < seconds < 60 for seconds in row["rest_seconds"])
 
 
+@pytest.mark.usefixtures("small_networks")
 def test_the_ways_to_search_train_what_they_say(
     directory: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +143,7 @@ def test_a_step_is_taken_apart_as_it_is_trained(
     for name, value in limit.ONE_THREAD.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(limit, "_repeated", lambda function: timeit.timeit(function, number=1))
+    monkeypatch.setattr(limit, "REPEATS", 1)
     row = limit.steps("elu", directory)
     assert row["step"] > row["program"] > 0
     assert row["limit"] == pytest.approx(row["matmul"] + row["nadam_traffic"])
@@ -164,10 +170,7 @@ def test_the_limits_multiplications_are_those_of_the_networks_dense_layers(
     assert done == variant.batch_size * (3 * sum(sizes) - sizes[0])
 
 
-def test_the_recipe_trains_as_long_as_the_pipeline_did(finished_store: object) -> None:
-    ran = recipe.epochs_run(Path.cwd())
-    assert set(ran) == {"elu", "alpha_dropout"}
-    assert all(1 <= epochs <= 4 for epochs in ran.values())
+def test_the_recipe_searches_for_every_variant() -> None:
     assert list(recipe.SEARCHED_EPOCHS) == [variant.name for variant in COMPARISON.variants]
 
 
@@ -221,24 +224,20 @@ def test_copied_runs_have_whole_curves_and_are_no_better_than_the_original(store
     assert all(b.value > a.value for a, b in pairwise(elapsed))
 
 
-@pytest.mark.slow
 def test_processes_train_at_once_and_an_epoch_is_the_median_of_all(
-    directory: str, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    measured: list[list[float]] = []
-    call_unwatched = harness.call
+    seconds = iter([[1.0, 2.0, 9.0], [3.0, 4.0, 5.0]])
     both = threading.Barrier(2)
 
     def call(function: Callable[..., harness.Row], given: harness.Row) -> harness.Row:
         both.wait(timeout=30)
-        row = call_unwatched(function, given)
-        measured.append(row["epoch_wall_seconds"])
-        return row
+        inspect.signature(function).bind(**given)
+        assert (function, given["epochs"]) == (throughput.compiled, 3)
+        return {"epoch_wall_seconds": next(seconds)}
 
     monkeypatch.setattr(harness, "call", call)
-    seconds = jobs.at_once(2, directory=directory, epochs=3)["epoch_seconds"]
-    assert [len(epochs) for epochs in measured] == [3, 3]
-    assert seconds == np.median(measured)
+    assert jobs.at_once(2, directory="anywhere", epochs=3) == {"epoch_seconds": 3.5}
 
 
 def test_two_jobs_are_held_against_what_the_machine_allows() -> None:

@@ -18,7 +18,7 @@ def work(name: str, log: str, times: int) -> harness.Row:
         with Path(log).open("a") as file:
             file.write(f"{name} ")
             file.flush()
-            time.sleep(0.2)
+            time.sleep(0.05)
             file.write(f"{name} ")
         turns.end_turn()
     return {"name": name}
