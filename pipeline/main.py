@@ -1,11 +1,9 @@
 """Entry point `main`: the whole comparison, its steps in parallel on Dask workers."""
 
 from pipeline import command
-from pipeline.base import progress
 from pipeline.parameters import Main
-from pipeline.steps.plan import as_text
-from pipeline.tracking.step_runs import adopted_run
-from pipeline.work.comparison import Wanted, plan, run, wanted
+from pipeline.work.comparison import run, wanted
+from pipeline.work.plan import say_plan
 
 
 def main(asked: Main) -> None:
@@ -16,18 +14,7 @@ def main(asked: Main) -> None:
     it says what would run, why, and how long it would take, and runs nothing.
     """
     of = wanted(asked)
-    if asked.plan == "only":
-        _say_plan(of)
-    else:
-        run(of)
-
-
-def _say_plan(of: Wanted) -> None:
-    text = as_text(plan(of), jobs=of.workers(), scheduler=of.asked.scheduler)
-    progress.update(message=text)
-    if opened := adopted_run("main"):
-        opened.set_tags({"mlflow.runName": "plan"})
-        opened.set_note(f"Nothing was run.\n\n```\n{text}\n```")
+    (say_plan if asked.plan == "only" else run)(of)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,10 @@
 """Entry point `search`: a variant's learning rate."""
 
 from pipeline import command
-from pipeline.comparisons.files import find_variant
 from pipeline.parameters import Search
 from pipeline.steps.reuse import once
 from pipeline.work import search as work
-from pipeline.work.prepare import prepared
-from pipeline.work.study import check_storage
+from pipeline.work.prepare import variant_and_data
 
 
 def search(asked: Search) -> str:
@@ -18,11 +16,8 @@ def search(asked: Search) -> str:
     validation loss of their first epochs, hopeless ones after one. For one_cycle the rate is the
     maximum of the cycle.
     """
-    variant, comparison = find_variant(asked.variant, asked.comparison)
-    configured = asked.configured(variant)
-    check_storage(asked.storage)
-    data = prepared(asked, comparison)
-    step = work.Search(variant=configured, prepared=data, asked=asked)
+    variant, data = variant_and_data(asked)
+    step = work.Search(variant=variant, prepared=data, asked=asked)
     return once(step, reuse=asked.reuse).info.run_id
 
 

@@ -1,14 +1,12 @@
 """Entry point `train`: one architecture variant, trained, judged and logged."""
 
 from pipeline import command
-from pipeline.comparisons.files import find_variant
 from pipeline.parameters import Train
 from pipeline.steps.reuse import once
-from pipeline.tracking import client, views
+from pipeline.tracking import views
 from pipeline.work import search
 from pipeline.work import train as work
-from pipeline.work.prepare import prepared
-from pipeline.work.study import check_storage
+from pipeline.work.prepare import variant_and_data
 
 
 def train(asked: Train) -> str:
@@ -17,16 +15,11 @@ def train(asked: Train) -> str:
     The data set is prepared and the learning rate searched first, where no finished run has done
     so. reuse=never trains again; the data and the study are reused all the same.
     """
-    variant, comparison = find_variant(asked.variant, asked.comparison)
-    configured = asked.configured(variant)
-    check_storage(asked.storage)
-    data = prepared(asked, comparison)
-    searched = search.Search(variant=configured, prepared=data, asked=asked)
-    step = work.Train(
-        variant=configured, prepared=data, seed=asked.seed, asked=asked, search=searched
-    )
+    variant, data = variant_and_data(asked)
+    searched = search.Search(variant=variant, prepared=data, asked=asked)
+    step = work.Train(variant=variant, prepared=data, seed=asked.seed, asked=asked, search=searched)
     run = once(step, reuse=asked.reuse)
-    views.announce(views.write_views(client.experiment_id()))
+    views.announce(views.write_views(run.info.experiment_id))
     return run.info.run_id
 
 

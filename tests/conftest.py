@@ -18,7 +18,6 @@ import pytest
 from filelock import FileLock
 
 from pipeline.base import environment
-from pipeline.comparisons import variants
 from pipeline.tracking import patience
 from pipeline.training import runtime
 

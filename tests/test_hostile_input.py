@@ -34,9 +34,9 @@ from pipeline import cli, options
 from pipeline.base import InputError
 from pipeline.data import npz
 from pipeline.main import main
+from pipeline.parameters.storage import check_storage
 from pipeline.prepare import prepared
 from pipeline.steps.plan import Comparison, comparison
-from pipeline.work.studies import check_storage
 
 settings.register_profile(
     "few",

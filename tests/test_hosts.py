@@ -21,7 +21,7 @@ from conftest import PROJECT, environment_of_a_user
 from postgresql import PostgreSQL
 from test_faults import results_in
 
-from pipeline import ui
+from pipeline.tracking.server import server
 
 HUB = "10.231.7.1"
 BRIDGE = "twenty-hub"
@@ -137,7 +137,7 @@ def test_a_machine_that_dies_in_a_search_is_replaced_by_the_other(
     )
     storage = database.create_database("optuna")
     states = optuna.trial.TrialState
-    with ui.server(host=HUB, port=5000, store=database.uri) as (_, address):
+    with server(host=HUB, port=5000, store=database.uri) as (_, address):
         shared = {"MLFLOW_TRACKING_URI": address}
         search += ["--storage", storage]
         first = dying.start(*search, **shared)

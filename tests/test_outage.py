@@ -22,11 +22,12 @@ from browser import free_port
 from conftest import PROJECT, environment_of_a_user
 from mlflow.entities import Metric, Run
 from postgresql import PostgreSQL
+from small_layers import SMALL
 
-from pipeline import ui
+from pipeline.tracking.server import server as mlflow_server
 
 OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "0"))
-FEW, MANY = 50, max(60, int(2.5 * OUTAGE_SECONDS))  # epochs, about 5 a second
+FEW, MANY = 500, max(600, int(25 * OUTAGE_SECONDS))  # epochs, about 50 a second
 _seeds = count(1)  # a seed of its own per training run, so that none is reused
 
 
@@ -43,7 +44,7 @@ class TrackingServer:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        server = ui.server(host="127.0.0.1", port=self.port, store=self.database.uri)
+        server = mlflow_server(host="127.0.0.1", port=self.port, store=self.database.uri)
         self._running.enter_context(server)
 
     def stop(self) -> None:
@@ -97,7 +98,7 @@ class Training:
             "PYTHONPATH": str(PROJECT),
         }
         self._command = [
-            *(sys.executable, "-m", "pipeline.train", "--variant", "elu"),
+            *(sys.executable, "-m", "pipeline.train", "--variant", "elu", "--comparison", SMALL),
             *("--learning-rate", "0.0001", "--batch-size", "4", "--seed", str(self.seed)),
             *("--epochs", str(epochs), "--patience", "none", "--dataset", str(dataset)),
         ]

@@ -18,7 +18,7 @@ from pipeline.comparisons.declarations import Comparison, Variant
 
 DEFAULT = "twenty_layers"
 _FOLDER = Path(__file__).parent
-_NO_COMPARISONS = ("__init__", "declarations", "files", "settings", "variants")
+_NO_COMPARISONS = ("__init__", "declarations", "files", "settings")
 
 
 def names() -> list[str]:

@@ -24,9 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.base import InputError
-from pipeline.data.checks import identity_of, refused_if_damaged, require
 from pipeline.data.npz import FASHION_CLASSES, assemble
-from pipeline.data.splits import Arrays
+from pipeline.data.splits import Arrays, identity_of, refused_if_damaged, require
 
 CONNECT_SECONDS = 3.0  # `auto` must decide within seconds that there is no network
 STALL_SECONDS = 15.0

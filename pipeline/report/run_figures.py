@@ -1,15 +1,17 @@
 """Figures of one run: its curves, and its activations through the layers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipeline.base import InputError
 from pipeline.report import drawing
-from pipeline.report.drawing import BLUE, GREEN, GREY, VERMILLION, Array
+from pipeline.report.drawing import BLUE, GREEN, GREY, VERMILLION, Array, Look
 
 
 def learning_curve(curve: pd.DataFrame, best_epoch: int, title: str) -> Figure:
@@ -67,4 +69,166 @@ def activation_statistics(statistics: Mapping[str, tuple[Array, Array]], title: 
         drawing.draw_layers(axes, lines, colors, level=level)
     figure.suptitle(title, fontsize=12)
     drawing.legend(figure, panels[0])
+    return figure
+
+
+CLASSES_WITH_TEXT = 20  # More cells than 20 x 20 have no room for numbers.
+BARE = {"frame_on": False, "xticks": (), "yticks": ()}
+
+
+def sample_images(
+    images: Array, labels: Array, class_names: Sequence[str], columns: int = 10, rows: int = 5
+) -> Figure:
+    """A column for each of the first classes, with the first images of each."""
+    drawing.require_some("images", images, labels)
+    classes = np.unique(labels)[:columns]
+    per_class = [np.flatnonzero(labels == label)[:rows] for label in classes]
+    deepest = max(len(indices) for indices in per_class)
+    wide = max(len(classes), 4)  # So that few classes do not make giant images.
+    figure = drawing.blank_figure(drawing.WIDTH / wide * deepest + 0.4)
+    grid = figure.subplots(deepest, wide, squeeze=False, subplot_kw=BARE)
+    for column, (label, indices) in enumerate(zip(classes, per_class, strict=True)):
+        grid[0, column].set_title(class_names[label], fontsize=9, parse_math=False)
+        for row, index in enumerate(indices):
+            _show_image(grid[row, column], images[index])
+    return figure
+
+
+def uncertain_images(
+    images: Array,
+    labels: Array,
+    mean_probabilities: Array,
+    entropy: Array,
+    class_names: Sequence[str],
+    count: int = 12,
+) -> Figure:
+    """The images that the network is least certain of, the most uncertain first.
+
+    Args:
+        images, labels, class_names: see above.
+        mean_probabilities: shape (n, classes), the mean over the samples.
+        entropy: of the mean probabilities, in nats, shape (n,).
+        count: at most this many are shown.
+    """
+    drawing.require_some("images", images, labels, mean_probabilities, entropy)
+    order = np.argsort(-np.asarray(entropy), kind="stable")[:count]
+    rows = -(-len(order) // 4)
+    figure = drawing.blank_figure(2.55 * rows)
+    grid = figure.subplots(rows, 4, squeeze=False, subplot_kw=BARE)
+    for axes, index in zip(grid.flat, order, strict=False):
+        _show_image(axes, images[index])
+        top = np.argsort(-mean_probabilities[index], kind="stable")[:2]
+        guesses = [f"{class_names[k]} {100 * mean_probabilities[index, k]:.0f}%" for k in top]
+        text = f"true: {class_names[labels[index]]}\n{', '.join(guesses)}"
+        color = BLUE if top[0] == labels[index] else VERMILLION
+        axes.set_title(text, fontsize=9, color=color, parse_math=False)
+        axes.set_xlabel(f"entropy {entropy[index]:.2f} nats", fontsize=8, color=GREY)
+    figure.suptitle("Blue: the first guess is right; orange: it is wrong", fontsize=10, color=GREY)
+    return figure
+
+
+def _show_image(axes: Axes, image: Array) -> None:
+    axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
+
+
+def confusion_matrix(matrix: Array, class_names: Sequence[str], title: str) -> Figure:
+    """Which classes are taken for which; colours are shares of the true class.
+
+    The matrix has counts, of shape (k, k): a row per true class, a column per predicted class.
+    Beyond 20 classes the cells have no numbers.
+    """
+    matrix = np.asarray(matrix)
+    count = len(class_names)
+    if matrix.shape != (count, count) or not count:
+        raise InputError(
+            "confusion matrix",
+            expected=f"shape ({count}, {count}) for {count} class names",
+            received=f"shape {matrix.shape}",
+            action="Count every pair of a true and a predicted class.",
+        )
+    percent = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    figure = drawing.blank_figure(7.2)
+    axes = figure.subplots()
+    image = axes.imshow(percent, cmap="Blues", vmin=0, vmax=max(percent.max(), 1))
+    if count <= CLASSES_WITH_TEXT:
+        size = 9 if count <= 12 else 6
+        for (row, column), share in np.ndenumerate(percent):
+            text = f"{matrix[row, column]}\n{share:.0f}%" if count <= 12 else f"{share:.0f}"
+            color = "white" if share > 0.55 * percent.max() else "black"
+            axes.text(column, row, text, ha="center", va="center", fontsize=size, color=color)
+    ticks = range(0, count, -(-count // 25))
+    names = [class_names[tick] for tick in ticks]
+    plain = {"parse_math": False}  # a class name may hold dollar signs
+    axes.set_xticks(ticks, names, rotation=45, ha="right", **plain)
+    axes.set_yticks(ticks, names, **plain)
+    drawing.style(axes, "Predicted class", "True class", grid=False)
+    axes.set_title(title, fontsize=12)
+    figure.colorbar(image, ax=axes, label="Share of the true class (%)", shrink=0.8)
+    return figure
+
+
+def class_accuracy(accuracies: Array, class_names: Sequence[str]) -> Figure:
+    """The accuracy (a fraction; NaN without images) of each class, the highest first."""
+    drawing.require_some("class accuracies", accuracies, class_names)
+    percent = 100 * np.asarray(accuracies, dtype=float)
+    order = np.argsort(-percent, kind="stable")  # NaNs come last.
+    many = len(order) > 30
+    figure = drawing.blank_figure(1.0 + (0.16 if many else 0.32) * len(order))
+    axes = figure.subplots()
+    bars = axes.barh(range(len(order)), np.nan_to_num(percent[order]), color=BLUE, height=0.75)
+    labels = ["" if np.isnan(value) else f"{value:.1f}%" for value in percent[order]]
+    # The white boxes keep the line of the mean from crossing the numbers.
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+    axes.bar_label(bars, labels, padding=3, fontsize=7 if many else 9, bbox=box)
+    if np.isfinite(percent).any():
+        mean = np.nanmean(percent)
+        axes.axvline(mean, color=VERMILLION, linestyle="--", label=f"mean, {mean:.1f}%", lw=1.2)
+        figure.legend(loc="outside upper right", frameon=False, fontsize=9)
+    axes.set_yticks(range(len(order)), [class_names[index] for index in order], parse_math=False)
+    axes.invert_yaxis()
+    axes.margins(x=0.1, y=0.01)
+    axes.set_xlim(left=0)
+    drawing.style(axes, "Accuracy within the class (%)", "")
+    axes.tick_params(axis="y", labelsize=7 if many else 9)
+    axes.grid(visible=False, axis="y")
+    return figure
+
+
+def accuracy_by_samples(accuracies: Array, deterministic_accuracy: float) -> Figure:
+    """The accuracies (fractions) of the mean of 1, 2, ... samples, beside that without dropout."""
+    drawing.require_some("accuracies", accuracies)
+    figure = drawing.blank_figure(3.6)
+    axes = figure.subplots()
+    lines = {"MC Dropout": (accuracies, deterministic_accuracy)}
+    drawing.draw_samples(axes, lines, {"MC Dropout": BLUE}, plain="without dropout")
+    drawing.legend(figure, axes)
+    return figure
+
+
+def reliability_diagram(bins: Mapping[str, tuple[Array, Array, Array]]) -> Figure:
+    """Accuracy against confidence, a panel per model, with what is in each bin below.
+
+    The expected calibration error in the title is the mean distance from the diagonal.
+
+    Args:
+        bins: for each model, arrays of shape (bins,): mean confidence and accuracy (fractions, NaN
+            in an empty bin) and the number of predictions.
+    """
+    drawing.require_some("reliability bins", bins)
+    figure = drawing.blank_figure(5.0)
+    grid = figure.subplots(
+        2, len(bins), sharex=True, sharey="row", squeeze=False, height_ratios=[3, 1]
+    )
+    for (above, below), (name, of) in zip(grid.T, bins.items(), strict=True):
+        drawing.require_some(f"reliability bins of {name}", *of)
+        confidence, accuracy, count = map(np.asarray, of)
+        filled = count > 0
+        error = 100 * np.nansum(count * np.abs(confidence - accuracy)) / max(count.sum(), 1)
+        title = f"{name}: calibration error {error:.1f}%"
+        drawing.draw_reliability(above, {name: of}, BLUE, title=title)
+        look: Look = {"width": 90 / len(count), "color": BLUE, "alpha": 0.5}
+        below.bar(100 * confidence[filled], count[filled], **look)
+        drawing.style(below, "Confidence (%)", "Predictions")
+    for axes in grid.flat:
+        axes.label_outer()
     return figure

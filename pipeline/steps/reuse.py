@@ -8,7 +8,7 @@ from mlflow.entities import Run
 from pipeline.base import progress
 from pipeline.comparisons.declarations import default_setting
 from pipeline.steps import running
-from pipeline.steps.hold import cut_off, end_abandoned, hold
+from pipeline.steps.ownership import cut_off, end_abandoned, hold
 from pipeline.steps.step import Step, recorded_inputs
 from pipeline.tracking import client
 

@@ -4,6 +4,8 @@ Rules: a step writes through the `StepRun` it gets, and never calls MLflow's flu
 `set_experiment` (under `mlflow run` the experiment is already chosen).
 """
 
+import hashlib
+import json
 import math
 import os
 import time
@@ -15,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import mlflow
 import numpy as np
-from mlflow.entities import Metric, Param, RunTag
-from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.types.schema import Schema, TensorSpec
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PROJECT_ENTRY_POINT
 
 from pipeline.base import TrackingUnavailableError, hide_passwords
-from pipeline.data.splits import Splits
-from pipeline.tracking import client, datasets
-from pipeline.tracking.patience import patiently, wait_seconds
-from pipeline.tracking.publisher import Publisher
+from pipeline.data.splits import Splits, class_counts
+from pipeline.tracking import client
+from pipeline.tracking.patience import Publisher, patiently, wait_seconds
 
 if TYPE_CHECKING:
     import keras
@@ -138,7 +140,7 @@ class StepRun:
 
     def log_datasets(self, splits: Splits, *, location: str) -> None:
         """Log every split of a data set, which was read from a location, as an input of the run."""
-        self._client.log_inputs(self.run_id, datasets=datasets.inputs(splits, location=location))
+        self._client.log_inputs(self.run_id, datasets=inputs(splits, location=location))
 
     def log_model(self, model: "keras.Model", *, example: np.ndarray) -> None:
         """Log a Keras model that takes raw images; see `logged_models.log`."""
@@ -214,3 +216,30 @@ def kill_running_steps(pipeline_run: str, experiment: str) -> None:
     with suppress(TrackingUnavailableError):  # then the next command ends them
         for run in client.connect().search_runs([experiment], running):
             end_run(run.info.run_id, "KILLED", reason="interrupted")
+
+
+def inputs(splits: Splits, *, location: str) -> list[DatasetInput]:
+    """The training, validation and test set, read from a location, as MLflow takes them."""
+    return [
+        _input(splits, "training", splits.x_train, splits.y_train, location),
+        _input(splits, "validation", splits.x_val, splits.y_val, location),
+        _input(splits, "test", splits.x_test, splits.y_test, location),
+    ]
+
+
+def _input(
+    splits: Splits, context: str, images: np.ndarray, labels: np.ndarray, location: str
+) -> DatasetInput:
+    schema = Schema([TensorSpec(images.dtype, (-1, *images.shape[1:]), "image")])
+    classes = class_counts(labels, splits.class_names)
+    profile = {"images": len(images), "shape": list(images.shape), "classes": classes}
+    dataset = Dataset(
+        name=splits.name,
+        # A digest per split: MLflow takes inputs with one name and digest for the same.
+        digest=hashlib.sha256(f"{splits.fingerprint} {context}".encode()).hexdigest()[:8],
+        source_type="local",
+        source=json.dumps({"uri": location}),
+        schema=json.dumps({"mlflow_tensorspec": {"features": schema.to_json(), "targets": None}}),
+        profile=json.dumps(profile),
+    )
+    return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, context)])

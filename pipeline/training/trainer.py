@@ -18,9 +18,8 @@ import tensorflow as tf
 from pipeline.comparisons import Variant
 from pipeline.data.splits import Splits, open_splits
 from pipeline.training.blocks import Blocks, EvaluationBatches
-from pipeline.training.callbacks import EachEpoch, OnEpoch
 from pipeline.training.checkpoints import Checkpoints
-from pipeline.training.fit import Fit
+from pipeline.training.fit import EachEpoch, Fit, OnEpoch
 from pipeline.training.models import activation_statistics, build_model
 from pipeline.training.optimizers import Nadam
 from pipeline.training.schedules import OneCycle

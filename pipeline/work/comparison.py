@@ -1,27 +1,21 @@
 """A whole comparison: its steps, what becomes of each, and running those that are not done."""
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.base import InputError, StepsFailedError, progress, unknown_name
 from pipeline.comparisons import Comparison, Variant
-from pipeline.data import keras_cache
 from pipeline.parameters import Main, comparison_of, mlflow_run
 from pipeline.steps import running
-from pipeline.steps.plan import Planned
 from pipeline.steps.reuse import Decision, decide, once
-from pipeline.steps.step import Step, recorded_inputs
+from pipeline.steps.step import Step
 from pipeline.tracking import client, step_runs, views
 from pipeline.work import compare, prepare
-from pipeline.work.estimates import Measured
-from pipeline.work.logged_data import LoggedData
 from pipeline.work.search import Search
-from pipeline.work.study import check_storage, create_storage
+from pipeline.work.study import create_storage
 from pipeline.work.train import Train
-from pipeline.work.variant_step import VariantStep
+from pipeline.work.variant_step import LoggedData
 
 if TYPE_CHECKING:
     from pipeline.steps import workers
@@ -68,7 +62,6 @@ def wanted(asked: Main) -> Wanted:
     Raises:
         InputError: if one is unknown or does not go with the others.
     """
-    check_storage(asked.storage)
     comparison = comparison_of(asked)
     declared = {variant.name: variant for variant in comparison.variants}
     names = asked.variants or tuple(declared)
@@ -229,87 +222,3 @@ def _cost(variant: Variant) -> float:
     """How much there is to compute in a training, roughly: layers times mini-batches per image."""
     layers = variant.hidden_layers * (2 if variant.batch_normalization else 1)
     return layers * variant.epochs / variant.batch_size
-
-
-def plan(of: Wanted) -> list[Planned]:
-    """What `run` would do with every step, in order; starts, fetches and writes nothing.
-
-    Raises:
-        InputError: if the data set is unknown or cannot be used.
-    """
-    experiment = _experiment()
-    preparation, dataset, data = _plan_data(of, experiment)
-    steps = decided(of, data, experiment)
-    measured = Measured(experiment, dataset=dataset, data=data)
-    names = {search.name for search in steps.searches}
-
-    def planned(step: VariantStep) -> Planned:
-        decision = steps.decisions[step.name]
-        anew = of.asked.reuse == "never"
-        estimate = None if decision.reused else measured.estimate(step, anew=anew)
-        after = tuple(one.name for one in step.after() if one.name in names)
-        return Planned(decision=decision, timed=True, estimate=estimate, after=after)
-
-    return [
-        Planned(decision=preparation),
-        *(planned(one) for one in (*steps.searches, *steps.trainings)),
-        Planned(decision=_plan_compare(of, steps, experiment)),
-    ]
-
-
-def _experiment() -> str | None:
-    """The experiment in force; None where there is none yet, which MLflow would create."""
-    uri = client.tracking_uri()
-    database = uri.removeprefix("sqlite:///")
-    if database != uri and not Path(database).exists():
-        return None
-    named = os.environ.get("MLFLOW_EXPERIMENT_NAME")
-    if named and client.connect().get_experiment_by_name(named) is None:
-        return None
-    return client.experiment_id()
-
-
-def _plan_data(of: Wanted, experiment: str | None) -> tuple[Decision, str, LoggedData | None]:
-    """The preparation, the data set's name, and the data set where it can be told."""
-    asked = of.asked.data_of(of.comparison).source
-    try:
-        step = prepare.step_of(of.asked, of.comparison, fetch=False)
-    except InputError:
-        if asked not in keras_cache.KERAS_FILES:
-            raise
-        reason = "not cached: it is fetched first"
-        return Decision(name=f"prepare {asked}", reason=reason), asked, None
-    if step.source.warning:
-        progress.update(
-            message="CIFAR-10 is not cached, so this is the plan for mnist_5k. If CIFAR-10 can be "
-            "fetched, it is, and everything runs on that instead."
-        )
-    decision = decide(step, reuse=of.asked.reuse, experiment=experiment)
-    run = decision.reused or _of_same_data(step, experiment)
-    if run is None:
-        return decision, step.source.name, None
-    if decision.reused is None:
-        decision = replace(decision, reason=f"{decision.reason} (taken to give the same data)")
-    return decision, step.source.name, step.result(run)
-
-
-def _of_same_data(step: prepare.Prepare, experiment: str | None) -> client.Run | None:
-    """The newest preparation of the same data with the same parameters, by whatever code."""
-    same = {
-        name: value
-        for name, value in step.inputs.items()
-        if not name.startswith(("code of ", "version of "))
-    }
-    found = client.finished_runs("prepare", experiment) if experiment else []
-    return next(
-        (one for one in found if same.items() <= recorded_inputs(one.data.tags).items()), None
-    )
-
-
-def _plan_compare(of: Wanted, steps: Steps, experiment: str | None) -> Decision:
-    runs = [steps.decisions[one.name].reused for one in steps.trainings]
-    finished = [one for one in runs if one]
-    if len(finished) < len(runs):
-        return Decision(name="compare", reason="after the trainings")
-    step = compare.step_of(of.comparison, finished, baseline=of.baseline)
-    return decide(step, reuse=of.asked.reuse, experiment=experiment)

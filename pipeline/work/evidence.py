@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.answers import fairness
 from pipeline.answers.evidence import Evidence
-from pipeline.answers.records import RunRecord
+from pipeline.answers.fairness import RunRecord
 from pipeline.answers.summary import OPTIONAL_COLUMNS, RUN_COLUMNS
 from pipeline.base import InputError
 from pipeline.comparisons import Comparison

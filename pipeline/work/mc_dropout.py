@@ -111,18 +111,18 @@ def _log_record(
     samples: np.ndarray,
 ) -> None:
     """Log the figures, and what they show as a record that other figures can be drawn from."""
-    from pipeline.report import image_figures
+    from pipeline.report import run_figures
 
     labels, mean = np.asarray(splits.y_test), samples.mean(axis=0, dtype=np.float64)
     bins = {
         name: dataclasses.astuple(calibration.calibration_bins(predicted, labels))
         for name, predicted in {"deterministic": deterministic, "MC Dropout": mean}.items()
     }
-    run.log_figure(image_figures.reliability_diagram(bins), "mc_dropout/reliability.png")
+    run.log_figure(run_figures.reliability_diagram(bins), "mc_dropout/reliability.png")
     by_samples = calibration.accuracy_by_samples(samples, labels)
     plain_accuracy = metrics["mc_accuracy"] - metrics["mc_gain"]
     run.log_figure(
-        image_figures.accuracy_by_samples(by_samples, plain_accuracy),
+        run_figures.accuracy_by_samples(by_samples, plain_accuracy),
         "mc_dropout/accuracy_by_samples.png",
     )
     record = {
@@ -147,13 +147,13 @@ def _log_most_uncertain(
     run: StepRun, splits: Splits, mean: np.ndarray, count: int = 12
 ) -> list[dict[str, Any]]:
     """Log the figure of the most uncertain images; returns them, the most uncertain first."""
-    from pipeline.report import image_figures
+    from pipeline.report import run_figures
 
     entropy = sampling.predictive_entropy(mean)
     shown = np.sort(np.argsort(entropy)[::-1][:count])  # in the file's order, to read it fast
     images, labels = np.asarray(splits.x_test[shown]), np.asarray(splits.y_test[shown])
     names = splits.class_names
-    figure = image_figures.uncertain_images(images, labels, mean[shown], entropy[shown], names)
+    figure = run_figures.uncertain_images(images, labels, mean[shown], entropy[shown], names)
     run.log_figure(figure, "mc_dropout/most_uncertain_images.png")
     return [
         {

@@ -10,16 +10,17 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pipeline.base import progress
-from pipeline.comparisons import Comparison, Data
+from pipeline.comparisons import Comparison, Data, Variant
+from pipeline.comparisons.files import find_variant
 from pipeline.data import sources
 from pipeline.data.splits import Splits, class_counts, save, split_arrays
-from pipeline.parameters import mlflow_run
+from pipeline.parameters import Search, Train, mlflow_run
 from pipeline.parameters.groups import DataSet
 from pipeline.steps.reuse import once
 from pipeline.steps.step import Step
 from pipeline.tracking import client
 from pipeline.tracking.step_runs import StepRun
-from pipeline.work.logged_data import LoggedData
+from pipeline.work.variant_step import LoggedData
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +110,18 @@ def prepared(asked: DataSet, comparison: Comparison, *, reuse: str = "auto") -> 
     return step.result(once(step, reuse=reuse))
 
 
+def variant_and_data(asked: Train | Search) -> tuple[Variant, LoggedData]:
+    """The variant that is searched or trained, with the settings that are given, and its data.
+
+    Raises:
+        InputError: if the variant is unknown, a setting does not go with it, or as `prepared`.
+    """
+    variant, comparison = find_variant(asked.variant, asked.comparison)
+    return asked.configured(variant), prepared(asked, comparison)
+
+
 def _log_description(run: StepRun, splits: Splits, *, command: str) -> None:
-    from pipeline.report import image_figures
+    from pipeline.report import run_figures
 
     labels = {"train": splits.y_train, "validation": splits.y_val, "test": splits.y_test}
     counts = {split: class_counts(values, splits.class_names) for split, values in labels.items()}
@@ -118,7 +129,7 @@ def _log_description(run: StepRun, splits: Splits, *, command: str) -> None:
     run.log_metrics({f"{split}_images": len(values) for split, values in labels.items()})
     shown = _first_of_each_class(splits.y_train, splits.n_classes)
     images = splits.x_train[shown], splits.y_train[shown]
-    run.log_figure(image_figures.sample_images(*images, splits.class_names), "sample_images.png")
+    run.log_figure(run_figures.sample_images(*images, splits.class_names), "sample_images.png")
     sizes = ", ".join(f"{len(values):,} {split}" for split, values in labels.items())
     run.set_note(
         f"**{splits.name}**: {sizes} images of shape {splits.image_shape} in "

@@ -13,11 +13,10 @@ from pipeline.parameters.groups import Searching
 from pipeline.tracking import client
 from pipeline.tracking.step_runs import StepRun
 from pipeline.training.runtime import import_tensorflow
-from pipeline.work import best_trial
-from pipeline.work.logged_data import LoggedData
+from pipeline.work import trials
 from pipeline.work.study import DIVERGED, StudySettings, create_study, widened
 from pipeline.work.trials import TrialRunner, link
-from pipeline.work.variant_step import VariantStep
+from pipeline.work.variant_step import LoggedData, VariantStep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +63,7 @@ class Search(VariantStep):
         link(study, run, {"variant": self.variant.name, "dataset": self.data.dataset})
         _optimize(study, self.settings, self.data, run)
         _log_study(study, self.settings, run, again=self._again(self.asked, Searching))
-        best_trial.log_checkpoint(study, run)
+        trials.log_checkpoint(study, run)
 
 
 def best_learning_rate(run: client.Run) -> float:

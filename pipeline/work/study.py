@@ -1,17 +1,14 @@
 """An Optuna study of a learning rate: what it is asked for, where it is kept, what it tries."""
 
-import contextlib
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import optuna
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from pipeline.base import InputError, has_password, hide_passwords, is_secret
+from pipeline.base import InputError, hide_passwords
 from pipeline.comparisons import Variant
 from pipeline.parameters.groups import Searching
 
@@ -61,40 +58,6 @@ class StudySettings:
     @property
     def _has_schedule(self) -> bool:
         return self.variant.schedule == "one_cycle"
-
-
-def check_storage(storage: str) -> None:
-    """Refuse a storage URL that is malformed or holds a password.
-
-    Raises:
-        InputError: the message shows the URL without its password.
-    """
-    # A password may hold spaces, at which one in running text would end.
-    shown = hide_passwords("".join(storage.split())).partition("?")[0]
-    url = None
-    with contextlib.suppress(ArgumentError, ValueError):  # ValueError: a port that is no number
-        url = make_url(storage)
-    if url is None and "://" not in storage and "@" in storage:
-        shown = "something else"  # before the @ there may be a password
-    if url is None or has_password(storage) or any(map(is_secret, url.query)):
-        raise InputError(
-            "storage",
-            expected="an SQLAlchemy URL without a password, e.g. sqlite:///optuna.db or "
-            "postgresql+psycopg2://user@host/optuna",
-            received=shown,
-            action="Parameters are logged: give a password through PGPASSWORD or ~/.pgpass."
-            + _already_logged(),
-        )
-
-
-def _already_logged() -> str:
-    # `mlflow run` logs what it is given before it starts any command.
-    if run_id := os.environ.get("MLFLOW_RUN_ID"):
-        return (
-            f" If there was one, `mlflow run` has logged it in run {run_id}: change it, and delete "
-            "the run for good with `mlflow runs delete` and `mlflow gc`."
-        )
-    return ""
 
 
 def create_storage(storage: str) -> optuna.storages.RDBStorage:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -10,8 +10,9 @@ import pandas as pd
 
 from pipeline.base import DivergenceError, progress
 from pipeline.parameters import recorded
-from pipeline.parameters.groups import Training
-from pipeline.steps.hold import checkpoint_directory
+from pipeline.parameters.groups import Searching, Training
+from pipeline.parameters.parameter import declared
+from pipeline.steps.ownership import checkpoint_directory
 from pipeline.steps.step import Step
 from pipeline.tracking import client
 from pipeline.tracking.patience import patiently
@@ -19,7 +20,7 @@ from pipeline.tracking.step_runs import StepRun
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.runtime import import_tensorflow
 from pipeline.uncertainty.calibration import negative_log_likelihood
-from pipeline.work import best_trial
+from pipeline.work import trials
 from pipeline.work.mc_dropout import log_mc_dropout
 from pipeline.work.search import Search, best_learning_rate
 from pipeline.work.variant_step import VariantStep
@@ -89,7 +90,7 @@ class Train(VariantStep):
             rate = best_learning_rate(search)
             run.set_tags({"search_run": search.info.run_id})
             if self.begins_as_a_trial and not anew:
-                best_trial.begin_with(search, run, checkpoints, name=self.name)
+                trials.begin_with(search, run, checkpoints, name=self.name)
         chosen = {"learning_rate": repr(rate), "batch_size": self.variant.batch_size}
         run.log_parameters({f"chosen_{name}": value for name, value in chosen.items()})
         try:
@@ -102,8 +103,10 @@ class Train(VariantStep):
         Checkpoints(checkpoint_directory(run_id)).delete()
 
     def again(self, rate: float) -> str:
-        """The command that gives exactly this run, without a search."""
-        return self._again(self.asked, Training, seed=self.seed, learning_rate=rate)
+        """The command that gives exactly this run, without a search and its parameters."""
+        ours = declared(Training)
+        unused = {one.name: one.default for one in fields(Searching) if one.name not in ours}
+        return self._again(self.asked, Training, **unused, seed=self.seed, learning_rate=rate)
 
 
 def _train(run: StepRun, step: Train, rate: float, checkpoints: Checkpoints) -> None:
@@ -188,7 +191,7 @@ def _log_test(run: StepRun, trainer: "Trainer", probabilities: np.ndarray) -> di
     """Log how the finished model does on the test set, which nothing else has looked at."""
     import tensorflow as tf
 
-    from pipeline.report import image_figures
+    from pipeline.report import run_figures
 
     splits = trainer.splits
     labels, names = np.asarray(splits.y_test), splits.class_names
@@ -198,8 +201,8 @@ def _log_test(run: StepRun, trainer: "Trainer", probabilities: np.ndarray) -> di
     class_accuracy = _class_accuracy(matrix)
     accuracy = float(matrix.trace() / matrix.sum())
     title = f"{trainer.variant.name}: test accuracy {accuracy:.1%}"
-    run.log_figure(image_figures.confusion_matrix(matrix, names, title), "confusion_matrix.png")
-    run.log_figure(image_figures.class_accuracy(class_accuracy, names), "class_accuracy.png")
+    run.log_figure(run_figures.confusion_matrix(matrix, names, title), "confusion_matrix.png")
+    run.log_figure(run_figures.class_accuracy(class_accuracy, names), "class_accuracy.png")
     of_class = {
         name: None if math.isnan(value) else value  # JSON has no NaN
         for name, value in zip(names, class_accuracy.tolist(), strict=True)
@@ -264,6 +267,6 @@ def _set_note(run: StepRun, step: Train, rate: float, metrics: Mapping[str, floa
         f"| test accuracy | {metrics['test_accuracy']:.2%} |\n"
         + (f"| MC-Dropout test accuracy | {mc:.2%} |\n" if math.isfinite(mc) else "")
         + f"| seconds per epoch | {metrics['median_epoch_seconds']:.2f} |\n"
-        f"| learning rate | {rate:.3g} |\n{best_trial.note_row(run)}\n"
+        f"| learning rate | {rate:.3g} |\n{trials.note_row(run)}\n"
         f"Run again: `{step.again(rate)}`"
     )

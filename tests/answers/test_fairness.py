@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.answers.fairness import ABSENT, Fact, LeftOut, facts, is_capped, left_out
-from pipeline.answers.records import RunRecord
+from pipeline.answers.fairness import ABSENT, Fact, LeftOut, RunRecord, facts, is_capped, left_out
 from pipeline.comparisons import Variant
 from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, BN, ELU, ONE_CYCLE, SELU
 

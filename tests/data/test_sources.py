@@ -15,7 +15,7 @@ from datasets import CIFAR10_FOLDERS, tiny_arrays, written_npz
 
 from pipeline.base import InputError
 from pipeline.comparisons import Data
-from pipeline.data import checks, keras_cache, npz, sources
+from pipeline.data import keras_cache, npz, sources, splits
 from pipeline.data.splits import class_counts, split_arrays
 
 
@@ -79,17 +79,17 @@ def test_a_file_is_read_again_when_it_changed_or_may_have(
     path = tmp_path / "file"
     for count, content in ((1, b"one"), (2, b"two"), (3, b"one")):  # within one tick of the clock
         path.write_bytes(content)
-        assert checks.identity_of([path]) == hashlib.sha256(content).hexdigest()
+        assert splits.identity_of([path]) == hashlib.sha256(content).hexdigest()
         assert len(files_read) == count
     an_hour_later(monkeypatch)
     written = path.stat().st_mtime_ns
     for _ in range(2):
-        checks.identity_of([path])
+        splits.identity_of([path])
     assert len(files_read) == 4
     time.sleep(0.05)  # more than a tick
     path.write_bytes(b"two")
     os.utime(path, ns=(written, written))
-    assert checks.identity_of([path]) == hashlib.sha256(b"two").hexdigest()
+    assert splits.identity_of([path]) == hashlib.sha256(b"two").hexdigest()
 
 
 def test_load_refuses_a_file_that_changed_since_it_was_resolved(tmp_path: Path) -> None:

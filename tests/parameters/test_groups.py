@@ -150,7 +150,7 @@ def test_given_settings_replace_a_variants_own() -> None:
 
 def test_dropout_of_a_variant_that_has_none_is_refused_or_left_out() -> None:
     asked = Main(dropout_rate="0.2", dropout_layers="all", epochs="7")
-    with pytest.raises(InputError, match=r"dropout_rate and dropout_layers: .*'elu' has no dropout"):
+    with pytest.raises(InputError, match=r"dropout_rate and dropout_layers: .*no dropout"):
         asked.configured(ELU)
     assert asked.configured(ELU, strict=False) == dataclasses.replace(ELU, epochs=7)
     assert asked.given(ELU) == {"epochs": 7}

@@ -6,7 +6,7 @@ from drawn import assert_saves_as_a_png_of_1200_pixels, labels_of, xs, ys
 from matplotlib.colors import same_color
 
 from pipeline.base import InputError
-from pipeline.report import drawing, image_figures
+from pipeline.report import drawing, run_figures
 
 NAMES = ["cat", "dog", "ship"]
 PROBABILITIES = np.array([[0.5, 0.3, 0.2], [0.1, 0.9, 0.0], [0.3, 0.3, 0.4], [1.0, 0.0, 0.0]])
@@ -28,14 +28,14 @@ def sizes(axes):
 
 
 DRAWN = {
-    "sample_images": lambda: image_figures.sample_images(make_images(9), np.arange(9) % 3, NAMES),
-    "confusion_matrix": lambda: image_figures.confusion_matrix(np.eye(3, dtype=int), NAMES, "elu"),
-    "class_accuracy": lambda: image_figures.class_accuracy(np.array([0.5, 0.9, 0.7]), NAMES),
-    "accuracy_by_samples": lambda: image_figures.accuracy_by_samples(np.array([0.4, 0.5]), 0.5),
-    "uncertain_images": lambda: image_figures.uncertain_images(
+    "sample_images": lambda: run_figures.sample_images(make_images(9), np.arange(9) % 3, NAMES),
+    "confusion_matrix": lambda: run_figures.confusion_matrix(np.eye(3, dtype=int), NAMES, "elu"),
+    "class_accuracy": lambda: run_figures.class_accuracy(np.array([0.5, 0.9, 0.7]), NAMES),
+    "accuracy_by_samples": lambda: run_figures.accuracy_by_samples(np.array([0.4, 0.5]), 0.5),
+    "uncertain_images": lambda: run_figures.uncertain_images(
         make_images(4), np.array([0, 1, 2, 0]), PROBABILITIES, ENTROPY, NAMES
     ),
-    "reliability_diagram": lambda: image_figures.reliability_diagram({"MC Dropout": make_bins()}),
+    "reliability_diagram": lambda: run_figures.reliability_diagram({"MC Dropout": make_bins()}),
 }
 
 
@@ -46,7 +46,7 @@ def test_figure_saves_as_a_png_of_1200_pixels(name, tmp_path):
 
 def test_sample_images_has_a_titled_column_per_class_and_leaves_missing_ones_blank():
     images, labels = make_images(6), np.array([2, 0, 2, 0, 0, 2])
-    figure = image_figures.sample_images(images, labels, NAMES, rows=2)
+    figure = run_figures.sample_images(images, labels, NAMES, rows=2)
     assert [axes.get_title() for axes in figure.axes[:4]] == ["cat", "ship", "", ""]
     drawn = [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
     assert len(drawn) == 4
@@ -55,7 +55,7 @@ def test_sample_images_has_a_titled_column_per_class_and_leaves_missing_ones_bla
 
 
 def test_sample_images_shows_grey_images_in_grey():
-    figure = image_figures.sample_images(make_images(1, channels=1), np.array([1]), NAMES)
+    figure = run_figures.sample_images(make_images(1, channels=1), np.array([1]), NAMES)
     (image,) = figure.axes[0].images
     assert image.get_size() == (8, 8)
     assert image.get_cmap().name == "gray"
@@ -63,7 +63,7 @@ def test_sample_images_shows_grey_images_in_grey():
 
 
 def test_sample_images_stops_at_the_number_of_columns():
-    figure = image_figures.sample_images(
+    figure = run_figures.sample_images(
         make_images(100), np.arange(100), [f"class {k}" for k in range(100)], columns=10
     )
     assert [axes.get_title() for axes in figure.axes] == [f"class {k}" for k in range(10)]
@@ -82,7 +82,7 @@ def test_uncertain_images_come_most_uncertain_first_with_their_two_best_guesses(
 
 
 def test_uncertain_images_tell_right_from_wrong_by_colour_and_stop_at_the_count():
-    figure = image_figures.uncertain_images(
+    figure = run_figures.uncertain_images(
         make_images(4), np.array([1, 1, 2, 0]), PROBABILITIES, ENTROPY, NAMES, count=2
     )
     right, wrong = (axes.title.get_color() for axes in figure.axes if axes.images)
@@ -92,7 +92,7 @@ def test_uncertain_images_tell_right_from_wrong_by_colour_and_stop_at_the_count(
 
 def test_confusion_matrix_has_counts_and_shares_of_the_true_class():
     matrix = np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]])  # the last class has no images
-    axes, color_bar = image_figures.confusion_matrix(matrix, NAMES, "bn").axes
+    axes, color_bar = run_figures.confusion_matrix(matrix, NAMES, "bn").axes
     texts = [text.get_text() for text in axes.texts]
     assert texts[:5] == ["3\n75%", "1\n25%", "0\n0%", "0\n0%", "2\n100%"]
     assert texts[8] == "0\n0%"
@@ -102,14 +102,14 @@ def test_confusion_matrix_has_counts_and_shares_of_the_true_class():
 
 def test_confusion_matrix_of_100_classes_has_no_numbers():
     names = [f"class {k}" for k in range(100)]
-    axes, _ = image_figures.confusion_matrix(np.eye(100, dtype=int), names, "bn").axes
+    axes, _ = run_figures.confusion_matrix(np.eye(100, dtype=int), names, "bn").axes
     assert len(axes.texts) == 0
     assert len(axes.get_xticks()) == 25
 
 
 def test_class_accuracy_is_sorted_with_a_class_without_images_last():
     accuracies = np.array([0.5, float("nan"), 0.75])
-    (axes,) = image_figures.class_accuracy(accuracies, NAMES).axes
+    (axes,) = run_figures.class_accuracy(accuracies, NAMES).axes
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["ship", "cat", "dog"]
     assert sizes(axes)[:, 0].tolist() == [75.0, 50.0, 0.0]
     assert [text.get_text() for text in axes.texts] == ["75.0%", "50.0%", ""]
@@ -118,7 +118,7 @@ def test_class_accuracy_is_sorted_with_a_class_without_images_last():
 
 
 def test_accuracy_by_samples_counts_from_one_beside_the_deterministic_accuracy():
-    figure = image_figures.accuracy_by_samples(np.array([0.4, 0.45, 0.5]), 0.48)
+    figure = run_figures.accuracy_by_samples(np.array([0.4, 0.45, 0.5]), 0.48)
     (axes,) = figure.axes
     samples, deterministic = axes.lines
     assert xs(samples) == [1, 2, 3]
@@ -130,7 +130,7 @@ def test_accuracy_by_samples_counts_from_one_beside_the_deterministic_accuracy()
 def test_reliability_diagram_has_a_panel_per_model_with_its_calibration_error():
     nan = float("nan")
     empty_bin = make_bins((0.5, nan, 0.9), (0.3, nan, 0.8), (10, 0, 30))
-    figure = image_figures.reliability_diagram({"plain": make_bins(), "MC": empty_bin})
+    figure = run_figures.reliability_diagram({"plain": make_bins(), "MC": empty_bin})
     plain, mc, counts, _ = figure.axes
     assert plain.get_title() == "plain: calibration error 2.5%"  # 10 of 40 are 10 points off
     assert mc.get_title() == "MC: calibration error 12.5%"  # (10 * 20 + 30 * 10) / 40
@@ -143,17 +143,17 @@ def test_reliability_diagram_has_a_panel_per_model_with_its_calibration_error():
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: image_figures.sample_images(make_images(0), np.array([]), NAMES),
-        lambda: image_figures.sample_images(make_images(2), np.array([1]), NAMES),
-        lambda: image_figures.confusion_matrix(np.eye(2), NAMES, "elu"),
-        lambda: image_figures.confusion_matrix(np.zeros((0, 0)), [], "elu"),
-        lambda: image_figures.class_accuracy(np.array([0.5]), NAMES),
-        lambda: image_figures.accuracy_by_samples(np.array([]), 0.5),
-        lambda: image_figures.uncertain_images(
+        lambda: run_figures.sample_images(make_images(0), np.array([]), NAMES),
+        lambda: run_figures.sample_images(make_images(2), np.array([1]), NAMES),
+        lambda: run_figures.confusion_matrix(np.eye(2), NAMES, "elu"),
+        lambda: run_figures.confusion_matrix(np.zeros((0, 0)), [], "elu"),
+        lambda: run_figures.class_accuracy(np.array([0.5]), NAMES),
+        lambda: run_figures.accuracy_by_samples(np.array([]), 0.5),
+        lambda: run_figures.uncertain_images(
             make_images(3), np.zeros(3, int), PROBABILITIES, ENTROPY, NAMES
         ),
-        lambda: image_figures.reliability_diagram({}),
-        lambda: image_figures.reliability_diagram({"MC": make_bins(count=(1, 2, 3))}),
+        lambda: run_figures.reliability_diagram({}),
+        lambda: run_figures.reliability_diagram({"MC": make_bins(count=(1, 2, 3))}),
     ],
 )
 def test_refused_input(draw):

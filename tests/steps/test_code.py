@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.steps import code
+from pipeline.steps import step as code
 
 PIPELINE = code.PACKAGE
 WORK = ("prepare", "search", "train", "compare")
 KEYS = """
 import json, sys
-from pipeline.steps.code import code_hash, modules_of
+from pipeline.steps.step import code_hash, modules_of
 print(json.dumps({
     name: {module: code_hash(module) for module in modules_of(f"pipeline.work.{name}")}
     for name in sys.argv[1:]

@@ -15,7 +15,7 @@ from step_runs import Small, finish, opened_by_mlflow_run, status_of
 from pipeline.base import DivergenceError, progress
 from pipeline.base.progress import Update
 from pipeline.steps import running
-from pipeline.steps.hold import checkpoint_directory, cut_off, end_abandoned
+from pipeline.steps.ownership import checkpoint_directory, cut_off, end_abandoned
 from pipeline.steps.reuse import once
 from pipeline.steps.step import Step
 from pipeline.tracking import client

@@ -4,7 +4,7 @@ from pathlib import Path
 from pipeline.comparisons import Data
 from pipeline.data import npz
 from pipeline.data.splits import split_arrays
-from pipeline.tracking import client, datasets
+from pipeline.tracking import client, step_runs
 from pipeline.tracking.step_runs import StepRun
 
 
@@ -37,7 +37,7 @@ def test_the_same_data_has_the_same_digests_and_other_data_has_others(tiny_npz: 
 
     def digests(seed: int) -> set[str]:
         splits = split_arrays(arrays, Data(val_size=30, split_seed=seed))
-        return {one.dataset.digest for one in datasets.inputs(splits, location="here")}
+        return {one.dataset.digest for one in step_runs.inputs(splits, location="here")}
 
     assert len(digests(1) | digests(1)) == 3
     assert len(digests(1) | digests(2)) == 6

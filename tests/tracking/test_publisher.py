@@ -4,7 +4,7 @@ import time
 import pytest
 
 from pipeline.base import TrackingUnavailableError, progress
-from pipeline.tracking.publisher import Publisher
+from pipeline.tracking.patience import Publisher
 
 
 class Server:

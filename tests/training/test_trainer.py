@@ -13,9 +13,8 @@ from pipeline.comparisons import Data, Variant, twenty_layers
 from pipeline.data import npz
 from pipeline.data.splits import Splits, open_splits, save, split_arrays
 from pipeline.training.blocks import Blocks
-from pipeline.training.callbacks import OnEpoch, seed_dropout
 from pipeline.training.checkpoints import Checkpoint, Checkpoints
-from pipeline.training.fit import Fit
+from pipeline.training.fit import Fit, OnEpoch, seed_dropout
 from pipeline.training.models import build_model
 from pipeline.training.trainer import BlockModel, Trainer, shared_trainer
 

@@ -7,28 +7,30 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_layers import SMALL
 
+from pipeline.comparisons import Variant
+from pipeline.comparisons.twenty_layers import ELU, ONE_CYCLE
+from pipeline.parameters import Search as AskedSearch
+from pipeline.parameters import Train as Asked
 from pipeline.search import search
 from pipeline.steps import running
 from pipeline.tracking import client
-from pipeline.train import settings, train
+from pipeline.train import train
 from pipeline.training.checkpoints import Checkpoint, Checkpoints
-from pipeline.work import best_trial
+from pipeline.work import trials
+from pipeline.work.search import Search
+from pipeline.work.train import Train
 
 SETTINGS: dict[str, Any] = {
-    "learning_rate": "auto",
-    "epochs": "4",
-    "patience": "4",
-    "batch_size": "auto",
+    "epochs": 4,
+    "patience": 4,
     "seed": 1,
-    "dropout_rate": "auto",
-    "dropout_layers": "auto",
     "mc_samples": 5,
     "n_trials": 2,
-    "search_epochs": "2",
+    "search_epochs": 2,
     "learning_rate_min": 0.0001,
     "learning_rate_max": 0.01,
-    "search_seed": 1,
 }
 
 
@@ -47,14 +49,15 @@ def noise_npz(tiny_npz: Path, store: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("small_networks")
-@pytest.mark.parametrize("epochs", ["4", "6"])
+@pytest.mark.parametrize("epochs", [4, 6])
 def test_a_training_that_begins_with_the_best_trial_equals_one_of_all_epochs(
-    noise_npz: Path, epochs: str
+    noise_npz: Path, epochs: int
 ) -> None:
     given = {**SETTINGS, "variant": "alpha_dropout", "dataset": str(noise_npz)}
-    given |= {"search_epochs": "4", "epochs": epochs}
-    short, whole = (client.get_run(train(**given, reuse=reuse)) for reuse in ("auto", "never"))
+    given |= {"comparison": SMALL, "search_epochs": 4, "epochs": epochs}
+    short, whole = (
+        client.get_run(train(Asked(**given, reuse=reuse))) for reuse in ("auto", "never")
+    )
     trial_run = client.get_run(short.data.tags["search_run"]).data.tags["best_trial_run"]
     assert short.data.tags["trial_run"] == trial_run
     of_trial = history(trial_run, "epoch_seconds")
@@ -72,19 +75,21 @@ def test_a_training_that_begins_with_the_best_trial_equals_one_of_all_epochs(
     assert not set(history(whole.info.run_id, "epoch_seconds")) & set(of_trial)
     for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"):
         assert history(short.info.run_id, name) == history(whole.info.run_id, name)
-        assert len(history(short.info.run_id, name)) == int(epochs)
+        assert len(history(short.info.run_id, name)) == epochs
     for name in ("best_epoch", "judged_val_loss", "test_loss", "mc_nll", "stopped_early"):
         assert short.data.metrics[name] == whole.data.metrics[name]
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("small_networks")
 @pytest.mark.parametrize(("variant", "kept"), [("elu", ["epoch-000002.npz"]), ("one_cycle", [])])
 def test_a_search_keeps_the_checkpoint_that_a_training_can_go_on_from(
     store: Path, tiny_npz: Path, variant: str, kept: list[str]
 ) -> None:
-    run_id = search(variant=variant, dataset=str(tiny_npz), n_trials=3, search_epochs="2")
-    artifacts = client.connect().list_artifacts(run_id, best_trial.FOLDER)
+    asked = AskedSearch(
+        variant=variant, comparison=SMALL, dataset=str(tiny_npz), n_trials=3, search_epochs=2
+    )
+    run_id = search(asked)
+    artifacts = client.connect().list_artifacts(run_id, trials.FOLDER)
     assert [Path(artifact.path).name for artifact in artifacts] == kept
     assert {path.suffix for path in Path("checkpoints").iterdir()} == {".lock"}
 
@@ -92,22 +97,28 @@ def test_a_search_keeps_the_checkpoint_that_a_training_can_go_on_from(
 @pytest.mark.parametrize(
     ("variant", "changes", "begins"),
     [
-        ("elu", {}, True),
-        ("elu", {"seed": 2}, False),
-        ("elu", {"seed": 2, "search_seed": 2}, True),
-        ("elu", {"learning_rate": "0.001"}, False),
-        ("elu", {"epochs": "2", "patience": "2"}, True),
-        ("elu", {"epochs": "1"}, False),
-        ("elu", {"patience": "1"}, False),
-        ("elu", {"patience": "none"}, False),
-        ("one_cycle", {"epochs": "2"}, False),
-        ("one_cycle", {"epochs": "2", "patience": "none"}, False),
+        (ELU, {}, True),
+        (ELU, {"seed": 2}, False),
+        (ELU, {"seed": 2, "search_seed": 2}, True),
+        (ELU, {"learning_rate": 0.001}, False),
+        (ELU, {"epochs": 2, "patience": 2}, True),
+        (ELU, {"epochs": 1}, False),
+        (ELU, {"patience": 1}, False),
+        (ELU, {"patience": "none"}, False),
+        (ONE_CYCLE, {"epochs": 2}, False),
+        (ONE_CYCLE, {"epochs": 2, "patience": "none"}, False),
     ],
 )
 def test_a_training_begins_as_a_trial_only_where_its_first_epochs_are_the_same(
-    variant: str, changes: dict[str, Any], begins: bool
+    variant: Variant, changes: dict[str, Any], begins: bool
 ) -> None:
-    assert settings(variant=variant, **{**SETTINGS, **changes}).begins_as_a_trial is begins
+    asked = Asked(variant=variant.name, **{**SETTINGS, **changes})
+    configured = asked.configured(variant)
+    searched = Search(variant=configured, prepared=None, asked=asked)
+    training = Train(
+        variant=configured, prepared=None, seed=asked.seed, asked=asked, search=searched
+    )
+    assert training.begins_as_a_trial is begins
 
 
 @pytest.fixture
@@ -117,7 +128,7 @@ def search_run(store: Path) -> str:
         pass
     with running.step_run("search", {}, name="search elu") as run:
         Checkpoints(store / "logged").save(checkpoint(2))
-        run.log_directory(store / "logged", best_trial.FOLDER)
+        run.log_directory(store / "logged", trials.FOLDER)
         run.set_tags({"best_trial_run": trial.run_id})
     return run.run_id
 
@@ -129,7 +140,7 @@ def checkpoint(epoch: int) -> Checkpoint:
 
 def begun(search_run: str, checkpoints: Checkpoints) -> client.Run:
     with running.step_run("train", {}, name="train elu seed 1") as run:
-        best_trial.begin_with(search_run, run, checkpoints, name="train elu seed 1")
+        trials.begin_with(client.get_run(search_run), run, checkpoints, name="train elu seed 1")
     return client.get_run(run.run_id)
 
 
@@ -153,7 +164,7 @@ def _tag(name: str) -> Callable[[str], None]:
 
 
 def _artifact(search_run: str) -> Path:
-    return client.local_artifact(search_run, best_trial.FOLDER)
+    return client.local_artifact(search_run, trials.FOLDER)
 
 
 @pytest.mark.parametrize(

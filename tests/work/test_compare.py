@@ -8,14 +8,17 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from compared_runs import train_run
 from conftest import Finished
 from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
-from test_fairness import train_run
 
-from pipeline import compare as module
+from pipeline import compare as door
 from pipeline.base import InputError
-from pipeline.compare import compare
-from pipeline.tracking import client, step_runs
+from pipeline.comparisons import Variant
+from pipeline.comparisons.twenty_layers import BN, COMPARISON, ELU
+from pipeline.parameters import Compare
+from pipeline.tracking import client
+from pipeline.work import compare as work
 from pipeline.work import evidence
 
 PICTURES = {"curves_by_epoch", "curves_by_seconds", "epoch_seconds", "time_to_baseline"}
@@ -33,13 +36,23 @@ def _table(run_id: str, name: str) -> pd.DataFrame:
     return pd.read_csv(io.StringIO(_artifact(run_id, f"{name}.csv")))
 
 
-def _trained(variant: str, seed: int, *, epochs: int = 3, **changes: Any) -> str:
+def compare(**asked: Any) -> str:
+    return door.compare(Compare(**asked))
+
+
+def _key(runs: list[client.Run] | None = None) -> str:
+    """What a comparison of the newest runs, or of some, is known by."""
+    chosen = runs or work.choose(None, COMPARISON)
+    return work.step_of(COMPARISON, chosen, baseline="elu").key
+
+
+def _trained(variant: Variant, seed: int, *, epochs: int = 3, **changes: Any) -> str:
     """The id of a run with the metrics that `train` logs, made up: no network is trained."""
     run_id = train_run(variant, seed, **changes).info.run_id
     connection = mlflow.MlflowClient()
     model = connection.create_logged_model("0", name="model", source_run_id=run_id)
     connection.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
-    generator = np.random.default_rng([seed, len(variant)])
+    generator = np.random.default_rng([seed, len(variant.name)])
     val_loss = np.sort(generator.uniform(1, 2, epochs))[::-1]
     metrics = [
         Metric(name, float(values[epoch - 1]), epoch, epoch)
@@ -77,7 +90,7 @@ def _trained(variant: str, seed: int, *, epochs: int = 3, **changes: Any) -> str
 
 @pytest.fixture
 def four_runs(store: Path) -> list[str]:
-    return [_trained(variant, seed) for variant in ("elu", "bn") for seed in (1, 2)]
+    return [_trained(variant, seed) for variant in (ELU, BN) for seed in (1, 2)]
 
 
 def test_report_tables_and_pictures_are_logged(four_runs: list[str]) -> None:
@@ -115,12 +128,12 @@ def test_curves_from_a_tracking_server_equal_those_from_its_database(
 
 
 def test_runs_that_failed_are_named_and_make_for_a_new_comparison(four_runs: list[str]) -> None:
-    before = compare()
-    assert compare() == before
+    before = _key()
+    assert _key() == before
     reason = {"failure_reason": "DivergenceError: loss is nan in epoch 2 & <b>"}
-    train_run("bn", 3, status="FAILED", tags=reason)
+    train_run(BN, 3, status="FAILED", tags=reason)
+    assert _key() != before
     after = compare()
-    assert after != before
     said = "train bn seed 3: diverged (loss is nan in epoch 2 & <b>)"
     assert f"## Not compared\n\n- {said}\n" in _artifact(after, "comparison.md")
     page = _artifact(after, "report.html")
@@ -147,38 +160,59 @@ def _rank_first(run_id: str) -> None:
     mlflow.MlflowClient().log_metric(run_id, "val_accuracy", 0.99, step=3)
 
 
-def test_runs_of_a_variant_that_is_no_longer_known_come_last_and_are_compared(
+def test_runs_of_a_variant_that_the_comparison_has_not_are_compared_where_they_are_named(
     four_runs: list[str],
 ) -> None:
-    last = _trained("elu", 3, parameters={"variant": "of_old"})
-    run_id = compare()
-    assert list(_table(run_id, "summary")["variant"]) == ["elu", "bn", "of_old"]
-    assert list(_table(run_id, "runs")["run_id"]) == [*four_runs, last]
+    other = _trained(ELU.derive(name="of_old"), 3)
+    assert [run.info.run_id for run in work.choose(None, COMPARISON)] == four_runs
+    named = [four_runs[2], other, four_runs[0]]
+    run_id = compare(runs=",".join(named))
+    assert list(_table(run_id, "summary")["variant"]) == ["bn", "of_old", "elu"]
+    assert list(_table(run_id, "runs")["run_id"]) == named
+    command = mlflow.get_experiment("0").tags["mlflow.note.content"]
+    assert f"-P runs={','.join(named)}" in command
+
+
+def test_the_newest_run_of_every_seed_is_compared_on_the_data_of_the_newest(store: Path) -> None:
+    train_run(ELU, 1, tags={"data_fingerprint": "e" * 64})
+    train_run(ELU, 1)
+    newest = [train_run(BN, 2), train_run(BN, 1), train_run(ELU, 1)]
+    chosen = work.choose(None, COMPARISON)
+    assert [run.info.run_id for run in chosen] == [run.info.run_id for run in reversed(newest)]
+
+
+def test_what_is_no_finished_training_run_is_refused(store: Path) -> None:
+    unfinished = train_run(ELU, 1, status="FAILED").info.run_id
+    search = train_run(ELU, 1, tags={"step": "search"}).info.run_id
+    for run_id, received in {unfinished: "train, FAILED", search: "search, FINISHED"}.items():
+        with pytest.raises(InputError, match=rf"{run_id} \({received}\)"):
+            work.choose([run_id], COMPARISON)
 
 
 def test_many_runs_are_counted_where_their_names_would_be_cut_off(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST_NAMED", 3)
+    monkeypatch.setattr(work, "MOST_NAMED", 3)
     for seed in range(1, 5):
-        _trained("elu", seed)
+        _trained(ELU, seed)
     run_id = compare()
     assert client.get_run(run_id).data.params["runs"] == "4, see runs.csv"
-    assert "-P runs=auto" in mlflow.get_experiment("0").tags["mlflow.note.content"]
+    assert "mlflow run . -e compare`" in mlflow.get_experiment("0").tags["mlflow.note.content"]
     assert compare() == run_id
-    _trained("elu", 5)
-    assert compare() != run_id
+    key = _key()
+    _trained(ELU, 5)
+    assert _key() != key
 
 
 def test_a_long_note_loses_lines_of_the_middle_but_not_the_command(
     four_runs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(step_runs, "NOTE_LENGTH", 1500)
-    run_id = compare()
+    monkeypatch.setattr(work, "NOTE_LENGTH", 1500)
+    run_id = compare(baseline="bn")
     note = client.get_run(run_id).data.tags["mlflow.note.content"]
     assert 1000 < len(note) <= 1500
     assert note.startswith("Best model, on average: **")
-    assert note.endswith("-P baseline=elu`")
+    assert note.endswith("-P baseline=bn`")
     assert "**Champion**" in note
     assert len(_artifact(run_id, "comparison.md")) > len(note)
 
@@ -215,8 +249,8 @@ def test_report_of_a_finished_comparison_has_every_part(finished_store: Finished
 
 
 def test_runs_on_different_data_are_refused_and_named(store: Path) -> None:
-    one = train_run("elu", 1).info.run_id
-    other = train_run("elu", 7, tags={"data_fingerprint": "e" * 64}).info.run_id
+    one = train_run(ELU, 1).info.run_id
+    other = train_run(ELU, 7, tags={"data_fingerprint": "e" * 64}).info.run_id
     with pytest.raises(InputError) as refused:
         compare(runs=f"{one},{other}")
     assert "train elu seed 7" in str(refused.value)
@@ -224,16 +258,16 @@ def test_runs_on_different_data_are_refused_and_named(store: Path) -> None:
 
 
 def test_mc_dropout_anew_makes_for_a_new_comparison(four_runs: list[str]) -> None:
-    first = compare()
-    assert compare() == first
+    first = _key()
     mlflow.MlflowClient().log_metric(four_runs[0], "mc_samples", 1000)
-    assert compare() != first
+    assert _key() != first
 
 
 def test_a_baseline_that_is_no_variant_is_refused_and_one_not_compared_is_said(
     four_runs: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    runs = work.choose(None, COMPARISON)
     with pytest.raises(InputError, match="Did you mean 'elu'"):
-        compare(baseline="elo")
-    compare(baseline="selu")
+        work.step_of(COMPARISON, runs, baseline="elo")
+    work.step_of(COMPARISON, runs, baseline="selu")
     assert "The baseline selu is not among the runs compared" in capsys.readouterr().out

@@ -16,8 +16,8 @@ from pipeline.parameters import Main
 from pipeline.steps.plan import Estimate, Planned
 from pipeline.tracking import client
 from pipeline.work.comparison import Wanted, decided, plan, submit, wanted
-from pipeline.work.logged_data import LoggedData
 from pipeline.work.prepare import prepared
+from pipeline.work.variant_step import LoggedData
 
 
 def asked(**changes: Any) -> Wanted:

@@ -16,8 +16,8 @@ from pipeline.data.splits import open_splits, split_arrays
 from pipeline.parameters import Prepare
 from pipeline.prepare import prepare
 from pipeline.tracking import client
-from pipeline.work.logged_data import LoggedData
 from pipeline.work.prepare import prepared
+from pipeline.work.variant_step import LoggedData
 
 
 def test_the_run_holds_all_that_the_other_steps_and_a_person_need(

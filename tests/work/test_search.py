@@ -14,8 +14,8 @@ from pipeline.comparisons import Variant
 from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, ELU
 from pipeline.parameters import Search as Asked
 from pipeline.search import search
-from pipeline.work.logged_data import LoggedData
 from pipeline.work.search import Search
+from pipeline.work.variant_step import LoggedData
 
 DATA = LoggedData(
     run_id="a1", dataset="stripes", location="stripes.npz", fingerprint="f", found_again="stripes"

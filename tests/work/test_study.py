@@ -9,9 +9,13 @@ import optuna
 import pytest
 
 from pipeline.base import InputError
-from pipeline.work.studies import (
+from pipeline.comparisons import Variant
+from pipeline.comparisons.twenty_layers import ELU, ONE_CYCLE
+from pipeline.parameters import Search as Asked
+from pipeline.work.study import (
     DIVERGED,
     FarBehindPruner,
+    StudySettings,
     check_storage,
     create_storage,
     create_study,
@@ -22,6 +26,26 @@ from pipeline.work.studies import (
 WORKERS, TRIALS = 4, 25
 RATES = optuna.distributions.FloatDistribution(1e-5, 1e-1, log=True)
 _start: Barrier
+
+
+def test_extra_trials_are_a_third_but_at_least_two() -> None:
+    extra = {
+        count: StudySettings(variant=ELU, asked=Asked(variant="elu", n_trials=count)).extra_trials
+        for count in (1, 6, 8, 9, 12)
+    }
+    assert extra == {1: 2, 6: 2, 8: 2, 9: 3, 12: 4}
+
+
+@pytest.mark.parametrize(
+    ("variant", "epochs", "judged", "tolerance"),
+    [(ELU, 10, 2, 0.05), (ONE_CYCLE, 5, 5, 0.1), (ONE_CYCLE, 20, 18, 0.1)],
+)
+def test_under_a_schedule_trials_are_judged_late_and_mildly(
+    variant: Variant, epochs: int, judged: int, tolerance: float
+) -> None:
+    asked = Asked(variant=variant.name, search_epochs=epochs)
+    settings = StudySettings(variant=asked.configured(variant), asked=asked)
+    assert (settings.first_judged, settings.early_tolerance) == (judged, tolerance)
 
 
 def _study(*values: tuple[float, float | None]) -> optuna.Study:
@@ -204,14 +228,8 @@ def _set_start(start: Barrier) -> None:
 def _search(storage: str, number: int) -> None:
     """Create a study at the same moment as the others, and run its trials."""
     _start.wait(60)
-    study = create_study(
-        f"study-{number}",
-        storage=storage,
-        bounds=(1e-5, 1e-1),
-        n_trials=TRIALS,
-        first_judged=3,
-        early_tolerance=0.1,
-    )
+    asked = Asked(variant="elu", storage=storage, n_trials=TRIALS)
+    study = create_study(f"study-{number}", StudySettings(variant=ELU, asked=asked))
 
     def objective(trial: optuna.Trial) -> float:
         rate = trial.suggest_float("learning_rate", 1e-5, 1e-1, log=True)

@@ -1,5 +1,6 @@
 """Trials: nested and linked, and a search that was cut off goes on with them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -7,13 +8,17 @@ import mlflow
 import optuna
 import pytest
 from conftest import Finished
+from small_layers import SMALL
 
 from pipeline.base import progress
-from pipeline.comparisons.variants import get_variant
-from pipeline.search import SearchSettings, search
+from pipeline.comparisons import Variant
+from pipeline.comparisons.twenty_layers import ELU, ONE_CYCLE
+from pipeline.parameters import Search as Asked
+from pipeline.search import search
 from pipeline.steps import running
 from pipeline.tracking import step_runs
 from pipeline.work import trials
+from pipeline.work.study import StudySettings
 
 
 def test_link_holds_the_address_where_there_is_a_server_but_never_its_password(
@@ -66,18 +71,12 @@ def test_trials_are_nested_runs_with_a_curve_and_linked_both_ways(finished_store
         assert {metric.step: metric.value for metric in history} == trial.intermediate_values
 
 
-@pytest.mark.parametrize(("variant", "judged"), [("elu", (2, 1.0)), ("one_cycle", (3, 2.0))])
+@pytest.mark.parametrize(("variant", "judged"), [(ELU, (2, 1.0)), (ONE_CYCLE, (3, 2.0))])
 def test_a_trial_is_judged_as_a_training_is(
-    store: Path, variant: str, judged: tuple[int, float]
+    store: Path, variant: Variant, judged: tuple[int, float]
 ) -> None:
-    settings = SearchSettings(
-        variant=get_variant(variant),
-        n_trials=1,
-        search_epochs=3,
-        learning_rate_min=1e-4,
-        learning_rate_max=1e-2,
-        seed=1,
-    )
+    asked = Asked(variant=variant.name, n_trials=1, search_epochs=3)
+    settings = StudySettings(variant=asked.configured(variant), asked=asked)
     trial = optuna.create_study(pruner=optuna.pruners.NopPruner()).ask()
     with running.step_run("trial", {}, name="trial 0") as run:
         trained = trials._TrialRun(trial, run, settings)
@@ -87,7 +86,7 @@ def test_a_trial_is_judged_as_a_training_is(
 
 
 # A study of elu on the tiny data: five trials spread over the range, the others drawn by TPE.
-SETTINGS = {"variant": "elu", "n_trials": 7, "search_epochs": "4", "learning_rate_max": 0.001}
+ASKED = Asked(variant="elu", comparison=SMALL, n_trials=7, search_epochs=4, learning_rate_max=0.001)
 Trials = list[tuple[int, str, float, dict[int, float]]]
 
 
@@ -103,6 +102,7 @@ def _trials(directory: Path) -> Trials:
 
 def _search_cut_off_at(moments: list[str], tiny_npz: Path) -> None:
     """Search, interrupted at each of these lines of progress, and started again every time."""
+    asked = replace(ASKED, dataset=str(tiny_npz))
     left = list(moments)
 
     def interrupt(news: progress.Update) -> None:
@@ -112,14 +112,13 @@ def _search_cut_off_at(moments: list[str], tiny_npz: Path) -> None:
 
     for _ in moments:
         with pytest.raises(KeyboardInterrupt), progress.sending_to(interrupt):
-            search(dataset=str(tiny_npz), **SETTINGS)  # type: ignore[arg-type]
+            search(asked)
     with progress.sending_to(interrupt):
-        search(dataset=str(tiny_npz), **SETTINGS)  # type: ignore[arg-type]
+        search(asked)
     assert left == []
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("small_networks")
 def test_a_search_that_was_cut_off_goes_on_and_equals_one_that_was_not(
     store: Path, tiny_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

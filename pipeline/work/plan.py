@@ -1,18 +1,119 @@
-"""How long a step takes, by the times of finished ones."""
+"""What `main` would do with every step, and how long that takes by the times of finished ones."""
 
 import math
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from pipeline.base import InputError, progress
 from pipeline.comparisons import Variant
-from pipeline.steps.plan import Estimate
-from pipeline.steps.step import resolved_parameters
+from pipeline.data import keras_cache
+from pipeline.steps.plan import Estimate, Planned, as_text
+from pipeline.steps.reuse import Decision, decide
+from pipeline.steps.step import recorded_inputs, resolved_parameters
 from pipeline.tracking import client
-from pipeline.work.logged_data import LoggedData
+from pipeline.tracking.step_runs import adopted_run
+from pipeline.work import compare, prepare
+from pipeline.work.comparison import Steps, Wanted, decided
 from pipeline.work.search import Search
 from pipeline.work.train import Train
-from pipeline.work.variant_step import VariantStep
+from pipeline.work.variant_step import LoggedData, VariantStep
+
+
+def say_plan(of: Wanted) -> None:
+    """Print what `main` would do, and run nothing."""
+    text = as_text(plan(of), jobs=of.workers(), scheduler=of.asked.scheduler)
+    progress.update(message=text)
+    if opened := adopted_run("main"):
+        opened.set_tags({"mlflow.runName": "plan"})
+        opened.set_note(f"Nothing was run.\n\n```\n{text}\n```")
+
+
+def plan(of: Wanted) -> list[Planned]:
+    """What `run` would do with every step, in order; starts, fetches and writes nothing.
+
+    Raises:
+        InputError: if the data set is unknown or cannot be used.
+    """
+    experiment = _experiment()
+    preparation, dataset, data = _plan_data(of, experiment)
+    steps = decided(of, data, experiment)
+    measured = Measured(experiment, dataset=dataset, data=data)
+    names = {search.name for search in steps.searches}
+
+    def planned(step: VariantStep) -> Planned:
+        decision = steps.decisions[step.name]
+        anew = of.asked.reuse == "never"
+        estimate = None if decision.reused else measured.estimate(step, anew=anew)
+        after = tuple(one.name for one in step.after() if one.name in names)
+        return Planned(decision=decision, timed=True, estimate=estimate, after=after)
+
+    return [
+        Planned(decision=preparation),
+        *(planned(one) for one in (*steps.searches, *steps.trainings)),
+        Planned(decision=_plan_compare(of, steps, experiment)),
+    ]
+
+
+def _experiment() -> str | None:
+    """The experiment in force; None where there is none yet, which MLflow would create."""
+    uri = client.tracking_uri()
+    database = uri.removeprefix("sqlite:///")
+    if database != uri and not Path(database).exists():
+        return None
+    named = os.environ.get("MLFLOW_EXPERIMENT_NAME")
+    if named and client.connect().get_experiment_by_name(named) is None:
+        return None
+    return client.experiment_id()
+
+
+def _plan_data(of: Wanted, experiment: str | None) -> tuple[Decision, str, LoggedData | None]:
+    """The preparation, the data set's name, and the data set where it can be told."""
+    asked = of.asked.data_of(of.comparison).source
+    try:
+        step = prepare.step_of(of.asked, of.comparison, fetch=False)
+    except InputError:
+        if asked not in keras_cache.KERAS_FILES:
+            raise
+        reason = "not cached: it is fetched first"
+        return Decision(name=f"prepare {asked}", reason=reason), asked, None
+    if step.source.warning:
+        progress.update(
+            message="CIFAR-10 is not cached, so this is the plan for mnist_5k. If CIFAR-10 can be "
+            "fetched, it is, and everything runs on that instead."
+        )
+    decision = decide(step, reuse=of.asked.reuse, experiment=experiment)
+    run = decision.reused or _of_same_data(step, experiment)
+    if run is None:
+        return decision, step.source.name, None
+    if decision.reused is None:
+        decision = replace(decision, reason=f"{decision.reason} (taken to give the same data)")
+    return decision, step.source.name, step.result(run)
+
+
+def _of_same_data(step: prepare.Prepare, experiment: str | None) -> client.Run | None:
+    """The newest preparation of the same data with the same parameters, by whatever code."""
+    same = {
+        name: value
+        for name, value in step.inputs.items()
+        if not name.startswith(("code of ", "version of "))
+    }
+    found = client.finished_runs("prepare", experiment) if experiment else []
+    return next(
+        (one for one in found if same.items() <= recorded_inputs(one.data.tags).items()), None
+    )
+
+
+def _plan_compare(of: Wanted, steps: Steps, experiment: str | None) -> Decision:
+    runs = [steps.decisions[one.name].reused for one in steps.trainings]
+    finished = [one for one in runs if one]
+    if len(finished) < len(runs):
+        return Decision(name="compare", reason="after the trainings")
+    step = compare.step_of(of.comparison, finished, baseline=of.baseline)
+    return decide(step, reuse=of.asked.reuse, experiment=experiment)
 
 
 class _Past(NamedTuple):
