@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pipeline.base import InputError, unknown_name
 from pipeline.comparisons.settings import check_all, check_different, check_name, check_settings
@@ -12,6 +12,14 @@ from pipeline.comparisons.settings import check_all, check_different, check_name
 # The colour-blind safe palette of Okabe and Ito (2008).
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 LARGEST_BATCH = 65_536
+
+
+_SELF_NORMALIZING: Mapping[str, tuple[object, ...]] = {
+    "activation": ("selu",),
+    "kernel_initializer": ("lecun_normal",),
+    "batch_normalization": (False,),
+    "dropout": (None, "alpha"),
+}
 
 
 def _of(*steps: str, default: Any) -> Any:
@@ -28,20 +36,16 @@ class Variant:
         description: one line for ``--help`` and notes.
         color: hex colour of its curves; left out, the comparison gives it the next of `OKABE_ITO`.
         derived_from: the variant that it was derived from.
-        hidden_layers: number of hidden dense layers.
-        units: units of each hidden layer.
-        activation: Keras name of the activation of the hidden layers.
-        kernel_initializer: Keras name of the initializer of the hidden layers.
+        hidden_layers, units: number of hidden dense layers, and of units in each.
+        activation, kernel_initializer: Keras names, for the hidden layers.
         batch_normalization: whether batch normalisation stands between dense layer and activation.
         self_normalizing: whether the network must keep mean 0 and variance 1 through its layers
             (Klambauer et al. 2017); settings that break this are refused.
-        dropout: kind of dropout, or None.
-        dropout_rate: fraction of the units dropped, in [0, 1).
+        dropout, dropout_rate: its kind, and the fraction of the units dropped, in [0, 1).
         dropout_layers: ``last``: before the output layer only; ``all``: after every hidden layer.
         optimizer: ``nadam``, or ``sgd`` with Nesterov momentum 0.9.
         schedule: ``constant`` learning rate, or ``one_cycle`` (Smith 2018) over all epochs.
-        batch_size: images per mini-batch.
-        epochs: most epochs trained.
+        batch_size, epochs: images per mini-batch, and most epochs trained.
         patience: epochs without a lower ``val_loss`` after which training stops; None: train all
             epochs and judge the model at the end.
         search_epochs: most epochs of a trial when its learning rate is searched.
@@ -52,7 +56,7 @@ class Variant:
 
     name: str
     description: str = _of(default="")
-    color: str = _of(default="")
+    color: str = field(default="", metadata={"steps": (), "pattern": "(#[0-9A-Fa-f]{6})?"})
     derived_from: str = _of(default="")
     hidden_layers: int = 20
     units: int = 100
@@ -84,13 +88,7 @@ class Variant:
             self._check_self_normalization()
 
     def _check_self_normalization(self) -> None:
-        required: Mapping[str, tuple[object, ...]] = {
-            "activation": ("selu",),
-            "kernel_initializer": ("lecun_normal",),
-            "batch_normalization": (False,),
-            "dropout": (None, "alpha"),
-        }
-        for setting, allowed in required.items():
+        for setting, allowed in _SELF_NORMALIZING.items():
             received = getattr(self, setting)
             if received not in allowed:
                 raise InputError(
@@ -103,11 +101,7 @@ class Variant:
     def derive(
         self, *, name: str, description: str = "", color: str = "", **changes: Any
     ) -> "Variant":
-        """A variant that differs from this one in some settings: the difference is the experiment.
-
-        Raises:
-            InputError: if there is no such setting, or its value is refused.
-        """
+        """A variant that differs from this one in some settings: the difference is the experiment."""
         known = [one.name for one in dataclasses.fields(self)]
         for setting in changes:
             if setting not in known:
@@ -119,11 +113,7 @@ class Variant:
         return replace(self, derived_from=self.name, **changes)
 
     def content(self, step: str) -> dict[str, Any]:
-        """What a step's result is decided by: the settings that are not the defaults.
-
-        Args:
-            step: `search` or `train`.
-        """
+        """The settings that decide what a step, `search` or `train`, comes to, but the defaults."""
         return {
             one.name: value
             for one in dataclasses.fields(self)
@@ -135,8 +125,7 @@ class Variant:
 
 def default_setting(name: str) -> Any:
     """The default of a variant's setting; None where there is none."""
-    defaults = {one.name: one.default for one in dataclasses.fields(Variant)}
-    return defaults.get(name)
+    return {one.name: one.default for one in dataclasses.fields(Variant)}.get(name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,12 +135,10 @@ class Data:
     Args:
         source: what `-P dataset=` takes: the name of a data set, or the path of an `.npz`.
         classes: the labels kept, numbered anew in this order; None: all.
-        images_per_class: training images kept of each class, those for validation among them;
-            None: all.
+        images_per_class: training images kept of each, also those for validation; None: all.
         val_size: images held out of the training images; at most a fifth of them.
         split_seed: decides which images are held out, and which are kept of each class.
-        standardized: whether the network gets pixels of mean 0 and variance 1 by feature, or
-            from 0 to 1.
+        standardized: pixels of mean 0 and variance 1 by feature, or else from 0 to 1.
 
     Raises:
         InputError: if a setting is out of range.
@@ -178,8 +165,7 @@ class Data:
                 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Metric:
+class _Metric(NamedTuple):
     """What a question can ask about: which sign of a difference is good, and how it is asked."""
 
     topic: str
@@ -188,25 +174,11 @@ class _Metric:
 
 
 METRICS: Mapping[str, _Metric] = {
-    "test_accuracy": _Metric(
-        topic="quality", better=1, text="Does `{variant}` give a better model than `{reference}`?"
-    ),
-    "best_val_accuracy": _Metric(
-        topic="quality",
-        better=1,
-        text="Is the validation accuracy of `{variant}` higher than that of `{reference}`?",
-    ),
-    "epochs_to_baseline": _Metric(
-        topic="convergence", better=-1, text="Does `{variant}` converge faster than `{reference}`?"
-    ),
-    "median_epoch_seconds": _Metric(
-        topic="speed",
-        better=-1,
-        text="Is an epoch of `{variant}` shorter than one of `{reference}`?",
-    ),
-    "mc_gain": _Metric(
-        topic="mc", better=1, text="Does MC Dropout make `{variant}` more accurate?"
-    ),
+    "test_accuracy": _Metric("quality", 1, "Does `{0}` give a better model than `{1}`?"),
+    "best_val_accuracy": _Metric("quality", 1, "Does `{0}` validate better than `{1}`?"),
+    "epochs_to_baseline": _Metric("convergence", -1, "Does `{0}` converge faster than `{1}`?"),
+    "median_epoch_seconds": _Metric("speed", -1, "Is an epoch of `{0}` shorter than one of `{1}`?"),
+    "mc_gain": _Metric("mc", 1, "Does MC Dropout make `{0}` more accurate?"),
 }
 
 
@@ -246,10 +218,8 @@ class Question:
                 received=repr(self.margin),
                 action="0.01 of test_accuracy is one point; 0 lets any difference matter.",
             )
-        if not self.text:
-            text = METRICS[self.metrics[-1]].text
-            filled = text.format(variant=self.variant, reference=self.reference)
-            object.__setattr__(self, "text", filled)
+        text = self.text or METRICS[self.metrics[-1]].text.format(self.variant, self.reference)
+        object.__setattr__(self, "text", text)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -277,9 +247,8 @@ class Comparison:
         questions: left out: whether every variant is better, faster to converge and shorter per
             epoch than the one it was derived from, or else than the first.
         data: the data set.
-        name: the name of its file; `files.load` fills it in.
-        title: what it asks, the first line of its file; `files.load` fills it in.
-        location: what `-P comparison=` takes to find it again; `files.load` fills it in.
+        name, title, location: of its file, what the first line asks, and what `-P comparison=`
+            takes to find it again; `files.load` fills them in.
 
     Raises:
         InputError: if two variants or questions are the same, or a question is about none of them.
@@ -300,11 +269,11 @@ class Comparison:
         if self.questions is None:
             object.__setattr__(self, "questions", tuple(_questions_of(self.variants)))
         check_all("questions", self.questions or (), Question, least=0)
-        for question in self.questions or ():
+        for question in self.asked:
             for asked in (question.variant, question.reference):
                 if asked not in names:
                     raise unknown_name(f"variant of the question '{question.text}'", asked, names)
-        check_different("questions", [question.id for question in self.questions or ()])
+        check_different("questions", [question.id for question in self.asked])
 
     @property
     def baseline(self) -> str:

@@ -2,8 +2,8 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pipeline.base import InputError
 
@@ -11,7 +11,7 @@ MOST = 1_000_000  # of units, epochs, ...: more is a slip of the keyboard
 
 
 def check_name(subject: str, name: object) -> None:
-    # It stands in queries, file names and addresses.
+    """Refuse a name that could not stand in queries, file names and addresses."""
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,49}", name):
         raise InputError(
             f"name of a {subject}",
@@ -25,52 +25,40 @@ def check_settings(whose: str, declared: Any) -> None:
     """Refuse a setting whose type or value is not what its declaration says."""
     hints = get_type_hints(type(declared))
     for one in dataclasses.fields(declared):
-        value, hint = getattr(declared, one.name), hints[one.name]
-        expected = _expected(hint, one.metadata)
-        if not _fits(value, hint, one.metadata):
+        value = getattr(declared, one.name)
+        allowed = list(_allowed(value, hints[one.name], one.metadata))
+        if not any(fits for fits, _ in allowed):
             raise InputError(
                 f"{one.name} {whose}",
-                expected=expected,
+                expected=" or ".join(words for _, words in allowed),
                 received=repr(value),
                 action="Correct it in the file that declares it.",
             )
 
 
-def _kinds(hint: Any) -> tuple[Any, ...]:
-    """The types that a hint allows."""
-    return get_args(hint) if get_origin(hint) in (Union, type(int | None)) else (hint,)
-
-
-def _fits(value: object, hint: Any, bounds: Mapping[str, Any]) -> bool:
-    for kind in _kinds(hint):
-        if get_origin(kind) is Literal and value in get_args(kind):
-            return True
-        if kind is int and type(value) is int:
-            return bounds.get("least", 1) <= value <= bounds.get("most", MOST)
-        if kind is float and type(value) in (int, float):
-            return True
-        if get_origin(kind) is tuple and isinstance(value, tuple | list):
-            return True
-        if isinstance(kind, type) and kind not in (int, float) and type(value) is kind:
-            return True
-    return False
-
-
-def _expected(hint: Any, bounds: Mapping[str, Any]) -> str:
-    words = {bool: "True or False", float: "a number", str: "a text", type(None): "None"}
+def _allowed(value: Any, hint: Any, bounds: Mapping[str, Any]) -> Iterator[tuple[bool, str]]:
+    """For all that a type allows: whether a value is that, and what it is in words."""
     least, most = bounds.get("least", 1), bounds.get("most", MOST)
-    found = []
-    for kind in _kinds(hint):
+    for kind in get_args(hint) if type(None) in get_args(hint) else (hint,):
         if get_origin(kind) is Literal:
-            found += [repr(one) for one in get_args(kind)]
+            yield from ((value == one, repr(one)) for one in get_args(kind))
+        elif get_origin(kind) is tuple:
+            yield isinstance(value, tuple | list), "a tuple"
         elif kind is int:
-            found.append(f"an integer from {least} to {most}")
+            fits = type(value) is int and least <= value <= most
+            yield fits, f"an integer from {least} to {most}"
+        elif kind is float:
+            yield type(value) in (int, float), "a number"
+        elif kind is str:
+            pattern = bounds.get("pattern", "(?s).*")
+            words = "a colour such as #0072B2" if "pattern" in bounds else "a text"
+            yield type(value) is str and bool(re.fullmatch(pattern, value)), words
         else:
-            found.append(words.get(kind, "a tuple"))
-    return " or ".join(found)
+            yield type(value) is kind, "True or False" if kind is bool else "None"
 
 
 def check_all(subject: str, given: object, kind: type, least: int = 1) -> None:
+    """Refuse what is no sequence of declarations of a kind."""
     found = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else None
     if found is None or len(found) < least or not all(isinstance(one, kind) for one in found):
         raise InputError(
@@ -82,6 +70,7 @@ def check_all(subject: str, given: object, kind: type, least: int = 1) -> None:
 
 
 def check_different(subject: str, names: Sequence[str]) -> None:
+    """Refuse two of one name."""
     twice = [name for place, name in enumerate(names) if name in names[:place]]
     if twice:
         raise InputError(

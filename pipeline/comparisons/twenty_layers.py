@@ -42,85 +42,42 @@ ONE_CYCLE = ALPHA_DROPOUT.derive(
 
 ACCURACIES = ("best_val_accuracy", "test_accuracy")
 TIMES = ("epochs_to_baseline", "median_epoch_seconds")
+# What is asked about a variant, against which, and whether the figures are the answer.
+# fmt: off
+ASKED = (
+    ("bn", "elu", "epochs_to_baseline", False,
+     "Does batch normalisation converge faster than the baseline?"),
+    ("bn", "elu", ACCURACIES, False,
+     "Does batch normalisation give a better model than the baseline?"),
+    ("bn", "elu", "median_epoch_seconds", True,
+     "How does batch normalisation affect training speed?"),
+    ("selu", "elu", "epochs_to_baseline", False,
+     "Does SELU converge faster than the baseline?"),
+    ("selu", "elu", ACCURACIES, False,
+     "Does SELU give a better model than the baseline?"),
+    ("selu", "elu", "median_epoch_seconds", True,
+     "How does SELU affect training speed?"),
+    ("alpha_dropout", "selu", ACCURACIES, False,
+     "Does alpha dropout help over SELU alone?"),
+    ("alpha_dropout", "selu", TIMES, True,
+     "How does alpha dropout affect convergence and training speed?"),
+    ("alpha_dropout", "alpha_dropout", "mc_gain", False,
+     "Does MC Dropout make `alpha_dropout` more accurate?"),
+    ("one_cycle", "alpha_dropout", ACCURACIES, False,
+     "Does 1cycle scheduling give a better model than alpha dropout without it?"),
+    ("one_cycle", "alpha_dropout", TIMES, True,
+     "How does 1cycle scheduling affect convergence and training time?"),
+    ("one_cycle", "one_cycle", "mc_gain", False,
+     "Does MC Dropout make `one_cycle` more accurate?"),
+)
+# fmt: on
 
 COMPARISON = Comparison(
     variants=(ELU, BN, SELU, ALPHA_DROPOUT, ONE_CYCLE),
-    questions=(
+    questions=tuple(
         Question(
-            variant="bn",
-            reference="elu",
-            metric="epochs_to_baseline",
-            text="Does batch normalisation converge faster than the baseline?",
-        ),
-        Question(
-            variant="bn",
-            reference="elu",
-            metric=ACCURACIES,
-            text="Does batch normalisation give a better model than the baseline?",
-        ),
-        Question(
-            variant="bn",
-            reference="elu",
-            metric="median_epoch_seconds",
-            text="How does batch normalisation affect training speed?",
-            describes=True,
-        ),
-        Question(
-            variant="selu",
-            reference="elu",
-            metric="epochs_to_baseline",
-            text="Does SELU converge faster than the baseline?",
-        ),
-        Question(
-            variant="selu",
-            reference="elu",
-            metric=ACCURACIES,
-            text="Does SELU give a better model than the baseline?",
-        ),
-        Question(
-            variant="selu",
-            reference="elu",
-            metric="median_epoch_seconds",
-            text="How does SELU affect training speed?",
-            describes=True,
-        ),
-        Question(
-            variant="alpha_dropout",
-            reference="selu",
-            metric=ACCURACIES,
-            text="Does alpha dropout help over SELU alone?",
-        ),
-        Question(
-            variant="alpha_dropout",
-            reference="selu",
-            metric=TIMES,
-            text="How does alpha dropout affect convergence and training speed?",
-            describes=True,
-        ),
-        Question(
-            variant="alpha_dropout",
-            reference="alpha_dropout",
-            metric="mc_gain",
-            text="Does MC Dropout make `alpha_dropout` more accurate?",
-        ),
-        Question(
-            variant="one_cycle",
-            reference="alpha_dropout",
-            metric=ACCURACIES,
-            text="Does 1cycle scheduling give a better model than alpha dropout without it?",
-        ),
-        Question(
-            variant="one_cycle",
-            reference="alpha_dropout",
-            metric=TIMES,
-            text="How does 1cycle scheduling affect convergence and training time?",
-            describes=True,
-        ),
-        Question(
-            variant="one_cycle",
-            reference="one_cycle",
-            metric="mc_gain",
-            text="Does MC Dropout make `one_cycle` more accurate?",
-        ),
+            variant=variant, reference=reference, metric=metric, describes=describes, text=text
+        )
+        for variant, reference, metric, describes, text in ASKED
     ),
 )

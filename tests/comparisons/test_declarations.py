@@ -157,6 +157,7 @@ def test_a_breach_of_self_normalization_is_refused(
         ({"patience": 0}, "patience .*expected an integer from 1 to 1000000 or None; received 0"),
         ({"batch_normalization": 1}, "batch_normalization .*expected True or False; received 1"),
         ({"optimizer": "adam"}, "optimizer .*expected 'nadam' or 'sgd'; received 'adam'"),
+        ({"color": "red"}, "color of variant 'x': expected a colour such as #0072B2"),
         ({"activation": None}, "activation .*expected a text; received None"),
         ({"activaton": "swish"}, "setting of variant 'x': .*Did you mean 'activation'"),
         ({"name": "a b"}, "name of a variant: expected up to 50 letters"),
