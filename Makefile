@@ -11,9 +11,9 @@ export DO_NOT_TRACK := true
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test ui dashboard lint bench faults
+.PHONY: help run test ui dashboard lint MLproject bench faults
 help:  ## List the targets.
-	@grep -hE '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
+	@grep -hE '^[A-Za-z.]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
 .venv: .venv/installed  ## The environment alone.
 
@@ -44,6 +44,9 @@ lint: .venv  ## Style and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+MLproject: .venv  ## Write MLproject and the README's table from the declarations of the parameters.
+	$(BIN)/python -m pipeline.parameters.written
 
 .venv/bench: .venv/installed requirements-bench.txt
 	$(call install,-r requirements-bench.txt)
