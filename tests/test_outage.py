@@ -27,7 +27,7 @@ from small_layers import SMALL
 from pipeline.tracking.server import server as mlflow_server
 
 OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "0"))
-FEW, MANY = 500, max(600, int(25 * OUTAGE_SECONDS))  # epochs, about 50 a second
+FEW, MANY = 200, max(200, int(12 * OUTAGE_SECONDS))  # epochs, about 25 a second
 _seeds = count(1)  # a seed of its own per training run, so that none is reused
 
 
@@ -121,7 +121,7 @@ class Training:
         while not (found := self.runs()) or len(self.points(found[0], "loss")) < epoch:
             assert self._process.poll() is None, self.output()
             assert time.monotonic() < deadline, self.output()
-            time.sleep(0.5)
+            time.sleep(0.2)
 
     def trained(self) -> int:
         """The last epoch that is trained, be it logged or not."""
