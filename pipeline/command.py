@@ -170,13 +170,14 @@ def _print_error(message: str) -> None:
 
 
 def _end(status: str, reason: str) -> None:
-    if "MLFLOW_RUN_ID" not in os.environ:
+    run_id = os.environ.get("MLFLOW_RUN_ID")
+    if not run_id:
         return
-    from pipeline.tracking import step_runs
+    from pipeline.tracking import client
 
     try:
         with patience.not_waiting():
-            step_runs.end_adopted_run(status, reason=shown(reason))
+            client.end_if_running(run_id, status, reason=shown(reason))
     except Exception as error:  # what the command itself came to must not be lost over this
         _print_error(f"the run could not be ended as {status} ({type(error).__name__}: {error})")
 
@@ -198,7 +199,7 @@ def shown(message: str) -> str:
 def _keep_killed() -> None:
     """Leave a process behind that outlives `mlflow run`, which would mark the run FAILED."""
     if run_id := os.environ.get("MLFLOW_RUN_ID"):
-        script = f"from pipeline.tracking import step_runs; step_runs.keep_killed({run_id!r})"
+        script = f"from pipeline.tracking import client; client.keep_killed({run_id!r})"
         subprocess.Popen(
             [sys.executable, "-c", script],
             stdin=subprocess.DEVNULL,

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from pipeline.steps import running
 from pipeline.steps.step import Step
 from pipeline.tracking import client
-from pipeline.tracking.step_runs import StepRun
+from pipeline.tracking.client import StepRun
 
 
 @dataclass(frozen=True, kw_only=True)

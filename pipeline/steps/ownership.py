@@ -18,7 +18,7 @@ from mlflow.entities import Run
 from pipeline.base import progress
 from pipeline.parameters import ENTRY_POINTS
 from pipeline.steps.step import Step
-from pipeline.tracking import client, step_runs
+from pipeline.tracking import client
 
 HEARTBEAT_SECONDS = 20.0
 CPU_INFO = Path("/proc/cpuinfo")  # of Linux
@@ -235,7 +235,7 @@ def end_abandoned(experiment: str) -> None:
         if run not in of_steps and shell_of in ENTRY_POINTS and _shell_is_gone(run):
             abandoned.append(run)
     for run in abandoned:
-        step_runs.end_if_running(
+        client.end_if_running(
             run.info.run_id, "KILLED", reason="its process is gone: killed, or a machine died"
         )
 

@@ -14,8 +14,8 @@ from pipeline.base import DivergenceError, TrackingUnavailableError
 from pipeline.steps import ownership
 from pipeline.steps.step import Step
 from pipeline.tracking import client
+from pipeline.tracking.client import StepRun, adopted_run, end_run
 from pipeline.tracking.patience import not_waiting
-from pipeline.tracking.step_runs import StepRun, adopted_run, end_run
 
 # The run of `main` that a step belongs to, where there is one; set where the step runs.
 pipeline_run_id: ContextVar[str | None] = ContextVar("pipeline_run_id", default=None)

@@ -12,8 +12,7 @@ from pipeline.base import InputError, progress
 from pipeline.base.environment import configure
 from pipeline.steps.running import pipeline_run_id
 from pipeline.tracking import patience
-from pipeline.tracking.client import tracking_uri
-from pipeline.tracking.step_runs import StepRun
+from pipeline.tracking.client import StepRun, tracking_uri
 
 CLUSTER_SETTINGS = {
     "distributed.logging.distributed": "critical",

@@ -15,7 +15,7 @@ from pipeline.comparisons import Comparison
 from pipeline.steps.reuse import once
 from pipeline.steps.step import Step
 from pipeline.tracking import client, views
-from pipeline.tracking.step_runs import NOTE_LENGTH, StepRun
+from pipeline.tracking.client import NOTE_LENGTH, StepRun
 from pipeline.work import evidence
 from pipeline.work.champion import register
 

@@ -10,7 +10,7 @@ from pipeline.parameters import Main, comparison_of, mlflow_run
 from pipeline.steps import running
 from pipeline.steps.reuse import Decision, decide, once
 from pipeline.steps.step import Step
-from pipeline.tracking import client, step_runs, views
+from pipeline.tracking import client, views
 from pipeline.work import compare, prepare
 from pipeline.work.search import Search
 from pipeline.work.study import create_storage
@@ -138,7 +138,7 @@ def run(of: Wanted) -> None:
             running.pipeline_run_id.reset(token)
 
 
-def _run_steps(main_run: step_runs.StepRun, of: Wanted, data: LoggedData) -> None:
+def _run_steps(main_run: client.StepRun, of: Wanted, data: LoggedData) -> None:
     """Train what is not finished, compare what is, and fail if a step did."""
     steps = decided(of, data, client.experiment_id())
     for decision in steps.decisions.values():
@@ -161,7 +161,7 @@ def _run_steps(main_run: step_runs.StepRun, of: Wanted, data: LoggedData) -> Non
 
 
 def _train(
-    main_run: step_runs.StepRun, of: Wanted, steps: Steps
+    main_run: client.StepRun, of: Wanted, steps: Steps
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Search and train on Dask workers: run ids of the trainings, and why others failed."""
     from pipeline.steps import workers
@@ -183,7 +183,7 @@ def _train(
     finally:
         # The workers on this machine have ended by now; those of another scheduler go on.
         if scheduler == "none":
-            step_runs.kill_running_steps(main_run.run_id, main_run.experiment)
+            client.kill_running_steps(main_run.run_id, main_run.experiment)
 
 
 def submit(queue: "workers.Steps", steps: Steps, *, reuse: str) -> dict[str, "workers.Future"]:

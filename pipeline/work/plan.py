@@ -15,7 +15,7 @@ from pipeline.steps.plan import Estimate, Planned, as_text
 from pipeline.steps.reuse import Decision, decide
 from pipeline.steps.step import recorded_inputs, resolved_parameters
 from pipeline.tracking import client
-from pipeline.tracking.step_runs import adopted_run
+from pipeline.tracking.client import adopted_run
 from pipeline.work import compare, prepare
 from pipeline.work.comparison import Steps, Wanted, decided
 from pipeline.work.search import Search

@@ -19,7 +19,7 @@ from pipeline.parameters.groups import DataSet
 from pipeline.steps.reuse import once
 from pipeline.steps.step import Step
 from pipeline.tracking import client
-from pipeline.tracking.step_runs import StepRun
+from pipeline.tracking.client import StepRun
 from pipeline.work.variant_step import LoggedData
 
 

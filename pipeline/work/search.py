@@ -11,7 +11,7 @@ from pipeline.base import hide_passwords, progress
 from pipeline.parameters import recorded
 from pipeline.parameters.groups import Searching
 from pipeline.tracking import client
-from pipeline.tracking.step_runs import StepRun
+from pipeline.tracking.client import StepRun
 from pipeline.training.runtime import import_tensorflow
 from pipeline.work import trials
 from pipeline.work.study import DIVERGED, StudySettings, create_study, widened

@@ -15,7 +15,7 @@ from pipeline.base import DivergenceError, InputError, hide_passwords, progress
 from pipeline.steps import ownership, running
 from pipeline.steps.ownership import checkpoint_directory
 from pipeline.tracking import client
-from pipeline.tracking.step_runs import StepRun
+from pipeline.tracking.client import StepRun
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.work.study import DIVERGED, N_SPREAD, StudySettings, open_trial
 from pipeline.work.variant_step import LoggedData

@@ -13,7 +13,7 @@ from distributed import Client, get_worker
 from pipeline.base import InputError, progress
 from pipeline.base.progress import Update
 from pipeline.steps import running, workers
-from pipeline.tracking import step_runs
+from pipeline.tracking.client import StepRun
 
 SERVER = "http://127.0.0.1:9"  # handed on to the workers, never asked
 
@@ -39,7 +39,7 @@ def steps(client: Client, updates: list[Update], monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("MLFLOW_TRACKING_URI", SERVER)
     mlflow.set_tracking_uri(SERVER)
     updates.clear()
-    steps = workers.Steps(client, step_runs.StepRun("the-pipeline-run", "the-experiment"))
+    steps = workers.Steps(client, StepRun("the-pipeline-run", "the-experiment"))
     steps.show_progress(updates.append)
     return steps
 
@@ -174,7 +174,7 @@ def test_all_searches_come_before_the_trainings_that_are_ready(tmp_path: Path) -
     path = tmp_path / "order.txt"
     names = [f"search-{place}" for place in range(5)]
     with workers.connect(jobs=1, scheduler="none") as alone:
-        steps = workers.Steps(alone, step_runs.StepRun("another-pipeline-run", "the-experiment"))
+        steps = workers.Steps(alone, StepRun("another-pipeline-run", "the-experiment"))
         searches = {
             name: steps.submit(write_line, {"path": path, "line": name}, priority=-place)
             for place, name in enumerate(names)
@@ -279,7 +279,7 @@ def test_steps_run_on_the_workers_of_a_scheduler_that_is_there(
     client: Client, steps: workers.Steps
 ) -> None:
     address = client.scheduler_info()["address"]
-    run = step_runs.StepRun("another-pipeline-run", "the-experiment")
+    run = StepRun("another-pipeline-run", "the-experiment")
     with workers.connect(jobs=1, scheduler=address) as remote:
         results, _ = workers.gather({"step": workers.Steps(remote, run).submit(surroundings, {})})
         assert results["step"]["pipeline_run"] == "another-pipeline-run"
@@ -291,9 +291,7 @@ def test_another_comparison_on_the_same_scheduler_does_not_show_the_news(
     steps: workers.Steps, client: Client, updates: list[Update]
 ) -> None:
     others: list[Update] = []
-    workers.Steps(client, step_runs.StepRun("another", "the-experiment")).show_progress(
-        others.append
-    )
+    workers.Steps(client, StepRun("another", "the-experiment")).show_progress(others.append)
     workers.gather({"train": steps.submit(report_epochs, {"step": "train", "epochs": 2})})
     assert len(updates) == 3
     assert others == []

@@ -31,6 +31,7 @@ from pipeline.comparisons import Data
 from pipeline.data.splits import Arrays, Splits, open_splits, save, split_arrays
 from pipeline.steps import running
 from pipeline.tracking import client
+from pipeline.uncertainty import logged_models
 from pipeline.work.champion import CHAMPION, Registration, register, registered_model_name
 from pipeline.work.evidence import CURVE_METRICS
 
@@ -285,7 +286,8 @@ def _trained(prepare_run: str, variant: str, model: str, seed: int = 1) -> pd.Da
     kernel[list(RIGHT).index(model), 1] = 10
     output.set_weights([kernel, np.array([5.0, 0.0])])
     with running.step_run("train", {}, name=f"train {variant} seed {seed}") as run:
-        run.log_model(network, example=np.asarray(_splits(prepare_run).x_val[:2]))
+        example = np.asarray(_splits(prepare_run).x_val[:2])
+        logged_models.log(network, example=example, run_id=run.run_id)
     accuracy = float(_right(prepare_run, model).mean())
     row = make_run(variant, seed, run_id=run.run_id, best_val_accuracy=accuracy)
     return pd.DataFrame([row])

@@ -16,7 +16,7 @@ from pipeline.comparisons.twenty_layers import ELU, ONE_CYCLE
 from pipeline.parameters import Search as Asked
 from pipeline.search import search
 from pipeline.steps import running
-from pipeline.tracking import step_runs
+from pipeline.tracking.client import StepRun
 from pipeline.work import trials
 from pipeline.work.study import StudySettings
 
@@ -25,7 +25,7 @@ def test_link_holds_the_address_where_there_is_a_server_but_never_its_password(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = optuna.create_study()
-    run = step_runs.StepRun("a1", "7")
+    run = StepRun("a1", "7")
     trials.link(study, run, {"variant": "elu"})
     assert study.user_attrs == {"variant": "elu", "mlflow_run_id": "a1"}
     mlflow.set_tracking_uri("http://user:hunter2@host:5000/")
