@@ -14,15 +14,15 @@ atexit.register(gc.freeze)
 
 def configure() -> None:
     """Set MLflow's verbosity, retries and what it may load; call it before importing MLflow."""
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    # Only the first retry, which is at once: `patience` waits, and says that it does.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ |= {
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        "MLFLOW_LOGGING_LEVEL": os.environ.get("MLFLOW_LOGGING_LEVEL", "WARNING"),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # a model is its weights, never code
         # MLflow's line at the end of a run shows a password that the server's address holds.
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-        # Only the first retry, which is at once: `patience` waits, and says that it does.
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1"),
     }
     # For an MLflow that has been imported already.
     logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"])

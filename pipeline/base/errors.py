@@ -1,7 +1,9 @@
-"""The error that tells a person what was expected, what was received and what to do."""
+"""The errors, each of which tells a person what was wrong and what to do."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
 
 
 class InputError(ValueError):
@@ -21,12 +23,10 @@ class InputError(ValueError):
         self.action = action
         super().__init__(f"{subject}: expected {expected}; received {received}. {action}")
 
-    def __reduce__(self):  # Exceptions with keyword-only arguments do not unpickle by default.
-        return _restore, (self.subject, self.expected, self.received, self.action)
-
-
-def _restore(subject: str, expected: str, received: str, action: str) -> InputError:
-    return InputError(subject, expected=expected, received=received, action=action)
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions with keyword-only arguments do not unpickle by default.
+        named = {"expected": self.expected, "received": self.received, "action": self.action}
+        return partial(type(self), **named), (self.subject,)
 
 
 class DivergenceError(ArithmeticError):
@@ -34,32 +34,20 @@ class DivergenceError(ArithmeticError):
 
 
 class TrackingUnavailableError(ConnectionError):
-    """The tracking server did not take everything; what was trained is kept in a checkpoint.
+    """The tracking server did not take everything, for a reason; what was trained is kept."""
 
-    Args:
-        reason: what went wrong last.
-    """
-
-    def __init__(self, reason: str):
-        self.reason = reason
-        super().__init__(
-            f"The tracking server did not take everything: {reason}. What was trained is kept: the "
-            "same command, once the server is well, logs the rest "
-            "without training again."
+    def __str__(self) -> str:
+        return (
+            f"The tracking server did not take everything: {super().__str__()}. What was trained "
+            "is kept: the same command, once the server is well, logs the rest without training "
+            "again."
         )
-
-    def __reduce__(self):
-        return type(self), (self.reason,)
 
 
 class StepsFailedError(RuntimeError):
-    """Some steps of a comparison failed; the others were compared.
+    """Some steps of a comparison failed, by their names for a reason; the others were compared."""
 
-    Args:
-        failures: by the step's name, why it failed.
-    """
-
-    def __init__(self, failures: dict[str, str]):
+    def __init__(self, failures: Mapping[str, str]):
         super().__init__("; ".join(f"{name}: {reason}" for name, reason in failures.items()))
 
 
@@ -72,9 +60,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def unknown_name(subject: str, name: str, known: Iterable[str]) -> InputError:
     """An error for a name that is not among the known ones, with the nearest suggested."""
     names = list(known)
-    return InputError(
-        subject,
-        expected=f"one of {', '.join(names)}",
-        received=repr(name),
-        action=did_you_mean(name, names) or "Choose one of the names above.",
-    )
+    action = did_you_mean(name, names) or "Choose one of the names above."
+    expected = f"one of {', '.join(names)}"
+    return InputError(subject, expected=expected, received=repr(name), action=action)

@@ -38,8 +38,7 @@ _COLUMNS = (
 
 def update(**news: Any) -> None:
     """Tell whoever is watching about a step; without a watcher a message is printed."""
-    sink = _sink.get()
-    if sink is not None:
+    if sink := _sink.get():
         sink(cast(Update, news))
     elif "message" in news:
         print(news["message"], flush=True)
@@ -58,7 +57,7 @@ def sending_to(sink: Sink) -> Iterator[Sink]:
 @contextmanager
 def display() -> Iterator[Sink]:
     """Show updates as bars on this terminal, or as plain lines where there is none."""
-    if (outer := _sink.get()) is not None:  # a step inside a step: the outer one shows
+    if outer := _sink.get():  # a step inside a step: the outer one shows
         yield outer
         return
     console = Console(soft_wrap=True, highlight=False, emoji=False)
@@ -71,19 +70,23 @@ def _showing(bars: Progress, *, seconds_between_lines: float = 10.0) -> Sink:
     """A sink for these bars; without a terminal it prints lines, one per step and interval."""
     tasks: dict[str, TaskID] = {}
     printed: dict[str, float] = {}
-    clock = _Clock()
+    first: dict[str, tuple[float, int]] = {}
+
+    def say(line: str) -> None:
+        bars.console.print(line, markup=False, soft_wrap=True)
+        sys.stdout.flush()
 
     def sink(news: Update) -> None:
         if "message" in news:
-            _print(bars.console, news["message"])
+            say(news["message"])
             return
         step, state, text = news["step"], news.get("state", "running"), news.get("text", "")
         if state != "running":
             if step in tasks:
                 bars.remove_task(tasks.pop(step))
-            _print(bars.console, f"{step}: {'done' if state == 'finished' else 'failed'} {text}")
+            say(f"{step}: {'done' if state == 'finished' else 'failed'} {text}")
             return
-        done, total, left = news.get("done", 0), news.get("total"), clock.left(news)
+        done, total, left = news.get("done", 0), news.get("total"), _time_left(news, first)
         if bars.console.is_terminal:
             if step not in tasks:
                 tasks[step] = bars.add_task(step, total=None, text="", left="")
@@ -91,30 +94,18 @@ def _showing(bars: Progress, *, seconds_between_lines: float = 10.0) -> Sink:
         elif time.monotonic() - printed.get(step, -1e9) >= seconds_between_lines:
             printed[step] = time.monotonic()
             at = f"{done}/{total}" if "done" in news else ""
-            _print(bars.console, " ".join(filter(None, (f"{step}:", at, text, left))))
+            say(" ".join(filter(None, (f"{step}:", at, text, left))))
 
     return sink
 
 
-def _print(console: Console, line: str) -> None:
-    console.print(line, markup=False, soft_wrap=True)
-    sys.stdout.flush()
-
-
-class _Clock:
-    """Estimates what is left of a step from the pace of what is done."""
-
-    def __init__(self) -> None:
-        self._first: dict[str, tuple[float, int]] = {}
-
-    def left(self, news: Update) -> str:
-        """The time left as text; empty before there is a pace."""
-        if "done" not in news or not news.get("total"):
-            return ""
-        now, done = time.monotonic(), news["done"]
-        started, at = self._first.setdefault(news["step"], (now, done))
-        if done <= at:  # the first news, or a step that started again after its worker died
-            self._first[news["step"]] = now, done
-            return ""
-        seconds = (now - started) / (done - at) * (news["total"] - done)
-        return f"at most {seconds:.0f} s left"
+def _time_left(news: Update, first: dict[str, tuple[float, int]]) -> str:
+    """The time left of a step at its pace since its `first` news; empty before there is a pace."""
+    if "done" not in news or not news.get("total"):
+        return ""
+    now, done = time.monotonic(), news["done"]
+    started, at = first.setdefault(news["step"], (now, done))
+    if done <= at:  # the first news, or a step that started again after its worker died
+        first[news["step"]] = now, done
+        return ""
+    return f"at most {(now - started) / (done - at) * (news['total'] - done):.0f} s left"
