@@ -2,7 +2,7 @@
 
 from pipeline import command
 from pipeline.parameters import Search
-from pipeline.steps.reuse import once
+from pipeline.steps.running import once
 from pipeline.work import search as work
 from pipeline.work.prepare import variant_and_data
 

@@ -2,7 +2,7 @@
 
 from pipeline import command
 from pipeline.parameters import Train
-from pipeline.steps.reuse import once
+from pipeline.steps.running import once
 from pipeline.tracking import views
 from pipeline.work import search
 from pipeline.work import train as work

@@ -16,7 +16,7 @@ from conftest import Finished, run_in, start_in
 from pipeline.base import InputError
 from pipeline.main import main
 from pipeline.parameters import Main
-from pipeline.steps.reuse import once
+from pipeline.steps.running import once
 from pipeline.tracking import views
 from pipeline.work.comparison import Steps, Wanted
 

@@ -5,8 +5,8 @@ import platform
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -20,17 +20,19 @@ from pipeline.parameters import ENTRY_POINTS
 from pipeline.steps.step import Step
 from pipeline.tracking import client
 
-HEARTBEAT_SECONDS = 20.0
+HEARTBEAT_SECONDS = 20.0  # after three without one, its process is in doubt
+CHECKPOINTS = Path("checkpoints")
 CPU_INFO = Path("/proc/cpuinfo")  # of Linux
 
 
 def owner_tags() -> dict[str, str]:
-    """The tags that say which process a run belongs to."""
+    """The tags that say which process a run belongs to, and what it runs on."""
     return {
         "host": socket.gethostname(),
         "pid": str(os.getpid()),
         "process_started": str(psutil.Process().create_time()),
         "heartbeat": str(time.time()),
+        "processor": processor(),
     }
 
 
@@ -50,47 +52,35 @@ def processor(cpu_info: Path = CPU_INFO) -> str:
     return f"{known['model name']}, family {known['cpu family']} model {known['model']}, {vectors}"
 
 
-def living(
-    owners: Mapping[str, Mapping[str, str]], read_heartbeat: Callable[[str], str]
-) -> set[str]:
-    """The runs whose process is still there.
+def living(runs: Sequence[Run]) -> set[str]:
+    """The ids of those of some runs whose process is still there.
 
     On this host, a process is looked up. On another, a heartbeat younger than three beats tells it
     is; older ones are watched for as long, all at once, since clocks differ and servers pause.
-
-    Args:
-        owners: by run, its tags.
-        read_heartbeat: reads the heartbeat of a run anew.
     """
-    alive = {run for run, tags in owners.items() if _is_alive_by_now(tags)}
-    here = socket.gethostname()
-    silent = [run for run, tags in owners.items() if run not in alive and tags["host"] != here]
+    tags = {run.info.run_id: run.data.tags for run in runs}
+    alive = {run_id for run_id in tags if _is_alive_by_now(tags[run_id])}
+    here, silence = socket.gethostname(), 3 * HEARTBEAT_SECONDS
+    silent = [run_id for run_id in tags if run_id not in alive and tags[run_id]["host"] != here]
     if silent:
-        hosts = ", ".join(sorted({owners[run]["host"] for run in silent}))
+        hosts = ", ".join(sorted({tags[run_id]["host"] for run_id in silent}))
         progress.update(
             message=f"Runs of {hosts} have not been heard of lately: "
-            f"waiting {longest_silence():.0f} s for a sign of life."
+            f"waiting {silence:.0f} s for a sign of life."
         )
-        time.sleep(longest_silence())
-    return alive | {run for run in silent if read_heartbeat(run) != owners[run]["heartbeat"]}
-
-
-def longest_silence() -> float:
-    """Seconds without a heartbeat after which its process is in doubt."""
-    return 3 * HEARTBEAT_SECONDS
+        time.sleep(silence)
+    now = {run_id: client.get_run(run_id).data.tags["heartbeat"] for run_id in silent}
+    return alive | {run_id for run_id in silent if now[run_id] != tags[run_id]["heartbeat"]}
 
 
 def _is_alive_by_now(tags: Mapping[str, str]) -> bool:
-    if tags["host"] == socket.gethostname():
-        return _process_is_alive(int(tags["pid"]), float(tags["process_started"]))
-    return abs(time.time() - float(tags["heartbeat"])) < longest_silence()
-
-
-def _process_is_alive(pid: int, started: float) -> bool:
+    if tags["host"] != socket.gethostname():
+        return abs(time.time() - float(tags["heartbeat"])) < 3 * HEARTBEAT_SECONDS
     try:
-        process = psutil.Process(pid)
+        process = psutil.Process(int(tags["pid"]))
         # A process id is given out again; a start time moves a little when the clock is set.
-        return abs(process.create_time() - started) < 5 and process.status() != "zombie"
+        same = abs(process.create_time() - float(tags["process_started"])) < 5
+        return same and process.status() != "zombie"
     except psutil.NoSuchProcess:
         return False
 
@@ -102,21 +92,14 @@ def shell_is_alive(run_id: str, *, opened: float) -> bool:
         run_id: a run that no step has taken over yet.
         opened: when the run was opened, in seconds since the epoch.
     """
+    here, store = os.getcwd(), os.environ.get("MLFLOW_TRACKING_URI", "")
     for process in psutil.process_iter(["cmdline", "environ", "cwd", "create_time"]):
         environment = process.info["environ"] or {}
-        if environment.get("MLFLOW_RUN_ID") == run_id:
-            return True
         names = [os.path.basename(argument) for argument in (process.info["cmdline"] or [])[:4]]
         # Which run it opened cannot be seen from outside: any younger one on this store may be it.
-        if (
-            ("mlflow", "run") in pairwise(names)
-            and process.info["create_time"] < opened
-            and (
-                process.info["cwd"] == os.getcwd()
-                or environment.get("MLFLOW_TRACKING_URI")
-                == os.environ.get("MLFLOW_TRACKING_URI", "")
-            )
-        ):
+        may_be = ("mlflow", "run") in pairwise(names) and process.info["create_time"] < opened
+        of_store = process.info["cwd"] == here or environment.get("MLFLOW_TRACKING_URI") == store
+        if environment.get("MLFLOW_RUN_ID") == run_id or (may_be and of_store):
             return True
     return False
 
@@ -132,20 +115,14 @@ def heartbeat(beat: Callable[[str], None]) -> Iterator[None]:
 
     def run() -> None:
         while not ended.wait(HEARTBEAT_SECONDS):
-            try:
+            with suppress(Exception):
                 beat(str(time.time()))
-            except Exception:
-                continue
 
-    thread = threading.Thread(target=run, name="heartbeat", daemon=True)
-    thread.start()
+    threading.Thread(target=run, name="heartbeat", daemon=True).start()
     try:
         yield
     finally:
         ended.set()
-
-
-CHECKPOINTS = Path("checkpoints")
 
 
 @contextmanager
@@ -161,7 +138,9 @@ def hold(step: Step) -> Iterator[bool]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        progress.update(message=f"{step.name}: waiting for {_holder(step)}, which runs it now.")
+        running = _unfinished(step, "= 'RUNNING'")
+        holder = _described(running[0]) if running else "another process on this machine"
+        progress.update(message=f"{step.name}: waiting for {holder}, which runs it now.")
         lock.acquire()
         waited = True
     try:
@@ -175,11 +154,6 @@ def hold(step: Step) -> Iterator[bool]:
         lock.release()
 
 
-def _holder(step: Step) -> str:
-    running = _unfinished(step, "attributes.status = 'RUNNING'")
-    return _described(running[0]) if running else "another process on this machine"
-
-
 def _described(run: Run) -> str:
     tags = run.data.tags
     return f"process {tags['pid']} on {tags['host']} (run {run.info.run_id})"
@@ -187,30 +161,19 @@ def _described(run: Run) -> str:
 
 def _running_elsewhere(step: Step) -> Run | None:
     """A run of the step whose owner is alive on another host (here, the lock decides)."""
-    here = owner_tags()["host"]
-    running = _unfinished(step, "attributes.status = 'RUNNING'")
+    here, running = socket.gethostname(), _unfinished(step, "= 'RUNNING'")
     elsewhere = [run for run in running if run.data.tags["host"] != here]
-    alive = _living(elsewhere)
+    alive = living(elsewhere)
     return next((run for run in elsewhere if run.info.run_id in alive), None)
 
 
-def _living(runs: list[Run]) -> set[str]:
-    """The ids of those of some runs whose process is still there."""
-    owners = {run.info.run_id: run.data.tags for run in runs}
-    return living(owners, lambda key: client.get_run(key).data.tags["heartbeat"])
-
-
 def cut_off(step: Step) -> Run | None:
-    """The newest run of a step that was cut off and can go on, or None.
-
-    Args:
-        step: a step whose hold this process has.
-    """
-    for run in _unfinished(step, "attributes.status != 'FINISHED'"):
+    """The newest run of a step, held by this process, that was cut off and can go on."""
+    for run in _unfinished(step, "!= 'FINISHED'"):
         went_on = "elapsed_seconds" in run.data.metrics
-        has_checkpoint = checkpoint_directory(run.info.run_id).exists()
         # Without its checkpoint, what it has logged could not be gone on from.
-        if "diverged" not in run.data.tags and (has_checkpoint or not went_on):
+        can_go_on = checkpoint_directory(run.info.run_id).exists() or not went_on
+        if can_go_on and "diverged" not in run.data.tags:
             return run
     return None
 
@@ -221,27 +184,26 @@ def checkpoint_directory(run_id: str) -> Path:
 
 
 def _unfinished(step: Step, status: str) -> list[Run]:
-    return client.search_runs(client.experiment_id(), f"tags.step_key = '{step.key}' and {status}")
+    query = f"tags.step_key = '{step.key}' and attributes.status {status}"
+    return client.search_runs(client.experiment_id(), query)
 
 
 def end_abandoned(experiment: str) -> None:
     """Mark the runs whose process is gone as KILLED; a run of a living process is left alone."""
     running = client.search_runs(experiment, "attributes.status = 'RUNNING'")
-    of_steps = [run for run in running if "heartbeat" in run.data.tags]
-    alive = _living(of_steps)
-    abandoned = [run for run in of_steps if run.info.run_id not in alive]
+    alive = living([run for run in running if "heartbeat" in run.data.tags])
     for run in running:
-        shell_of = run.data.tags.get("mlflow.project.entryPoint")
-        if run not in of_steps and shell_of in ENTRY_POINTS and _shell_is_gone(run):
-            abandoned.append(run)
-    for run in abandoned:
-        client.end_if_running(
-            run.info.run_id, "KILLED", reason="its process is gone: killed, or a machine died"
-        )
+        is_step = "heartbeat" in run.data.tags
+        gone = run.info.run_id not in alive if is_step else _shell_is_gone(run)
+        if gone:
+            reason = "its process is gone: killed, or a machine died"
+            client.end_if_running(run.info.run_id, "KILLED", reason=reason)
 
 
 def _shell_is_gone(run: Run) -> bool:
     """Whether nobody works for a run that `mlflow run` opened and no step has taken over."""
+    if run.data.tags.get("mlflow.project.entryPoint") not in ENTRY_POINTS:
+        return False
     opened = run.info.start_time / 1000
     age = time.time() - opened
     if client.tracking_uri().startswith(("sqlite:", "file:")):  # then the run is this host's

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from typing import NamedTuple
 
 from rich.box import SIMPLE
@@ -10,36 +9,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.steps.reuse import Decision
+from pipeline.steps.running import Decision
 
 NARROWEST = 150  # columns, where there is no terminal
 
 
 class Estimate(NamedTuple):
-    """Seconds that a step takes on one worker.
+    """Seconds that a step takes on one worker."""
 
-    Args:
-        expected: with early stopping and pruning as in the runs measured.
-        most: without either.
-        basis: the runs measured.
-        rough: whether these were of another variant, batch size or data set.
-    """
-
-    expected: float
-    most: float
-    basis: str
-    rough: bool
+    expected: float  # with early stopping and pruning as in the runs measured
+    most: float  # without either
+    basis: str  # the runs measured
+    rough: bool  # whether these were of another variant, batch size or data set
 
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """One step, and what would become of it.
+    """One step, what would become of it, and the names of the timed steps that it comes after.
 
-    Args:
-        decision: whether it is done, or why not.
-        timed: whether it takes more than seconds.
-        estimate: of its time, where any was measured.
-        after: the names of the timed steps that it comes after.
+    It is timed where it takes more than seconds; of its time is an estimate, if any was measured.
     """
 
     decision: Decision
@@ -60,21 +48,20 @@ def time_left(steps: Sequence[Planned], jobs: int) -> tuple[float, float] | None
     (Graham, 1969), and not before the longer of total / jobs and the longest chain. A chain is a
     search and a training after it.
     """
-    left = [step for step in steps if step.is_left]
-    times = {step.decision.name: step.estimate for step in left if step.estimate}
+    left = {step.decision.name: step for step in steps if step.is_left}
+    times = {name: step.estimate for name, step in left.items() if step.estimate}
     if len(times) < len(left):
         return None
     workers = max(1, min(jobs, len(left)))
-    chains = [{*step.after, step.decision.name} for step in left]
+    chains = [times.keys() & {*step.after, name} for name, step in left.items()]
 
-    def bounds(seconds: Mapping[str, float]) -> tuple[float, float]:
-        share = sum(seconds.values()) / workers
-        longest = max((sum(seconds.get(name, 0) for name in chain) for chain in chains), default=0)
-        return max(share, longest), share + (1 - 1 / workers) * longest
+    def share_and_longest(seconds: Mapping[str, float]) -> tuple[float, float]:
+        longest = max((sum(seconds[name] for name in chain) for chain in chains), default=0)
+        return sum(seconds.values()) / workers, longest
 
-    expected, _ = bounds({name: time.expected for name, time in times.items()})
-    _, most = bounds({name: time.most for name, time in times.items()})
-    return expected, most
+    expected = share_and_longest({name: time.expected for name, time in times.items()})
+    share, longest = share_and_longest({name: time.most for name, time in times.items()})
+    return max(expected), share + (1 - 1 / workers) * longest
 
 
 def as_text(steps: Sequence[Planned], *, jobs: int, scheduler: str) -> str:
@@ -91,13 +78,11 @@ def as_text(steps: Sequence[Planned], *, jobs: int, scheduler: str) -> str:
         table.add_column(column, justify="right" if right else "left", no_wrap=column != "why")
     above = ""
     for step in steps:
-        reused, time = step.decision.reused, step.estimate
-        why = (
-            f"{reused.info.run_name}, run {reused.info.run_id}" if reused else step.decision.reason
-        )
+        found, time = step.decision.reused, step.estimate
+        why = f"{found.info.run_name}, run {found.info.run_id}" if found else step.decision.reason
         cells = (
             step.decision.name,
-            "reused" if reused else "to run",
+            "reused" if found else "to run",
             "as above" if why == above else why,
             _about(time.expected, time.rough) if time else "unknown" if step.is_left else "",
             _about(time.most, time.rough) if time else "",
@@ -106,12 +91,11 @@ def as_text(steps: Sequence[Planned], *, jobs: int, scheduler: str) -> str:
         # As text: Rich would read square brackets in a cell as markup.
         table.add_row(*map(Text, cells))
         above = why
-    console = Console(
-        file=StringIO(), width=max(Console().width, NARROWEST), emoji=False, highlight=False
-    )
-    console.print(table)
-    assert isinstance(console.file, StringIO)
-    lines = [line.rstrip() for line in console.file.getvalue().strip("\n").splitlines()]
+    width = max(Console().width, NARROWEST)
+    console = Console(width=width, force_terminal=False, emoji=False, highlight=False)
+    with console.capture() as printed:
+        console.print(table)
+    lines = [line.rstrip() for line in printed.get().strip("\n").splitlines()]
     return "\n".join([*lines, _in_words(steps, jobs, scheduler)])
 
 
@@ -122,25 +106,17 @@ def _in_words(steps: Sequence[Planned], jobs: int, scheduler: str) -> str:
     where = f"{jobs} workers" if jobs > 1 else "1 worker"
     if scheduler != "none":
         where, jobs = f"one worker of {scheduler} (sooner on several)", 1
-    seconds = time_left(steps, jobs)
     time = "the time is unknown, since nothing like some of them has been measured yet"
-    if seconds:
+    if seconds := time_left(steps, jobs):
         rough = any(step.estimate.rough for step in left if step.estimate)
-        time = (
-            f"about {_duration(seconds[0])}, at most {_about(seconds[1], rough)}, since early "
-            "stopping and pruning end most steps sooner"
-        )
-    return (
-        f"{len(left)} of {len(steps)} steps to run on {where}: {time}. Preparing and comparing "
-        "take seconds."
-    )
+        most = _about(seconds[1], rough)
+        time = f"about {_about(seconds[0])}, at most {most}, since early stopping and pruning end "
+        time += "most steps sooner"
+    count = f"{len(left)} of {len(steps)} steps to run on {where}"
+    return f"{count}: {time}. Preparing and comparing take seconds."
 
 
-def _about(seconds: float, rough: bool) -> str:
-    return ("~" if rough else "") + _duration(seconds)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+def _about(seconds: float, rough: bool = False) -> str:
+    minutes = seconds / 60
+    text = f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+    return ("~" if rough else "") + (f"{seconds:.0f} s" if seconds < 90 else text)

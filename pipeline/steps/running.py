@@ -1,24 +1,138 @@
-"""The run of a step: opened, told that it is alive, and ended as the step did."""
+"""One run per step: decide whether it is done; hold it; open its run; do the work; end it."""
 
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from mlflow.entities import Run
 from mlflow.tracking.context.registry import resolve_tags
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_SOURCE_NAME
+from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME
 
-from pipeline.base import DivergenceError, TrackingUnavailableError
-from pipeline.steps import ownership
-from pipeline.steps.step import Step
+from pipeline.base import DivergenceError, TrackingUnavailableError, progress
+from pipeline.comparisons.declarations import default_setting
+from pipeline.steps.ownership import cut_off, end_abandoned, heartbeat, hold, owner_tags
+from pipeline.steps.step import Step, recorded_inputs
 from pipeline.tracking import client
 from pipeline.tracking.client import StepRun, adopted_run, end_run
 from pipeline.tracking.patience import not_waiting
 
+MOST_NAMED = 8  # modules
+NOT_YET = "no finished run of it yet"
+
 # The run of `main` that a step belongs to, where there is one; set where the step runs.
 pipeline_run_id: ContextVar[str | None] = ContextVar("pipeline_run_id", default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What becomes of a step: the finished run that is used instead, or why there is none."""
+
+    name: str
+    reused: Run | None = None
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if self.reused:
+            run = self.reused.info
+            return f"{self.name}: reused {run.run_name} (same inputs, {run.run_id})"
+        return f"{self.name}: to run ({self.reason})"
+
+
+def decide(step: Step, *, reuse: str, experiment: str | None) -> Decision:
+    """Whether a step is done: the one place that says so, for a plan and for a run.
+
+    Args:
+        step: what decides the result.
+        reuse: ``auto``, or ``never`` to run it again in any case.
+        experiment: whose runs are looked at; None: there is none yet.
+    """
+    reason = "reuse=never" if reuse == "never" else step.waits_for if experiment else NOT_YET
+    if reason or experiment is None:
+        return Decision(name=step.name, reason=reason)
+    finished = f"tags.step_key = '{step.key}' and attributes.status = 'FINISHED'"
+    if found := _newest(finished, experiment):
+        return Decision(name=step.name, reused=found)
+    return Decision(name=step.name, reason=_explain_miss(step, experiment))
+
+
+def once(step: Step, *, reuse: str, announce: bool = True) -> Run:
+    """The run of a step: the finished one, or one made now by this process alone.
+
+    Args:
+        step: what decides the result.
+        reuse: ``auto``, or ``never`` to run it again in any case.
+        announce: whether to say what is reused or why it is not; not where `main` has done so.
+    """
+    end_abandoned(client.experiment_id())
+    if found := _reused(step, reuse=reuse, announce=announce):
+        return found
+    # Before it is held: to other hosts, a step runs from the moment on that it has a run.
+    after = [once(one, reuse="auto", announce=announce) for one in step.after()]
+    with hold(step) as waited:
+        # Another process may have finished it just before.
+        if found := _reused(step, reuse=reuse, announce=waited):
+            return found
+        with step_run(
+            step.entry_point,
+            {**step.parameters(), **step.logged()},
+            name=step.name,
+            step=step,
+            tags=step.tags(),
+            reopened=cut_off(step) if step.resumes else None,
+        ) as run:
+            step.work(run, after, anew=reuse == "never")
+        step.clean_up(run.run_id)
+        return client.get_run(run.run_id)
+
+
+def _reused(step: Step, *, reuse: str, announce: bool) -> Run | None:
+    decision = decide(step, reuse=reuse, experiment=client.experiment_id())
+    if announce:
+        progress.update(message=str(decision))
+    if found := decision.reused:
+        _link_adopted_run(step.entry_point, found, "reused", "is finished and has the same inputs.")
+    return found
+
+
+def _explain_miss(step: Step, experiment: str) -> str:
+    """Why no finished run of a step can be reused: what differs from the nearest one."""
+    given = step.parameters()
+    same = [f"params.{name} = '{given[name]}'" for name in ("variant", "seed") if name in given]
+    same += [f"tags.step = '{step.entry_point}'", "attributes.status = 'FINISHED'"]
+    nearest = _newest(" and ".join(same), experiment)
+    if nearest is None:
+        return NOT_YET
+    before, now = recorded_inputs(nearest.data.tags), step.inputs
+    if not before:
+        return "its inputs changed"
+    changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    modules = [name.removeprefix("code of ") for name in changed if name.startswith("code of ")]
+    changes = [
+        f"{name} changed{_from_to(name, before.get(name), now.get(name))}"
+        for name in changed
+        if not name.startswith("code of ")
+    ]
+    if modules:
+        few = len(modules) <= MOST_NAMED
+        which = ", ".join(modules) if few else f"{len(modules)} modules"
+        changes.append(f"code of {which} changed")
+    return "; ".join(changes) or "its run was not finished"
+
+
+def _from_to(name: str, before: str | None, now: str | None) -> str:
+    kind, _, setting = name.partition(" ")
+    if kind not in ("parameter", "variant", "version"):
+        return ""
+    default = default_setting(setting) if kind == "variant" else None
+    return " from {} to {}".format(*(default if one is None else one for one in (before, now)))
+
+
+def _newest(query: str, experiment: str) -> Run | None:
+    search, order = client.connect().search_runs, ["attributes.start_time DESC"]
+    return next(iter(search([experiment], query, max_results=1, order_by=order)), None)
 
 
 @contextmanager
@@ -29,7 +143,6 @@ def step_run(
     name: str,
     step: Step | None = None,
     tags: Mapping[str, Any] | None = None,
-    parent_run_id: str | None = None,
     reopened: Run | None = None,
 ) -> Iterator[StepRun]:
     """Open the run of a step; it ends FINISHED, KILLED on an interrupt, or FAILED with the reason.
@@ -42,87 +155,58 @@ def step_run(
         name: the run's name in the UI.
         step: what decides the result, for reuse; None: the run is never reused.
         tags: further tags.
-        parent_run_id: the run under which this one is nested.
         reopened: the run that was cut off and goes on.
 
     Raises:
         TrackingUnavailableError: if the tracking server did not take everything.
     """
     run = _open(entry_point, name, reopened)
-    run.set_tags(
-        {
-            "mlflow.runName": name,
-            "step": entry_point,
-            **ownership.owner_tags(),
-            "processor": ownership.processor(),
-            **({"step_key": step.key, "step_inputs": json.dumps(step.inputs)} if step else {}),
-            **({"pipeline_run": pipeline_run_id.get()} if pipeline_run_id.get() else {}),
-            **({MLFLOW_PARENT_RUN_ID: parent_run_id} if parent_run_id else {}),
-            **(tags or {}),
-        }
-    )
+    keys = {"step_key": step.key, "step_inputs": json.dumps(step.inputs)} if step else {}
+    main = {"pipeline_run": pipeline_run_id.get()} if pipeline_run_id.get() else {}
+    named = {"mlflow.runName": name, "step": entry_point}
+    run.set_tags({**named, **owner_tags(), **keys, **main, **(tags or {})})
     try:
-        with ownership.heartbeat(run.beat):
+        with heartbeat(run.beat):
             run.log_parameters(parameters)
             yield run
             run.flush()
         end_run(run.run_id, "FINISHED")
-    except KeyboardInterrupt:
-        _end_badly(run.run_id, "KILLED", reason="interrupted")
-        raise
     except DivergenceError as error:
         run.flush()
         run.set_tags({"diverged": error})
         end_run(run.run_id, "FAILED", reason=f"{type(error).__name__}: {error}")
         raise
     except BaseException as error:
-        _end_badly(run.run_id, "FAILED", reason=f"{type(error).__name__}: {error}")
+        killed = isinstance(error, KeyboardInterrupt)
+        reason = "interrupted" if killed else f"{type(error).__name__}: {error}"
+        # Without waiting for the server: where it is away, the next command ends the run.
+        with not_waiting(), suppress(TrackingUnavailableError):
+            end_run(run.run_id, "KILLED" if killed else "FAILED", reason=reason)
         raise
     finally:
         run.stop_publishing()
 
 
-def _end_badly(run_id: str, status: str, *, reason: str) -> None:
-    """End a run, without waiting for the server: where it is away, the next command ends it."""
-    with not_waiting(), suppress(TrackingUnavailableError):
-        end_run(run_id, status, reason=reason)
-
-
 def _open(entry_point: str, name: str, reopened: Run | None) -> StepRun:
-    if reopened is None:
-        return adopted_run(entry_point) or _create(entry_point, name)
-    link_adopted_run(entry_point, reopened, verb="continued", note="was cut off and goes on.")
-    run = StepRun(reopened.info.run_id, reopened.info.experiment_id)
-    run.reopen(ownership.owner_tags())
-    return run
-
-
-def link_adopted_run(entry_point: str, run: Run, *, verb: str, note: str) -> None:
-    """Point the run that `mlflow run` opened, if it did, to the one that holds the results.
-
-    Args:
-        entry_point: name of the entry point.
-        run: the run with the results.
-        verb: ``reused`` or ``continued``, for the name and the tag.
-        note: what follows the linked name of the run in the note.
-    """
-    adopted = adopted_run(entry_point)
-    if adopted is None or adopted.run_id == run.info.run_id:
-        return
-    adopted.set_tags(
-        {"mlflow.runName": f"{verb} {run.info.run_name}", f"{verb}_run": run.info.run_id}
-    )
-    address = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
-    adopted.set_note(f"[{run.info.run_name}]({address}) {note}")
-
-
-def _create(entry_point: str, name: str) -> StepRun:
+    if reopened:
+        _link_adopted_run(entry_point, reopened, "continued", "was cut off and goes on.")
+        run = StepRun(reopened.info.run_id, reopened.info.experiment_id)
+        run.reopen(owner_tags())
+        return run
+    if adopted := adopted_run(entry_point):
+        return adopted
     experiment = client.experiment_id()
     # Its owner from the beginning: a run without one that was cut off here would stay RUNNING.
-    tags = {
-        **resolve_tags(),
-        MLFLOW_SOURCE_NAME: f"pipeline.{entry_point}",
-        **ownership.owner_tags(),
-    }
-    run = client.connect().create_run(experiment, run_name=name, tags=tags)
-    return StepRun(run.info.run_id, experiment)
+    tags = {**resolve_tags(), MLFLOW_SOURCE_NAME: f"pipeline.{entry_point}", **owner_tags()}
+    created = client.connect().create_run(experiment, run_name=name, tags=tags)
+    return StepRun(created.info.run_id, experiment)
+
+
+def _link_adopted_run(entry_point: str, run: Run, verb: str, note: str) -> None:
+    """Point the run that `mlflow run` opened, if it did, to the one that holds the results."""
+    adopted, found = adopted_run(entry_point), run.info
+    if adopted is None or adopted.run_id == found.run_id:
+        return
+    adopted.set_tags({"mlflow.runName": f"{verb} {found.run_name}", f"{verb}_run": found.run_id})
+    address = f"#/experiments/{found.experiment_id}/runs/{found.run_id}"
+    adopted.set_note(f"[{found.run_name}]({address}) {note}")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Step(ABC):
-    """One entry point's run. What differs between steps is here; `reuse.once` runs them all.
+    """One entry point's run. What differs between steps is here; `running.once` runs them all.
 
     `entry_point` names what the run is of, `packages` those whose versions may change the result;
     with `resumes`, a run that was cut off goes on.
@@ -69,13 +69,7 @@ class Step(ABC):
 
     @abstractmethod
     def work(self, run: "StepRun", after: Sequence["Run"], *, anew: bool) -> None:
-        """Do it.
-
-        Args:
-            run: its run, to write to.
-            after: the finished runs of the steps that it comes after.
-            anew: whether to use nothing of what was done before.
-        """
+        """Do it, given its run, and those of `after`; anew: using nothing of what was done."""
 
     def clean_up(self, run_id: str) -> None:  # noqa: B027  most steps leave nothing behind
         """Delete what only a run that was cut off needs; called when it has finished."""
@@ -83,13 +77,11 @@ class Step(ABC):
     @cached_property
     def inputs(self) -> dict[str, str]:
         """Every input by a name a person can read, for the key and for explaining a miss."""
-        parameters = self.parameters()
-        settings = {
-            name: value for name, value in self.variant_settings.items() if name not in parameters
-        }
+        given = self.parameters()
+        others = {name: one for name, one in self.variant_settings.items() if name not in given}
         return {
-            **{f"parameter {name}": str(value) for name, value in parameters.items()},
-            **{f"variant {name}": str(value) for name, value in settings.items()},
+            **{f"parameter {name}": str(value) for name, value in given.items()},
+            **{f"variant {name}": str(value) for name, value in others.items()},
             **{f"code of {name}": code_hash(name) for name in modules_of(type(self).__module__)},
             **{f"version of {name}": version(name) for name in self.packages},
             **self.upstream(),
@@ -105,9 +97,7 @@ class Step(ABC):
 def recorded_inputs(tags: Mapping[str, str], kind: str = "") -> dict[str, str]:
     """The inputs that a run was made from, by its tags; none where they were not recorded whole.
 
-    Args:
-        tags: of the run.
-        kind: what their names begin with, such as ``version of``; it is left out of the result.
+    Of a kind, such as ``version of``, only those whose names begin with it, by the rest of them.
     """
     try:
         inputs = json.loads(tags.get("step_inputs", "{}"))
@@ -119,11 +109,7 @@ def recorded_inputs(tags: Mapping[str, str], kind: str = "") -> dict[str, str]:
 
 
 def resolved_parameters(run: "Run") -> dict[str, str]:
-    """The parameters of a step's run, resolved.
-
-    Where `mlflow run` opened the run, it has logged them as it was given them, such as ``auto``,
-    and they cannot be logged anew.
-    """
+    """The parameters of a step's run; `mlflow run` has logged them as given, such as ``auto``."""
     return {**run.data.params, **recorded_inputs(run.data.tags, "parameter ")}
 
 
@@ -138,10 +124,7 @@ def settings_tag(variant: Variant, given: Mapping[str, Any]) -> dict[str, str]:
 
 
 def recorded_settings(tags: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The variant of a run, as it was, and what was given instead of its own settings.
-
-    Both are empty for a run that was made before this was recorded.
-    """
+    """What `settings_tag` was given; empty for a run from before this was recorded."""
     recorded = json.loads(tags.get("settings", "{}"))
     return recorded.get("variant", {}), recorded.get("given", {})
 
@@ -162,12 +145,14 @@ def modules_of(module: str) -> tuple[str, ...]:
         It and all that it imports of this package, at its top or in a function, for types alone or
         not; without the rooms in `CARRIERS`, and what only those import.
     """
-    found: dict[str, None] = {}
+    found: set[str] = set()
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name not in found and _is_module(name) and name.split(".")[1] not in CARRIERS:
-            found[name] = None
+        package, _, room = name.partition(".")
+        carries = room.partition(".")[0] in CARRIERS
+        if package == PACKAGE.name and not carries and name not in found and _path(name).is_file():
+            found.add(name)
             waiting += _imported(name)
     return tuple(sorted(found))
 
@@ -187,18 +172,10 @@ def code_hash(module: str) -> str:
 def _syntax(path: Path) -> bytes:
     tree = ast.parse(path.read_text("utf-8"))
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _is_docstring(body[0]):
-            del body[0]
+        match body := getattr(node, "body", None):
+            case [ast.Expr(value=ast.Constant(value=str())), *_]:
+                del body[0]
     return ast.dump(tree).encode()
-
-
-def _is_docstring(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
 
 
 @lru_cache
@@ -213,10 +190,6 @@ def _imported(module: str) -> tuple[str, ...]:
             origin = ".".join([*above, *filter(None, [node.module])])
             names += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
     return tuple(names)
-
-
-def _is_module(name: str) -> bool:
-    return name.startswith(f"{PACKAGE.name}.") and _path(name).is_file()
 
 
 def _path(module: str) -> Path:

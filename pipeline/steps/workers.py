@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import dask
@@ -36,22 +36,18 @@ def connect(*, jobs: int, scheduler: str) -> Iterator[Client]:
     Raises:
         InputError: if nobody answers at the address.
     """
-    with dask.config.set(CLUSTER_SETTINGS):
-        if scheduler != "none":
-            with _remote(scheduler) as client:
-                yield client
-            return
-        with (
-            LocalCluster(
+    with dask.config.set(CLUSTER_SETTINGS), ExitStack() as stack:
+        if scheduler == "none":
+            cluster = LocalCluster(
                 n_workers=jobs,
                 threads_per_worker=1,
                 dashboard_address="127.0.0.1:0",  # any port: several comparisons may run at once
                 memory_limit=0,
                 silence_logs="CRITICAL",
-            ) as cluster,
-            Client(cluster) as client,
-        ):
-            yield client
+            )
+            yield stack.enter_context(Client(stack.enter_context(cluster)))
+        else:
+            yield stack.enter_context(_remote(scheduler))
 
 
 def _remote(scheduler: str) -> Client:
@@ -105,7 +101,10 @@ class Steps:
             group: steps of one group run in the same worker unless another one is idle; None:
                 where what they come after has run.
         """
-        worker = {} if group is None else self._worker(group)
+        where: dict[str, Any] = {}
+        addresses = sorted(self._client.scheduler_info()["workers"])
+        if group is not None and addresses:  # those of another scheduler may have yet to join
+            where = {"workers": addresses[group % len(addresses)], "allow_other_workers": True}
         return self._client.submit(
             _run_in_worker,
             function,
@@ -115,14 +114,8 @@ class Steps:
             pipeline_run=self._pipeline_run,
             pure=False,
             priority=priority,
-            **worker,
+            **where,
         )
-
-    def _worker(self, group: int) -> dict[str, Any]:
-        addresses = sorted(self._client.scheduler_info()["workers"])
-        if not addresses:  # of a scheduler that they have yet to join
-            return {}
-        return {"workers": addresses[group % len(addresses)], "allow_other_workers": True}
 
 
 def _run_in_worker(
@@ -146,11 +139,6 @@ def _run_in_worker(
 def gather(futures: Mapping[str, Future]) -> tuple[dict[str, Any], dict[str, str]]:
     """Wait for futures: the results of those that ended well, the errors of the others."""
     wait(list(futures.values()))
-    results = {name: future.result() for name, future in futures.items() if not _error(future)}
-    errors = {name: _error(future) for name, future in futures.items()}
-    return results, {name: error for name, error in errors.items() if error}
-
-
-def _error(future: Future) -> str:
-    error = future.exception()
-    return f"{type(error).__name__}: {error}" if error else ""
+    errors = {name: error for name, future in futures.items() if (error := future.exception())}
+    results = {name: future.result() for name, future in futures.items() if name not in errors}
+    return results, {name: f"{type(error).__name__}: {error}" for name, error in errors.items()}

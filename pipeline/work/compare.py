@@ -1,18 +1,18 @@
 """The work of `compare`: finished training runs side by side, and what they answer."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, ClassVar
 
 from rich.console import Console
 from rich.markdown import Markdown
 
+from pipeline.answers import words
 from pipeline.answers.fairness import LeftOut
-from pipeline.answers.summary import check_comparable
 from pipeline.base import InputError, progress, unknown_name
 from pipeline.comparisons import Comparison
-from pipeline.steps.reuse import once
+from pipeline.steps.running import once
 from pipeline.steps.step import Step
 from pipeline.tracking import client, views
 from pipeline.tracking.client import NOTE_LENGTH, StepRun
@@ -24,24 +24,16 @@ MOST_NAMED = 60  # runs: MLflow cuts longer parameters and tags
 
 @dataclass(frozen=True, kw_only=True)
 class Compare(Step):
-    """The comparison of some training runs on the same data.
-
-    Args:
-        comparison: whose questions are asked.
-        runs: finished training runs.
-        absent: the runs that are left out.
-        baseline: the variant whose best validation loss the others are timed against.
-        command: what makes this comparison again.
-    """
+    """The comparison of some training runs on the same data."""
 
     entry_point: ClassVar[str] = "compare"
     packages: ClassVar[tuple[str, ...]] = ("pandas", "scipy", "matplotlib", "jinja2")
 
-    comparison: Comparison
-    runs: Sequence[client.Run]
+    comparison: Comparison  # whose questions are asked
+    runs: Sequence[client.Run]  # finished training runs
     absent: Sequence[LeftOut]
-    baseline: str
-    command: str
+    baseline: str  # the variant whose best validation loss the others are timed against
+    command: str  # what makes it again, for its note and the experiment's
 
     @property
     def name(self) -> str:
@@ -63,9 +55,49 @@ class Compare(Step):
         return {name: data[name] for name in ("dataset", "data_fingerprint", "prepare_run")}
 
     def work(self, run: StepRun, after: Sequence[client.Run], *, anew: bool) -> None:
+        # Imports matplotlib: a second that a comparison that is reused saves.
+        from pipeline.report import comparison_figures, page
+
         progress.update(step="compare", text=f"{len(self.runs)} runs")
-        _log(run, self)
+        found = evidence.collect(
+            self.runs, self.absent, comparison=self.comparison, baseline=self.baseline
+        )
+        text = f"{words.verdict(found)}\n\n{words.markdown_report(found)}"
+        ending = f"\n## Champion\n\n{_registered(found, self.tags())}\n"
+        run.log_text(text + ending, "comparison.md")
+        for name in ("runs", "curves", "summary", "tests"):
+            run.log_text(getattr(found, name).to_csv(index=False), f"{name}.csv")
+        panels = page.sections(found)
+        run.log_text(page.html_report(found, panels), "report.html")
+        for name, of in panels.items():
+            run.log_figure(comparison_figures.sheet(of), f"{name}.png")
+        ending += f"\nRun again: `{self.command}`"
+        run.set_note(views.beginning(text, NOTE_LENGTH - len(ending)) + ending)
         progress.update(step="compare", state="finished")
+
+
+def _registered(found: "evidence.Evidence", data: Mapping[str, str]) -> str:
+    """Register each variant's best model; what came of it, as Markdown."""
+    try:
+        return register(found.runs, data).text
+    except InputError as error:  # a model was deleted; what the runs came to can be compared
+        progress.update(message=f"No model was registered: {error}")
+        return f"No model was registered: {views.escape_markdown(str(error))}"
+
+
+def _identities(runs: Sequence[client.Run]) -> dict[str, str]:
+    """What tells the results of the runs, by their names, or of many runs one hash."""
+    by_id = sorted(runs, key=lambda run: run.info.run_id)
+    # Of a finished run, MC Dropout alone is done anew, with other samples.
+    samples = [run.data.metrics.get("mc_samples") for run in by_id]
+    identities = [
+        run.info.run_id + (f", {count:.0f} samples" if count else "")
+        for run, count in zip(by_id, samples, strict=True)
+    ]
+    if len(by_id) > MOST_NAMED:
+        return {f"the {len(by_id)} runs": sha256(",".join(identities).encode()).hexdigest()}
+    names = [f"run {run.info.run_name}" for run in by_id]
+    return dict(zip(names, identities, strict=True))
 
 
 def compared(step: Compare, *, reuse: str) -> str:
@@ -88,19 +120,20 @@ def compared(step: Compare, *, reuse: str) -> str:
 def step_of(
     comparison: Comparison, runs: Sequence[client.Run], *, baseline: str, command: str = ""
 ) -> Compare:
-    """The step that compares some finished training runs.
-
-    Args:
-        comparison: whose questions are asked.
-        runs: finished training runs.
-        baseline: the variant that the others are timed against.
-        command: what makes this comparison again, for its note and the experiment's.
+    """The step that compares some finished training runs; see `Compare`.
 
     Raises:
         InputError: if the runs are on different data, or the baseline is no variant.
     """
-    _check_baseline(baseline, comparison, runs)
-    check_comparable({run.info.run_name: run.data.tags["data_fingerprint"] for run in runs})
+    among = {run.data.params["variant"] for run in runs}
+    known = sorted(among | {variant.name for variant in comparison.variants})
+    if baseline not in known:
+        raise unknown_name("baseline", baseline, known)
+    if baseline not in among:
+        progress.update(
+            message=f"The baseline {baseline} is not among the runs compared: none is timed by it."
+        )
+    _check_same_data(runs)
     return Compare(
         comparison=comparison,
         runs=runs,
@@ -110,31 +143,17 @@ def step_of(
     )
 
 
-def _check_baseline(baseline: str, comparison: Comparison, runs: Sequence[client.Run]) -> None:
-    """Refuse a baseline that is no variant; say so where it is one that is not compared."""
-    among = {run.data.params["variant"] for run in runs}
-    known = sorted(among | {variant.name for variant in comparison.variants})
-    if baseline not in known:
-        raise unknown_name("baseline", baseline, known)
-    if baseline not in among:
-        progress.update(
-            message=f"The baseline {baseline} is not among the runs compared: none is timed by it."
+def _check_same_data(runs: Sequence[client.Run]) -> None:
+    groups: dict[str, list[str]] = {}
+    for run in runs:
+        groups.setdefault(run.data.tags["data_fingerprint"], []).append(run.info.run_name)
+    if len(groups) > 1:
+        raise InputError(
+            "runs to compare",
+            expected="runs trained on the same data",
+            received="; ".join(f"data {key}: {', '.join(names)}" for key, names in groups.items()),
+            action="Compare the runs of one data set, or train the others on it again.",
         )
-
-
-def _identities(runs: Sequence[client.Run]) -> dict[str, str]:
-    """What tells the results of the runs, by their names, or of many runs one hash."""
-    by_id = sorted(runs, key=lambda run: run.info.run_id)
-    if len(by_id) <= MOST_NAMED:
-        return {f"run {run.info.run_name}": _identity(run) for run in by_id}
-    joined = ",".join(_identity(run) for run in by_id)
-    return {f"the {len(by_id)} runs": hashlib.sha256(joined.encode()).hexdigest()}
-
-
-def _identity(run: client.Run) -> str:
-    """A run's id, and what is done to a finished run anew: MC Dropout with other samples."""
-    samples = run.data.metrics.get("mc_samples")
-    return f"{run.info.run_id}, {samples:.0f} samples" if samples else run.info.run_id
 
 
 def named(runs: Sequence[client.Run], many: str) -> str:
@@ -154,12 +173,12 @@ def choose(run_ids: Sequence[str] | None, comparison: Comparison) -> list[client
         return _newest_of_each(found, [variant.name for variant in comparison.variants])
     chosen = [client.get_run(run_id) for run_id in run_ids]
     for run in chosen:
-        if run.data.tags.get("step") != "train" or run.info.status != "FINISHED":
+        step, status = run.data.tags.get("step", "foreign"), run.info.status
+        if (step, status) != ("train", "FINISHED"):
             raise InputError(
                 "runs",
                 expected="ids of finished training runs",
-                received=f"{run.info.run_id} ({run.data.tags.get('step', 'foreign')}, "
-                f"{run.info.status})",
+                received=f"{run.info.run_id} ({step}, {status})",
                 action="Copy the ids of runs named 'train <variant> seed <seed>'.",
             )
     return chosen
@@ -176,46 +195,9 @@ def _newest_of_each(found: Sequence[client.Run], variants: Sequence[str]) -> lis
             action=f"Train first, e.g. `mlflow run . -e train -P variant={variants[0]}`.",
         )
     fingerprint = of_variants[0].data.tags["data_fingerprint"]
-    newest: dict[tuple[int, int], client.Run] = {}
-    for run in of_variants:
-        if run.data.tags["data_fingerprint"] == fingerprint:
-            place = variants.index(run.data.params["variant"])
-            newest.setdefault((place, int(run.data.params["seed"])), run)
-    return [run for _, run in sorted(newest.items(), key=lambda item: item[0])]
-
-
-def _log(run: StepRun, step: Compare) -> None:
-    from pipeline.answers import words  # these import figures and statistics: a second that a
-    from pipeline.report import comparison_figures, page  # comparison that is reused saves
-
-    found = evidence.collect(
-        step.runs, step.absent, comparison=step.comparison, baseline=step.baseline
-    )
-    registered = _registered(found, step.tags())
-    text = f"{words.verdict(found)}\n\n{words.markdown_report(found)}"
-    ending = f"\n## Champion\n\n{registered}\n"
-    run.log_text(text + ending, "comparison.md")
-    tables = {"runs": found.runs, "curves": found.curves}
-    for name, table in {**tables, "summary": found.summary, "tests": found.tests}.items():
-        run.log_text(table.to_csv(index=False), f"{name}.csv")
-    panels = page.sections(found)
-    run.log_text(page.html_report(found, panels), "report.html")
-    for name, of in panels.items():
-        run.log_figure(comparison_figures.sheet(of), f"{name}.png")
-    ending += f"\nRun again: `{step.command}`"
-    run.set_note(views.beginning(text, NOTE_LENGTH - len(ending)) + ending)
-
-
-def _registered(found: "evidence.Evidence", tags: Mapping[str, str]) -> str:
-    """Register each variant's best model; what came of it, as Markdown."""
-    try:
-        return register(
-            found.runs,
-            found.curves,
-            dataset=tags["dataset"],
-            data_fingerprint=tags["data_fingerprint"],
-            prepare_run=tags["prepare_run"],
-        ).text
-    except InputError as error:  # a model was deleted; what the runs came to can be compared
-        progress.update(message=f"No model was registered: {error}")
-        return f"No model was registered: {views.escape_markdown(str(error))}"
+    newest = {
+        (variants.index(run.data.params["variant"]), int(run.data.params["seed"])): run
+        for run in reversed(of_variants)
+        if run.data.tags["data_fingerprint"] == fingerprint
+    }
+    return [newest[place] for place in sorted(newest)]

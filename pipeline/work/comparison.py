@@ -8,7 +8,7 @@ from pipeline.base import InputError, StepsFailedError, progress, unknown_name
 from pipeline.comparisons import Comparison, Variant
 from pipeline.parameters import Main, comparison_of, mlflow_run
 from pipeline.steps import running
-from pipeline.steps.reuse import Decision, decide, once
+from pipeline.steps.running import Decision, decide, once
 from pipeline.steps.step import Step
 from pipeline.tracking import client, views
 from pipeline.work import compare, prepare

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from pipeline.base import InputError, progress
 from pipeline.comparisons import Variant
-from pipeline.data import keras_cache
+from pipeline.data import sources
 from pipeline.steps.plan import Estimate, Planned, as_text
-from pipeline.steps.reuse import Decision, decide
+from pipeline.steps.running import Decision, decide
 from pipeline.steps.step import recorded_inputs, resolved_parameters
 from pipeline.tracking import client
 from pipeline.tracking.client import adopted_run
@@ -76,7 +76,7 @@ def _plan_data(of: Wanted, experiment: str | None) -> tuple[Decision, str, Logge
     try:
         step = prepare.step_of(of.asked, of.comparison, fetch=False)
     except InputError:
-        if asked not in keras_cache.KERAS_FILES:
+        if asked not in sources.KERAS_FILES:
             raise
         reason = "not cached: it is fetched first"
         return Decision(name=f"prepare {asked}", reason=reason), asked, None

@@ -16,7 +16,7 @@ from pipeline.data import sources
 from pipeline.data.splits import Splits, class_counts, save, split_arrays
 from pipeline.parameters import Search, Train, mlflow_run
 from pipeline.parameters.groups import DataSet
-from pipeline.steps.reuse import once
+from pipeline.steps.running import once
 from pipeline.steps.step import Step
 from pipeline.tracking import client
 from pipeline.tracking.client import StepRun

@@ -16,14 +16,14 @@ from pipeline.base import DivergenceError, progress
 from pipeline.base.progress import Update
 from pipeline.steps import running
 from pipeline.steps.ownership import checkpoint_directory, cut_off, end_abandoned
-from pipeline.steps.reuse import once
+from pipeline.steps.running import once
 from pipeline.steps.step import Step
 from pipeline.tracking import client
 
 RUN_ONCE = """
 import time
 from pathlib import Path
-from pipeline.steps.reuse import once
+from pipeline.steps.running import once
 from step_runs import Small
 
 class Long(Small):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.steps.plan import NARROWEST, Estimate, Planned, as_text, time_left
-from pipeline.steps.reuse import Decision
+from pipeline.steps.running import Decision
 
 
 def step(name: str, seconds: float | None, reason: str = "", **changes: Any) -> Planned:

@@ -13,8 +13,8 @@ from step_runs import Small, SmallPrepare, SmallSearch, finish, opened_by_mlflow
 
 from pipeline.base import progress
 from pipeline.base.progress import Update
-from pipeline.steps import reuse, running
-from pipeline.steps.reuse import decide, once
+from pipeline.steps import running
+from pipeline.steps.running import decide, once
 from pipeline.steps.step import Step
 from pipeline.tracking import client
 
@@ -100,11 +100,11 @@ def test_reuse_says_once_what_it_found_and_links_the_adopted_run(
     news: list[Update] = []
     step = Small()
     with progress.sending_to(news.append):
-        assert reuse._reused(step, reuse="auto", announce=True) is None
+        assert running._reused(step, reuse="auto", announce=True) is None
         finished = finish(step, name="train bn seed 1")
         opened = opened_by_mlflow_run("train", experiment=client.experiment_id())
         monkeypatch.setenv("MLFLOW_RUN_ID", opened)
-        assert reuse._reused(step, reuse="never", announce=True) is None
+        assert running._reused(step, reuse="never", announce=True) is None
         assert "reused_run" not in client.get_run(opened).data.tags
         used = [once(step, reuse="auto", announce=announce) for announce in (True, False)]
     assert {run.info.run_id for run in used} == {finished}
@@ -141,7 +141,7 @@ def test_a_step_that_another_process_finished_just_before_the_lock_is_not_run_ag
         finished.append(finish(step))
         yield False
 
-    monkeypatch.setattr(reuse, "hold", hold)
+    monkeypatch.setattr(running, "hold", hold)
     assert once(step, reuse="auto").info.run_id == finished[0]
 
 

@@ -13,7 +13,7 @@ def test_a_finished_step_has_its_parameters_and_tags(store: Path) -> None:
     step = Small()
     token = running.pipeline_run_id.set("the-pipeline-run")
     try:
-        run_id = finish(step, name="train bn seed 1", tags={"variant": "bn"}, parent_run_id="up")
+        run_id = finish(step, name="train bn seed 1", tags={"variant": "bn"})
     finally:
         running.pipeline_run_id.reset(token)
     run = client.get_run(run_id)
@@ -24,20 +24,19 @@ def test_a_finished_step_has_its_parameters_and_tags(store: Path) -> None:
     assert tags["step_key"] == step.key
     assert json.loads(tags["step_inputs"]) == step.inputs
     assert tags["pipeline_run"] == "the-pipeline-run"
-    assert tags["mlflow.parentRunId"] == "up"
     assert tags["variant"] == "bn"
     assert tags["pid"] == str(os.getpid())
     assert "failure_reason" not in tags
 
 
 def test_a_run_has_its_owner_from_the_beginning(store: Path) -> None:
-    run_id = running._create("train", "train bn").run_id
+    run_id = running._open("train", "train bn", None).run_id
     assert client.get_run(run_id).data.tags.keys() >= {"host", "pid", "heartbeat"}
 
 
 def test_a_step_without_a_key_or_pipeline_has_no_such_tags(store: Path) -> None:
     tags = client.get_run(finish()).data.tags
-    assert not {"step_key", "step_inputs", "pipeline_run", "mlflow.parentRunId"} & set(tags)
+    assert not {"step_key", "step_inputs", "pipeline_run"} & set(tags)
 
 
 @pytest.mark.parametrize(

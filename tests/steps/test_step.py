@@ -46,7 +46,7 @@ def test_step_key_changes_with_the_entry_point_the_packages_and_the_code() -> No
 
 def test_step_inputs_can_be_read_by_a_person() -> None:
     class OfData(Small):
-        __module__ = "pipeline.data.splits"
+        __module__ = "pipeline.training.checkpoints"
 
     inputs = OfData(settings={"activation": "swish", "epochs": 7}).inputs
     assert list(inputs) == [
