@@ -101,16 +101,14 @@ class Variant:
     def derive(
         self, *, name: str, description: str = "", color: str = "", **changes: Any
     ) -> "Variant":
-        """A variant that differs from this one in some settings: the difference is the experiment."""
+        """A variant that differs from this one in some settings: these are the experiment."""
         known = [one.name for one in dataclasses.fields(self)]
         for setting in changes:
             if setting not in known:
                 raise unknown_name(f"setting of variant '{name}'", setting, known)
-        described = description or f"{self.name} with " + ", ".join(
-            f"{setting} {value}" for setting, value in changes.items()
-        )
-        changes |= {"name": name, "description": described, "color": color}
-        return replace(self, derived_from=self.name, **changes)
+        changed = ", ".join(f"{setting} {value}" for setting, value in changes.items())
+        changes |= {"description": description or f"{self.name} with {changed}", "color": color}
+        return replace(self, name=name, derived_from=self.name, **changes)
 
     def content(self, step: str) -> dict[str, Any]:
         """The settings that decide what a step, `search` or `train`, comes to, but the defaults."""
