@@ -17,39 +17,32 @@ from typing import Any
 from mlflow.entities import Run
 
 VIEW_TAG = "mlflow.sharedViewState."
+# Pixels; the full digits of a learning rate, since 1e-05 cut short reads as 1.
+_WIDTHS = {"Run Name": 205, "seed": 55, "judged_val_accuracy": 150, "median_epoch_seconds": 170}
+_WIDTHS |= {"learning_rate": 190, "chosen_learning_rate": 190}
 
 Chart = dict[str, Any]
 
-# Pixels; the full digits of a learning rate, since 1e-05 cut short reads as 1.
-_WIDTHS = {
-    "Run Name": 205,
-    "seed": 55,
-    "learning_rate": 190,
-    "chosen_learning_rate": 190,
-    "judged_val_accuracy": 150,
-    "median_epoch_seconds": 170,
-}
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class View:
     """One saved view."""
 
     id: str  # it stays, so that links stay valid
     name: str  # what the list of views calls it
+    columns: Sequence[str]  # after the run's name, as `params.x`, `metrics.x` or `tags.x`
+    sections: Mapping[str, Sequence[Chart]]  # charts, two in a row, by how they are read
     step: str = "train"  # the step whose runs it shows; of `train`, the finished ones
     where: str = ""  # a further condition on them
     sorted_by: str = "judged_val_accuracy"  # the metric that orders them
     ascending: bool = False  # whether the lowest comes first
-    columns: Sequence[str]  # after the run's name, as `params.x`, `metrics.x` or `tags.x`
-    sections: Mapping[str, Sequence[Chart]]  # charts, two in a row, by how they are read
     grouped: bool = False  # whether the table has the means of every variant, its seeds below
     opens_on: str = "CHART"  # or TABLE
 
 
-def bar(metric: str) -> Chart:
-    """A bar per run."""
-    return {"type": "BAR", "metricKey": metric}
+def bars(*metrics: str) -> list[Chart]:
+    """Per metric, a bar per run."""
+    return [{"type": "BAR", "metricKey": metric} for metric in metrics]
 
 
 def scatter(x_metric: str, y_metric: str) -> Chart:
@@ -60,26 +53,11 @@ def scatter(x_metric: str, y_metric: str) -> Chart:
 
 def line(metric: str, x_metric: str = "") -> Chart:
     """A curve per run, over its epochs or over another metric."""
-    return {
-        "type": "LINE",
-        "metricKey": metric,
-        "selectedMetricKeys": [metric],
-        "xAxisKey": "metric" if x_metric else "step",
-        "selectedXAxisMetricKey": x_metric,
-        "useGlobalXaxisKey": False,
-        "lineSmoothness": 0,
-        "useGlobalLineSmoothing": False,
-        "yAxisKey": "metric",
-        "scaleType": "linear",
-        "xAxisScaleType": "linear",
-        "range": {},
-    }
-
-
-def _canonical(column: str) -> str:
-    """A column as the UI names it."""
-    kind, _, key = column.partition(".")
-    return f"{kind}.`{key}`"
+    axes = {"xAxisKey": "metric" if x_metric else "step", "selectedXAxisMetricKey": x_metric}
+    scales = {"yAxisKey": "metric", "scaleType": "linear", "xAxisScaleType": "linear", "range": {}}
+    own = {"useGlobalXaxisKey": False, "lineSmoothness": 0, "useGlobalLineSmoothing": False}
+    metrics = {"metricKey": metric, "selectedMetricKeys": [metric]}
+    return {"type": "LINE", **metrics, **axes, **scales, **own}
 
 
 def state(view: View, shown: Run | None) -> dict[str, Any]:
@@ -87,17 +65,16 @@ def state(view: View, shown: Run | None) -> dict[str, Any]:
     finished = "attributes.status = 'FINISHED'" if view.step == "train" else ""
     data = f"tags.data_fingerprint = '{shown.data.tags['data_fingerprint']}'" if shown else ""
     conditions = filter(None, (f"tags.step = '{view.step}'", finished, view.where, data))
-    columns = ["attributes.Run Name", *view.columns]
+    columns = [column.partition(".") for column in ("attributes.Run Name", *view.columns)]
+    widths = {f"{kind}.`{key}`": _WIDTHS.get(key, 115) for kind, _, key in columns}
     keys = [{"mode": "param", "groupByData": "variant"}]
     return {
         "searchFilter": " and ".join(conditions),
-        "orderByKey": _canonical(f"metrics.{view.sorted_by}"),
+        "orderByKey": f"metrics.`{view.sorted_by}`",
         "orderByAsc": view.ascending,
-        "selectedColumns": [_canonical(column) for column in view.columns],
-        "columnOrder": [_canonical(column) for column in columns],
-        "columnWidths": {
-            _canonical(one): _WIDTHS.get(one.partition(".")[2], 115) for one in columns
-        },
+        "selectedColumns": list(widths)[1:],
+        "columnOrder": list(widths),
+        "columnWidths": widths,
         "runsHiddenMode": "SHOW_ALL",  # the UI's own default shows ten runs
         "groupBy": {"aggregateFunction": "average", "groupByKeys": keys} if view.grouped else None,
         "useGroupedValuesInCharts": False,
@@ -111,10 +88,8 @@ def _charts(view: View) -> dict[str, list[dict[str, Any]]]:
     cards: list[dict[str, Any]] = []
     sections: list[dict[str, Any]] = []
     for place, (reading, charts) in enumerate(view.sections.items()):
-        uuid = f"{view.id}-{place}"
-        sections.append(
-            {"uuid": uuid, "name": reading, "display": True, "columns": 2, "cardHeight": 290}
-        )
+        uuid, two_in_a_row = f"{view.id}-{place}", {"columns": 2, "cardHeight": 290}
+        sections.append({"uuid": uuid, "name": reading, "display": True, **two_in_a_row})
         for number, chart in enumerate(charts):
             cards.append({"uuid": f"{uuid}-{number}", "metricSectionId": uuid, **chart})
     # The UI adds a chart for every other metric to this section; folded up, it is out of the way.

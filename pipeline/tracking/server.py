@@ -27,10 +27,10 @@ class ServerError(RuntimeError):
 
 
 def free_port(host: str, wanted: int) -> int:
-    """The wanted port of an address to listen on, or the first free one after it.
+    """The wanted port of an address to listen on, or the first free one of `PORTS_TRIED` after it.
 
     Raises:
-        ServerError: if none of the next `PORTS_TRIED` is free.
+        ServerError: if there is none.
     """
     last = min(wanted + PORTS_TRIED, 65535)
     for port in range(wanted, last + 1):
@@ -38,9 +38,8 @@ def free_port(host: str, wanted: int) -> int:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             socket.create_server((host, port), family=family).close()
             return port
-    raise ServerError(
-        f"No port from {wanted} to {last} can be listened on at {host}: give another --port."
-    )
+    listening = f"No port from {wanted} to {last} can be listened on at {host}"
+    raise ServerError(f"{listening}: give another --port.")
 
 
 @contextmanager
@@ -62,49 +61,40 @@ def server(
     """
     listening = ("--host", host, "--port", str(port))
     lean = ("--workers", "1", "--uvicorn-opts", "--log-level warning")
+    environment = os.environ | {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "PYTHONWARNINGS": "ignore",  # deprecations inside MLflow
+    }
+    if store:  # not among the arguments: they, and a password in them, are public
+        environment["MLFLOW_BACKEND_STORE_URI"] = store
     # In a session of its own, so that Ctrl-C reaches this process alone, which ends the others.
     process = subprocess.Popen(
         [sys.executable, "-m", "mlflow", "server", *listening, *lean],
-        env=_environment(store),
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
     reached = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-    address = f"http://{reached}:{port}"
     try:
-        _wait_until_it_answers(process, address)
+        _wait_until_it_answers(process, address := f"http://{reached}:{port}")
         yield process, address
     finally:
         _stop(process)
 
 
-def _environment(store: str) -> dict[str, str]:
-    return os.environ | {
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "true",
-        "PYTHONWARNINGS": "ignore",  # deprecations inside MLflow
-        # Not among the arguments: they, and a password in them, are public.
-        **({"MLFLOW_BACKEND_STORE_URI": store} if store else {}),
-    }
-
-
 def _wait_until_it_answers(process: subprocess.Popen[bytes], address: str) -> None:
     deadline = time.monotonic() + STARTED_WITHIN
     while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise ServerError(
-                f"The MLflow server ended with code {process.returncode} while it started."
-            )
-        try:
-            with urllib.request.urlopen(f"{address}/health", timeout=5):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise ServerError(
-        f"The MLflow server did not answer at {address} within {STARTED_WITHIN:.0f} s."
-    )
+        if (code := process.poll()) is not None:
+            raise ServerError(f"The MLflow server ended with code {code} while it started.")
+        with suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=5):
+            return
+        time.sleep(0.2)
+    within = f"within {STARTED_WITHIN:.0f} s"
+    raise ServerError(f"The MLflow server did not answer at {address} {within}.")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -10,14 +10,13 @@ from mlflow.entities import Run
 
 from pipeline.base import progress
 from pipeline.tracking import client, page_state
-from pipeline.tracking.page_state import View, bar, line, scatter
+from pipeline.tracking.page_state import View, bars, line, scatter
 
 NOTE_TAG = "mlflow.note.content"
 WRITTEN_TAG = "twenty_layers.written."  # digests of what was last written here, by view or note
 KIND_TAG = "mlflow.experimentKind"
 NOTE_LENGTH = 20_000  # MLflow refuses longer tags of an experiment
 SERVER = "http://127.0.0.1:5000"  # where `make ui` answers
-
 
 _RESULTS = (
     *("params.variant", "params.seed", "params.chosen_learning_rate"),
@@ -33,6 +32,8 @@ _UNCERTAINTY = (
     *("metrics.mc_gain", "metrics.test_nll", "metrics.mc_nll", "metrics.test_ece"),
     "metrics.mc_ece",
 )
+_ACCURACIES = bars("judged_val_accuracy", "test_accuracy")
+_SPEED = scatter("median_epoch_seconds", "judged_val_accuracy")
 
 
 def _curves(over: str, x_metric: str = "") -> View:
@@ -40,27 +41,17 @@ def _curves(over: str, x_metric: str = "") -> View:
         "Validation: steeper converges faster": ("val_accuracy", "val_loss"),
         "Training": ("accuracy", "loss"),
     }
-    return View(
-        id=f"curves-by-{over}",
-        name=f"Learning curves by {over}",
-        columns=_RESULTS,
-        sections={
-            reading: [line(metric, x_metric) for metric in metrics]
-            for reading, metrics in sections.items()
-        },
-    )
+    charts = {how: [line(one, x_metric) for one in metrics] for how, metrics in sections.items()}
+    return View(f"curves-by-{over}", f"Learning curves by {over}", _RESULTS, charts)
 
 
 VIEWS = (
     View(
-        id="comparison",
-        name="Comparison",
-        columns=_RESULTS,
-        sections={
-            "Higher is better, further left is faster": [
-                scatter("median_epoch_seconds", "judged_val_accuracy"),
-                bar("median_epoch_seconds"),
-            ],
+        "comparison",
+        "Comparison",
+        _RESULTS,
+        {
+            "Higher is better, further left is faster": [_SPEED, *bars("median_epoch_seconds")],
             "The loss that falls first converges fastest": [
                 line("val_loss"),
                 line("val_loss", "elapsed_seconds"),
@@ -68,39 +59,35 @@ VIEWS = (
         },
     ),
     View(
-        id="leaderboard",
-        name="Leaderboard",
-        columns=_RESULTS,
-        sections={
-            "Accuracy": [bar("judged_val_accuracy"), bar("test_accuracy")],
-            "Time": [bar("median_epoch_seconds"), bar("train_seconds")],
-        },
+        "leaderboard",
+        "Leaderboard",
+        _RESULTS,
+        {"Accuracy": _ACCURACIES, "Time": bars("median_epoch_seconds", "train_seconds")},
         opens_on="TABLE",
     ),
     _curves("epoch"),
     _curves("seconds", "elapsed_seconds"),
     View(
-        id="search",
-        name="Learning-rate search",
-        step="trial",
-        sorted_by="judged_val_loss",
-        ascending=True,
-        columns=_TRIALS,
-        sections={
+        "search",
+        "Learning-rate search",
+        _TRIALS,
+        {
             "Lower is better; curves that stop were pruned": [
                 scatter("log10_learning_rate", "judged_val_loss"),
                 line("val_loss"),
             ]
         },
+        step="trial",
+        sorted_by="judged_val_loss",
+        ascending=True,
     ),
     View(
-        id="seeds",
-        name="Seeds",
-        columns=_RESULTS,
-        sections={
+        "seeds",
+        "Seeds",
+        _RESULTS,
+        {
             "How far the seeds of a variant lie apart": [
-                bar("judged_val_accuracy"),
-                bar("test_accuracy"),
+                *_ACCURACIES,
                 scatter("judged_val_accuracy", "test_accuracy"),
                 line("val_accuracy"),
             ]
@@ -109,16 +96,16 @@ VIEWS = (
         opens_on="TABLE",
     ),
     View(
-        id="uncertainty",
-        name="Uncertainty",
+        "uncertainty",
+        "Uncertainty",
+        _UNCERTAINTY,
+        {
+            "With MC Dropout: higher is better": bars("mc_accuracy", "mc_gain"),
+            "Calibration error with, without: lower is better": bars("mc_ece", "test_ece"),
+            "Log-likelihood, negative: lower is better": bars("mc_nll", "test_nll"),
+        },
         where="metrics.mc_accuracy >= 0",  # the variants that have dropout
         sorted_by="mc_accuracy",
-        columns=_UNCERTAINTY,
-        sections={
-            "With MC Dropout: higher is better": [bar("mc_accuracy"), bar("mc_gain")],
-            "Calibration error with, without: lower is better": [bar("mc_ece"), bar("test_ece")],
-            "Log-likelihood, negative: lower is better": [bar("mc_nll"), bar("test_nll")],
-        },
     ),
 )
 
@@ -130,18 +117,18 @@ def write_views(experiment: str) -> dict[str, str]:
         The views' addresses by name, the one to open first at the front.
     """
     shown = newest_training_run([experiment])
-    connection = client.connect()
-    tags = connection.get_experiment(experiment).tags
+    tags = client.connect().get_experiment(experiment).tags
     if KIND_TAG not in tags:  # without it, the UI offers its pages for GenAI
-        connection.set_experiment_tag(experiment, KIND_TAG, "custom_model_development")
+        client.connect().set_experiment_tag(experiment, KIND_TAG, "custom_model_development")
     now = int(time.time() * 1000)
     for place, view in enumerate(VIEWS):
+        name = f"{view.name}: {shown.data.tags['dataset']}" if shown else view.name
         tag = page_state.VIEW_TAG + _id(view, shown)
         found = page_state.decode(tags.get(tag, ""))
         # The UI lists the latest first, so ours come in this order.
-        times = {"created": found[2] if found else now - place, "updated": now}
-        state = page_state.state(view, shown)
-        _write(experiment, tags, tag, page_state.encode(_name(view, shown), state, **times))
+        created, state = found[2] if found else now - place, page_state.state(view, shown)
+        value = page_state.encode(name, state, created=created, updated=now)
+        _write(experiment, tags, tag, value)
     return view_urls(experiment, shown)
 
 
@@ -178,11 +165,10 @@ def _write(experiment: str, tags: Mapping[str, str], tag: str, value: str) -> No
     if stored not in (None, digest, tags.get(written)):
         progress.update(message=f"{tag} was edited in the UI: left as it is.")
         return
-    connection = client.connect()
     if stored != digest:
-        connection.set_experiment_tag(experiment, tag, value)
+        client.connect().set_experiment_tag(experiment, tag, value)
     if tags.get(written) != digest:  # last: interrupted in between, both are written next time
-        connection.set_experiment_tag(experiment, written, digest)
+        client.connect().set_experiment_tag(experiment, written, digest)
 
 
 def newest_training_run(experiments: Sequence[str]) -> Run | None:
@@ -203,9 +189,8 @@ def view_urls(experiment: str, shown: Run | None) -> dict[str, str]:
 def announce(urls: Mapping[str, str]) -> None:
     """Print the addresses of the views."""
     where = "Open after `make ui`" if server() == SERVER else "Open"
-    progress.update(message=f"{where}:")
-    for name, url in urls.items():
-        progress.update(message=f"  {name}: {url}")
+    lines = [f"{where}:", *(f"  {name}: {url}" for name, url in urls.items())]
+    progress.update(message="\n".join(lines))
 
 
 def server() -> str:
@@ -223,10 +208,6 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()#+.!|~-])", r"\\\1", line)
 
 
-def _name(view: View, shown: Run | None) -> str:
-    return f"{view.name}: {shown.data.tags['dataset']}" if shown else view.name
-
-
 def _id(view: View, shown: Run | None) -> str:
     # Runs on different data are never compared: every data set has its own views.
     return f"{view.id}-{shown.data.tags['data_fingerprint'][:8]}" if shown else view.id
@@ -236,9 +217,7 @@ def address_to_open() -> str:
     """The comparison of the newest training run, its views saved; else the server's first page."""
     experiments = client.connect().search_experiments()
     shown = newest_training_run([experiment.experiment_id for experiment in experiments])
-    if not shown:
-        return server()
-    return write_views(shown.info.experiment_id)[VIEWS[0].name]
+    return write_views(shown.info.experiment_id)[VIEWS[0].name] if shown else server()
 
 
 if __name__ == "__main__":  # for `pipeline.ui`, in a process that ends and gives its memory back

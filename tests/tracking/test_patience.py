@@ -24,7 +24,7 @@ from pipeline.tracking.patience import (
 def server_has_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "_answered", threading.Event())
     monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.01)
-    patience.expect_server()
+    patience._answered.set()
 
 
 def unavailable(message: str = "connection refused") -> MlflowException:
