@@ -2,6 +2,6 @@
 
 Imports `base` and what `comparisons` declare; NumPy alone, so that no TensorFlow is waited for.
 
-Read `splits` first: what the other rooms get. `sources` finds and loads data sets, from `.npz`
-files (`npz`) or Keras's cache (`keras_cache`), and `checks` refuses what cannot be used.
+Read `splits` first: what the other rooms get. `sources` finds and loads data sets, from Keras's
+cache or from `.npz` files, and `npz` also refuses what cannot be used, wherever it comes from.
 """

@@ -18,6 +18,7 @@ import numpy as np
 from pipeline.base import did_you_mean
 from pipeline.data.splits import Arrays, Labels, refused_if_damaged, require
 
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 MAX_CLASSES = 1000
 MAX_CLASS_NAME = 50  # characters
 MAX_FEATURES = 1_000_000  # numbers in one image: a dense layer has a weight for each of them
@@ -34,11 +35,10 @@ FASHION_CLASSES = (
     "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )
 # fmt: on
-_NPZ_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 class _Header(NamedTuple):
-    """Shape and dtype of an array, known before its content is read."""
+    """What is known of an array before its content is read."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -62,9 +62,8 @@ def find(dataset: str) -> Path:
     received = "another kind of file" if os.path.exists(path) else "no such file"
     action = did_you_mean(path.name, beside) or "Check the path."
     require(is_npz, subject, "the path of an .npz file", received, action)
-    with _opened(path) as archive:
-        _npz_headers(path, archive)
-    return path
+    with _opened(path):
+        return path
 
 
 def read(path: Path) -> Arrays:
@@ -75,53 +74,46 @@ def read(path: Path) -> Arrays:
     """
     subject = f"data set {path}"
     with _opened(path) as archive:
-        headers = _npz_headers(path, archive)
         # The labels first: they are small, and wrong ones are refused without reading images.
         arrays = {key: _npy_content(archive, key).reshape(-1) for key in ("y_train", "y_test")}
         _check_labels(subject, **arrays)
         arrays |= {key: _npy_content(archive, key) for key in ("x_train", "x_test")}
-        names = _npy_content(archive, "class_names").tolist() if "class_names" in headers else ()
-        return assemble(subject, name=path.stem, arrays=arrays, class_names=names)
+        named = "class_names.npy" in archive.namelist()
+        names = _npy_content(archive, "class_names").tolist() if named else ()
+        return assemble(subject, path.stem, arrays, names)
 
 
 def _unprintable(text: str) -> bool:
     """Whether a text has control characters, line ends or bytes that are no text."""
-    refused = ("Cc", "Cs", "Zl", "Zp")
-    return any(unicodedata.category(character) in refused for character in text)
+    return bool({"Cc", "Cs", "Zl", "Zp"} & set(map(unicodedata.category, text)))
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     """An archive; whatever goes wrong while it is open is an InputError about the file."""
+    subject = f"data set {path}"
     action = "Copy it again, or write it again with numpy.savez(path, x_train=...)."
-    with refused_if_damaged(f"data set {path}", action), zipfile.ZipFile(path) as archive:
+    with refused_if_damaged(subject, action), zipfile.ZipFile(path) as archive:
+        _check_archive(subject, archive, stored=path.stat().st_size)
         yield archive
 
 
-def _npz_headers(path: Path, archive: zipfile.ZipFile) -> dict[str, _Header]:
+def _check_archive(subject: str, archive: zipfile.ZipFile, *, stored: int) -> None:
     """Check everything that the zip directory and the .npy headers tell, reading no content."""
-    subject = f"data set {path}"
     names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-    _check_members(subject, names)
-    wanted = [*_NPZ_ARRAYS, *({"class_names"} & set(names))]
-    members = {name: archive.getinfo(f"{name}.npy") for name in wanted}
-    _check_sizes(subject, members.values(), stored=path.stat().st_size)
-    headers = {name: _npy_header(archive, name, subject) for name in wanted}
-    _check_headers(subject, headers)
-    return headers
-
-
-def _check_members(subject: str, names: Sequence[str]) -> None:
-    present = set(names)
-    missing = [name for name in _NPZ_ARRAYS if name not in present]
-    shown = ", ".join(sorted(name[:MAX_CLASS_NAME] for name in present)[:20])
+    missing = [name for name in ARRAYS if name not in names]
+    shown = ", ".join(sorted(name[:MAX_CLASS_NAME] for name in set(names))[:20])
     received = f"{shown or 'none'} (no {', '.join(missing)})"
-    near = did_you_mean(missing[0], present - {*_NPZ_ARRAYS}) if missing else ""
-    expected = f"the arrays {', '.join(_NPZ_ARRAYS)}"
+    near = did_you_mean(missing[0], {*names} - {*ARRAYS}) if missing else ""
+    expected = f"the arrays {', '.join(ARRAYS)}"
     require(not missing, subject, expected, received, near or "Add what is missing.")
-    for name in (*_NPZ_ARRAYS, "class_names"):
+    wanted = [*ARRAYS, *({"class_names"} & set(names))]
+    for name in wanted:
         received, action = f"{name} several times", "Write the file again."
-        require(names.count(name) < 2, subject, "every array once", received, action)
+        require(names.count(name) == 1, subject, "every array once", received, action)
+    members = {name: archive.getinfo(f"{name}.npy") for name in wanted}
+    _check_sizes(subject, members.values(), stored=stored)
+    _check_headers(subject, {name: _npy_header(archive, name, subject) for name in wanted})
 
 
 def _check_sizes(subject: str, members: Collection[zipfile.ZipInfo], *, stored: int) -> None:
@@ -146,11 +138,9 @@ def _check_sizes(subject: str, members: Collection[zipfile.ZipInfo], *, stored: 
 def _memory() -> int:
     """Bytes of memory of this machine, or of the container that this process is in."""
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text("ascii").strip()
-    except OSError:
-        return physical
-    return min(physical, int(limit)) if limit.isdecimal() else physical
+    with suppress(OSError, ValueError):  # there is no container, or it has no limit
+        return min(physical, int(Path("/sys/fs/cgroup/memory.max").read_text("ascii")))
+    return physical
 
 
 def _npy_header(archive: zipfile.ZipFile, name: str, subject: str) -> _Header:
@@ -166,9 +156,8 @@ def _npy_header(archive: zipfile.ZipFile, name: str, subject: str) -> _Header:
     action = f"Give {name} a dtype that is not object."
     require(not dtype.hasobject, subject, expected, received, action)
     expected = f"{name} of {declared} bytes as its header declares"
-    received = f"{member.file_size} bytes stored"
-    complete = declared == member.file_size
-    require(complete, subject, expected, received, "Write the file again.")
+    received, action = f"{member.file_size} bytes stored", "Write the file again."
+    require(declared == member.file_size, subject, expected, received, action)
     return _Header(shape, dtype)
 
 
@@ -181,15 +170,14 @@ def _npy_content(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 
 
 def assemble(
-    subject: str, *, name: str, arrays: Mapping[str, Any], class_names: Sequence[str] = ()
+    subject: str, name: str, arrays: Mapping[str, Any], class_names: Sequence[str] = ()
 ) -> Arrays:
     """Check arrays, bring them to (n, h, w, c) and (n,), and name their classes.
 
     Args:
         subject: what an error is about, e.g. `data set /data/tiny.npz`.
         name: of the data set; CIFAR-10's classes get their names where it contains `cifar10`.
-        arrays: x_train and x_test, uint8, (n, h, w) or (n, h, w, c); y_train and y_test, any
-            integers, (n,) or (n, 1).
+        arrays: images, uint8, (n, h, w) or (n, h, w, c), and labels, integers, (n,) or (n, 1).
         class_names: one per class; numbers where there are none.
 
     Raises:
@@ -202,22 +190,38 @@ def assemble(
     is_cifar10 = "cifar10" in name and n_classes == len(CIFAR10_CLASSES)
     default = CIFAR10_CLASSES if is_cifar10 else tuple(map(str, range(n_classes)))
     names = tuple(map(str, class_names)) or default
-    _check_class_names(subject, names, n_classes)
-    images = {key: arrays[key] for key in ("x_train", "x_test")}
-    return Arrays(
-        name=name,
-        **{key: x if x.ndim == 4 else x[..., np.newaxis] for key, x in images.items()},
-        **{key: y.astype(np.int64) for key, y in labels.items()},
-        class_names=names,
-    )
+    action = "Correct class_names or leave it out."
+    shown = ", ".join(repr(name[:MAX_CLASS_NAME]) for name in names[:20])
+    fits = len(names) == len(set(names)) == n_classes and "" not in names
+    expected = f"{n_classes} different class_names, one per class"
+    require(fits, subject, expected, f"{len(names)}: {shown}", action)
+    longest = max(map(len, names))
+    fits = longest <= MAX_CLASS_NAME and not any(map(_unprintable, names))
+    expected = f"class_names of at most {MAX_CLASS_NAME} characters, on one line"
+    require(fits, subject, expected, f"up to {longest} characters: {shown}", action)
+    checked: dict[str, Any] = {key: y.astype(np.int64) for key, y in labels.items()}
+    for key in ("x_train", "x_test"):
+        checked[key] = arrays[key].reshape(*arrays[key].shape[:3], -1)
+    return Arrays(name=name, **checked, class_names=names)
 
 
 def _check_headers(subject: str, headers: Mapping[str, _Header | np.ndarray]) -> None:
     """Whether shapes and dtypes, of arrays or declared by files, are usable and fit together."""
     for split in ("train", "test"):
-        images, labels = headers[f"x_{split}"], headers[f"y_{split}"]
-        _check_image(subject, f"x_{split}", images.shape, images.dtype)
-        n = images.shape[0]
+        shape, dtype = headers[f"x_{split}"].shape, headers[f"x_{split}"].dtype
+        expected = f"x_{split} of uint8, pixels from 0 to 255"
+        scaled = "(x * 255).round().astype('uint8') if its pixels lie between 0 and 1"
+        action = f"Convert with x.astype('uint8'), or {scaled}."
+        require(dtype == np.uint8, subject, expected, str(dtype), action)
+        fits = len(shape) in (3, 4) and min(shape) >= 1 and (len(shape) == 3 or shape[3] <= 4)
+        expected = f"x_{split} of shape (n, h, w) or (n, h, w, c), not empty, with c up to 4"
+        action = "Reshape it; channels come last: x.transpose(0, 2, 3, 1)."
+        require(fits, subject, expected, str(shape), action)
+        n, features = shape[0], math.prod(shape[1:])
+        expected = f"x_{split} with images of at most {MAX_FEATURES} numbers"
+        received, action = f"{features} in each of {n}", "Scale the images down."
+        require(features <= MAX_FEATURES, subject, expected, received, action)
+        labels = headers[f"y_{split}"]
         fits = labels.dtype.kind in "iu" and labels.shape in ((n,), (n, 1))
         expected = f"y_{split} with an integer label for each of the {n} images, ({n},)"
         action = "Store the class numbers, counted from 0, e.g. y.astype('int64')."
@@ -231,23 +235,6 @@ def _check_headers(subject: str, headers: Mapping[str, _Header | np.ndarray]) ->
     train, test = headers["x_train"].shape[1:], headers["x_test"].shape[1:]
     expected = "training and test images of the same height, width and channels"
     require(train == test, subject, expected, f"{train} and {test}", "Bring them to one size.")
-
-
-def _check_image(subject: str, name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
-    expected = f"{name} of uint8, pixels from 0 to 255"
-    action = (
-        "Convert with x.astype('uint8'), or (x * 255).round().astype('uint8') "
-        "if its pixels lie between 0 and 1."
-    )
-    require(dtype == np.uint8, subject, expected, str(dtype), action)
-    fits = len(shape) in (3, 4) and min(shape) >= 1 and (len(shape) == 3 or shape[3] <= 4)
-    expected = f"{name} of shape (n, h, w) or (n, h, w, c), not empty, with c up to 4"
-    action = "Reshape it; channels come last: x.transpose(0, 2, 3, 1)."
-    require(fits, subject, expected, str(shape), action)
-    features = math.prod(shape[1:])
-    expected = f"{name} with images of at most {MAX_FEATURES} numbers"
-    received = f"{features} in each of {shape[0]}"
-    require(features <= MAX_FEATURES, subject, expected, received, "Scale the images down.")
 
 
 def _check_labels(subject: str, y_train: Labels, y_test: Labels) -> None:
@@ -264,16 +251,3 @@ def _check_labels(subject: str, y_train: Labels, y_test: Labels) -> None:
     received = f"{counts.min()} of class {counts.argmin()}"
     action = "Number the classes without gaps, or add images."
     require(bool(counts.min() >= 2), subject, expected, received, action)
-
-
-def _check_class_names(subject: str, names: Sequence[str], n_classes: int) -> None:
-    """Whether names tell the classes apart and have a place in a figure."""
-    action = "Correct class_names or leave it out."
-    shown = ", ".join(repr(name[:MAX_CLASS_NAME]) for name in names[:20])
-    fits = len(names) == len(set(names)) == n_classes and "" not in names
-    expected = f"{n_classes} different class_names, one per class"
-    require(fits, subject, expected, f"{len(names)}: {shown}", action)
-    longest = max(map(len, names))
-    fits = longest <= MAX_CLASS_NAME and not any(map(_unprintable, names))
-    expected = f"class_names of at most {MAX_CLASS_NAME} characters, on one line"
-    require(fits, subject, expected, f"up to {longest} characters: {shown}", action)

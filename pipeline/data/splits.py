@@ -18,63 +18,51 @@ from pipeline.base import InputError
 from pipeline.comparisons import Data
 
 Labels = npt.NDArray[np.integer[Any]]
+# A file changed less than this ago is read anew each time: a clock that ticks slowly would hide
+# another change soon after (FAT counts in 2 seconds).
+SETTLED_SECONDS = 2
+_ARRAYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "mean", "variance")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Arrays:
     """A loaded and checked data set, as its authors split it.
 
-    Args:
-        name: as in `Source`.
-        x_train, x_test: images, uint8, (n, h, w, c).
-        y_train, y_test: labels from 0 without gaps, int64, (n,).
-        class_names: one name per class.
+    Images are of shape (n, h, w, c), and labels from 0 without gaps, (n,); one name per class.
     """
 
     name: str
     x_train: npt.NDArray[np.uint8]
-    y_train: npt.NDArray[np.int64]
+    y_train: Labels
     x_test: npt.NDArray[np.uint8]
-    y_test: npt.NDArray[np.int64]
+    y_test: Labels
     class_names: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Splits:
-    """A data set ready for training.
+class Splits(Arrays):
+    """A data set ready for training: with images held out to validate with, and int32 labels.
 
     Args:
-        name: as in `Source`.
-        x_train, x_val, x_test: images, uint8, (n, h, w, c).
-        y_train, y_val, y_test: labels, int32, (n,).
-        mean, variance: what images are standardised with, float32, (h * w * c,): those of every
-            feature of the training split alone, or 0 and 255**2, which lead to 0 to 1.
-        class_names: one name per class.
+        mean, variance: what images are standardised with, (h * w * c,): those of every feature of
+            the training split alone, or 0 and 255**2, which lead to 0 to 1.
         fingerprint: SHA-256 (hex) over names, shapes, dtypes and bytes of the six arrays, and of
             the mean and variance where they do not follow from these.
     """
 
-    name: str
-    x_train: npt.NDArray[np.uint8]
-    y_train: npt.NDArray[np.int32]
     x_val: npt.NDArray[np.uint8]
-    y_val: npt.NDArray[np.int32]
-    x_test: npt.NDArray[np.uint8]
-    y_test: npt.NDArray[np.int32]
+    y_val: Labels
     mean: npt.NDArray[np.float32]
     variance: npt.NDArray[np.float32]
-    class_names: tuple[str, ...]
     fingerprint: str
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
+    def image_shape(self) -> tuple[int, ...]:
         """Height, width and channels of one image."""
-        height, width, channels = self.x_train.shape[1:]
-        return height, width, channels
+        return self.x_train.shape[1:]
 
     @property
     def n_classes(self) -> int:
-        """Number of classes."""
         return len(self.class_names)
 
     def unload(self) -> None:
@@ -91,15 +79,17 @@ def split_arrays(arrays: Arrays, data: Data) -> Splits:
     decides, on every machine and NumPy version: the 100 kept are among the 200 kept, whichever
     other classes there are. Within every split the images stay in the order of the data set.
 
-    Args:
-        arrays: a loaded data set.
-        data: what is kept of it, and how it is split.
-
     Raises:
         InputError: the data set has no such classes, too few images of one, or under 5 in all.
     """
     classes, counts = _kept(arrays, data)
-    size = validation_size(data.val_size, int(counts.sum()))
+    n_kept = int(counts.sum())
+    expected = "at least 1, out of at least 5 training images"
+    received = f"{data.val_size} out of {n_kept} training images"
+    action = "Give a positive number of images, 5000 by default."
+    require(n_kept >= 5, "val_size", expected, received, action)
+    # At most a fifth, so that one default serves data sets of every size.
+    size = min(data.val_size, n_kept // 5)
     kept = _first_of_each(arrays.y_train, counts, data.split_seed)
     held_out = _first_of_each(arrays.y_train, _shares(counts, size), data.split_seed)
     trained = np.setdiff1d(kept, held_out, assume_unique=True)
@@ -115,26 +105,9 @@ def split_arrays(arrays: Arrays, data: Data) -> Splits:
         "y_test": number[arrays.y_test[tested]],
     }
     scale: dict[str, Any] = _scale_of_pixels(splits["x_train"], standardized=data.standardized)
-    return Splits(
-        name=arrays.name,
-        **splits,
-        **scale,
-        class_names=tuple(arrays.class_names[label] for label in classes),
-        fingerprint=_fingerprint(splits if data.standardized else splits | scale),
-    )
-
-
-def validation_size(val_size: int, n_train: int) -> int:
-    """The images held out: at most a fifth, so that one default serves data sets of every size.
-
-    Raises:
-        InputError: `val_size` is below 1 or a fifth of the images is less than one image.
-    """
-    expected = "at least 1, out of at least 5 training images"
-    received = f"{val_size} out of {n_train} training images"
-    action = "Give a positive number of images, 5000 by default."
-    require(val_size >= 1 and n_train >= 5, "val_size", expected, received, action)
-    return min(val_size, n_train // 5)
+    fingerprint = _fingerprint(splits if data.standardized else splits | scale)
+    names = tuple(arrays.class_names[label] for label in classes)
+    return Splits(name=arrays.name, **splits, **scale, class_names=names, fingerprint=fingerprint)
 
 
 def class_counts(labels: Labels, class_names: Sequence[str]) -> dict[str, int]:
@@ -146,11 +119,6 @@ def class_counts(labels: Labels, class_names: Sequence[str]) -> dict[str, int]:
 def stratified_sample(labels: Labels, size: int, seed: int) -> npt.NDArray[np.intp]:
     """Sorted indices of a sample with the class proportions of the whole (largest remainder)."""
     return _first_of_each(labels, _shares(np.bincount(labels), size), seed)
-
-
-# --- Files ------------------------------------------------------------------------------------
-
-_ARRAYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "mean", "variance")
 
 
 def save(splits: Splits, directory: Path) -> None:
@@ -170,15 +138,10 @@ def open_splits(directory: Path) -> Splits:
     """
     with refused_if_damaged(f"splits in {directory}", "Run the prepare step again."):
         described = json.loads((directory / "metadata.json").read_text(encoding="utf-8"))
-        class_names = tuple(described.pop("class_names"))
-        arrays: dict[str, Any] = {
-            name: np.load(directory / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in _ARRAYS
-        }
-        return Splits(**arrays, **described, class_names=class_names)
-
-
-# --- What is kept, and what is held out -------------------------------------------------------
+        described["class_names"] = tuple(described["class_names"])
+        paths = {name: directory / f"{name}.npy" for name in _ARRAYS}
+        arrays = {name: np.load(path, mmap_mode="r") for name, path in paths.items()}
+        return Splits(**arrays, **described)
 
 
 def _kept(arrays: Arrays, data: Data) -> tuple[list[int], npt.NDArray[np.intp]]:
@@ -218,20 +181,16 @@ def _first_of_each(labels: Labels, counts: Labels, seed: int) -> npt.NDArray[np.
     return np.sort(np.concatenate(list(by_class)))
 
 
-def _scale_of_pixels(
-    images: npt.NDArray[np.uint8], *, standardized: bool
-) -> dict[str, npt.NDArray[np.float32]]:
-    """The mean and variance that images are standardised with, by feature."""
+def _scale_of_pixels(images: npt.NDArray[np.uint8], *, standardized: bool) -> dict[str, np.ndarray]:
+    """The mean and variance that images are standardised with, by feature, in float32."""
     features = images.reshape(len(images), -1)
-    n, n_features = features.shape
     if not standardized:
-        zeros = np.zeros(n_features, np.float32)
+        zeros = np.zeros(features.shape[1], np.float32)
         return {"mean": zeros, "variance": zeros + 255**2}
-    total, total_of_squares = np.zeros(n_features), np.zeros(n_features)
-    for start in range(0, n, 1024):  # in chunks: float64 copies of all images would take 1 GB
-        chunk = features[start : start + 1024].astype(np.float64)
-        total += chunk.sum(axis=0)
-        total_of_squares += np.einsum("ij,ij->j", chunk, chunk)
+    n = len(features)
+    # Of these neither makes a float64 copy of all images, which would take 1 GB.
+    total = features.sum(axis=0, dtype=np.float64)
+    total_of_squares = np.einsum("ij,ij->j", features, features, dtype=np.float64)
     # Sums of integers are exact in float64, so this difference does not cancel.
     variance = (n * total_of_squares - total**2) / n**2
     # A pixel that hardly ever changes in the training split (MNIST's corners are always 0) would
@@ -242,16 +201,10 @@ def _scale_of_pixels(
 
 def _fingerprint(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
     digest = hashlib.sha256()
-    for name, values in arrays.items():
-        array = np.ascontiguousarray(values)
+    for name, array in arrays.items():
         digest.update(f"{name} {array.shape} {array.dtype.str}\n".encode())
-        digest.update(array.data)
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
-# A file changed less than this ago is read anew each time: a clock that ticks slowly would hide
-# another change soon after (FAT counts in 2 seconds).
-SETTLED_SECONDS = 2
 
 
 def require(holds: bool, subject: str, expected: str, received: str, action: str) -> None:

@@ -1,8 +1,7 @@
 """How far to trust probabilities: calibration, and what MC Dropout changes; without TensorFlow.
 
 Probabilities are of shape (n, classes), samples of them of shape (samples, n, classes), and labels,
-the true classes, of shape (n,). All functions raise `InputError` for shapes that do not belong
-together and where there are no images.
+the true classes, of shape (n,). `InputError` refuses shapes that do not belong together.
 
 Source: Guo, Pleiss, Sun and Weinberger (2017), "On Calibration of Modern Neural Networks", ICML.
 """
@@ -18,6 +17,7 @@ from pipeline.base import InputError
 
 Floats: TypeAlias = npt.NDArray[np.floating]
 Labels: TypeAlias = npt.NDArray[np.integer]
+Right: TypeAlias = npt.NDArray[np.bool_]  # of shape (n,), whether a classifier has an image right
 
 BINS = 15  # of equal width, bin m being ((m - 1) / BINS, m / BINS]; as many as Guo et al.
 
@@ -26,10 +26,8 @@ BINS = 15  # of equal width, bin m being ((m - 1) / BINS, m / BINS]; as many as 
 class CalibrationBins:
     """What a reliability diagram shows, arrays of shape (BINS,).
 
-    Attributes:
-        confidence: mean confidence of the bin's predictions, NaN if it has none.
-        accuracy: the share of them that is correct, NaN if it has none.
-        count: how many predictions fell into the bin.
+    Mean confidence of every bin's predictions and the share of them that is correct, both NaN where
+    there are none, and their count.
     """
 
     confidence: npt.NDArray[np.float64]
@@ -38,13 +36,10 @@ class CalibrationBins:
 
 
 class McNemarTest(NamedTuple):
-    """How two classifiers differ on the same images.
+    """How two classifiers differ on the same images: how many only the one or the other has right.
 
-    Attributes:
-        only_a: images that only the first classifier has right.
-        only_b: images that only the second classifier has right.
-        p_value: two-sided, of a split at least as uneven if both were equally accurate; 1 if they
-            never disagree.
+    The p-value is two-sided, of a split at least as uneven if both were equally accurate; 1 if they
+    never disagree.
     """
 
     only_a: int
@@ -72,11 +67,9 @@ def calibration_bins(probabilities: Floats, labels: Labels) -> CalibrationBins:
     bin_of = np.searchsorted(edges, confidence, side="left")
     count = np.bincount(bin_of, minlength=BINS)
     divisor = np.where(count > 0, count, np.nan)
-    return CalibrationBins(
-        confidence=np.bincount(bin_of, weights=confidence, minlength=BINS) / divisor,
-        accuracy=np.bincount(bin_of, weights=correct, minlength=BINS) / divisor,
-        count=count,
-    )
+    sums = (np.bincount(bin_of, values, minlength=BINS) for values in (confidence, correct))
+    mean_confidence, accuracy = (total / divisor for total in sums)
+    return CalibrationBins(mean_confidence, accuracy, count)
 
 
 def expected_calibration_error(probabilities: Floats, labels: Labels) -> float:
@@ -86,8 +79,8 @@ def expected_calibration_error(probabilities: Floats, labels: Labels) -> float:
     """
     bins = calibration_bins(probabilities, labels)
     filled = bins.count > 0
-    gaps = np.abs(bins.accuracy - bins.confidence)
-    return float(np.average(gaps[filled], weights=bins.count[filled]))
+    gaps = np.abs(bins.accuracy - bins.confidence)[filled]
+    return float(np.average(gaps, weights=bins.count[filled]))
 
 
 def accuracy_by_samples(samples: Floats, labels: Labels) -> npt.NDArray[np.float64]:
@@ -97,14 +90,8 @@ def accuracy_by_samples(samples: Floats, labels: Labels) -> npt.NDArray[np.float
     return np.array([np.mean(total.argmax(axis=1) == labels) for total in totals])
 
 
-def mcnemar_exact(
-    correct_a: npt.NDArray[np.bool_], correct_b: npt.NDArray[np.bool_]
-) -> McNemarTest:
-    """Whether two classifiers differ in accuracy on the same images: exact binomial, two-sided.
-
-    Args:
-        correct_a: shape (n,), which images the first classifier has right.
-        correct_b: shape (n,), the same for the second.
+def mcnemar_exact(correct_a: Right, correct_b: Right) -> McNemarTest:
+    """Whether two classifiers differ in accuracy on the same images, those they have right given.
 
     Source: McNemar (1947), "Note on the sampling error of the difference between correlated
     proportions or percentages", in its exact form.
@@ -112,12 +99,9 @@ def mcnemar_exact(
     from scipy.stats import binomtest
 
     if correct_a.shape != correct_b.shape:
-        raise InputError(
-            "correct_b",
-            expected=f"shape {correct_a.shape}, as correct_a",
-            received=f"shape {correct_b.shape}",
-            action="Judge both classifiers on the same images.",
-        )
+        expected, received = f"shape {correct_a.shape}, as correct_a", f"shape {correct_b.shape}"
+        action = "Judge both classifiers on the same images."
+        raise InputError("correct_b", expected=expected, received=received, action=action)
     only_a = int(np.count_nonzero(correct_a & ~correct_b))
     only_b = int(np.count_nonzero(correct_b & ~correct_a))
     differ = only_a + only_b
@@ -125,16 +109,10 @@ def mcnemar_exact(
 
 
 def mc_summary(samples: Floats, deterministic: Floats, labels: Labels) -> dict[str, float]:
-    """MC Dropout next to the same model's ordinary prediction, as metrics.
+    """MC Dropout (`mc_probabilities`) next to the same model's ordinary `predict`, as metrics.
 
-    Args:
-        samples: probabilities, from `sampling.mc_probabilities`.
-        deterministic: probabilities, from `model.predict`.
-        labels: the true classes.
-
-    Returns:
-        mc_accuracy, mc_nll and mc_ece of the mean over samples; mc_gain, its accuracy less the
-        ordinary one; test_nll and test_ece of the ordinary prediction; mcnemar_p of the pair.
+    They are mc_accuracy, mc_nll and mc_ece of the mean over samples; mc_gain, its accuracy less the
+    ordinary one; test_nll and test_ece of the ordinary prediction; mcnemar_p of the pair.
     """
     mean = samples.mean(axis=0, dtype=np.float64)
     metrics = {}
@@ -155,10 +133,8 @@ def _require_labels(shape: tuple[int, ...], labels: Labels) -> None:
     count, classes = shape if len(shape) == 2 else (0, 0)
     fits = labels.shape == (count,) and count > 0 and np.issubdtype(labels.dtype, np.integer)
     if not fits or labels.min() < 0 or labels.max() >= classes:
-        raise InputError(
-            "labels",
-            expected=f"integer classes of shape (n,) for probabilities of shape {shape}, n > 0",
-            received=f"dtype {labels.dtype} of shape {labels.shape}"
-            + (f", from {labels.min()} to {labels.max()}" if labels.size else ""),
-            action="Pass one class number per image.",
-        )
+        expected = f"integer classes of shape (n,) for probabilities of shape {shape}, n > 0"
+        span = f", from {labels.min()} to {labels.max()}" if labels.size else ""
+        received = f"dtype {labels.dtype} of shape {labels.shape}{span}"
+        action = "Pass one class number per image."
+        raise InputError("labels", expected=expected, received=received, action=action)

@@ -1,15 +1,13 @@
 """Trained models as MLflow models that take raw images.
 
 No pickle is written: the weights are a `.keras` file. A model with dropout has, besides MLflow's
-`tensorflow` flavour, a `python_function` that can do MC Dropout (`served_model`). The source of
-that is logged with the model, under a package name of its own, so that the model loads without
-this project and goes on working as it did when it was logged.
+`tensorflow` flavour, a `python_function` that can do MC Dropout (`served_model`), whose source is
+logged with the model, so that this loads without this project and works on as when it was logged.
 """
 
 import ast
 import hashlib
 import sys
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,16 +27,10 @@ _LOADER = Path(served_model.__file__).relative_to(_PROJECT)  # the module that M
 
 
 def log(model: "keras.Model", *, example: npt.NDArray[np.uint8], run_id: str) -> None:
-    """Log a Keras model in a run, with its signature, an example and pinned requirements.
-
-    Args:
-        model: from raw images to probabilities.
-        example: images of shape (n, height, width, channels).
-        run_id: the run.
-    """
+    """Log a model from raw images, as (n, height, width, channels) in an example, in a run."""
+    params = dict(served_model.PARAMS) if sampling.dropout_layers(model) else None
     probabilities = np.asarray(model(example, training=False))
-    has_dropout = bool(sampling.dropout_layers(model))
-    needs = ("tensorflow", "keras", *(("numpy", "scipy") if has_dropout else ()))
+    needs = ("tensorflow", "keras", *(("numpy", "scipy") if params else ()))
     Model.log(
         artifact_path=None,
         name="model",
@@ -46,40 +38,24 @@ def log(model: "keras.Model", *, example: npt.NDArray[np.uint8], run_id: str) ->
         flavor=sys.modules[__name__],
         model=model,
         input_example=example,
-        signature=infer_signature(
-            example, probabilities, params=dict(served_model.PARAMS) if has_dropout else None
-        ),
+        signature=infer_signature(example, probabilities, params=params),
         # Named here, since finding them out loads the model in another process (10 s).
         pip_requirements=[f"{name}=={version(name)}" for name in needs],
-        # It would load in every run what has just been saved, and leave the path of a temporary
-        # directory in sys.path.
+        # It would load what has just been saved, and leave a temporary directory in sys.path.
         validate_serving_input=False,
     )
 
 
 def save_model(path: str, mlflow_model: Model, model: "keras.Model", **arguments: Any) -> None:
-    """Save a Keras model; `Model.log` calls it, as it does the one of every MLflow flavour.
-
-    Args:
-        path: directory to write.
-        mlflow_model: metadata to complete.
-        model: the model.
-        arguments: for `mlflow.tensorflow.save_model`.
-    """
+    """Save a Keras model; `Model.log` calls it, as it does the one of every MLflow flavour."""
     # For `Model.log` alone, which hands on all that it is given.
     arguments.pop("validate_serving_input", None)
-    if not sampling.dropout_layers(model):
-        mlflow.tensorflow.save_model(model, path, mlflow_model=mlflow_model, **arguments)
-        return
-    with tempfile.TemporaryDirectory() as directory:
-        package = _served_package(Path(directory))
-        mlflow.tensorflow.save_model(
-            model, path, mlflow_model=mlflow_model, code_paths=[str(package)], **arguments
-        )
-    loader = ".".join((package.name, *_LOADER.with_suffix("").parts))
-    mlflow_model.flavors["python_function"]["loader_module"] = loader
-    mlflow_model.flavors["tensorflow"]["code"] = None  # The Keras model needs none.
-    mlflow_model.save(str(Path(path, "MLmodel")))
+    mlflow.tensorflow.save_model(model, path, mlflow_model=mlflow_model, **arguments)
+    if sampling.dropout_layers(model):
+        package = _served_package(Path(path, "code"))
+        loader = ".".join((package.name, *_LOADER.with_suffix("").parts))
+        mlflow_model.flavors["python_function"] |= {"loader_module": loader, "code": "code"}
+        mlflow_model.save(str(Path(path, "MLmodel")))
 
 
 def _served_package(directory: Path) -> Path:

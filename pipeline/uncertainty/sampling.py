@@ -45,8 +45,7 @@ def mc_probabilities(
         model: a chain of layers, each with one input and one output, that ends in probabilities.
         images: shape (n, ...), of the shape and a dtype that the model's input takes.
         samples: how many times each image is predicted.
-        seed: 0 or above. The same seed gives the same probabilities to the last bit, for the same
-            images and batch size.
+        seed: 0 or above; decides every bit, for the same images and batch size.
         batch_size: images per step; bounds the memory.
 
     Returns:
@@ -61,16 +60,11 @@ def mc_probabilities(
     minima = (("samples", samples, 1), ("batch_size", batch_size, 1), ("seed", seed, 0))
     for name, value, minimum in minima:
         if value < minimum:
-            raise InputError(
-                name,
-                expected=f"an integer of {minimum} or more",
-                received=repr(value),
-                action=f"Choose a larger {name}.",
-            )
+            expected, action = f"an integer of {minimum} or more", f"Choose a larger {name}."
+            raise InputError(name, expected=expected, received=repr(value), action=action)
     layers = _linear_chain(model)
     images = _fit_input(model, images)
     sample_batch = _trace_sampler(model, layers, samples=samples, seed=seed)
-
     probabilities = np.empty((samples, len(images), model.output_shape[-1]), np.float32)
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
@@ -86,10 +80,9 @@ def predictive_entropy(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[n
 
 
 def mutual_information(samples: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """How much of the uncertainty the masks cause (epistemic), in nats, 0 where they agree.
+    """How much of the uncertainty the masks cause (epistemic), (n,), in nats.
 
-    The entropy of the mean prediction less the mean entropy of the predictions: from shape
-    (samples, n, classes) to (n,).
+    The entropy of the mean prediction less the mean entropy of the samples, (samples, n, classes).
 
     Source: Houlsby et al. (2011), "Bayesian Active Learning for Classification and Preference
     Learning", equation 2.
@@ -103,53 +96,44 @@ def _linear_chain(model: "keras.Model") -> list["keras.Layer"]:
     """The model's layers in the order they are applied, input layer aside."""
     import keras
 
+    subject = f"model {model.name!r}"
     if not dropout_layers(model):
-        raise InputError(
-            f"model {model.name!r}",
-            expected="at least one dropout layer with a rate above 0",
-            received="a model that has no dropout layers, so MC Dropout cannot vary it",
-            action="Train a variant with dropout, such as alpha_dropout.",
-        )
+        expected = "at least one dropout layer with a rate above 0"
+        received = "a model that has no dropout layers, so MC Dropout cannot vary it"
+        action = "Train a variant with dropout, such as alpha_dropout."
+        raise InputError(subject, expected=expected, received=received, action=action)
     layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
-    broken = next((layer for layer in layers if isinstance(layer, keras.Model)), None)
-    if broken is None and not isinstance(model, keras.Sequential):
-        broken = _first_off_chain(model, layers)
-    if broken is not None:
-        raise InputError(
-            f"model {model.name!r}",
-            expected="a linear chain of layers, each applied once to the output of the one before",
-            received=f"a graph that branches, repeats or nests at {broken.name!r}",
-            action="Build the model without branches, shared layers or nested models.",
-        )
+    broken = [layer for layer in layers if isinstance(layer, keras.Model)]
+    if not broken and not isinstance(model, keras.Sequential):
+        broken = _off_chain(model, layers)
+    if broken:
+        expected = "a linear chain of layers, each applied once to the output of the one before"
+        received = f"a graph that branches, repeats or nests at {broken[0].name!r}"
+        action = "Build the model without branches, shared layers or nested models."
+        raise InputError(subject, expected=expected, received=received, action=action)
     return layers
 
 
-def _first_off_chain(model: "keras.Model", layers: list["keras.Layer"]) -> Any:
-    """The first layer that is not applied to the output of its predecessor, None if all are."""
+def _off_chain(model: "keras.Model", layers: list["keras.Layer"]) -> list["keras.Layer"]:
+    """The layers that are not applied to the output of the one before."""
     if len(model.inputs) != 1 or len(model.outputs) != 1:
-        return model
-    tensor = model.inputs[0]
-    for layer in layers:
-        if layer.input is not tensor:
-            return layer
-        tensor = layer.output
-    return None if tensor is model.outputs[0] else layers[-1]
+        return [model]
+    *given, result = model.inputs[0], *(layer.output for layer in layers)
+    off = [layer for layer, tensor in zip(layers, given, strict=True) if layer.input is not tensor]
+    return off if result is model.outputs[0] else [*off, layers[-1]]
 
 
 def _fit_input(model: "keras.Model", images: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The images in the dtype of the model's input, refused where that would change them."""
     shape, dtype = tuple(model.input_shape[1:]), np.dtype(model.inputs[0].dtype)
-    sizes_match = len(shape) == images.ndim - 1 and all(
-        expected in (None, size) for expected, size in zip(shape, images.shape[1:], strict=True)
-    )
+    sizes = zip(shape, images.shape[1:], strict=False)
+    fits = images.ndim == len(shape) + 1 and all(wanted in (None, size) for wanted, size in sizes)
     # "same_kind" lets float64 become float32, but not images scaled to [0, 1] become all 0.
-    if not sizes_match or not np.can_cast(images.dtype, dtype, casting="same_kind"):
-        raise InputError(
-            "images",
-            expected=f"shape (n, {', '.join(map(str, shape))}) and dtype {dtype}",
-            received=f"shape {images.shape} and dtype {images.dtype}",
-            action="Pass images as the model was trained on, before any scaling.",
-        )
+    if not fits or not np.can_cast(images.dtype, dtype, casting="same_kind"):
+        expected = f"shape (n, {', '.join(map(str, shape))}) and dtype {dtype}"
+        received = f"shape {images.shape} and dtype {images.dtype}"
+        action = "Pass images as the model was trained on, before any scaling."
+        raise InputError("images", expected=expected, received=received, action=action)
     return images.astype(dtype, copy=False)
 
 
@@ -159,7 +143,14 @@ def _trace_sampler(
     """One graph from a batch of images to probabilities of shape (samples, batch, classes)."""
     import tensorflow as tf
 
-    copies = _reseeded_copies(dropout_layers(model), seed)
+    dropouts = dropout_layers(model)
+    # Copies, so that the originals' state stays as it is, and each with a seed of its own: the
+    # layers' own would not do, for with one for all of them the masks would be the same.
+    seeds = np.random.SeedSequence(seed).generate_state(len(dropouts)).tolist()
+    copies = {
+        layer: type(layer).from_config({**layer.get_config(), "seed": own_seed})
+        for layer, own_seed in zip(dropouts, seeds, strict=True)
+    }
     first = next(index for index, layer in enumerate(layers) if layer in copies)
 
     def apply(part: list["keras.Layer"], tensor: Any) -> Any:
@@ -181,15 +172,3 @@ def _trace_sampler(
     signature = tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype)
     graph = sample_batch.get_concrete_function(signature)
     return lambda images: graph(tf.constant(images)).numpy()
-
-
-def _reseeded_copies(
-    dropouts: list["keras.Layer"], seed: int
-) -> dict["keras.Layer", "keras.Layer"]:
-    """A copy of each layer with a seed of its own, so that the originals' state stays as it is."""
-    # The layers' own seeds would not do: with one for all of them, the masks would be the same.
-    seeds = np.random.SeedSequence(seed).generate_state(len(dropouts)).tolist()
-    return {
-        layer: type(layer).from_config({**layer.get_config(), "seed": layer_seed})
-        for layer, layer_seed in zip(dropouts, seeds, strict=True)
-    }

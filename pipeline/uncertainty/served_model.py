@@ -1,8 +1,4 @@
-"""The `python_function` of a logged model with dropout: it can do MC Dropout.
-
-With `mc_samples` above 0 it answers with mean probabilities and how uncertain they are. Its source,
-with what it imports of this project, is logged with the model.
-"""
+"""The `python_function` of a logged model with dropout, logged with it: it can do MC Dropout."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,11 +20,7 @@ MAX_MC_SAMPLES = 1000
 
 
 class UncertaintyModel:
-    """What `mlflow.pyfunc.load_model` wraps.
-
-    Args:
-        model: a Keras model with dropout, from uint8 images to probabilities.
-    """
+    """What `mlflow.pyfunc.load_model` wraps: a model with dropout, from images to probabilities."""
 
     def __init__(self, model: "keras.Model"):
         self._model = model
@@ -40,14 +32,13 @@ class UncertaintyModel:
 
         Args:
             images: raw, of shape (n, height, width, channels).
-            params: `mc_samples`, how many random predictions are averaged per image, by default 0,
-                for one prediction without dropout; `seed`, which decides the dropout masks.
+            params: `mc_samples`, how many random predictions are averaged per image, 0 for one
+                without dropout; `seed`, which decides the dropout masks.
 
         Returns:
-            Float32 of shape (n, classes), as from Keras's `predict`, where `mc_samples` is 0. Else
-            a dictionary: `probability`, the mean over the samples, of shape (n, classes);
-            `entropy` of that mean, in nats, of shape (n,); and `mutual_information`, the part of
-            it that the masks cause (epistemic), in nats, of shape (n,).
+            Shape (n, classes), as from Keras's `predict`, where `mc_samples` is 0. Else a
+            dictionary: `probability`, the mean over the samples, (n, classes); its `entropy`, in
+            nats, (n,); `mutual_information`, the part of it that the masks cause, in nats, (n,).
 
         Raises:
             InputError: `mc_samples` or `seed` is out of range.
@@ -55,12 +46,9 @@ class UncertaintyModel:
         given = {**PARAMS, **(params or {})}
         samples = int(given["mc_samples"])
         if not 0 <= samples <= MAX_MC_SAMPLES:
-            raise InputError(
-                "mc_samples",
-                expected=f"an integer from 0 to {MAX_MC_SAMPLES}",
-                received=repr(samples),
-                action="100 is usual; 0 predicts without MC Dropout.",
-            )
+            expected = f"an integer from 0 to {MAX_MC_SAMPLES}"
+            action = "100 is usual; 0 predicts without MC Dropout."
+            raise InputError("mc_samples", expected=expected, received=repr(samples), action=action)
         if samples == 0:
             return self._model.predict(images, verbose=0)
         sampled = mc_probabilities(self._model, images, samples=samples, seed=int(given["seed"]))

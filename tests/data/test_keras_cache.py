@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from pipeline.base import InputError
-from pipeline.data import keras_cache, npz
+from pipeline.data import npz, sources
 from pipeline.data.splits import Arrays
 
 
 def found_and_read(name: str) -> Arrays:
-    return keras_cache.read(name, keras_cache.find(name))
+    return sources.load(sources.resolve(name))
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_keras_data_set_without_network_says_what_to_copy_where(
     empty_cache: Path, dataset: str
 ) -> None:
     with pytest.raises(InputError, match="Without a network: copy") as error:
-        keras_cache.find(dataset)
+        sources.resolve(dataset)
     url, target = downloads(dataset)[0]
     assert str(empty_cache / target) in str(error.value)
     assert url in str(error.value)
@@ -45,7 +45,7 @@ def test_keras_data_set_without_network_says_what_to_copy_where(
 
 def downloads(dataset: str) -> list[tuple[str, str]]:
     """The address of every file, and where in the cache a download goes."""
-    files = keras_cache.KERAS_FILES[dataset]
+    files = sources.KERAS_FILES[dataset]
     if files.sha256:
         return [(files.url, files.places[0])]
     return [(f"{files.url}/{name}", f"{files.places[0]}/{name}") for name in files.members]
@@ -57,7 +57,7 @@ def test_names_addresses_and_hashes_are_those_of_keras(dataset: str) -> None:
     assert spec is not None
     assert spec.origin is not None
     text = Path(spec.origin).with_name("src").joinpath(f"datasets/{dataset}.py").read_text()
-    sha256 = keras_cache.KERAS_FILES[dataset].sha256
+    sha256 = sources.KERAS_FILES[dataset].sha256
     assert sha256 is None or f'"{sha256}"' in text
     for url, target in downloads(dataset):
         host_path, _, name = url.rpartition("/")
@@ -67,7 +67,7 @@ def test_names_addresses_and_hashes_are_those_of_keras(dataset: str) -> None:
 
 
 def test_extracted_cifar10_is_found_and_read(extracted_cifar10: Path) -> None:
-    assert keras_cache.find("cifar10") == extracted_cifar10
+    assert sources.resolve("cifar10").location == str(extracted_cifar10)
     arrays = found_and_read("cifar10")
     assert arrays.name == "cifar10"
     assert arrays.x_train.shape == (100, 32, 32, 3)
@@ -108,7 +108,7 @@ def test_damaged_batch_is_refused(extracted_cifar10: Path, content: bytes) -> No
 def test_incomplete_folder_does_not_count_as_cached(extracted_cifar10: Path) -> None:
     (extracted_cifar10 / "data_batch_3").unlink()
     with pytest.raises(InputError, match="no connection"):
-        keras_cache.find("cifar10")
+        sources.resolve("cifar10")
 
 
 @pytest.mark.parametrize("name", ["cifar-10-batches-py-target_archive", "cifar-10-python.tar.gz"])
@@ -119,21 +119,29 @@ def test_archive_with_another_hash_is_not_used(
         archive.add(extracted_cifar10, arcname="cifar-10-batches-py")
     (extracted_cifar10 / "test_batch").unlink()
     with pytest.raises(InputError, match="no connection"):
-        keras_cache.find("cifar10")
-    with pytest.raises(InputError, match="the published archive"):
-        keras_cache.read("cifar10", empty_cache / name)
+        sources.resolve("cifar10")
+    published = sources.KERAS_FILES["cifar10"].sha256
+    assert published
+    given = sources.Source(name="cifar10", location=str(empty_cache / name), identity=published)
+    with pytest.raises(InputError, match=f"SHA-256 {published}, as it was resolved"):
+        sources.load(given)
 
 
-def test_archive_is_read_like_the_folder(extracted_cifar10: Path, tmp_path: Path) -> None:
-    with tarfile.open(tmp_path / "archive", "w:gz") as archive:
+def test_archive_is_read_like_the_folder(
+    extracted_cifar10: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from_folder = found_and_read("cifar10")
+    path = empty_cache / "cifar-10-python.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
         archive.add(extracted_cifar10, arcname="cifar-10-batches-py")
-    cifar = keras_cache.KERAS_FILES["cifar10"]
-    from_archive = dict(keras_cache._cifar_batches(tmp_path / "archive", cifar))
-    from_folder = dict(keras_cache._cifar_batches(extracted_cifar10, cifar))
-    assert from_archive.keys() == from_folder.keys()
-    np.testing.assert_array_equal(
-        from_archive["test_batch"][b"data"], from_folder["test_batch"][b"data"]
-    )
+    published = hashlib.sha256(path.read_bytes()).hexdigest()
+    files = sources.KERAS_FILES["cifar10"]._replace(sha256=published)
+    monkeypatch.setitem(sources.KERAS_FILES, "cifar10", files)
+    assert sources.resolve("cifar10").location == str(path)
+    from_archive = found_and_read("cifar10")
+    assert from_archive.class_names == from_folder.class_names
+    for name in npz.ARRAYS:
+        np.testing.assert_array_equal(getattr(from_archive, name), getattr(from_folder, name))
 
 
 FASHION_FILES = {
@@ -162,7 +170,7 @@ def test_cached_fashion_mnist_is_read(cached_fashion_mnist: Path) -> None:
     labels = {"train": np.arange(60, dtype=np.uint8) % 10, "test": np.arange(12, dtype=np.uint8)}
     for split, array in labels.items():
         write_idx(cached_fashion_mnist / FASHION_FILES[f"y_{split}"], array % 10)
-    assert keras_cache.find("fashion_mnist") == cached_fashion_mnist
+    assert sources.resolve("fashion_mnist").location == str(cached_fashion_mnist)
     arrays = found_and_read("fashion_mnist")
     assert arrays.name == "fashion_mnist"
     assert arrays.class_names[9] == "Ankle boot"
@@ -173,7 +181,7 @@ def test_cached_fashion_mnist_is_read(cached_fashion_mnist: Path) -> None:
 def test_what_is_missing_of_fashion_mnist_is_fetched_alone(cached_fashion_mnist: Path) -> None:
     (cached_fashion_mnist / FASHION_FILES["x_test"]).unlink()
     with pytest.raises(InputError, match=r"t10k-images-idx3-ubyte\.gz: expected a cached copy"):
-        keras_cache.find("fashion_mnist")
+        sources.resolve("fashion_mnist")
 
 
 @pytest.mark.parametrize(
@@ -194,7 +202,7 @@ def test_damaged_fashion_mnist_is_refused(cached_fashion_mnist: Path, content: b
 def test_download_puts_a_verified_file_in_place(tmp_path: Path) -> None:
     origin, target = tmp_path / "origin", tmp_path / "cache" / "target"
     origin.write_bytes(b"content")
-    keras_cache._download(origin.as_uri(), target, hashlib.sha256(b"content").hexdigest())
+    sources._download(origin.as_uri(), target, hashlib.sha256(b"content").hexdigest())
     assert target.read_bytes() == b"content"
     assert list(target.parent.iterdir()) == [target]
 
@@ -203,7 +211,7 @@ def test_download_with_another_hash_leaves_nothing_behind(tmp_path: Path) -> Non
     origin, target = tmp_path / "origin", tmp_path / "cache" / "target"
     origin.write_bytes(b"tampered")
     with pytest.raises(OSError, match="SHA-256"):
-        keras_cache._download(origin.as_uri(), target, hashlib.sha256(b"content").hexdigest())
+        sources._download(origin.as_uri(), target, hashlib.sha256(b"content").hexdigest())
     assert list(target.parent.iterdir()) == []
 
 
@@ -212,6 +220,6 @@ def test_connect_accepts_a_host_that_answers(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.delenv(name, raising=False)
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"https://127.0.0.1:{server.getsockname()[1]}/file"
-        keras_cache._connect(url)
+        sources._connect(url)
     with pytest.raises(OSError, match=r"no connection to 127\.0\.0\.1"):
-        keras_cache._connect(url)
+        sources._connect(url)

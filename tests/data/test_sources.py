@@ -15,7 +15,7 @@ from datasets import CIFAR10_FOLDERS, tiny_arrays, written_npz
 
 from pipeline.base import InputError
 from pipeline.comparisons import Data
-from pipeline.data import keras_cache, npz, sources, splits
+from pipeline.data import npz, sources, splits
 from pipeline.data.splits import class_counts, split_arrays
 
 
@@ -64,8 +64,8 @@ def test_an_unchanged_archive_is_read_once_to_tell_what_is_in_it(
         written.add(folder, arcname="cifar-10-batches-py")
     an_hour_later(monkeypatch)
     published = hashlib.sha256(archive.read_bytes()).hexdigest()
-    files = keras_cache.KERAS_FILES["cifar10"]._replace(sha256=published)
-    monkeypatch.setitem(keras_cache.KERAS_FILES, "cifar10", files)
+    files = sources.KERAS_FILES["cifar10"]._replace(sha256=published)
+    monkeypatch.setitem(sources.KERAS_FILES, "cifar10", files)
     source = sources.resolve("auto")
     assert (source.location, source.identity) == (str(archive), published)
     assert sources.load(source).x_train.shape == (100, 32, 32, 3)

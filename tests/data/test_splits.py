@@ -18,7 +18,6 @@ from pipeline.data.splits import (
     save,
     split_arrays,
     stratified_sample,
-    validation_size,
 )
 
 NINE = Data(val_size=9, split_seed=42)
@@ -34,13 +33,25 @@ def tiny(tmp_path: Path) -> Arrays:
     [(5000, 50_000, 5000), (5000, 4000, 800), (1, 5, 1), (20_000, 50_000, 10_000)],
 )
 def test_validation_size_is_capped_at_a_fifth(val_size: int, n_train: int, expected: int) -> None:
-    assert validation_size(val_size, n_train) == expected
+    splits = split_arrays(of_two_classes(n_train), Data(val_size=val_size))
+    assert len(splits.y_val) == expected
 
 
-@pytest.mark.parametrize(("val_size", "n_train"), [(0, 100), (-1, 100), (5, 4)])
-def test_validation_size_refuses(val_size: int, n_train: int) -> None:
-    with pytest.raises(InputError, match="val_size: expected at least 1"):
-        validation_size(val_size, n_train)
+def of_two_classes(n_train: int) -> Arrays:
+    """Training and test images of one pixel each."""
+    x, y = np.zeros((n_train, 1, 1, 1), np.uint8), np.arange(n_train) % 2
+    return Arrays(name="two", x_train=x, y_train=y, x_test=x, y_test=y, class_names=("a", "b"))
+
+
+@pytest.mark.parametrize("val_size", [0, -1])
+def test_no_images_to_validate_with_are_refused(val_size: int) -> None:
+    with pytest.raises(InputError, match=r"val_size .*: expected an integer from 1"):
+        split_arrays(of_two_classes(100), Data(val_size=val_size))
+
+
+def test_images_of_which_a_fifth_is_none_are_refused() -> None:
+    with pytest.raises(InputError, match="val_size: expected at least 1, out of at least 5"):
+        split_arrays(of_two_classes(4), Data(val_size=5))
 
 
 def test_splitting_shapes_types_and_properties(tiny: Arrays) -> None:
