@@ -1,6 +1,5 @@
 """An entry point as a command: its options and help, errors, signals and exit codes."""
 
-import errno
 import inspect
 import os
 import signal
@@ -8,6 +7,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from errno import EACCES, EDQUOT, EFBIG, EIO, ENOSPC, EPERM, EROFS
 from itertools import pairwise
 from typing import Annotated, Any, NoReturn, get_type_hints
 
@@ -26,25 +26,14 @@ from pipeline.base import (
     hide_passwords,
     progress,
 )
-from pipeline.parameters import Parameters
-from pipeline.parameters.parameter import REQUIRED
+from pipeline.parameters import REQUIRED, Parameters
 from pipeline.tracking import patience
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
-EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
 
 LONGEST_MESSAGE = 4000  # characters
-_DISK_ERRORS = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EIO,
-)
+_DISK_ERRORS = (ENOSPC, EDQUOT, EFBIG, EROFS, EACCES, EPERM, EIO)
 
 
 def run(entry_point: Callable[[Any], Any]) -> NoReturn:
@@ -61,27 +50,12 @@ def run(entry_point: Callable[[Any], Any]) -> NoReturn:
         with progress.display():
             result = 0 if asked is None else entry_point(asked)
         code = result if isinstance(result, int) else 0
-    except ClickException as error:
-        code = _refuse(f"{error.format_message()}{_received(error)}")
-    except InputError as error:
-        code = _refuse(str(error))
-    except DivergenceError as error:
-        code = _fail(f"Diverged: {error}")
-    except (StepsFailedError, TrackingUnavailableError) as error:
-        code = _fail(str(error))
+    except Exception as error:
+        code = _fail(error)
     except KeyboardInterrupt as interrupt:
-        code = EXIT_TERMINATED if isinstance(interrupt, _Terminated) else EXIT_INTERRUPTED
+        code = 128 + (*interrupt.args, signal.SIGINT)[0]
         _end("KILLED", "interrupted")
         _keep_killed()
-    except OSError as error:
-        if error.errno not in _DISK_ERRORS:
-            code = _report_defect(error)
-        else:
-            code = _fail(
-                f"{error}. Mend that and give the same command again: what is kept is used."
-            )
-    except Exception as error:
-        code = _report_defect(error)
     sys.exit(code)
 
 
@@ -107,13 +81,9 @@ def _options(parameters: type[Parameters]) -> list[inspect.Parameter]:
     options = []
     for field, name, default, declared in parameters.options():
         group = next(one for one in parameters.__mro__ if field in inspect.get_annotations(one))
-        bounded = declared.plain is int
-        option = typer.Option(
-            help=declared.help,
-            rich_help_panel=(group.__doc__ or "").rstrip("."),
-            min=declared.least if bounded else None,
-            max=declared.most if bounded else None,
-        )
+        panel = (group.__doc__ or "").rstrip(".")
+        low, high = (declared.least, declared.most) if declared.plain is int else (None, None)
+        option = typer.Option(help=declared.help, rich_help_panel=panel, min=low, max=high)
         options.append(
             inspect.Parameter(
                 name,
@@ -125,6 +95,38 @@ def _options(parameters: type[Parameters]) -> list[inspect.Parameter]:
     return options
 
 
+def _interrupt(received: int, _frame: object) -> NoReturn:
+    # `mlflow run` answers Ctrl-C with a SIGTERM of its own: it must not cut short what the first
+    # signal set off, the ending of workers and runs.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    patience.set_waiting(False)
+    raise KeyboardInterrupt(received)
+
+
+def _fail(error: Exception) -> int:
+    """Say what went wrong, to a person and on the run; the exit code."""
+    code, message = EXIT_FAILED, str(error)
+    match error:
+        case ClickException():
+            code, message = EXIT_BAD_INPUT, error.format_message() + _received(error)
+        case InputError():
+            code = EXIT_BAD_INPUT
+        case DivergenceError():
+            message = f"Diverged: {error}"
+        case StepsFailedError() | TrackingUnavailableError():
+            pass
+        case OSError(errno=number) if number in _DISK_ERRORS:
+            message = f"{error}. Mend that and give the same command again: what is kept is used."
+        case _:  # a defect
+            sys.stderr.write(hide_passwords(traceback.format_exc()))
+            _end("FAILED", f"{type(error).__name__}: {error}")
+            return code
+    _print_error(message)
+    _end("FAILED", message)
+    return code
+
+
 def _received(error: ClickException) -> str:
     """The value that an option was given on the command line, which Typer leaves unsaid."""
     options = getattr(getattr(error, "param", None), "opts", ())
@@ -132,41 +134,9 @@ def _received(error: ClickException) -> str:
     return f"; received {given[-1]!r}." if given else ""
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, which is to end a run as Ctrl-C does."""
-
-
-def _interrupt(received: int, _frame: object) -> NoReturn:
-    # `mlflow run` answers Ctrl-C with a SIGTERM of its own: it must not cut short what the first
-    # signal set off, the ending of workers and runs.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    patience.set_waiting(False)
-    raise _Terminated if received == signal.SIGTERM else KeyboardInterrupt
-
-
-def _refuse(message: str) -> int:
-    _print_error(message)
-    _end("FAILED", message)
-    return EXIT_BAD_INPUT
-
-
-def _fail(message: str) -> int:
-    _print_error(message)
-    _end("FAILED", message)
-    return EXIT_FAILED
-
-
-def _report_defect(error: Exception) -> int:
-    sys.stderr.write(hide_passwords(traceback.format_exc()))
-    _end("FAILED", f"{type(error).__name__}: {error}")
-    return EXIT_FAILED
-
-
 def _print_error(message: str) -> None:
-    Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(
-        f"Error: {shown(message)}", style="bold red", markup=False
-    )
+    console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+    console.print(f"Error: {shown(message)}", style="bold red", markup=False)
 
 
 def _end(status: str, reason: str) -> None:
@@ -188,10 +158,8 @@ def shown(message: str) -> str:
     Messages repeat what was given, and a path or a class name can hold anything: sequences that a
     terminal obeys, bytes that are no text, thousands of characters.
     """
-    text = "".join(
-        character if character.isprintable() else repr(character)[1:-1]
-        for character in hide_passwords(message)
-    )
+    hidden = hide_passwords(message)
+    text = "".join(one if one.isprintable() else repr(one)[1:-1] for one in hidden)
     cut = len(text) - LONGEST_MESSAGE
     return text if cut <= 0 else f"{text[:LONGEST_MESSAGE]}... ({cut} more characters)"
 
@@ -200,10 +168,5 @@ def _keep_killed() -> None:
     """Leave a process behind that outlives `mlflow run`, which would mark the run FAILED."""
     if run_id := os.environ.get("MLFLOW_RUN_ID"):
         script = f"from pipeline.tracking import client; client.keep_killed({run_id!r})"
-        subprocess.Popen(
-            [sys.executable, "-c", script],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        command, none = [sys.executable, "-c", script], subprocess.DEVNULL
+        subprocess.Popen(command, stdin=none, stdout=none, stderr=none, start_new_session=True)

@@ -58,8 +58,8 @@ class Compare(Reuse, Baseline):
     """The parameters of `compare`."""
 
     runs: tuple[str, ...] | None = auto(
-        "Ids of training runs, separated by commas. auto: the newest of every variant of the "
-        "comparison and seed, on the data of the newest run.",
+        "Ids of training runs, separated by commas.",
+        "the newest of every variant of the comparison and seed, on the data of the newest run",
         many=True,
     )
 
@@ -91,7 +91,7 @@ def settings_of(variant: Variant, group: type[Parameters]) -> dict[str, Any]:
 def recorded(
     given: Parameters, group: type[Parameters], entry_point: str, variant: Variant | None = None
 ) -> dict[str, str]:
-    """The parameters of a group that decide what an entry point's run comes to, as texts.
+    """The parameters of a group as texts, by the names that they have for an entry point.
 
     Args:
         given: of a class that the group is a base of.
@@ -104,7 +104,6 @@ def recorded(
     return {
         called.get(name, name): parameter.text(settings.get(name, getattr(given, name)))
         for name, parameter in declared(group).items()
-        if parameter.decides
     }
 
 
@@ -116,10 +115,9 @@ def mlflow_run(entry_point: str, given: Parameters, **instead: Any) -> str:
         given: the parameters, of this entry point or of one that shares some of them.
         instead: values instead of those that it has, or that it has not.
     """
-    entry = "" if entry_point == "main" else f" -e {entry_point}"
-    words = []
+    words = ["mlflow run ." if entry_point == "main" else f"mlflow run . -e {entry_point}"]
     for field, name, default, parameter in ENTRY_POINTS[entry_point].options():
         text = parameter.text(instead.get(field, getattr(given, field, default)))
         if default is REQUIRED or text != parameter.text(parameter.read(name, default)):
-            words.append(f" -P {shlex.quote(f'{name}={text}')}")
-    return f"mlflow run .{entry}{''.join(words)}"
+            words.append(f"-P {shlex.quote(f'{name}={text}')}")
+    return " ".join(words)

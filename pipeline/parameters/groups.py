@@ -1,18 +1,21 @@
 """The parameters, each declared once: those that belong together are a group, handed on as one."""
 
+import contextlib
 import dataclasses
+import os
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.base import InputError
+from pipeline.base import InputError, has_password, hide_passwords, is_secret
 from pipeline.comparisons import Comparison, Data, Variant
 from pipeline.comparisons.declarations import LARGEST_BATCH
 from pipeline.parameters.parameter import REQUIRED, Parameters, asked, auto, declared
-from pipeline.parameters.storage import check_storage
 
 MOST_SAMPLES = 1_000  # of MC Dropout: all are held, 0.4 GB for 10,000 images of 10 classes
 LARGEST_SEED = 2**32 - 1  # NumPy's RandomState, which Keras and Optuna seed, takes 32 bits
+SEED = {"least": 0, "most": LARGEST_SEED}
 LOWEST_RATE, HIGHEST_RATE = 1e-12, 1e6  # of which the weights' float32 can make something
+OF_VARIANT, OF_COMPARISON = "the variant's own", "the comparison's own"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,6 @@ class Reuse(Parameters):
         "auto",
         "auto: a finished step with the same inputs is reused. never: run it again.",
         choices=("auto", "never"),
-        decides=False,
     )
 
 
@@ -31,20 +33,16 @@ class Reuse(Parameters):
 class Running(Reuse):
     """How it runs."""
 
-    jobs: int | None = auto(
-        "Worker processes, one thread each. auto: one per core.", int, decides=False
-    )
+    jobs: int | None = auto("Worker processes, one thread each.", "one per core", int)
     scheduler: str = asked(
         "none",
         "none: workers on this machine. Or a Dask scheduler, e.g. tcp://host:8786.",
-        decides=False,
     )
     plan: str = asked(
         "none",
         "none: run the comparison. only: print what would run, what would be reused and why, and "
         "how long it would take; run nothing.",
         choices=("none", "only"),
-        decides=False,
     )
 
 
@@ -56,7 +54,6 @@ class Compared(Parameters):
         "auto",
         "A comparison of pipeline/comparisons, or the path of a .py file that declares one. auto: "
         "the one that declares the variant, or twenty_layers.",
-        decides=False,
     )
 
 
@@ -65,7 +62,7 @@ class Baseline(Compared):
     """What is asked."""
 
     baseline: str | None = auto(
-        "The variant that the others are timed against. auto: the first of those compared."
+        "The variant that the others are timed against.", "the first of those compared"
     )
 
 
@@ -74,14 +71,13 @@ class Chosen(Baseline):
     """What is asked."""
 
     variants: tuple[str, ...] | None = auto(
-        "Variants to compare, separated by commas. auto: all of the comparison.", many=True
+        "Variants to compare, separated by commas.", "all of the comparison", many=True
     )
     seeds: tuple[int, ...] = asked(
         "1,2,3",
         "Training seeds, separated by commas; every variant gets all.",
         int,
-        least=0,
-        most=LARGEST_SEED,
+        **SEED,
         many=True,
     )
 
@@ -97,9 +93,7 @@ class OneVariant(Parameters):
 class Seeded(OneVariant):
     """What is asked."""
 
-    seed: int = asked(
-        1, "Decides weights, shuffling and dropout masks.", int, least=0, most=LARGEST_SEED
-    )
+    seed: int = asked(1, "Decides weights, shuffling and dropout masks.", int, **SEED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,29 +105,22 @@ class DataSet(Compared):
         "auto, cifar10, mnist_5k, another image set of keras.datasets, or the path of an .npz "
         "with x_train, y_train, x_test, y_test. auto: the comparison's own, or CIFAR-10 if it is "
         "cached or can be fetched, else the 5,000 digits of mnist_5k, with a warning.",
-        decides=False,
     )
     val_size: int | None = auto(
-        "Images held out of the training images for validation, at most a fifth. auto: the "
-        "comparison's own.",
+        "Images held out of the training images for validation, at most a fifth.",
+        OF_COMPARISON,
         int,
         most=10**9,
     )
     split_seed: int | None = auto(
-        "Decides which images are held out for validation. auto: the comparison's own.",
-        int,
-        least=0,
-        most=LARGEST_SEED,
+        "Decides which images are held out for validation.", OF_COMPARISON, int, **SEED
     )
 
     def data_of(self, comparison: Comparison) -> Data:
         """The data of a comparison, with what is given instead."""
-        given: dict[str, Any] = {
-            "source": None if self.dataset == "auto" else self.dataset,
-            "val_size": self.val_size,
-            "split_seed": self.split_seed,
-        }
-        changes = {name: value for name, value in given.items() if value is not None}
+        source = None if self.dataset == "auto" else self.dataset
+        given = {"source": source, "val_size": self.val_size, "split_seed": self.split_seed}
+        changes: dict[str, Any] = {name: one for name, one in given.items() if one is not None}
         return dataclasses.replace(comparison.data, **changes)
 
 
@@ -141,33 +128,25 @@ class DataSet(Compared):
 class ModelSettings(Parameters):
     """Model and training."""
 
-    batch_size: int | None = auto(
-        "Images per mini-batch. auto: the variant's own.",
-        int,
-        most=LARGEST_BATCH,
-    )
+    batch_size: int | None = auto("Images per mini-batch.", OF_VARIANT, int, most=LARGEST_BATCH)
     dropout_rate: float | None = auto(
-        "Rate of the variants that have dropout. auto: the variant's own.",
-        float,
-        least=0,
+        "Rate of the variants that have dropout.", OF_VARIANT, float, least=0
     )
-    dropout_layers: str | None = auto(
+    dropout_layers: str | None = asked(
+        "auto",
         "Where dropout stands: last (before the output layer), all, or auto.",
+        words={"auto": None},
         choices=("auto", "last", "all"),
     )
 
     def given(self, variant: Variant) -> dict[str, Any]:
         """The settings that are given instead of a variant's own, patience none as None."""
-        settings = self._given_at_all(variant)
+        given = {name: getattr(self, name) for name in declared(self) if hasattr(variant, name)}
         return {
             name: None if value == 0 and name == "patience" else value
-            for name, value in settings.items()
-            if variant.dropout or not name.startswith("dropout")
+            for name, value in given.items()
+            if value is not None and (variant.dropout or not name.startswith("dropout"))
         }
-
-    def _given_at_all(self, variant: Variant) -> dict[str, Any]:
-        known = {name: getattr(self, name) for name in declared(self) if hasattr(variant, name)}
-        return {name: value for name, value in known.items() if value is not None}
 
     def configured(self, variant: Variant, *, strict: bool = True) -> Variant:
         """A variant with the settings that are given.
@@ -179,20 +158,16 @@ class ModelSettings(Parameters):
         Raises:
             InputError: if a setting does not go with the variant.
         """
-        changes = self.given(variant)
-        left_out = {
-            name: value
-            for name, value in self._given_at_all(variant).items()
-            if name not in changes
-        }
-        if left_out and strict:
+        dropout = {"dropout_rate": self.dropout_rate, "dropout_layers": self.dropout_layers}
+        given = {name: str(value) for name, value in dropout.items() if value is not None}
+        if strict and given and not variant.dropout:
             raise InputError(
-                " and ".join(left_out),
+                " and ".join(given),
                 expected=f"'auto', since variant '{variant.name}' has no dropout",
-                received=", ".join(map(str, left_out.values())),
+                received=", ".join(given.values()),
                 action="Leave it out, or train a variant with dropout, such as alpha_dropout.",
             )
-        return dataclasses.replace(variant, **changes)
+        return dataclasses.replace(variant, **self.given(variant))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,12 +184,13 @@ class Training(Sampling, ModelSettings):
     """Model and training."""
 
     learning_rate: float | None = auto(
-        "auto, or a number. auto: the best rate of the finished study for exactly this variant, "
-        "data and settings; where there is none, the search runs first.",
+        "auto, or a number.",
+        "the best rate of the finished study for exactly this variant, data and settings; where "
+        "there is none, the search runs first",
         float,
         least=LOWEST_RATE,
     )
-    epochs: int | None = auto("Most epochs. auto: the variant's own.", int)
+    epochs: int | None = auto("Most epochs.", OF_VARIANT, int)
     patience: int | None = asked(
         "auto",
         "Epochs without a lower val_loss before training stops. auto: the variant's own. none: "
@@ -229,17 +205,14 @@ class Searching(ModelSettings):
     """Learning-rate search."""
 
     n_trials: int = asked(12, "Trials of the learning-rate search.", int)
-    search_epochs: int | None = auto("Most epochs of a trial. auto: the variant's own.", int)
+    search_epochs: int | None = auto("Most epochs of a trial.", OF_VARIANT, int)
     learning_rate_min: float = asked(0.00001, "Lower end of the searched range.", float, least=0)
     learning_rate_max: float = asked(0.1, "Upper end of the searched range.", float, least=0)
-    search_seed: int = asked(
-        1, "Decides the sampler and the weights of the trials.", int, least=0, most=LARGEST_SEED
-    )
+    search_seed: int = asked(1, "Decides the sampler and the weights of the trials.", int, **SEED)
     storage: str = asked(
         "sqlite:///optuna.db",
         "Optuna storage: an SQLAlchemy URL, without a password (for PostgreSQL use PGPASSWORD or "
         "~/.pgpass).",
-        decides=False,
     )
 
     def __post_init__(self) -> None:
@@ -255,3 +228,33 @@ class Searching(ModelSettings):
                 received=f"{low} and {high}",
                 action="The default range is 0.00001 to 0.1.",
             )
+
+
+def check_storage(storage: str) -> None:
+    """Refuse an Optuna storage that is no URL, or holds a password: parameters are logged.
+
+    Raises:
+        InputError: the message shows the URL without its password.
+    """
+    from sqlalchemy.engine import make_url  # a tenth of a second, which `--help` saves
+    from sqlalchemy.exc import ArgumentError
+
+    # A password may hold spaces, at which one in running text would end.
+    shown = hide_passwords("".join(storage.split())).partition("?")[0]
+    url = None
+    with contextlib.suppress(ArgumentError, ValueError):  # ValueError: a port that is no number
+        url = make_url(storage)
+    if url is None and "://" not in storage and "@" in storage:
+        shown = "something else"  # before the @ there may be a password
+    if url is None or has_password(storage) or any(map(is_secret, url.query)):
+        action = "Parameters are logged: give a password through PGPASSWORD or ~/.pgpass."
+        if run_id := os.environ.get("MLFLOW_RUN_ID"):  # it logs what it is given at its start
+            action += f" If there was one, `mlflow run` has logged it in run {run_id}: change it, "
+            action += "and delete the run for good with `mlflow runs delete` and `mlflow gc`."
+        raise InputError(
+            "storage",
+            expected="an SQLAlchemy URL without a password, e.g. sqlite:///optuna.db or "
+            "postgresql+psycopg2://user@host/optuna",
+            received=shown,
+            action=action,
+        )

@@ -9,32 +9,19 @@ from pipeline.base import InputError, unknown_name
 
 MOST = 1_000_000  # of epochs, trials, ...: more is a slip of the keyboard
 REQUIRED = MISSING
-AUTO: Mapping[str, None] = {"auto": None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """One parameter.
+    """One parameter."""
 
-    Args:
-        help: what it means, for ``--help`` and the README.
-        kind: of its value: str, int or float.
-        least: lowest number accepted.
-        most: highest number accepted.
-        words: texts accepted instead of a number, and what they stand for.
-        choices: the only texts accepted; empty: any.
-        many: whether it takes a list, separated by commas.
-        decides: whether it changes a step's result.
-    """
-
-    help: str
-    kind: type = str
-    least: float = 1
+    help: str  # what it means, for ``--help`` and the README
+    kind: type = str  # of its value: str, int or float
+    least: float = 1  # the lowest and the highest number accepted
     most: float = MOST
-    words: Mapping[str, Any] = field(default_factory=dict)
-    choices: tuple[str, ...] = ()
-    many: bool = False
-    decides: bool = True
+    words: Mapping[str, Any] = field(default_factory=dict)  # accepted instead, and what they mean
+    choices: tuple[str, ...] = ()  # the only texts accepted; empty: any
+    many: bool = False  # whether it takes a list, separated by commas
 
     @property
     def plain(self) -> type:
@@ -55,9 +42,7 @@ class Parameter:
             return self._read_list(name, value) if isinstance(value, str) else tuple(value)
         if self.choices and value not in self.choices:
             raise unknown_name(name, value, self.choices)
-        if self.kind is str:
-            return value
-        return self._number(name, value)
+        return value if self.kind is str else self._number(name, value)
 
     def text(self, value: Any) -> str:
         """The text that stands for a value."""
@@ -102,9 +87,9 @@ def asked(default: Any, help_text: str, kind: type = str, **details: Any) -> Any
     return field(default=default, metadata={"": Parameter(help=help_text, kind=kind, **details)})
 
 
-def auto(help_text: str, kind: type = str, **details: Any) -> Any:
+def auto(help_text: str, otherwise: str, kind: type = str, **details: Any) -> Any:
     """The declaration of a parameter that is `auto`, None, where it is not given."""
-    return asked("auto", help_text, kind, words=AUTO, **details)
+    return asked("auto", f"{help_text} auto: {otherwise}.", kind, words={"auto": None}, **details)
 
 
 def declared(of: "Parameters | type[Parameters]") -> dict[str, Parameter]:

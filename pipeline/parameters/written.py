@@ -13,17 +13,14 @@ def mlproject() -> str:
     lines = ["name: twenty-layers", "conda_env: conda.yaml", "entry_points:"]
     for entry_point, parameters in ENTRY_POINTS.items():
         lines += [f"  {entry_point}:", "    parameters:"]
-        options = list(parameters.options())
-        for _, name, default, parameter in options:
+        command = ["    command: >-", f"      python -m pipeline.{entry_point}"]
+        for _, name, default, parameter in parameters.options():
             # MLproject has no type for integers.
             kind = "string" if parameter.plain is str else "float"
-            lines.append(
-                f"      {name}: {kind}"
-                if default is REQUIRED
-                else f"      {name}: {{type: {kind}, default: {_yaml(default)}}}"
-            )
-        lines += ["    command: >-", f"      python -m pipeline.{entry_point}"]
-        lines += [f"      --{name.replace('_', '-')} {{{name}}}" for _, name, _, _ in options]
+            full = f"{{type: {kind}, default: {_yaml(default)}}}"
+            lines.append(f"      {name}: {kind if default is REQUIRED else full}")
+            command.append(f"      --{name.replace('_', '-')} {{{name}}}")
+        lines += command
     return "\n".join(lines) + "\n"
 
 
@@ -36,19 +33,16 @@ def _yaml(default: object) -> str:
 def readme_table() -> str:
     """The parameters as a Markdown table: of which entry points, by default what, and what for."""
     of: dict[str, list[str]] = {}
+    about: dict[str, tuple[str, str]] = {}
     for entry_point, parameters in ENTRY_POINTS.items():
-        for field, name, _, _ in parameters.options():
+        for field, name, default, parameter in parameters.options():
             renamed = f" (as `{name}`)" if name != field else ""
             of.setdefault(field, []).append(f"{entry_point}{renamed}")
-    declared = {
-        field: (default, parameter)
-        for parameters in ENTRY_POINTS.values()
-        for field, _, default, parameter in parameters.options()
-    }
+            shown = "" if default is REQUIRED else _yaml(default).strip('"')
+            about[field] = shown, parameter.help
     rows = ["| parameter | default | of | meaning |", "| --- | --- | --- | --- |"]
-    for field, (default, parameter) in declared.items():
-        shown = "" if default is REQUIRED else _yaml(default).strip('"')
-        rows.append(f"| `{field}` | {shown} | {', '.join(of[field])} | {parameter.help} |")
+    for field, (shown, meaning) in about.items():
+        rows.append(f"| `{field}` | {shown} | {', '.join(of[field])} | {meaning} |")
     return "\n".join(rows) + "\n"
 
 

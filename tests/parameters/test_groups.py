@@ -180,7 +180,7 @@ def test_settings_out_of_range_are_refused(
         Train(variant=variant.name, **changes).configured(variant)
 
 
-def test_what_is_recorded_of_a_group_decides_the_result_and_is_spelt_out() -> None:
+def test_what_is_recorded_of_a_group_is_spelt_out() -> None:
     asked = Train(variant="one_cycle", n_trials=3)
     variant = asked.configured(ONE_CYCLE)
     assert settings_of(variant, ModelSettings) == {
@@ -197,6 +197,7 @@ def test_what_is_recorded_of_a_group_decides_the_result_and_is_spelt_out() -> No
         "learning_rate_min": "1e-05",
         "learning_rate_max": "0.1",
         "seed": "1",
+        "storage": "sqlite:///optuna.db",
     }
     assert recorded(asked, Training, "train", variant) == {
         "batch_size": "128",

@@ -68,6 +68,10 @@ def test_a_search_is_another_with_other_parameters(name: str, value: object) -> 
     assert _key(ALPHA_DROPOUT, **{name: value}) != _key(ALPHA_DROPOUT)
 
 
+def test_where_the_trials_are_kept_makes_for_no_other_search() -> None:
+    assert _key(ELU, storage="sqlite:///another.db") == _key(ELU)
+
+
 def test_a_setting_that_is_given_as_it_is_makes_for_no_other_search() -> None:
     own = {"search_epochs": 10, "batch_size": 32, "dropout_rate": 0.1, "dropout_layers": "last"}
     assert _key(ALPHA_DROPOUT, **own) == _key(ALPHA_DROPOUT)
