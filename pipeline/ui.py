@@ -11,17 +11,16 @@ import typer
 from pipeline.base import environment
 from pipeline.tracking.server import ServerError, address_to_open, free_port, server
 
+PORT = typer.Option(help="Port; where it is taken, the next free one.", min=1, max=65535)
+HOST = typer.Option(help="Address to listen on.")
+OPEN = typer.Option(help="auto: open a browser where there is a terminal and a display.")
+
 
 def ui(
     *,
-    port: Annotated[
-        int, typer.Option(help="Port; where it is taken, the next free one.", min=1, max=65535)
-    ] = 5000,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    open: Annotated[
-        Literal["auto", "never"],
-        typer.Option(help="auto: open a browser where there is a terminal and a display."),
-    ] = "auto",
+    port: Annotated[int, PORT] = 5000,
+    host: Annotated[str, HOST] = "127.0.0.1",
+    open: Annotated[Literal["auto", "never"], OPEN] = "auto",
 ) -> None:
     """Start the MLflow UI on the runs of this folder and show the address of the comparison.
 
@@ -41,8 +40,8 @@ def ui(
         with server(host=host, port=free, store=store) as (process, address):
             show(address_to_open(address), open)
             print("Ctrl-C ends it.", flush=True)
-            process.wait()
-        raise ServerError(f"The MLflow server ended with code {process.returncode}.")
+            code = process.wait()
+        raise ServerError(f"The MLflow server ended with code {code}.")
     except ServerError as error:
         print(f"Error: {error}", file=sys.stderr, flush=True)
         raise typer.Exit(1) from error

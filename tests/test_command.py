@@ -56,6 +56,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The command of a small entry point."""
     (tmp_path / "step.py").write_text(PROGRAM)
     monkeypatch.setenv("PYTHONPATH", str(Path(command.__file__).parents[1]))
+    monkeypatch.setenv("TERMINAL_WIDTH", "200")  # help on unbroken lines
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
     return [sys.executable, str(tmp_path / "step.py")]
 
