@@ -8,8 +8,8 @@ import pandas as pd
 from mlflow.entities import Metric, Param, RunTag
 
 from pipeline.answers import words
-from pipeline.answers.evidence import Evidence
 from pipeline.answers.fairness import Fact
+from pipeline.answers.verdicts import Evidence
 from pipeline.comparisons import Variant
 from pipeline.comparisons.twenty_layers import COMPARISON, ELU
 from pipeline.steps.step import settings_tag

@@ -1,7 +1,7 @@
 """From runs to verdicts, as values; words come last.
 
-`statistics` has the tests of a comparison's questions, `verdicts` what they come to, `words` says
-it and `tables` shows the figures, `fairness` finds what else the runs differ in; `evidence` holds
-all of it for the report. Read `verdicts` first. Knows no MLflow: runs are tables and
-`records.RunRecord`s. May import `comparisons` and `base`.
+`statistics` has the figures and the tests of a comparison's questions, `verdicts` what they come
+to, `words` says it and `tables` shows the figures; `fairness` finds what else the runs differ in.
+Read `verdicts` first. Knows no MLflow: runs are tables and `fairness.RunRecord`s. May import
+`comparisons` and `base`.
 """

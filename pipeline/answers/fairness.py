@@ -7,7 +7,6 @@ design" and not hidden; any other is flagged.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 UNKNOWN = "not logged"
@@ -32,7 +31,8 @@ class RunRecord:
     declared: Mapping[str, Any] = field(default_factory=dict)
     given: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
-    inputs: Mapping[str, str] = field(default_factory=dict)  # what decided its result, by name
+    code: Mapping[str, str] = field(default_factory=dict)  # hashes, by module
+    versions: Mapping[str, str] = field(default_factory=dict)  # by package
     # The runs that it was made from; None where they are gone.
     search: "RunRecord | None" = None
     prepare: "RunRecord | None" = None
@@ -45,16 +45,8 @@ class RunRecord:
         chosen = self.settings.get(f"chosen_{setting}")
         return self.settings[setting] if chosen is None else chosen
 
-    def inputs_of(self, kind: str) -> dict[str, str]:
-        """The inputs whose names begin with a kind, such as ``version of``; it is left out."""
-        return {
-            name.removeprefix(kind): text
-            for name, text in self.inputs.items()
-            if name.startswith(kind)
-        }
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Fact:
     """One thing that could make a comparison unfair."""
 
@@ -83,20 +75,15 @@ class LeftOut:
 
 
 def left_out(chosen: Sequence[RunRecord], unfinished: Sequence[RunRecord]) -> list[LeftOut]:
-    """The runs that failed or were interrupted and were not made up for since.
+    """The newest failed or interrupted run of each variant and seed, if not made up for since.
 
     Args:
         chosen: the finished training runs that are compared.
         unfinished: the other ones on the same data, the newest first.
-
-    Returns:
-        The newest run of each variant and seed, where it is FAILED or KILLED.
     """
     compared = {(run.variant, run.seed): run.start_time for run in chosen}
-    newest: dict[tuple[str, int], RunRecord] = {}
-    for run in unfinished:
-        if run.status in ("FAILED", "KILLED"):
-            newest.setdefault((run.variant, run.seed), run)
+    ended = [run for run in reversed(unfinished) if run.status in ("FAILED", "KILLED")]
+    newest = {(run.variant, run.seed): run for run in ended}  # the last of each
     return [
         LeftOut(run_id=run.run_id, name=run.name, reason=_reason(run), replaced=key in compared)
         for key, run in sorted(newest.items())
@@ -114,11 +101,11 @@ def _reason(run: RunRecord) -> str:
 
 
 def facts(runs: Sequence[RunRecord], *, absent: Sequence[LeftOut]) -> list[Fact]:
-    """Everything that is known to differ, or not to differ, between the runs of a comparison.
+    """Everything that is known to differ, or not to differ, between the training runs compared.
 
     Args:
-        runs: the training runs compared.
-        absent: the runs that are left out.
+        runs: those that are compared.
+        absent: those that are left out.
     """
 
     def seeds(having: RunRecord) -> str:
@@ -143,24 +130,26 @@ def is_capped(run: RunRecord) -> bool:
     return run["patience"] != "none" and not run.metrics["stopped_early"]
 
 
-def _compare(
-    name: str, value: str | Callable[[RunRecord], str | None], runs: Sequence[RunRecord]
-) -> Fact:
-    """What some runs have in common or differ in; `value` is as in `_FACTS`."""
-    text, of = (value, partial(_filled, value)) if isinstance(value, str) else ("", value)
+# What a run has: a text to fill in, or a function.
+_Value = str | Callable[[RunRecord], str | None]
+
+
+def _compare(name: str, value: _Value, runs: Sequence[RunRecord]) -> Fact:
+    """What some runs have in common or differ in."""
     values: dict[str, list[RunRecord]] = {}
     for run in runs:
-        values.setdefault(of(run) or UNKNOWN, []).append(run)
+        found = _filled(value, run) if isinstance(value, str) else value(run)
+        values.setdefault(found or UNKNOWN, []).append(run)
     if not values:
-        return Fact(name=name, finding="none")
+        return Fact(name, "none")
     if len(values) == 1:
         (only,) = values
-        if only == UNKNOWN:
-            return Fact(name=name, finding=UNKNOWN)
-        return Fact(name=name, finding="same", detail=only)
+        return Fact(name, UNKNOWN) if only == UNKNOWN else Fact(name, "same", only)
     detail = "; ".join(f"{found}: {_named(having, runs)}" for found, having in values.items())
-    is_own = all(_is_own(run, text, found) for found, having in values.items() for run in having)
-    return Fact(name=name, finding="by design" if is_own else "differs", detail=detail)
+    is_own = isinstance(value, str) and all(
+        _is_own(run, value, found) for found, having in values.items() for run in having
+    )
+    return Fact(name, "by design" if is_own else "differs", detail)
 
 
 def _filled(text: str, run: RunRecord) -> str | None:
@@ -186,9 +175,8 @@ def _named(having: Sequence[RunRecord], runs: Sequence[RunRecord]) -> str:
     names = []
     for variant in dict.fromkeys(run.variant for run in having):
         seeds = [str(run.seed) for run in having if run.variant == variant]
-        of_all = sum(run.variant == variant for run in runs)
-        partly = f" (seed {_listed(seeds)})" if len(seeds) < of_all else ""
-        names.append(f"{variant}{partly}")
+        is_part = len(seeds) < sum(run.variant == variant for run in runs)
+        names.append(variant + (f" (seed {_listed(seeds)})" if is_part else ""))
     return ", ".join(names)
 
 
@@ -199,25 +187,17 @@ def _listed(names: Sequence[str]) -> str:
 
 def _counted(name: str, found: Sequence[str], meaning: str) -> Fact:
     if not found:
-        return Fact(name=name, finding="none")
-    finding = f"{len(found)} run" + ("s" if len(found) > 1 else "")
-    return Fact(name=name, finding=finding, detail=f"{meaning}: {_listed(found)}")
+        return Fact(name, "none")
+    return Fact(name, f"{len(found)} run{'s'[: len(found) > 1]}", f"{meaning}: {_listed(found)}")
 
 
 def _code(runs: Sequence[RunRecord]) -> Fact:
     """Whether the same code ran, by the hashes of its modules."""
-    hashes = [run.inputs_of("code of pipeline.") for run in runs]
-    names = list(dict.fromkeys(name for found in hashes for name in found))
-    changed = [name for name in names if len({found.get(name) for found in hashes}) > 1]
+    names = list(dict.fromkeys(name for run in runs for name in run.code))
+    changed = [name for name in names if len({run.code.get(name) for run in runs}) > 1]
     if not names:
-        return Fact(name="Code", finding=UNKNOWN)
-    finding, modules = ("differs", changed) if changed else ("same", names)
-    return Fact(name="Code", finding=finding, detail=", ".join(modules))
-
-
-def _versions(run: RunRecord) -> str:
-    found = sorted(run.inputs_of("version of ").items())
-    return ", ".join(f"{name} {version}" for name, version in found)
+        return Fact("Code", UNKNOWN)
+    return Fact("Code", "differs" if changed else "same", ", ".join(changed or names))
 
 
 def _trials(run: RunRecord) -> str | None:
@@ -226,9 +206,8 @@ def _trials(run: RunRecord) -> str | None:
     return f"{trials}, range widened" if is_widened else trials
 
 
-# What a run has, as a text to fill in or a function; where all that is filled in are settings of
-# the variant, a difference may be by design.
-_FACTS: Mapping[str, str | Callable[[RunRecord], str | None]] = {
+# Where all that is filled in are settings of the variant, a difference may be by design.
+_FACTS: Mapping[str, _Value] = {
     "Data set": "{run.tags[dataset]}",
     "Data and split, SHA-256": "{run.tags[data_fingerprint]:.16}",
     "Split": "val_size {prepare[val_size]}, seed {prepare[seed]}",
@@ -245,7 +224,7 @@ _FACTS: Mapping[str, str | Callable[[RunRecord], str | None]] = {
     "Batch size": "{run[batch_size]}",
     "Dropout": "{run[dropout_rate]} {run[dropout_layers]}",
     "Optimiser and schedule": "{run[optimizer]}, {run[schedule]}",
-    "Package versions": _versions,
+    "Package versions": lambda run: ", ".join(map(" ".join, sorted(run.versions.items()))),
     "Host": "{run.tags[host]}",
     "Processor": "{run.tags[processor]}",
 }

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.answers.evidence import Evidence
+from pipeline.answers.verdicts import Evidence
 
 MISSING = "\u2013"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
@@ -13,6 +13,9 @@ _SUMMARY = ["Variant", "Seeds", "Learning rate", "Best epoch", "Val accuracy", "
 _SUMMARY += ["MC accuracy", "s/epoch", "Total s", "Epochs to baseline's best loss"]
 _TESTS = ["Compared", "Metric", "Difference", f"95% {PLUS_MINUS}"]
 _TESTS += ["Pairs", "p", "p (Holm)", "Distinguishable"]
+# The digits that a column of the summary is worth, where it is no accuracy.
+_DIGITS = {"epochs_to_baseline": 1, "seconds_to_baseline": 1, "seconds_per_epoch": 2}
+_DIGITS |= {"total_seconds": 0, "nll": 3, "mc_nll": 3, "ece": 3, "mc_ece": 3}
 
 
 def number(value: float, digits: int) -> str:
@@ -24,16 +27,13 @@ def p_value(value: float, digits: int) -> str:
     return f"< {least:.{digits}f}" if value < least else number(value, digits)
 
 
-def spread(row: Mapping, column: str, digits: int, scale: int = 1) -> str:
+def figure(row: Mapping, column: str) -> str:
     """The mean and, where it is known, half the width of its confidence interval."""
+    is_share = column.endswith("accuracy")
+    scale, unit, digits = (100, "%", 1) if is_share else (1, "", _DIGITS[column])
     mean, half_width = scale * row[column], scale * row.get(f"{column}_half_width", np.nan)
-    if np.isnan(mean) or np.isnan(half_width):
-        return number(mean, digits)
-    return f"{mean:.{digits}f} {PLUS_MINUS} {half_width:.{digits}f}"
-
-
-def percent(row: Mapping, column: str) -> str:
-    return MISSING if np.isnan(row[column]) else f"{spread(row, column, 1, scale=100)}%"
+    around = "" if np.isnan(half_width) else f" {PLUS_MINUS} {half_width:.{digits}f}"
+    return f"{mean:.{digits}f}{around}{unit}" if np.isfinite(mean) else MISSING
 
 
 def summary_table(evidence: Evidence) -> list[list[str]]:
@@ -48,8 +48,8 @@ def _summary_row(row: Mapping) -> list[str]:
         str(row["seeds"]),
         MISSING if np.isnan(row["learning_rate"]) else f"{row['learning_rate']:.3g}",
         number(row["best_epoch"], 1),
-        *(percent(row, column) for column in ("val_accuracy", "test_accuracy", "mc_accuracy")),
-        number(row["seconds_per_epoch"], 2),
+        *(figure(row, column) for column in ("val_accuracy", "test_accuracy", "mc_accuracy")),
+        figure(row, "seconds_per_epoch"),
         number(row["total_seconds"], 0),
         MISSING if np.isnan(count) else f"{epochs} ({count:.0f} of {row['seeds']})",
     ]

@@ -1,19 +1,19 @@
 """What the tests come to: an answer to every question, and who is first, as values.
 
-"Beyond noise" is decided here and nowhere else; see `answers`.
+"Beyond noise" is decided here and nowhere else; see `answers`. `Evidence` has it all.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import partial
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pipeline.answers.statistics import paired_tests
+from pipeline.answers.fairness import Fact, LeftOut
+from pipeline.answers.statistics import paired_tests, summarize, with_convergence
 from pipeline.comparisons import Question
 
 
@@ -62,19 +62,45 @@ class Headline:
         return self.tested and len(self.leaders) == 1 and not self.level_with
 
 
-def answers(tests: pd.DataFrame, questions: Sequence[Question]) -> list[Answer]:
-    """The questions that the tests cover, each with its verdict.
+@dataclass(kw_only=True)
+class Evidence:
+    """All that the report shows; what follows from the runs is worked out here, once.
 
-    Args:
-        tests: from `statistics.paired_tests`.
-        questions: those that were tested.
+    Raises:
+        InputError: as in `statistics.with_convergence`.
     """
-    found = []
-    for question in questions:
-        if own := tuple(tests[tests["question"] == question.id].itertuples()):
-            verdict = _verdict(question, own)
-            found.append(Answer(question=question, verdict=verdict, tests=own))
-    return found
+
+    dataset: str
+    baseline: str  # the variant whose best validation loss the others are timed against
+    questions: Sequence[Question]
+    title: str = ""  # what the comparison asks, in one line
+    runs: pd.DataFrame  # as in `statistics.with_convergence`
+    curves: pd.DataFrame  # the same, with val_accuracy and epoch_seconds
+    colors: Mapping[str, str]  # a hex colour for each variant
+    facts: Sequence[Fact]
+    left_out: Sequence[LeftOut] = ()
+    # By variant: the trials of its search and the activations, as `comparison_figures` takes them;
+    # what `mc_dropout` logged; and the name of the run that these two are of.
+    searches: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    activations: Mapping[str, Any] = field(default_factory=dict)
+    uncertainty: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    examples: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.timed = with_convergence(self.runs, self.curves, self.baseline)
+        self.summary = summarize(self.timed)
+        self.tests = paired_tests(self.timed, self.questions)
+        self.answers = answers(self.tests, self.questions)
+        self.headlines = headlines(self.timed, self.summary, self.tests)
+
+
+def answers(tests: pd.DataFrame, questions: Sequence[Question]) -> list[Answer]:
+    """The questions that were tested and that the tests cover, each with its verdict."""
+    return [
+        Answer(question=question, verdict=_verdict(question, own), tests=own)
+        for question in questions
+        if (own := tuple(tests[tests["question"] == question.id].itertuples()))
+    ]
 
 
 def is_equal(test: Any, margin: float) -> bool:
@@ -107,14 +133,7 @@ _CONTESTS = (
 )
 
 
-def headlines(
-    runs: pd.DataFrame,
-    curves: pd.DataFrame,
-    baseline: str,
-    *,
-    summary: pd.DataFrame,
-    tests: pd.DataFrame,
-) -> list[Headline]:
+def headlines(timed: pd.DataFrame, summary: pd.DataFrame, planned: pd.DataFrame) -> list[Headline]:
     """Which variant is best, converges fastest and trains fastest, each as far as it is known.
 
     A variant is first by its mean over the seeds. It is called ahead of another where a paired
@@ -122,12 +141,10 @@ def headlines(
     the same pair and metric, where there is one, does not contradict it.
 
     Args:
-        runs, curves, baseline: as in `summary.summarize`.
-        summary: from there.
-        tests: the planned ones, from `statistics.paired_tests`.
+        timed, summary: from `statistics.with_convergence` and `statistics.summarize`.
+        planned: the planned tests, from `statistics.paired_tests`.
     """
-    test = partial(paired_tests, runs, curves, baseline)
-    found = (_headline(*contest, test, summary, tests) for contest in _CONTESTS)
+    found = (_headline(*contest, timed, summary, planned) for contest in _CONTESTS)
     return [headline for headline in found if headline.leaders]
 
 
@@ -135,7 +152,7 @@ def _headline(
     metric: str,
     column: str,
     also: str,
-    test: Callable[..., pd.DataFrame],
+    timed: pd.DataFrame,
     summary: pd.DataFrame,
     planned: pd.DataFrame,
 ) -> Headline:
@@ -144,16 +161,15 @@ def _headline(
         Question(variant=one, reference=other, metric=metric)
         for one, other in combinations(names, 2)
     ]
-    tests = test(questions=pairs)
+    tests = paired_tests(timed, pairs)
     winner = {_pair(answer.question): answer.winner for answer in answers(tests, pairs)}
     denied = planned[(planned["metric"] == metric) & ~planned["distinguishable"]]
     winner |= dict.fromkeys(map(_pair, denied.itertuples()))
     higher = bool(pairs) and pairs[0].better > 0
     leaders = _first(summary, column, higher)
+    others = [name for name in names if name not in leaders]
     behind = [
-        name
-        for name in names
-        if name not in leaders and all(winner.get(frozenset({one, name})) == one for one in leaders)
+        name for name in others if all(winner.get(frozenset({one, name})) == one for one in leaders)
     ]
     return Headline(
         metric=metric,
@@ -161,7 +177,7 @@ def _headline(
         leaders=leaders,
         tested=bool((tests["n_pairs"] >= 2).any()),
         ahead_of=tuple(behind),
-        level_with=tuple(name for name in names if name not in (*leaders, *behind)),
+        level_with=tuple(name for name in others if name not in behind),
         also=also,
         also_first=_first(summary, also, higher),
     )

@@ -8,19 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.answers.evidence import Evidence
+from pipeline.answers import tables
 from pipeline.answers.fairness import ABSENT
-from pipeline.answers.tables import (
-    PLUS_MINUS,
-    markdown,
-    number,
-    p_value,
-    percent,
-    spread,
-    summary_table,
-    tests_table,
-)
-from pipeline.answers.verdicts import Answer, Headline, is_equal
+from pipeline.answers.tables import PLUS_MINUS
+from pipeline.answers.verdicts import Answer, Evidence, Headline, is_equal
 
 
 class Said(NamedTuple):
@@ -41,6 +32,29 @@ class Card(NamedTuple):
     proven: bool
 
 
+class _Row(dict[str, Any]):
+    """A variant's row of the summary; formatted by the name of a column, its figure in words."""
+
+    def __format__(self, column: str) -> str:
+        seeds = f"{self['seeds']} seed" + ("s" if self["seeds"] != 1 else "")
+        match column:
+            case "variant":
+                return f"`{self['variant']}`"
+            case "seeds":
+                return seeds
+            case "reached_baseline":
+                if not self[column]:
+                    return f"{self:variant} never (0 of {seeds})"
+                took = f"{self:epochs_to_baseline} epochs, {self:seconds_to_baseline} s"
+                return f"{self:variant} after {took} ({self[column]:.0f} of {seeds})"
+            case _:
+                return tables.figure(self, column)
+
+
+def _by_variant(evidence: Evidence) -> dict[str, _Row]:
+    return {row["variant"]: _Row(row) for row in evidence.summary.to_dict("records")}
+
+
 # Headlines
 
 _TITLES = {
@@ -48,14 +62,14 @@ _TITLES = {
     "epochs_to_baseline": "Converges fastest",
     "median_epoch_seconds": "Trains fastest",
 }
-# Of a column of the summary: its words, digits, scale, and what it is another view by.
+# Of a column of the summary: its words, and what it is another view by.
 _FIGURES = {
-    "test_accuracy": ("test accuracy {}%", 1, 100, ""),
-    "val_accuracy": ("validation accuracy {}%", 1, 100, "By validation accuracy"),
-    "epochs_to_baseline": ("{} epochs to the baseline's best validation loss", 1, 1, ""),
-    "seconds_to_baseline": ("{} s", 1, 1, "In seconds"),
-    "seconds_per_epoch": ("{} s per epoch", 2, 1, ""),
-    "total_seconds": ("{} s in all", 0, 1, "In all"),
+    "test_accuracy": ("test accuracy {}", ""),
+    "val_accuracy": ("validation accuracy {}", "By validation accuracy"),
+    "epochs_to_baseline": ("{} epochs to the baseline's best validation loss", ""),
+    "seconds_to_baseline": ("{} s", "In seconds"),
+    "seconds_per_epoch": ("{} s per epoch", ""),
+    "total_seconds": ("{} s in all", "In all"),
 }
 
 
@@ -74,16 +88,19 @@ def verdict(evidence: Evidence) -> str:
 
 
 def _card(headline: Headline, rows: Mapping[str, Mapping]) -> Card:
-    lead, also, also_first = rows[headline.leaders[0]], headline.also, headline.also_first
-    columns = [name for name in (headline.column, also) if not np.isnan(lead[name])]
+    def figure(variant: str, column: str) -> str:
+        return _FIGURES[column][0].format(tables.figure(rows[variant], column))
+
+    lead, also, also_first = headline.leaders[0], headline.also, headline.also_first
+    columns = [name for name in (headline.column, also) if not np.isnan(rows[lead][name])]
     evidence = _standing(headline)
     if also_first and also_first != headline.leaders:
-        figure = _figure(rows[also_first[0]], also)
-        evidence += f" {_FIGURES[also][-1]}: {_join(also_first)}, {figure}."
+        view = _FIGURES[also][1]
+        evidence += f" {view}: {_join(also_first)}, {figure(also_first[0], also)}."
     return Card(
         title=_TITLES[headline.metric] + ("" if headline.proven else ", on average"),
         variants=headline.leaders,
-        figure=", ".join(_figure(lead, name) for name in columns),
+        figure=", ".join(figure(lead, column) for column in columns),
         evidence=evidence,
         proven=headline.proven,
     )
@@ -104,17 +121,39 @@ def _standing(headline: Headline) -> str:
     return " ".join(sentences)
 
 
-def _figure(row: Mapping, column: str) -> str:
-    text, digits, scale, _ = _FIGURES[column]
-    return text.format(spread(row, column, digits, scale))
-
-
 def _join(names: Sequence[str]) -> str:
     quoted = [f"`{name}`" for name in names]
     return " and ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
 
 
 # Answers
+
+# By the metric tested. `one` and `other` are the rows of the two variants.
+_SENTENCES = {
+    "test_accuracy": (
+        "Test accuracy {one:test_accuracy} ({one:seeds}), {other:variant} {other:test_accuracy} "
+        "({other:seeds}): {finding}."
+    ),
+    "best_val_accuracy": (
+        "Validation accuracy {one:val_accuracy} ({one:seeds}), {other:variant} "
+        "{other:val_accuracy} ({other:seeds}): {finding}."
+    ),
+    "mc_gain": (
+        "Test accuracy {one:mc_accuracy} with MC Dropout and {one:test_accuracy} without "
+        "({one:seeds}): {finding}. The negative log-likelihood goes from {one:nll} to {one:mc_nll} "
+        "and the expected calibration error from {one:ece} to {one:mc_ece} (means, not tested)."
+    ),
+    "epochs_to_baseline": (
+        "The baseline's best validation loss is reached by {one:reached_baseline}, and by "
+        "{other:reached_baseline}: {finding}.{note}"
+    ),
+    "median_epoch_seconds": (
+        "An epoch takes {one:seconds_per_epoch} s, in {other:variant} {other:seconds_per_epoch} s "
+        "({times[seconds_per_epoch]} times): {finding}. The whole training takes "
+        "{one:total_seconds} s, in {other:variant} {other:total_seconds} s "
+        "({times[total_seconds]} times; {one:seeds} and {other:seeds}, not tested)."
+    ),
+}
 
 
 def answers(evidence: Evidence) -> list[Said]:
@@ -130,28 +169,19 @@ def answers(evidence: Evidence) -> list[Said]:
     ]
 
 
-def _by_variant(evidence: Evidence) -> dict[str, dict]:
-    return {row["variant"]: row for row in evidence.summary.to_dict("records")}
-
-
-def _sentence(answer: Answer, test: Any, rows: Mapping[str, Mapping]) -> str:
-    variant, reference = rows[test.variant], rows[test.reference]
-    single = variant["seeds"] == reference["seeds"] == 1
+def _sentence(answer: Answer, test: Any, rows: Mapping[str, _Row]) -> str:
+    one, other = rows[test.variant], rows[test.reference]
+    single = one["seeds"] == other["seeds"] == 1
+    times = {
+        column: tables.number(np.divide(one[column], other[column]), 2)
+        for column in ("seconds_per_epoch", "total_seconds")
+    }
+    note = ""
+    if any(row["reached_baseline"] < row["seeds"] for row in (one, other)):
+        note = " A run that never reached it is tested with its last epoch, a bound in its favour."
     finding = _finding(test, answer.question.margin, single)
-    match test.metric:
-        case "mc_gain":
-            return _mc_sentence(variant, finding)
-        case "epochs_to_baseline":
-            return _convergence_sentence(variant, reference, finding)
-        case "median_epoch_seconds":
-            return _speed_sentence(variant, reference, finding)
-        case metric:
-            column = metric.removeprefix("best_")
-            return (
-                f"{column.replace('_', ' ').replace('val', 'validation').capitalize()} "
-                f"{percent(variant, column)} ({_seeds(variant)}), `{reference['variant']}` "
-                f"{percent(reference, column)} ({_seeds(reference)}): {finding}."
-            )
+    sentence = _SENTENCES[test.metric]
+    return sentence.format(one=one, other=other, finding=finding, times=times, note=note)
 
 
 # Of a difference: words for more and for less, scale and unit.
@@ -172,7 +202,7 @@ def _finding(test: Any, margin: float, single: bool) -> str:
         why = "one seed" if single else "only one pair of runs"
         return f"a difference of {difference:+.2f} {unit}, but {why}: no test is possible"
     around = f"{PLUS_MINUS} {scale * test.half_width:.2f} {unit}"
-    p_holm = f"= {p_value(test.p_holm, 3)}".replace("= <", "<")
+    p_holm = f"= {tables.p_value(test.p_holm, 3)}".replace("= <", "<")
     evidence = f"({test.n_pairs} paired seeds, Holm-corrected p {p_holm})"
     within = f"equal within the margin of {scale * margin:.2f} {unit}"
     equal = within if is_equal(test, margin) else ""
@@ -182,53 +212,6 @@ def _finding(test: Any, margin: float, single: bool) -> str:
     direction = more if difference > 0 else less
     found = f"{direction} by {abs(difference):.2f} {around}"
     return f"{', '.join(filter(None, [found, equal]))} {evidence}"
-
-
-def _mc_sentence(variant: Mapping, finding: str) -> str:
-    def change(name: str) -> str:
-        return f"{number(variant[name], 3)} to {number(variant[f'mc_{name}'], 3)}"
-
-    return (
-        f"Test accuracy {percent(variant, 'mc_accuracy')} with MC Dropout and "
-        f"{percent(variant, 'test_accuracy')} without ({_seeds(variant)}): {finding}. "
-        f"The negative log-likelihood goes from {change('nll')} and the expected calibration error "
-        f"from {change('ece')} (means, not tested)."
-    )
-
-
-def _convergence_sentence(variant: Mapping, reference: Mapping, finding: str) -> str:
-    def reach(row: Mapping) -> str:
-        if not row["reached_baseline"]:
-            return f"`{row['variant']}` never (0 of {_seeds(row)})"
-        epochs, seconds = (spread(row, f"{unit}_to_baseline", 1) for unit in ("epochs", "seconds"))
-        count = f"{row['reached_baseline']:.0f} of {_seeds(row)}"
-        return f"`{row['variant']}` after {epochs} epochs, {seconds} s ({count})"
-
-    note = ""
-    if any(row["reached_baseline"] < row["seeds"] for row in (variant, reference)):
-        note = " A run that never reached it is tested with its last epoch, a bound in its favour."
-    return (
-        f"The baseline's best validation loss is reached by {reach(variant)}, and by "
-        f"{reach(reference)}: {finding}.{note}"
-    )
-
-
-def _speed_sentence(variant: Mapping, reference: Mapping, finding: str) -> str:
-    def ratio(column: str) -> str:
-        return f"{number(np.divide(variant[column], reference[column]), 2)} times"
-
-    epoch, of_reference = (number(row["seconds_per_epoch"], 2) for row in (variant, reference))
-    total, in_all = (spread(row, "total_seconds", 0) for row in (variant, reference))
-    other = f"in `{reference['variant']}`"
-    return (
-        f"An epoch takes {epoch} s, {other} {of_reference} s ({ratio('seconds_per_epoch')}): "
-        f"{finding}. The whole training takes {total} s, {other} {in_all} s "
-        f"({ratio('total_seconds')}; {_seeds(variant)} and {_seeds(reference)}, not tested)."
-    )
-
-
-def _seeds(row: Mapping) -> str:
-    return f"{row['seeds']} seed" + ("s" if row["seeds"] != 1 else "")
 
 
 # The whole
@@ -247,7 +230,7 @@ def markdown_report(evidence: Evidence) -> str:
     """The comparison as a Markdown page: the table, the answers and the tests behind them."""
     sections = [
         "## Comparison",
-        markdown(summary_table(evidence)),
+        tables.markdown(tables.summary_table(evidence)),
         f"{PLUS_MINUS}: half the width of the 95% confidence interval of the mean over seeds "
         "(Student's t).",
     ]
@@ -261,7 +244,7 @@ def markdown_report(evidence: Evidence) -> str:
     for one in answers(evidence):
         sections += [f"**{one.question}** " + ". ".join(filter(None, [one.verdict, one.evidence]))]
     if len(evidence.tests):
-        sections += ["## Tests", markdown(tests_table(evidence))]
+        sections += ["## Tests", tables.markdown(tables.tests_table(evidence))]
         sections += ["Paired by seed; p corrected over all these tests by Holm's method."]
     if evidence.left_out:
         sections += ["## Not compared", "\n".join(f"- {one}" for one in evidence.left_out)]

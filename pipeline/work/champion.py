@@ -52,37 +52,34 @@ def registered_model_name(dataset: str) -> str:
     return f"twenty-layers-{re.sub(r'[^A-Za-z0-9_.-]+', '-', dataset).strip('-.') or 'data'}"
 
 
-def register(
-    runs: pd.DataFrame,
-    curves: pd.DataFrame,
-    *,
-    dataset: str,
-    data_fingerprint: str,
-    prepare_run: str,
-) -> Registration:
+def register(runs: pd.DataFrame, data: Mapping[str, str]) -> Registration:
     """Register each variant's best run, and make the best model champion if it is better.
 
     A run is registered once: doing it again changes nothing.
 
     Args:
-        runs, curves: as in `summary.summarize`, one row per finished training.
-        dataset, data_fingerprint: of the data that all of them were trained on; a champion of
-            other data is not challenged.
-        prepare_run: the run that logged it.
+        runs: as in `statistics.with_convergence`.
+        data: what all of them were trained on: `dataset`, its name; `data_fingerprint`, as a
+            champion of other data is not challenged; `prepare_run`, the run that logged it.
 
     Raises:
         InputError: a run to be registered has no model.
     """
     runs = runs.dropna(subset=[_METRIC])  # A run that diverged has none.
     runs = runs.sort_values("seed", kind="stable")  # Of equal runs, always the same one.
-    tags = {"dataset": dataset, "data_fingerprint": data_fingerprint}
-    name, connection = registered_model_name(dataset), client.connect()
-    _create(name)
+    name, connection = registered_model_name(data["dataset"]), client.connect()
+    try:
+        connection.create_registered_model(name, description=_DESCRIPTION.format(name=name))
+    except mlflow.MlflowException as error:  # one that is there keeps what a person wrote about it
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
     by_variant = runs.groupby("variant", sort=False)[_METRIC]
     best_runs = runs.loc[by_variant.idxmax()].to_dict("records")
-    versions = {run["variant"]: _registered(name, run, tags) for run in best_runs}
-    challenger, holder = versions[by_variant.mean().idxmax()], _champion(name)
-    wins, reason = _contest(challenger, holder, runs, curves, prepare_run)
+    versions = {run["variant"]: _registered(name, run, data) for run in best_runs}
+    challenger = versions[by_variant.mean().idxmax()]
+    held = connection.get_registered_model(name).aliases.get(CHAMPION)
+    holder = connection.get_model_version(name, held) if held else None
+    wins, reason = _contest(challenger, holder, runs, data["prepare_run"])
     if wins:
         connection.set_registered_model_alias(name, CHAMPION, challenger.version)
     champion = challenger if wins or holder is None else holder
@@ -99,65 +96,43 @@ def register(
     )
 
 
-def _create(name: str) -> None:
-    """Create the registered model; one that is there keeps what a person has written about it."""
-    try:
-        client.connect().create_registered_model(name, description=_DESCRIPTION.format(name=name))
-    except mlflow.MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-
-
-def _registered(name: str, run: Mapping[Hashable, Any], tags: Mapping[str, str]) -> ModelVersion:
+def _registered(name: str, run: Mapping[Hashable, Any], data: Mapping[str, str]) -> ModelVersion:
     """The version of a run, made now if there is none."""
     connection, run_id = client.connect(), run["run_id"]
     if found := connection.search_model_versions(f"name = '{name}' and run_id = '{run_id}'"):
         return found[0]
-    model_id = _logged_model(run_id)
-    return connection.create_model_version(
-        name,
-        source=f"models:/{model_id}",
-        run_id=run_id,
-        model_id=model_id,
-        description=f"`{run['variant']}`, seed {run['seed']}, on {tags['dataset']}: "
-        f"validation accuracy {run[_METRIC]:.2%}, test accuracy {run['test_accuracy']:.2%}.",
-        tags={
-            "variant": run["variant"],
-            "seed": str(run["seed"]),
-            "val_accuracy": f"{run[_METRIC]:.6g}",
-            **tags,
-        },
-    )
-
-
-def _logged_model(run_id: str) -> str:
-    """The id of the model that a training run logged; a run that went on has logged it again."""
-    named = client.connect().search_logged_models(
+    models = connection.search_logged_models(
         [client.get_run(run_id).info.experiment_id],
         filter_string=f"name = 'model' AND source_run_id = '{run_id}'",
         order_by=[{"field_name": "creation_timestamp", "ascending": False}],
     )
-    if not named:
+    if not models:
         raise InputError(
             f"run {run_id}",
             expected="a logged model named 'model'",
             received="none",
             action="Train it again with -P reuse=never.",
         )
-    return named[0].model_id
-
-
-def _champion(name: str) -> ModelVersion | None:
-    version = client.connect().get_registered_model(name).aliases.get(CHAMPION)
-    return client.connect().get_model_version(name, version) if version else None
+    model_id = models[0].model_id  # A run that went on has logged it again.
+    return connection.create_model_version(
+        name,
+        source=f"models:/{model_id}",
+        run_id=run_id,
+        model_id=model_id,
+        description=f"`{run['variant']}`, seed {run['seed']}, on {data['dataset']}: "
+        f"validation accuracy {run[_METRIC]:.2%}, test accuracy {run['test_accuracy']:.2%}.",
+        tags={
+            "variant": run["variant"],
+            "seed": str(run["seed"]),
+            "val_accuracy": f"{run[_METRIC]:.6g}",
+            "dataset": data["dataset"],
+            "data_fingerprint": data["data_fingerprint"],
+        },
+    )
 
 
 def _contest(
-    challenger: ModelVersion,
-    holder: ModelVersion | None,
-    runs: pd.DataFrame,
-    curves: pd.DataFrame,
-    prepare_run: str,
+    challenger: ModelVersion, holder: ModelVersion | None, runs: pd.DataFrame, prepare_run: str
 ) -> _Verdict:
     """Whether a model takes over from the champion, and why."""
     if holder is None:
@@ -169,15 +144,14 @@ def _contest(
             "it stays, as it was trained on other data than the runs compared: their accuracies "
             "cannot be compared with its own. Take the alias away to start anew"
         )
-    wins, reason = _paired_by_seed(challenger, holder, runs, curves) or _on_validation_images(
-        challenger, holder, runs, prepare_run
-    )
+    models = challenger, holder, runs
+    wins, reason = _paired_by_seed(*models) or _on_validation_images(*models, prepare_run)
     outcome = f"it took over from version {holder.version}" if wins else "it stays"
     return wins, f"{outcome}, as {reason}"
 
 
 def _paired_by_seed(
-    challenger: ModelVersion, holder: ModelVersion, runs: pd.DataFrame, curves: pd.DataFrame
+    challenger: ModelVersion, holder: ModelVersion, runs: pd.DataFrame
 ) -> _Verdict | None:
     """Test the challenger's variant against the champion's; None without two pairs of seeds.
 
@@ -189,8 +163,8 @@ def _paired_by_seed(
         return None
     others = [name for name in runs["variant"].unique() if name != theirs]
     family = [Question(variant=name, reference=theirs, metric=_METRIC) for name in others]
-    found = answers(paired_tests(runs, curves, theirs, questions=family), family)
-    (answer,) = (one for one in found if one.question.variant == ours)
+    found = answers(paired_tests(runs, family), family)
+    answer = next(one for one in found if one.question.variant == ours)
     (test,), wins = answer.tests, answer.winner == ours
     if test.n_pairs < 2:
         return None

@@ -56,7 +56,7 @@ class Compare(Step):
 
     def work(self, run: StepRun, after: Sequence[client.Run], *, anew: bool) -> None:
         # Imports matplotlib: a second that a comparison that is reused saves.
-        from pipeline.report import comparison_figures, page
+        from pipeline.report import drawing, page
 
         progress.update(step="compare", text=f"{len(self.runs)} runs")
         found = evidence.collect(
@@ -70,7 +70,7 @@ class Compare(Step):
         panels = page.sections(found)
         run.log_text(page.html_report(found, panels), "report.html")
         for name, of in panels.items():
-            run.log_figure(comparison_figures.sheet(of), f"{name}.png")
+            run.log_figure(drawing.sheet(of), f"{name}.png")
         ending += f"\nRun again: `{self.command}`"
         run.set_note(views.beginning(text, NOTE_LENGTH - len(ending)) + ending)
         progress.update(step="compare", state="finished")

@@ -1,21 +1,22 @@
 """What a comparison rests on: results and curves of its runs, and artifacts of one per variant."""
 
+import contextlib
 import io
 import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import pandas as pd
 from mlflow.exceptions import MlflowException
 
 from pipeline.answers import fairness
-from pipeline.answers.evidence import Evidence
 from pipeline.answers.fairness import RunRecord
-from pipeline.answers.summary import OPTIONAL_COLUMNS, RUN_COLUMNS
+from pipeline.answers.statistics import OPTIONAL_COLUMNS, RUN_COLUMNS
+from pipeline.answers.verdicts import Evidence
 from pipeline.base import InputError
 from pipeline.comparisons import Comparison
 from pipeline.steps.step import recorded_inputs, recorded_settings, resolved_parameters
@@ -25,11 +26,11 @@ CURVE_METRICS = ["loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"
 CURVE_METRICS += ["epoch_seconds", "elapsed_seconds"]
 LONG = ["run_id", "epoch", "metric", "value"]
 CURVE_OF = ["run_id", "variant", "seed"]
+MEASURED = (*RUN_COLUMNS, *OPTIONAL_COLUMNS, "final_val_accuracy", "epochs_run", "test_loss")
 # Columns of the table of runs that are metrics of another name: a run is judged by the weights it
 # kept, and its calibration is that on the test set. The other columns are metrics of their name.
 METRIC_OF = {"nll": "test_nll", "ece": "test_ece"}
 METRIC_OF |= {f"best_{name}": f"judged_{name}" for name in ("epoch", "val_loss", "val_accuracy")}
-MORE_COLUMNS = ("final_val_accuracy", "epochs_run", "test_loss")
 
 
 def collect(
@@ -48,15 +49,13 @@ def collect(
         baseline: the variant that the others are timed against.
     """
     runs = _records(chosen)
-    examples = {
-        name: min(
-            (run for run in runs if run.variant == name),
-            key=lambda run: run.metrics["best_val_loss"],
-        )
-        for name in dict.fromkeys(run.variant for run in runs)
-    }
-
-    uncertain = {name: run for name, run in examples.items() if "mc_accuracy" in run.metrics}
+    names = dict.fromkeys(run.variant for run in runs)
+    by_loss = sorted(runs, key=lambda run: run.metrics["best_val_loss"])
+    examples = {name: next(run for run in by_loss if run.variant == name) for name in names}
+    ids = {name: run.run_id for name, run in examples.items()}
+    searches = {name: run.tags.get("search_run") for name, run in examples.items()}
+    uncertain = {name: ids[name] for name in ids if "mc_accuracy" in examples[name].metrics}
+    colors = {variant.name: variant.color for variant in comparison.variants}
     return Evidence(
         dataset=runs[0].tags["dataset"],
         baseline=baseline,
@@ -64,12 +63,12 @@ def collect(
         title=comparison.title,
         runs=pd.DataFrame([_row(run) for run in runs]),
         curves=_curves(runs),
-        colors={variant.name: variant.color for variant in comparison.variants} | _colors(runs),
+        colors=colors | _colors(runs),
         facts=fairness.facts(runs, absent=absent),
         left_out=absent,
-        searches=_of_each(examples, _trials),
-        activations=_of_each(examples, partial(_json, path="activations.json")),
-        uncertainty=_of_each(uncertain, partial(_json, path="mc_dropout/record.json")),
+        searches=_of_each(searches, "trials.csv", _trials),
+        activations=_of_each(ids, "activations.json", json.loads),
+        uncertainty=_of_each(uncertain, "mc_dropout/record.json", json.loads),
         examples={name: run.name for name, run in examples.items()},
     )
 
@@ -77,23 +76,17 @@ def collect(
 def left_out(chosen: Sequence[client.Run]) -> list[fairness.LeftOut]:
     """The runs on the same data as some that failed or were interrupted; see `fairness`."""
     fingerprint = chosen[0].data.tags["data_fingerprint"]
-    query = (
-        f"tags.step = 'train' and tags.data_fingerprint = '{fingerprint}' "
-        "and attributes.status != 'FINISHED'"
-    )
+    query = f"tags.step = 'train' and tags.data_fingerprint = '{fingerprint}'"
+    query += " and attributes.status != 'FINISHED'"
     unfinished = client.search_runs(chosen[0].info.experiment_id, query)
     named = [run for run in unfinished if "seed" in run.data.params]
     return fairness.left_out(*([record(run) for run in runs] for runs in (chosen, named)))
 
 
 def record(run: client.Run, **made_from: RunRecord | None) -> RunRecord:
-    """What a run says of itself.
-
-    Args:
-        run: of any step.
-        made_from: the records `search` and `prepare`.
-    """
-    declared, given = recorded_settings(run.data.tags)
+    """What a run says of itself, with the records `search` and `prepare`."""
+    tags = run.data.tags
+    declared, given = recorded_settings(tags)
     return RunRecord(
         run_id=run.info.run_id,
         name=run.info.run_name,
@@ -105,8 +98,9 @@ def record(run: client.Run, **made_from: RunRecord | None) -> RunRecord:
         settings=resolved_parameters(run),
         declared=declared,
         given=given,
-        tags=run.data.tags,
-        inputs=recorded_inputs(run.data.tags),
+        tags=tags,
+        code=recorded_inputs(tags, "code of pipeline."),
+        versions=recorded_inputs(tags, "version of "),
         **made_from,
     )
 
@@ -115,15 +109,14 @@ def _records(runs: Sequence[client.Run]) -> list[RunRecord]:
     """The records of training runs, with those of the runs that they were made from."""
 
     @cache
-    def found(run_id: str) -> RunRecord | None:
+    def found(run_id: str | None) -> RunRecord | None:
         try:
-            return record(client.get_run(run_id))
+            return record(client.get_run(run_id)) if run_id else None
         except InputError:  # it was deleted since
             return None
 
     def made_from(tags: Mapping[str, str]) -> dict[str, RunRecord | None]:
-        ids = {step: tags.get(f"{step}_run") for step in ("search", "prepare")}
-        return {step: found(run_id) for step, run_id in ids.items() if run_id}
+        return {step: found(tags.get(f"{step}_run")) for step in ("search", "prepare")}
 
     return [record(run, **made_from(run.data.tags)) for run in runs]
 
@@ -135,8 +128,7 @@ def _colors(runs: Sequence[RunRecord]) -> dict[str, str]:
 
 
 def _row(run: RunRecord) -> dict[str, object]:
-    columns = [*RUN_COLUMNS, *OPTIONAL_COLUMNS, *MORE_COLUMNS]
-    measured = {name: run.metrics.get(METRIC_OF.get(name, name), math.nan) for name in columns}
+    measured = {name: run.metrics.get(METRIC_OF.get(name, name), math.nan) for name in MEASURED}
     return measured | {
         "run_id": run.run_id,
         "variant": run.variant,
@@ -149,18 +141,14 @@ def _row(run: RunRecord) -> dict[str, object]:
 
 def _curves(runs: Sequence[RunRecord]) -> pd.DataFrame:
     """A row per run and epoch; the runs in their order."""
+    from mlflow.store.db.db_types import DATABASE_ENGINES
+
     of_run = pd.DataFrame([{name: getattr(run, name) for name in CURVE_OF} for run in runs])
-    ids = list(of_run["run_id"])
-    found = _from_database(ids) if _has_database() else _from_server(ids)
+    has_database = client.tracking_uri().startswith(tuple(DATABASE_ENGINES))
+    found = (_from_database if has_database else _from_server)(list(of_run["run_id"]))
     long = found.drop_duplicates(["run_id", "epoch", "metric"], keep="last")
     wide = long.pivot(index=["run_id", "epoch"], columns="metric", values="value").reset_index()
     return of_run.merge(wide).reindex(columns=["epoch", *CURVE_METRICS, *CURVE_OF])
-
-
-def _has_database() -> bool:
-    from mlflow.store.db.db_types import DATABASE_ENGINES
-
-    return client.tracking_uri().startswith(tuple(DATABASE_ENGINES))
 
 
 def _from_database(run_ids: list[str]) -> pd.DataFrame:
@@ -175,8 +163,8 @@ def _from_database(run_ids: list[str]) -> pd.DataFrame:
         .where(SqlMetric.key.in_(CURVE_METRICS), ~SqlMetric.is_nan)
         .order_by(SqlMetric.timestamp)
     )
-    rows: list[tuple] = []
     engine = create_sqlalchemy_engine(client.tracking_uri())
+    rows: list[tuple] = []
     with engine.connect() as connection:
         for start in range(0, len(run_ids), 500):
             some = query.where(SqlMetric.run_uuid.in_(run_ids[start : start + 500]))
@@ -198,30 +186,20 @@ def _from_server(run_ids: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=LONG)
 
 
-def _of_each(examples: Mapping[str, RunRecord], read: Callable[[RunRecord], Any]) -> dict[str, Any]:
-    """What can be read of the examples, by variant."""
-    found = ((name, read(run)) for name, run in examples.items())
-    return {name: value for name, value in found if value is not None}
+def _of_each(
+    run_ids: Mapping[str, str | None], path: str, read: Callable[[bytes], Any]
+) -> dict[str, Any]:
+    """What an artifact of each run has; of none without it, or whose store cannot be reached."""
+    found: dict[str, Any] = {}
+    for variant, run_id in run_ids.items():
+        with contextlib.suppress(OSError, MlflowException):
+            content = client.local_artifact(run_id, path).read_bytes() if run_id else b""
+            found |= {variant: read(content)} if content else {}
+    return found
 
 
-def _artifact(run_id: str, path: str) -> bytes | None:
-    """An artifact of a run; None where there is none, or its store cannot be reached from here."""
-    try:
-        return client.local_artifact(run_id, path).read_bytes()
-    except (OSError, MlflowException):
-        return None
-
-
-def _json(run: RunRecord, path: str) -> dict | None:
-    content = _artifact(run.run_id, path)
-    return json.loads(content) if content else None
-
-
-def _trials(run: RunRecord) -> pd.DataFrame | None:
-    """The trials of the search behind a run, as `comparison_figures.search_panels` takes them."""
-    content = _artifact(run.tags.get("search_run", "none"), "trials.csv")
-    if content is None:
-        return None
+def _trials(content: bytes) -> pd.DataFrame:
+    """The trials of a search, as `comparison_figures.search_panels` takes them."""
     trials = pd.read_csv(io.BytesIO(content))
     if "user_attrs_diverged" in trials:
         trials.loc[trials["user_attrs_diverged"].notna(), "state"] = "DIVERGED"

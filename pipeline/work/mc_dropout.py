@@ -3,7 +3,6 @@
 import base64
 import dataclasses
 import io
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +19,8 @@ from pipeline.uncertainty import calibration, sampling
 if TYPE_CHECKING:
     import keras
 
+MOST_UNCERTAIN = 12  # images
+
 
 def add_mc_dropout(run_id: str, samples: int) -> None:
     """MC Dropout on the test set by a trained run's model, logged onto that run.
@@ -33,11 +34,11 @@ def add_mc_dropout(run_id: str, samples: int) -> None:
     """
     trained = client.get_run(run_id)
     _check_trained_with_dropout(trained)
-    name = trained.info.run_name
+    name, tags = trained.info.run_name, trained.data.tags
     parameters = {"run_id": run_id, "mc_samples": samples}
     with running.step_run("mc_dropout", parameters, name=f"mc_dropout {name}") as run:
         run.set_note(f"MC Dropout, logged onto the run {name} ({run_id}).")
-        splits = open_splits(client.local_artifact(trained.data.tags["prepare_run"], "data"))
+        splits = open_splits(client.local_artifact(tags["prepare_run"], "data"))
         import_tensorflow()
         model = client.load_model(run_id)
         log_mc_dropout(
@@ -52,20 +53,19 @@ def add_mc_dropout(run_id: str, samples: int) -> None:
 
 
 def _check_trained_with_dropout(run: client.Run) -> None:
-    tags = run.data.tags
-    if tags.get("step") != "train" or run.info.status != "FINISHED":
+    run_id, status, tags = run.info.run_id, run.info.status, run.data.tags
+    if tags.get("step") != "train" or status != "FINISHED":
         raise InputError(
             "run_id",
             expected="a finished training run",
-            received=f"{run.info.run_id}, a {tags.get('step', 'foreign')} run that is "
-            f"{run.info.status}",
+            received=f"{run_id}, a {tags.get('step', 'foreign')} run that is {status}",
             action="Its runs are named 'train <variant> seed <seed>' in `mlflow ui`.",
         )
     if float(resolved_parameters(run).get("dropout_rate", 0)) == 0:
         raise InputError(
             "run_id",
             expected="a run of a variant with dropout",
-            received=f"{run.info.run_id}, a run of variant '{tags.get('variant')}' without dropout",
+            received=f"{run_id}, a run of variant '{tags.get('variant')}' without dropout",
             action="Train alpha_dropout or one_cycle first.",
         )
 
@@ -80,113 +80,40 @@ def log_mc_dropout(
     samples: int,
     seed: int,
 ) -> dict[str, float]:
-    """Log MC Dropout on the test set onto a trained run; returns the logged metrics.
+    """Log MC Dropout on the test set onto a trained run, also as a record to draw other figures by.
 
     Args:
-        run: the trained run.
-        model: the trained model.
-        splits: the data set it was trained on.
-        name: the trained run's name, for the message.
+        run, model, splits, name: of the training.
         deterministic: float32 of shape (n, classes), its probabilities on the test set.
         samples: predictions averaged per image.
         seed: decides the dropout masks.
+
+    Returns:
+        The logged metrics.
     """
-    labels = np.asarray(splits.y_test)
-    probabilities = sampling.mc_probabilities(model, splits.x_test, samples=samples, seed=seed)
-    mean = probabilities.mean(axis=0, dtype=np.float64)
-    metrics = calibration.mc_summary(probabilities, deterministic, labels)
-    run.log_metrics({**metrics, "mc_samples": samples})
-    _log_record(run, splits, metrics, deterministic=deterministic, samples=probabilities)
-    verdict = _log_mcnemar(run, metrics, deterministic, mean, labels)
-    progress.update(message=f"{name}: {verdict}")
-    return metrics
-
-
-def _log_record(
-    run: StepRun,
-    splits: Splits,
-    metrics: Mapping[str, float],
-    *,
-    deterministic: np.ndarray,
-    samples: np.ndarray,
-) -> None:
-    """Log the figures, and what they show as a record that other figures can be drawn from."""
     from pipeline.report import run_figures
 
-    labels, mean = np.asarray(splits.y_test), samples.mean(axis=0, dtype=np.float64)
+    labels = np.asarray(splits.y_test)
+    drawn = sampling.mc_probabilities(model, splits.x_test, samples=samples, seed=seed)
+    mean = drawn.mean(axis=0, dtype=np.float64)
+    metrics = calibration.mc_summary(drawn, deterministic, labels)
+    run.log_metrics({**metrics, "mc_samples": samples})
     bins = {
-        name: dataclasses.astuple(calibration.calibration_bins(predicted, labels))
-        for name, predicted in {"deterministic": deterministic, "MC Dropout": mean}.items()
+        model_name: dataclasses.astuple(calibration.calibration_bins(predicted, labels))
+        for model_name, predicted in {"deterministic": deterministic, "MC Dropout": mean}.items()
     }
     run.log_figure(run_figures.reliability_diagram(bins), "mc_dropout/reliability.png")
-    by_samples = calibration.accuracy_by_samples(samples, labels)
+    by_samples = calibration.accuracy_by_samples(drawn, labels)
     plain_accuracy = metrics["mc_accuracy"] - metrics["mc_gain"]
-    run.log_figure(
-        run_figures.accuracy_by_samples(by_samples, plain_accuracy),
-        "mc_dropout/accuracy_by_samples.png",
-    )
+    figure = run_figures.accuracy_by_samples(by_samples, plain_accuracy)
+    run.log_figure(figure, "mc_dropout/accuracy_by_samples.png")
     record = {
         "deterministic_accuracy": plain_accuracy,
         "accuracy_by_samples": by_samples.tolist(),
-        "calibration": {name: _lists(*arrays) for name, arrays in bins.items()},
+        "calibration": {model_name: _lists(*arrays) for model_name, arrays in bins.items()},
         "most_uncertain": _log_most_uncertain(run, splits, mean),
     }
     run.log_dict(record, "mc_dropout/record.json")
-
-
-def _lists(confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray) -> dict[str, list]:
-    """The bins of a reliability diagram for JSON, which has no NaN: an empty bin is null."""
-    filled = count > 0
-    return {
-        name: [float(value) if known else None for value, known in zip(values, filled, strict=True)]
-        for name, values in {"confidence": confidence, "accuracy": accuracy}.items()
-    } | {"count": count.tolist()}
-
-
-def _log_most_uncertain(
-    run: StepRun, splits: Splits, mean: np.ndarray, count: int = 12
-) -> list[dict[str, Any]]:
-    """Log the figure of the most uncertain images; returns them, the most uncertain first."""
-    from pipeline.report import run_figures
-
-    entropy = sampling.predictive_entropy(mean)
-    shown = np.sort(np.argsort(entropy)[::-1][:count])  # in the file's order, to read it fast
-    images, labels = np.asarray(splits.x_test[shown]), np.asarray(splits.y_test[shown])
-    names = splits.class_names
-    figure = run_figures.uncertain_images(images, labels, mean[shown], entropy[shown], names)
-    run.log_figure(figure, "mc_dropout/most_uncertain_images.png")
-    return [
-        {
-            "true": names[labels[place]],
-            "guesses": [
-                [names[guess], float(mean[shown[place], guess])]
-                for guess in np.argsort(-mean[shown[place]], kind="stable")[:2]
-            ],
-            "entropy": float(entropy[shown[place]]),
-            "image": _data_uri(images[place]),
-        }
-        for place in np.argsort(-entropy[shown], kind="stable")
-    ]
-
-
-def _data_uri(image: np.ndarray) -> str:
-    """A uint8 image of shape (height, width, channels) as the address of a PNG in itself."""
-    from matplotlib.image import imsave
-
-    buffer = io.BytesIO()
-    shown = image[..., 0] if image.shape[-1] == 1 else image
-    imsave(buffer, shown, cmap="gray", vmin=0, vmax=255, format="png")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _log_mcnemar(
-    run: StepRun,
-    metrics: Mapping[str, float],
-    deterministic: np.ndarray,
-    mean: np.ndarray,
-    labels: np.ndarray,
-) -> str:
-    """Log whether MC Dropout and the deterministic model differ beyond chance; returns it."""
     test = calibration.mcnemar_exact(
         deterministic.argmax(axis=1) == labels, mean.argmax(axis=1) == labels
     )
@@ -200,4 +127,44 @@ def _log_mcnemar(
         f"{test.only_b}.\n",
         "mc_dropout/mcnemar.txt",
     )
-    return sentence
+    progress.update(message=f"{name}: {sentence}")
+    return metrics
+
+
+def _lists(confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray) -> dict[str, list]:
+    """The bins of a reliability diagram for JSON, which has no NaN: an empty bin is null."""
+    shares = {"confidence": confidence, "accuracy": accuracy}
+    known = {name: np.where(count > 0, share, np.array(None)).tolist() for name, share in shares.items()}
+    return {**known, "count": count.tolist()}
+
+
+def _log_most_uncertain(run: StepRun, splits: Splits, mean: np.ndarray) -> list[dict[str, Any]]:
+    """Log the figure of the most uncertain images; returns them, the most uncertain first."""
+    from pipeline.report import run_figures
+
+    entropy = sampling.predictive_entropy(mean)
+    shown = np.sort(np.argsort(entropy)[::-1][:MOST_UNCERTAIN])  # in order, to read them fast
+    images, labels = np.asarray(splits.x_test[shown]), np.asarray(splits.y_test[shown])
+    names, mean, entropy = splits.class_names, mean[shown], entropy[shown]
+    figure = run_figures.uncertain_images(images, labels, mean, entropy, names)
+    run.log_figure(figure, "mc_dropout/most_uncertain_images.png")
+    guesses = np.argsort(-mean, axis=1, kind="stable")[:, :2]
+    return [
+        {
+            "true": names[labels[place]],
+            "guesses": [[names[guess], float(mean[place, guess])] for guess in guesses[place]],
+            "entropy": float(entropy[place]),
+            "image": _data_uri(images[place]),
+        }
+        for place in np.argsort(-entropy, kind="stable")
+    ]
+
+
+def _data_uri(image: np.ndarray) -> str:
+    """A uint8 image of shape (height, width, channels) as the address of a PNG in itself."""
+    from matplotlib.image import imsave
+
+    buffer = io.BytesIO()
+    shown = image[..., 0] if image.shape[-1] == 1 else image
+    imsave(buffer, shown, cmap="gray", vmin=0, vmax=255, format="png")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

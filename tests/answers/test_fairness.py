@@ -10,11 +10,8 @@ from pipeline.comparisons import Variant
 from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, BN, ELU, ONE_CYCLE, SELU
 
 FINGERPRINT = "f" * 64
-INPUTS = {
-    "version of tensorflow": "2.21.0",
-    "version of keras": "3.15.1",
-    "code of pipeline.work.train": "1",
-}
+VERSIONS = {"tensorflow": "2.21.0", "keras": "3.15.1"}
+CODE = {"work.train": "1"}
 RANGE = {"learning_rate_min": "1e-05", "learning_rate_max": "0.1"}
 
 
@@ -35,7 +32,8 @@ def trained(variant: Variant = ELU, seed: int = 1, **changes: Any) -> RunRecord:
         "declared": declared,
     }
     changes["tags"] = tags | changes.get("tags", {})
-    changes["inputs"] = INPUTS | changes.get("inputs", {})
+    changes["versions"] = VERSIONS | changes.get("versions", {})
+    changes["code"] = CODE | changes.get("code", {})
     return RunRecord(**(usual | changes))
 
 
@@ -131,11 +129,11 @@ def test_of_a_run_that_did_not_record_its_variant_nothing_is_by_design() -> None
         ("Processor", {"tags": {"processor": "arm64"}}, "x86_64: elu; arm64: bn"),
         (
             "Package versions",
-            {"inputs": {"version of keras": "3.16.0"}},
+            {"versions": {"keras": "3.16.0"}},
             "keras 3.15.1, tensorflow 2.21.0: elu; keras 3.16.0, tensorflow 2.21.0: bn",
         ),
-        ("Code", {"inputs": {"code of pipeline.work.train": "2"}}, "work.train"),
-        ("Code", {"inputs": {"code of pipeline.checkpoints": "1"}}, "checkpoints"),
+        ("Code", {"code": {"work.train": "2"}}, "work.train"),
+        ("Code", {"code": {"checkpoints": "1"}}, "checkpoints"),
         ("Seeds", {"seed": 2}, "1: elu; 2: bn"),
     ],
 )
@@ -213,7 +211,7 @@ def test_a_rate_that_was_given_beside_one_that_was_searched_is_flagged() -> None
 
 
 def test_what_was_not_logged_is_flagged_and_not_called_the_same() -> None:
-    run = dataclasses.replace(trained(tags={"search_run": "gone"}), inputs={})
+    run = dataclasses.replace(trained(tags={"search_run": "gone"}), code={}, versions={})
     by_name = found([run])
     of_search = ("Trials of the search", "Epochs of a trial at most", "Trials in the end")
     for name in ("Code", "Package versions", "Split", *of_search):

@@ -3,8 +3,7 @@
 import pytest
 from compared_runs import compare_accuracies, evidence_of, make_run
 
-from pipeline.answers.evidence import Evidence
-from pipeline.answers.verdicts import Verdict
+from pipeline.answers.verdicts import Evidence, Verdict
 from pipeline.comparisons import Question
 
 NOISE = [0.001, -0.001, 0.0, 0.0005, -0.0005, 0.001, -0.001, 0.0, 0.0]

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-from compared_runs import make_curves, make_run
+from compared_runs import make_run
 from conftest import Finished
 from mlflow.entities import LoggedModelOutput
 from step_runs import finish
@@ -33,7 +33,6 @@ from pipeline.steps import running
 from pipeline.tracking import client
 from pipeline.uncertainty import logged_models
 from pipeline.work.champion import CHAMPION, Registration, register, registered_model_name
-from pipeline.work.evidence import CURVE_METRICS
 
 DATA = {"dataset": "stripes", "data_fingerprint": "a fingerprint", "prepare_run": "not read"}
 
@@ -51,7 +50,7 @@ def _logged_runs(accuracies: Mapping[str, Mapping[int, float]]) -> pd.DataFrame:
 
 
 def _register(runs: pd.DataFrame, **changes: str) -> Registration:
-    return register(runs, make_curves(runs), **{**DATA, **changes})
+    return register(runs, {**DATA, **changes})
 
 
 def _make_champion(runs: pd.DataFrame, variant: str, **changes: str) -> Registration:
@@ -365,15 +364,7 @@ def _register_finished() -> tuple[Registration, list[client.Run]]:
         )
         for run in found
     )
-    curves = pd.concat(
-        pd.DataFrame(client.metric_histories(run.info.run_id, CURVE_METRICS))
-        .rename_axis("epoch")
-        .reset_index()
-        .assign(run_id=run.info.run_id)
-        for run in found
-    )
-    tags = {name: found[0].data.tags[name] for name in DATA}
-    return register(rows, curves, **tags), found
+    return register(rows, {name: found[0].data.tags[name] for name in DATA}), found
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pipeline.work import evidence
 
 def test_record_of_a_run_has_its_variant_as_it_was_and_what_was_given(store: Path) -> None:
     inputs = {"parameter epochs": "7", "version of keras": "3.15.1"}
+    inputs["code of pipeline.work.train"] = "1"
     run = train_run(
         "elu",
         3,
@@ -30,7 +31,7 @@ def test_record_of_a_run_has_its_variant_as_it_was_and_what_was_given(store: Pat
     assert record["optimizer"] == "nadam"
     assert record.given == {"patience": None}
     assert record.settings["epochs"] == "7"  # not what `mlflow run` logged
-    assert record.inputs_of("version of ") == {"keras": "3.15.1"}
+    assert (record.code, record.versions) == ({"work.train": "1"}, {"keras": "3.15.1"})
 
 
 def test_record_of_a_run_that_recorded_no_variant_has_its_parameters(store: Path) -> None:
