@@ -1,7 +1,8 @@
 """The arrays of a data set: the checks that every source shares, and reading .npz files.
 
-NumPy only. An .npz file may come from anywhere: what it declares is checked before its content is
-read, nothing is unpickled or written to disk, and only the four arrays and the names are opened.
+An .npz file may come from anywhere: what it declares is checked before its content is read, nothing
+is unpickled or written to disk, and only the four arrays and the names are opened. What cannot be
+used is an InputError.
 """
 
 import math
@@ -37,19 +38,13 @@ FASHION_CLASSES = (
 # fmt: on
 
 
-class _Header(NamedTuple):
-    """What is known of an array before its content is read."""
-
+class _Header(NamedTuple):  # what is known of an array before its content is read
     shape: tuple[int, ...]
     dtype: np.dtype
 
 
 def find(dataset: str) -> Path:
-    """The absolute path of an .npz file, once its arrays have usable shapes and types.
-
-    Raises:
-        InputError: there is no such file, or it cannot be used.
-    """
+    """The absolute path of an .npz file; refused unless its arrays have usable shapes and types."""
     expected = "a path without control characters, in valid Unicode"
     action = "Rename the file or its folder."
     require(not _unprintable(dataset), "data set", expected, repr(dataset), action)
@@ -67,11 +62,7 @@ def find(dataset: str) -> Path:
 
 
 def read(path: Path) -> Arrays:
-    """Read and check an .npz file, and name the data set by its stem.
-
-    Raises:
-        InputError: the file is damaged, or its arrays cannot be used.
-    """
+    """Read and check an .npz file, and name the data set by its stem."""
     subject = f"data set {path}"
     with _opened(path) as archive:
         # The labels first: they are small, and wrong ones are refused without reading images.
@@ -179,9 +170,6 @@ def assemble(
         name: of the data set; CIFAR-10's classes get their names where it contains `cifar10`.
         arrays: images, uint8, (n, h, w) or (n, h, w, c), and labels, integers, (n,) or (n, 1).
         class_names: one per class; numbers where there are none.
-
-    Raises:
-        InputError: the arrays cannot be used.
     """
     _check_headers(subject, arrays)
     labels = {key: arrays[key].reshape(-1) for key in ("y_train", "y_test")}

@@ -96,14 +96,12 @@ def split_arrays(arrays: Arrays, data: Data) -> Splits:
     tested = np.flatnonzero(np.isin(arrays.y_test, classes))
     number = np.zeros(len(counts), dtype=np.int32)
     number[classes] = np.arange(len(classes))
-    splits: dict[str, Any] = {
-        "x_train": arrays.x_train[trained],
-        "y_train": number[arrays.y_train[trained]],
-        "x_val": arrays.x_train[held_out],
-        "y_val": number[arrays.y_train[held_out]],
-        "x_test": arrays.x_test[tested],
-        "y_test": number[arrays.y_test[tested]],
-    }
+    training = arrays.x_train, number[arrays.y_train]
+    test = arrays.x_test, number[arrays.y_test]
+    chosen = {"train": (training, trained), "val": (training, held_out), "test": (test, tested)}
+    splits: dict[str, Any] = {}
+    for split, ((images, labels), indices) in chosen.items():
+        splits |= {f"x_{split}": images[indices], f"y_{split}": labels[indices]}
     scale: dict[str, Any] = _scale_of_pixels(splits["x_train"], standardized=data.standardized)
     fingerprint = _fingerprint(splits if data.standardized else splits | scale)
     names = tuple(arrays.class_names[label] for label in classes)

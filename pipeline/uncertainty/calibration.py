@@ -24,27 +24,19 @@ BINS = 15  # of equal width, bin m being ((m - 1) / BINS, m / BINS]; as many as 
 
 @dataclass(frozen=True, eq=False)  # Arrays have no single truth value to compare by.
 class CalibrationBins:
-    """What a reliability diagram shows, arrays of shape (BINS,).
+    """What a reliability diagram shows, arrays of shape (BINS,)."""
 
-    Mean confidence of every bin's predictions and the share of them that is correct, both NaN where
-    there are none, and their count.
-    """
-
-    confidence: npt.NDArray[np.float64]
-    accuracy: npt.NDArray[np.float64]
+    confidence: npt.NDArray[np.float64]  # the mean over the bin's predictions, NaN without any
+    accuracy: npt.NDArray[np.float64]  # the share of them that is correct, NaN without any
     count: npt.NDArray[np.int64]
 
 
 class McNemarTest(NamedTuple):
-    """How two classifiers differ on the same images: how many only the one or the other has right.
+    """How two classifiers differ on the same images."""
 
-    The p-value is two-sided, of a split at least as uneven if both were equally accurate; 1 if they
-    never disagree.
-    """
-
-    only_a: int
+    only_a: int  # images that only the first has right
     only_b: int
-    p_value: float
+    p_value: float  # two-sided, of a split at least as uneven if both were equally accurate
 
 
 def negative_log_likelihood(probabilities: Floats, labels: Labels) -> float:
@@ -55,10 +47,7 @@ def negative_log_likelihood(probabilities: Floats, labels: Labels) -> float:
 
 
 def calibration_bins(probabilities: Floats, labels: Labels) -> CalibrationBins:
-    """Confidence and accuracy by bins of confidence, the probability of the predicted class.
-
-    Source: Guo et al. (2017), section 2.
-    """
+    """Confidence, the probability of the predicted class, and accuracy (Guo et al., section 2)."""
     _require_labels(probabilities.shape, labels)
     confidence = probabilities.max(axis=1).astype(np.float64)
     correct = probabilities.argmax(axis=1) == labels
@@ -73,10 +62,7 @@ def calibration_bins(probabilities: Floats, labels: Labels) -> CalibrationBins:
 
 
 def expected_calibration_error(probabilities: Floats, labels: Labels) -> float:
-    """Mean gap between confidence and accuracy over bins of confidence, 0 to 1.
-
-    Source: Guo et al. (2017), equation 3.
-    """
+    """Mean gap between confidence and accuracy over bins, 0 to 1 (Guo et al., equation 3)."""
     bins = calibration_bins(probabilities, labels)
     filled = bins.count > 0
     gaps = np.abs(bins.accuracy - bins.confidence)[filled]

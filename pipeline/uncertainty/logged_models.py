@@ -48,13 +48,14 @@ def log(model: "keras.Model", *, example: npt.NDArray[np.uint8], run_id: str) ->
 
 def save_model(path: str, mlflow_model: Model, model: "keras.Model", **arguments: Any) -> None:
     """Save a Keras model; `Model.log` calls it, as it does the one of every MLflow flavour."""
-    # For `Model.log` alone, which hands on all that it is given.
-    arguments.pop("validate_serving_input", None)
+    arguments.pop("validate_serving_input", None)  # for `Model.log`, which hands on all it is given
     mlflow.tensorflow.save_model(model, path, mlflow_model=mlflow_model, **arguments)
     if sampling.dropout_layers(model):
         package = _served_package(Path(path, "code"))
         loader = ".".join((package.name, *_LOADER.with_suffix("").parts))
         mlflow_model.flavors["python_function"] |= {"loader_module": loader, "code": "code"}
+        code = sum(file.stat().st_size for file in package.rglob("*.py"))
+        mlflow_model.model_size_bytes = code + (mlflow_model.model_size_bytes or 0)
         mlflow_model.save(str(Path(path, "MLmodel")))
 
 
@@ -68,11 +69,10 @@ def _served_package(directory: Path) -> Path:
     digest = hashlib.sha256(b"".join(sources.values())).hexdigest()[:12]
     package = directory / f"uncertainty_{digest}"
     for name, source in sources.items():
-        copy = package / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(source)
-        for folder in (copy.parent, package):
-            (folder / "__init__.py").touch()
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_bytes(source)
+        (package / name).with_name("__init__.py").touch()
+    (package / "__init__.py").touch()
     return package
 
 

@@ -3,7 +3,7 @@
 TensorFlow is imported by the functions that take a model.
 
 Source: Gal and Ghahramani (2016), "Dropout as a Bayesian Approximation: Representing Model
-Uncertainty in Deep Learning", ICML.
+Uncertainty in Deep Learning", ICML, section 4: T stochastic forward passes.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def mc_probabilities(
     seed: int,
     batch_size: int = 1000,
 ) -> npt.NDArray[np.float32]:
-    """Class probabilities under random dropout masks, from a trained model as it is.
+    """Class probabilities under random dropout masks, (samples, n, classes), from a trained model.
 
     Only the dropout layers are random: every other layer runs in inference mode, so batch
     normalisation uses its moving averages and leaves them alone. Each image has its own mask in
@@ -48,14 +48,9 @@ def mc_probabilities(
         seed: 0 or above; decides every bit, for the same images and batch size.
         batch_size: images per step; bounds the memory.
 
-    Returns:
-        Shape (samples, n, classes).
-
     Raises:
         InputError: the model has no dropout layers or is not a linear chain, the images do not
             fit its input, or a number is out of range.
-
-    Source: Gal and Ghahramani (2016), section 4: T stochastic forward passes.
     """
     minima = (("samples", samples, 1), ("batch_size", batch_size, 1), ("seed", seed, 0))
     for name, value, minimum in minima:

@@ -64,6 +64,6 @@ def _load_pyfunc(path: str) -> UncertaintyModel:
     """The entry point that MLflow calls to load the `python_function` flavour."""
     import keras
 
-    # Safe mode is Keras's default: said here since a model may come from anywhere.
     file = Path(path, "model.keras")
+    # Safe mode is Keras's default: said here since a model may come from anywhere.
     return UncertaintyModel(keras.models.load_model(file, compile=False, safe_mode=True))
