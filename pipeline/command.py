@@ -29,9 +29,7 @@ from pipeline.base import (
 from pipeline.parameters import REQUIRED, Parameters
 from pipeline.tracking import patience
 
-EXIT_FAILED = 1
-EXIT_BAD_INPUT = 2
-
+EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
 LONGEST_MESSAGE = 4000  # characters
 _DISK_ERRORS = (ENOSPC, EDQUOT, EFBIG, EROFS, EACCES, EPERM, EIO)
 
@@ -53,7 +51,7 @@ def run(entry_point: Callable[[Any], Any]) -> NoReturn:
     except Exception as error:
         code = _fail(error)
     except KeyboardInterrupt as interrupt:
-        code = 128 + (*interrupt.args, signal.SIGINT)[0]
+        code = 128 + (*interrupt.args, signal.SIGINT)[0]  # as shells do
         _end("KILLED", "interrupted")
         _keep_killed()
     sys.exit(code)
@@ -62,37 +60,27 @@ def run(entry_point: Callable[[Any], Any]) -> NoReturn:
 def _parse(entry_point: Callable[[Any], Any]) -> Parameters | None:
     """The parameters given on the command line, or None where it asked for help only."""
     (parameters,) = (of for name, of in get_type_hints(entry_point).items() if name != "return")
-    fields = {name: field for field, name, _, _ in parameters.options()}
+    fields, options = {}, []
+    for field, name, default, declared in parameters.options():
+        fields[name] = field
+        group = next(one for one in parameters.__mro__ if field in inspect.get_annotations(one))
+        panel = (group.__doc__ or "").rstrip(".")
+        low, high = (declared.least, declared.most) if declared.plain is int else (None, None)
+        option = typer.Option(help=declared.help, rich_help_panel=panel, min=low, max=high)
+        asked = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY)
+        asked = asked.replace(annotation=Annotated[declared.plain, option])
+        options.append(asked if default is REQUIRED else asked.replace(default=default))
 
     # Typer only parses: an entry point that it called could not tell SIGTERM from Ctrl-C.
     def parsed(**given: Any) -> Parameters:
         return parameters(**{fields[name]: value for name, value in given.items()})
 
     parsed.__doc__ = entry_point.__doc__
-    parsed.__signature__ = inspect.Signature(_options(parameters))  # type: ignore[attr-defined]
+    parsed.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(parsed)
     read = app(standalone_mode=False)
     return read if isinstance(read, Parameters) else None
-
-
-def _options(parameters: type[Parameters]) -> list[inspect.Parameter]:
-    """The parameters of an entry point as Typer takes them, in panels by their groups."""
-    options = []
-    for field, name, default, declared in parameters.options():
-        group = next(one for one in parameters.__mro__ if field in inspect.get_annotations(one))
-        panel = (group.__doc__ or "").rstrip(".")
-        low, high = (declared.least, declared.most) if declared.plain is int else (None, None)
-        option = typer.Option(help=declared.help, rich_help_panel=panel, min=low, max=high)
-        options.append(
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty if default is REQUIRED else default,
-                annotation=Annotated[declared.plain, option],
-            )
-        )
-    return options
 
 
 def _interrupt(received: int, _frame: object) -> NoReturn:

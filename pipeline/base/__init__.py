@@ -13,14 +13,5 @@ from pipeline.base.errors import (
 )
 from pipeline.base.passwords import has_password, hide_passwords, is_secret
 
-__all__ = [
-    "DivergenceError",
-    "InputError",
-    "StepsFailedError",
-    "TrackingUnavailableError",
-    "did_you_mean",
-    "has_password",
-    "hide_passwords",
-    "is_secret",
-    "unknown_name",
-]
+__all__ = ["DivergenceError", "InputError", "StepsFailedError", "TrackingUnavailableError"]
+__all__ += ["did_you_mean", "has_password", "hide_passwords", "is_secret", "unknown_name"]

@@ -7,13 +7,9 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """Something the caller gave cannot be used; the message says why and what to do.
+    """Something the caller gave cannot be used; the message says why and what to do about it.
 
-    Args:
-        subject: what was wrong, e.g. ``"variant"`` or ``"data set /data/cifar10.npz"``.
-        expected: what would have been accepted.
-        received: what was given instead.
-        action: what the person can do about it.
+    The subject is what was wrong, e.g. ``"variant"`` or ``"data set /data/cifar10.npz"``.
     """
 
     def __init__(self, subject: str, *, expected: str, received: str, action: str):

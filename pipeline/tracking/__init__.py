@@ -1,5 +1,5 @@
 """The MLflow server: waiting for it, reading and writing runs, and what its UI opens on.
 
-May import `uncertainty`, `data`, `comparisons` and `base`. Nothing is imported here: `server` does
-without MLflow. Read `client` first, then `step_runs`: the one way in which a step writes.
+Imports `data` and `base`. Read `client` first, and in it `StepRun`: the one way in which a step
+writes. Nothing is imported here, since `server` does without MLflow.
 """

@@ -81,12 +81,9 @@ def get_run(run_id: str) -> Run:
     except mlflow.exceptions.MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
-        raise InputError(
-            "run_id",
-            expected=f"the id of a run on {hide_passwords(tracking_uri())}",
-            received=repr(run_id),
-            action="Copy the id from the run's page in `mlflow ui`.",
-        ) from error
+        expected = f"the id of a run on {hide_passwords(tracking_uri())}"
+        action, received = "Copy the id from the run's page in `mlflow ui`.", repr(run_id)
+        raise InputError("run_id", expected=expected, received=received, action=action) from error
 
 
 def search_runs(experiment: str, query: str) -> list[Run]:

@@ -1,9 +1,9 @@
 """A saved view as MLflow's UI keeps it: a private format, which no other module knows.
 
 It is an experiment tag `mlflow.sharedViewState.<id>`: JSON with a name, times, and the state of the
-experiment page as the UI itself keeps it (MLflow 3.15 and later; the tests open every view of the
-pinned version in a browser). The UI gives charts no titles, so sections say how their charts are
-read, and groups of runs no colours, so charts show single runs in their variant's.
+experiment page (MLflow 3.15 and later; the tests open every view in a browser). The UI gives charts
+no titles, so sections say how their charts are read, and groups of runs no colours, so charts show
+single runs in their variant's.
 """
 
 import base64
@@ -34,8 +34,7 @@ class View:
     sections: Mapping[str, Sequence[Chart]]  # charts, two in a row, by how they are read
     step: str = "train"  # the step whose runs it shows; of `train`, the finished ones
     where: str = ""  # a further condition on them
-    sorted_by: str = "judged_val_accuracy"  # the metric that orders them
-    ascending: bool = False  # whether the lowest comes first
+    sorted_by: str = "judged_val_accuracy"  # the metric that orders them, the best at the top
     grouped: bool = False  # whether the table has the means of every variant, its seeds below
     opens_on: str = "CHART"  # or TABLE
 
@@ -71,7 +70,7 @@ def state(view: View, shown: Run | None) -> dict[str, Any]:
     return {
         "searchFilter": " and ".join(conditions),
         "orderByKey": f"metrics.`{view.sorted_by}`",
-        "orderByAsc": view.ascending,
+        "orderByAsc": view.sorted_by.endswith("loss"),
         "selectedColumns": list(widths)[1:],
         "columnOrder": list(widths),
         "columnWidths": widths,

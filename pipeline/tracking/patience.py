@@ -15,6 +15,7 @@ from pipeline.base import InputError, TrackingUnavailableError, hide_passwords, 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
 
+WAIT = "TRACKING_WAIT_SECONDS"
 LONGEST_PAUSE = 15.0  # seconds between two attempts
 _OUTAGES = (
     "TEMPORARILY_UNAVAILABLE",
@@ -46,16 +47,13 @@ def wait_seconds() -> float:
     Raises:
         InputError: if the variable is no number of seconds.
     """
-    given = os.environ.get("TRACKING_WAIT_SECONDS", "900")
+    given = os.environ.get(WAIT, "900")
     with suppress(ValueError):
         if 0 <= float(given) <= threading.TIMEOUT_MAX:
             return float(given) if _waits.get() else 0.0
-    raise InputError(
-        "TRACKING_WAIT_SECONDS",
-        expected="a number of seconds, 0 or more",
-        received=repr(given),
-        action="Leave it unset to wait for up to 15 minutes.",
-    )
+    expected, received = "a number of seconds, 0 or more", repr(given)
+    action = "Leave it unset to wait for up to 15 minutes."
+    raise InputError(WAIT, expected=expected, received=received, action=action)
 
 
 def is_away(error: Exception) -> bool:
@@ -78,13 +76,10 @@ def is_away(error: Exception) -> bool:
 def again_while_away(
     call: Callable[[], Result], wait: Callable[[Exception, float], object], *, pause: float = 1.0
 ) -> Result:
-    """Make a call, again and again while the server is away.
+    """Make a call, which may be made twice, again and again while the server is away.
 
-    Args:
-        call: what to do; doing it twice must come to the same as doing it once.
-        wait: waits for the server, given what went wrong and a number of seconds; raises where
-            the call is not to be made again.
-        pause: those seconds after the first failure; they double up to `LONGEST_PAUSE`.
+    In between, `wait` is given what went wrong and seconds to wait, which double from `pause` up to
+    `LONGEST_PAUSE`; it raises where the call is not to be made again.
     """
     while True:
         try:
@@ -110,9 +105,9 @@ def patiently(function: Callable[..., Result], *arguments: Any, **named: Any) ->
 
     def wait(error: Exception, pause: float) -> None:
         nonlocal deadline
-        if not _answered.is_set():
-            raise _never_answered(error) from error
         reason, now = hide_passwords(str(error)), time.monotonic()
+        if not _answered.is_set():
+            raise _never_answered(reason) from error
         if deadline is None:
             deadline = now + wait_seconds()
             if deadline > now:
@@ -129,34 +124,27 @@ def _say_that_it_waits(reason: str) -> None:
     progress.update(message=f"The tracking server does not answer; {waiting}")
 
 
-def _never_answered(error: Exception) -> InputError:
+def _never_answered(reason: str) -> InputError:
     import mlflow
 
-    address, reason = (hide_passwords(str(one)) for one in (mlflow.get_tracking_uri(), error))
-    return InputError(
-        "MLFLOW_TRACKING_URI",
-        expected="the address of a tracking server that answers",
-        received=f"{address}, which does not ({reason})",
-        action="Start the server, or correct the address.",
-    )
+    received = f"{hide_passwords(mlflow.get_tracking_uri())}, which does not ({reason})"
+    expected = "the address of a tracking server that answers"
+    action = "Start the server, or correct the address."
+    return InputError("MLFLOW_TRACKING_URI", expected=expected, received=received, action=action)
 
 
 class Publisher(Generic[Item]):
     """Sends items, the metrics of epochs, in order and in the background until the server has them.
 
-    Training does not wait for the server: while it is away, metrics queue up.
-
-    Args:
-        send: sends one item; raises where the server did not take it. An item that it did take and
-            raised for all the same is sent again.
-        retry_seconds: the pause after the first failure; it doubles up to `LONGEST_PAUSE`.
+    Training does not wait for the server: while it is away, metrics queue up. `send` sends one item
+    and raises where the server did not take it; one that it did take is then sent again.
     """
 
     def __init__(self, send: Callable[[Item], object], *, retry_seconds: float = 1.0):
         self._send = send
         self._retry_seconds = retry_seconds
         self._queue: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
-        self.put = self._queue.put
+        self.put = self._queue.put  # queues an item
         self._gave_up = threading.Event()
         self._error: Exception | None = None
         # In the context of this thread, which knows where news of the progress go.
@@ -168,8 +156,7 @@ class Publisher(Generic[Item]):
         """Wait until everything is sent, for at most so many seconds.
 
         Raises:
-            TrackingUnavailableError: if the server has not taken everything by then.
-            Exception: what the server refused an item with, where it is there.
+            TrackingUnavailableError: if the server is away until then; else what it refused with.
         """
         self.put(None)
         self._thread.join(min(timeout, 5.0))

@@ -23,15 +23,11 @@ PORTS_TRIED = 20
 
 
 class ServerError(RuntimeError):
-    """The server could not be started or read; the message is for a person."""
+    """The server could not be started or read, or no port is free; the message is for a person."""
 
 
 def free_port(host: str, wanted: int) -> int:
-    """The wanted port of an address to listen on, or the first free one of `PORTS_TRIED` after it.
-
-    Raises:
-        ServerError: if there is none.
-    """
+    """The wanted port of an address to listen on, or the first free one of `PORTS_TRIED` after."""
     last = min(wanted + PORTS_TRIED, 65535)
     for port in range(wanted, last + 1):
         with suppress(OSError):
@@ -48,16 +44,10 @@ def server(
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """Run a lean MLflow server; leaving the context ends it and everything it started.
 
-    Args:
-        host: the address to listen on.
-        port: a free port.
-        store: URI of the store; empty: MLflow's own default in the working directory.
+    Its store is a URI, or MLflow's own default in the working directory.
 
     Yields:
-        The server's process and its address, once it answers.
-
-    Raises:
-        ServerError: if it does not start.
+        The server's process and its address, once it answers; `ServerError` if it does not start.
     """
     listening = ("--host", host, "--port", str(port))
     lean = ("--workers", "1", "--uvicorn-opts", "--log-level warning")
@@ -107,11 +97,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def address_to_open(address: str) -> str:
-    """The comparison's address on a server, asked by a process that ends: MLflow takes 0.2 GB.
-
-    Raises:
-        ServerError: if the server's runs cannot be read.
-    """
+    """The comparison's address on a server, asked by a process that ends: MLflow takes 0.2 GB."""
     asked = subprocess.run(
         [sys.executable, "-m", "pipeline.tracking.views"],
         env=os.environ | {"MLFLOW_TRACKING_URI": address, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"},

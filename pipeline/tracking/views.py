@@ -12,7 +12,6 @@ from pipeline.base import progress
 from pipeline.tracking import client, page_state
 from pipeline.tracking.page_state import View, bars, line, scatter
 
-NOTE_TAG = "mlflow.note.content"
 WRITTEN_TAG = "twenty_layers.written."  # digests of what was last written here, by view or note
 KIND_TAG = "mlflow.experimentKind"
 NOTE_LENGTH = 20_000  # MLflow refuses longer tags of an experiment
@@ -33,7 +32,10 @@ _UNCERTAINTY = (
     "metrics.mc_ece",
 )
 _ACCURACIES = bars("judged_val_accuracy", "test_accuracy")
+_LOSSES = [line("val_loss"), line("val_loss", "elapsed_seconds")]
 _SPEED = scatter("median_epoch_seconds", "judged_val_accuracy")
+_RATES = scatter("log10_learning_rate", "judged_val_loss")
+_SEEDS = scatter("judged_val_accuracy", "test_accuracy")
 
 
 def _curves(over: str, x_metric: str = "") -> View:
@@ -52,10 +54,7 @@ VIEWS = (
         _RESULTS,
         {
             "Higher is better, further left is faster": [_SPEED, *bars("median_epoch_seconds")],
-            "The loss that falls first converges fastest": [
-                line("val_loss"),
-                line("val_loss", "elapsed_seconds"),
-            ],
+            "The loss that falls first converges fastest": _LOSSES,
         },
     ),
     View(
@@ -71,27 +70,15 @@ VIEWS = (
         "search",
         "Learning-rate search",
         _TRIALS,
-        {
-            "Lower is better; curves that stop were pruned": [
-                scatter("log10_learning_rate", "judged_val_loss"),
-                line("val_loss"),
-            ]
-        },
+        {"Lower is better; curves that stop were pruned": [_RATES, line("val_loss")]},
         step="trial",
         sorted_by="judged_val_loss",
-        ascending=True,
     ),
     View(
         "seeds",
         "Seeds",
         _RESULTS,
-        {
-            "How far the seeds of a variant lie apart": [
-                *_ACCURACIES,
-                scatter("judged_val_accuracy", "test_accuracy"),
-                line("val_accuracy"),
-            ]
-        },
+        {"How far the seeds of a variant lie apart": [*_ACCURACIES, _SEEDS, line("val_accuracy")]},
         grouped=True,
         opens_on="TABLE",
     ),
@@ -111,10 +98,9 @@ VIEWS = (
 
 
 def write_views(experiment: str) -> dict[str, str]:
-    """Save the views of an experiment's newest data; one that a person has edited stays.
+    """Save the views of an experiment's newest data, except those that a person has edited.
 
-    Returns:
-        The views' addresses by name, the one to open first at the front.
+    Their addresses come by name, the one to open first at the front.
     """
     shown = newest_training_run([experiment])
     tags = client.connect().get_experiment(experiment).tags
@@ -135,13 +121,8 @@ def write_views(experiment: str) -> dict[str, str]:
 def write_experiment_note(experiment: str, *, title: str, report: str, command: str) -> None:
     """Set an experiment's note: verdict, question, links and command; a person's own stays.
 
-    The UI shows the first line alone until the note is opened.
-
-    Args:
-        experiment: its id.
-        title: what the comparison asks.
-        report: the comparison, as Markdown; its first paragraph is the verdict.
-        command: what makes this comparison again, in one line.
+    The title is the question, the first paragraph of the report, which is Markdown, the verdict:
+    the UI shows the first line alone until the note is opened.
     """
     shown = newest_training_run([experiment])
     links = [f"- [{name}]({url})" for name, url in view_urls(experiment, shown).items()]
@@ -150,7 +131,9 @@ def write_experiment_note(experiment: str, *, title: str, report: str, command: 
     room = NOTE_LENGTH - len(title + data + ending) - 10
     verdict, _, rest = beginning(report, room).strip().partition("\n\n")
     note = f"{data}{verdict}\n\n{title}\n\n{rest}\n\n{ending}\n"
-    _write(experiment, client.connect().get_experiment(experiment).tags, NOTE_TAG, note)
+    _write(
+        experiment, client.connect().get_experiment(experiment).tags, "mlflow.note.content", note
+    )
 
 
 def beginning(text: str, length: int) -> str:
@@ -195,10 +178,9 @@ def announce(urls: Mapping[str, str]) -> None:
 
 def server() -> str:
     """The address of the MLflow UI, without the credentials of a tracking server's."""
-    uri = client.tracking_uri()
-    if not re.match("https?://", uri):
+    parts = urlsplit(client.tracking_uri())
+    if parts.scheme not in ("http", "https"):
         return SERVER
-    parts = urlsplit(uri)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
 
 
