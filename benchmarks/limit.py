@@ -107,6 +107,7 @@ def steps(variant: str, directory: str) -> harness.Row:
     import tensorflow as tf
 
     from pipeline.data.splits import open_splits
+    from pipeline.training.blocks import as_dataset, evaluation_batches
 
     splits, network = open_splits(Path(directory)), find_variant(variant)[0]
     trainers = {name: kind(network, splits) for name, kind in _kinds_of_trainer().items()}
@@ -117,7 +118,8 @@ def steps(variant: str, directory: str) -> harness.Row:
         return (tuple(map(tf.constant, block)) for block in blocks)
 
     held = list(gathered())
-    dataset = blocks.as_dataset()
+    training = as_dataset(blocks)
+    validation = as_dataset(evaluation_batches(splits.x_val, splits.y_val))
 
     def program(trainer: "Trainer") -> None:
         for block in held:
@@ -125,7 +127,7 @@ def steps(variant: str, directory: str) -> harness.Row:
 
     parts: dict[str, Callable[[], Any]] = {
         **{name: partial(program, trainer) for name, trainer in trainers.items()},
-        "step": lambda: whole.block_model.fit(dataset, epochs=1, verbose=0, shuffle=False),
+        "step": lambda: whole.block_model.fit(training, epochs=1, verbose=0, shuffle=False),
         # One block after the other, as training does: memory for all at once would take longer.
         "gather": lambda: deque(gathered(), maxlen=0),
     }
@@ -134,7 +136,7 @@ def steps(variant: str, directory: str) -> harness.Row:
         {
             **{name: partial(_cpu_seconds, part) for name, part in parts.items()},
             "validation": partial(
-                _cpu_seconds, lambda: whole.block_model.evaluate(whole._validation(), verbose=0)
+                _cpu_seconds, lambda: whole.block_model.evaluate(validation, verbose=0)
             ),
             "matmul": limit.multiplication_seconds,
             "byte": limit.seconds_per_byte,

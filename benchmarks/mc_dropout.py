@@ -101,15 +101,8 @@ def _model_and_images(directory: str, layers: str, seed: int) -> tuple["keras.Mo
     from pipeline.training.models import build_model
 
     splits, variant = open_splits(Path(directory)), find_variant("alpha_dropout")[0]
-    model = build_model(
-        dataclasses.replace(variant, dropout_layers=layers),  # type: ignore[arg-type]
-        image_shape=splits.image_shape,
-        n_classes=splits.n_classes,
-        mean=splits.mean,
-        variance=splits.variance,
-        seed=seed,
-    )
-    return model, np.array(splits.x_test)
+    network = dataclasses.replace(variant, dropout_layers=layers)  # type: ignore[arg-type]
+    return build_model(network, splits, seed=seed), np.array(splits.x_test)
 
 
 def _timed(probabilities: Callable[[], np.ndarray]) -> harness.Row:

@@ -41,14 +41,7 @@ class Peer:
 
     def model(self, *, seed: int, learning_rate: float) -> keras.Model:
         """A freshly compiled model with the initial weights of a seed."""
-        built = build_model(
-            self.variant,
-            image_shape=self.splits.image_shape,
-            n_classes=self.splits.n_classes,
-            mean=self.splits.mean,
-            variance=self.splits.variance,
-            seed=seed,
-        )
+        built = build_model(self.variant, self.splits, seed=seed)
         return self.compile(built, learning_rate=learning_rate)
 
     def compile(self, model: keras.Model, *, learning_rate: float) -> keras.Model:

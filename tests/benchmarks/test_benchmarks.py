@@ -151,20 +151,13 @@ def test_a_step_is_taken_apart_as_it_is_trained(
 
 @pytest.mark.parametrize("variant", [ELU, BN, SELU], ids=lambda variant: variant.name)
 def test_the_limits_multiplications_are_those_of_the_networks_dense_layers(
-    variant: Variant,
+    variant: Variant, directory: str
 ) -> None:
-    model = build_model(
-        variant,
-        image_shape=(8, 8, 3),
-        n_classes=4,
-        mean=np.zeros(192, np.float32),
-        variance=np.ones(192, np.float32),
-        seed=1,
-    )
+    model = build_model(variant, splits.open_splits(Path(directory)), seed=1)
     kernels = [layer.kernel for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     sizes = [int(np.prod(kernel.shape)) for kernel in kernels]
-    assert limit.weight_sizes(variant, 192, 4) == sizes
-    counted = limit.multiplications(variant, features=192, classes=4)
+    assert limit.weight_sizes(variant, 192, 3) == sizes
+    counted = limit.multiplications(variant, features=192, classes=3)
     done = sum(math.prod(shape) * count for shape, count in counted.items())
     # Forward and for the weights' gradients all of them; for the inputs' all but the first.
     assert done == variant.batch_size * (3 * sum(sizes) - sizes[0])
