@@ -6,6 +6,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,41 +16,28 @@ import numpy as np
 _KEPT = 2
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Checkpoint:
-    """The state of a run after an epoch.
-
-    Args:
-        epoch: the last finished epoch, from 1.
-        arrays: weights and optimizer state by name.
-        state: everything else, as JSON can hold it.
-    """
+    """The state of a run after an epoch (from 1): arrays by name, and what JSON can hold."""
 
     epoch: int
     arrays: Mapping[str, np.ndarray]
     state: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
 class Checkpoints:
     """The checkpoints of one run; the last two are kept, so that a damaged one costs an epoch.
 
     A checkpoint is an uncompressed `.npz` (its checksums tell damage), written under another
     name, brought to the disk, and renamed: what has a checkpoint's name is whole. Its float32
     arrays, nearly all there are, are joined into one: a file of 170 arrays takes longer to write.
-
-    Args:
-        directory: the run's own directory.
     """
 
-    def __init__(self, directory: Path):
-        self.directory = directory
+    directory: Path  # the run's own
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint.
-
-        Raises:
-            OSError: if the disk is full or read-only; the checkpoints before it stay.
-        """
+        """Write a checkpoint; on an OSError (a disk that is full) the ones before it stay."""
         self.directory.mkdir(parents=True, exist_ok=True)
         path = self.directory / f"epoch-{checkpoint.epoch:06d}.npz"
         unfinished = path.with_suffix(".unfinished")
@@ -61,24 +49,21 @@ class Checkpoints:
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)
-        for older in self._paths()[_KEPT:]:
+        for older in self._newest_first()[_KEPT:]:
             older.unlink()
 
     def newest(self) -> Checkpoint | None:
         """The newest checkpoint that is not damaged, or None."""
-        for path in self._paths():
-            try:
+        for path in self._newest_first():
+            with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
                 return _read(path)
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-                continue
         return None
 
     def delete(self) -> None:
         """Delete all checkpoints, when the run's results are published."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def _paths(self) -> list[Path]:
-        """The files, newest first."""
+    def _newest_first(self) -> list[Path]:
         return sorted(self.directory.glob("epoch-*.npz"), reverse=True)
 
 
@@ -87,25 +72,20 @@ def _content(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
     arrays = checkpoint.arrays
     joined = {name: array for name, array in arrays.items() if array.dtype == np.float32}
     flat = [array.ravel() for array in joined.values()]
-    return {
-        **{name: array for name, array in arrays.items() if name not in joined},
-        "joined": np.concatenate(flat) if flat else np.zeros(0, np.float32),
-        "shapes": _as_bytes({name: array.shape for name, array in joined.items()}),
-        "state": _as_bytes(checkpoint.state),
+    shapes = {name: array.shape for name, array in joined.items()}
+    return {name: array for name, array in arrays.items() if name not in joined} | {
+        "joined": np.concatenate([np.zeros(0, np.float32), *flat]),
+        "shapes": np.array(json.dumps(shapes).encode()),
+        "state": np.array(json.dumps(checkpoint.state).encode()),
     }
-
-
-def _as_bytes(content: Any) -> np.ndarray:
-    return np.frombuffer(json.dumps(content).encode(), np.uint8)
 
 
 def _read(path: Path) -> Checkpoint:
     with np.load(path, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    state, shapes = (json.loads(arrays.pop(name).tobytes()) for name in ("state", "shapes"))
-    joined, start = arrays.pop("joined"), 0
-    for name, shape in shapes.items():
-        size = math.prod(shape)
-        arrays[name] = joined[start : start + size].reshape(shape)
-        start += size
-    return Checkpoint(epoch=int(path.stem.removeprefix("epoch-")), arrays=arrays, state=state)
+        arrays = dict(archive)
+    state, shapes = (json.loads(arrays.pop(name).item()) for name in ("state", "shapes"))
+    ends = np.cumsum([math.prod(shape) for shape in shapes.values()], dtype=int)
+    parts = np.split(arrays.pop("joined"), ends)
+    for (name, shape), part in zip(shapes.items(), parts, strict=False):
+        arrays[name] = part.reshape(shape)
+    return Checkpoint(int(path.stem.removeprefix("epoch-")), arrays, state)

@@ -13,8 +13,7 @@ def configure() -> None:
 
     One thread: two workers with one thread each train more epochs per second than one with two,
     and results do not depend on the number of cores. 512-bit vectors: XLA's default of 256 leaves
-    AVX-512 processors half idle; others ignore it. XLA_FLAGS and CUDA_VISIBLE_DEVICES that are
-    already set are respected.
+    AVX-512 processors half idle; others ignore it.
     """
     os.environ |= {
         "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -59,11 +58,9 @@ def _without_stderr() -> Iterator[None]:
 @contextmanager
 def _as_if_not_installed(package: str) -> Iterator[None]:
     """Let imports of a package fail, unless it has been imported already."""
-    if package in sys.modules:
-        yield
-        return
-    sys.modules[package] = None  # type: ignore[assignment]  # Python's own way of saying so
+    sys.modules.setdefault(package, None)  # type: ignore[arg-type]  # Python's way of saying so
     try:
         yield
     finally:
-        del sys.modules[package]
+        if sys.modules[package] is None:
+            del sys.modules[package]

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import math
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -52,9 +53,9 @@ def test_parameter_count(name: str) -> None:
 
     variant = VARIANTS[name]
     statistics = np.ones(32 * 32 * 3, np.float32)
-    model = build_model(
-        variant, image_shape=(32, 32, 3), n_classes=10, mean=statistics, variance=statistics, seed=0
-    )
+    shapes = {"image_shape": (32, 32, 3), "n_classes": 10}
+    splits: Any = SimpleNamespace(**shapes, mean=statistics, variance=statistics)
+    model = build_model(variant, splits, seed=0)
     trainable = sum(weight.shape.num_elements() for weight in model.trainable_weights)
     assert (model.count_params(), trainable) == PARAMETERS[name] == expected_parameters(variant)
 

@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -21,15 +22,10 @@ def small(variant: Variant, **changes: Any) -> Variant:
 
 
 def build(variant: Variant, *, seed: int = 1, for_training: bool = False) -> keras.Model:
-    return build_model(
-        variant,
-        image_shape=IMAGE_SHAPE,
-        n_classes=4,
-        mean=MEAN,
-        variance=VARIANCE,
-        seed=seed,
-        for_training=for_training,
+    splits: Any = SimpleNamespace(
+        image_shape=IMAGE_SHAPE, n_classes=4, mean=MEAN, variance=VARIANCE
     )
+    return build_model(variant, splits, seed=seed, for_training=for_training)
 
 
 def standard_images(n: int) -> np.ndarray:
