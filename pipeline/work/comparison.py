@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.base import InputError, StepsFailedError, progress, unknown_name
 from pipeline.comparisons import Comparison, Variant
 from pipeline.parameters import Main, comparison_of, mlflow_run
-from pipeline.steps import running
-from pipeline.steps.running import Decision, decide, once
+from pipeline.steps.running import Decision, decide, once, pipeline_run_id, step_run
 from pipeline.steps.step import Step
 from pipeline.tracking import client, views
 from pipeline.work import compare, prepare
@@ -23,31 +22,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What `main` was asked for.
-
-    Args:
-        asked: the parameters.
-        comparison: what is compared.
-        variants: those of it that are trained, with the settings that were given.
-        baseline: the variant that the others are timed against.
-    """
+    """What `main` was asked for."""
 
     asked: Main
     comparison: Comparison
-    variants: Sequence[Variant]
-    baseline: str
+    variants: Sequence[Variant]  # those of it that are trained, with the settings that were given
+    baseline: str  # the variant that the others are timed against
 
     def trainings(self, prepared: LoggedData | None) -> list[Train]:
         """One per variant and seed, on a data set that may not be prepared yet."""
-        asked = self.asked
-        searches = [
-            Search(variant=variant, prepared=prepared, asked=asked) for variant in self.variants
-        ]
-        return [
-            Train(variant=search.variant, prepared=prepared, seed=seed, asked=asked, search=search)
-            for search in searches
-            for seed in asked.seeds
-        ]
+        trainings = []
+        for variant in self.variants:
+            about: dict[str, Any] = {"variant": variant, "prepared": prepared, "asked": self.asked}
+            search = Search(**about)
+            trainings += [Train(**about, seed=seed, search=search) for seed in self.asked.seeds]
+        return trainings
 
     def workers(self) -> int:
         """Worker processes on this machine; a container may have fewer cores than its machine."""
@@ -83,16 +72,10 @@ def wanted(asked: Main) -> Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class Steps:
-    """The searches and trainings of a comparison, each with what becomes of it.
-
-    Args:
-        trainings: all, in order.
-        searches: of the trainings that are to run.
-        decisions: by name of the step.
-    """
+    """The searches and trainings of a comparison, each with what becomes of it, by its name."""
 
     trainings: Sequence[Train]
-    searches: Sequence[Search]
+    searches: Sequence[Search]  # of the trainings that are to run
     decisions: Mapping[str, Decision]
 
     @property
@@ -103,16 +86,16 @@ class Steps:
 
 def decided(of: Wanted, prepared: LoggedData | None, experiment: str | None) -> Steps:
     """What becomes of every search and training: the one list, for the plan and for the run."""
-    trainings, reuse = of.trainings(prepared), of.asked.reuse
 
     def decisions(steps: Sequence[Step]) -> dict[str, Decision]:
+        reuse = of.asked.reuse
         return {one.name: decide(one, reuse=reuse, experiment=experiment) for one in steps}
 
+    trainings = of.trainings(prepared)
     found = decisions(trainings)
     missing = [one for one in trainings if not found[one.name].reused]
-    searches = {one.search.name: one.search for one in missing if one.after()}
-    found |= decisions(list(searches.values()))
-    return Steps(trainings=trainings, searches=list(searches.values()), decisions=found)
+    searches = list({one.search.name: one.search for one in missing if one.after()}.values())
+    return Steps(trainings=trainings, searches=searches, decisions=found | decisions(searches))
 
 
 def run(of: Wanted) -> None:
@@ -130,12 +113,12 @@ def run(of: Wanted) -> None:
         "reuse": asked.reuse,
     }
     name = f"comparison {of.comparison.name} on {data.dataset}"
-    with running.step_run("main", parameters, name=name, tags=data.tags) as main_run:
-        token = running.pipeline_run_id.set(main_run.run_id)
+    with step_run("main", parameters, name=name, tags=data.tags) as main_run:
+        token = pipeline_run_id.set(main_run.run_id)
         try:
             _run_steps(main_run, of, data)
         finally:
-            running.pipeline_run_id.reset(token)
+            pipeline_run_id.reset(token)
 
 
 def _run_steps(main_run: client.StepRun, of: Wanted, data: LoggedData) -> None:
@@ -144,12 +127,9 @@ def _run_steps(main_run: client.StepRun, of: Wanted, data: LoggedData) -> None:
     for decision in steps.decisions.values():
         progress.update(message=str(decision))
     run_ids, failures = _train(main_run, of, steps) if steps.missing else ({}, {})
-    finished = [
-        steps.decisions[one.name].reused or client.get_run(run_ids[one.name])
-        for one in steps.trainings
-        if steps.decisions[one.name].reused or one.name in run_ids
-    ]
-    if finished:
+    made = {name: client.get_run(run_id) for name, run_id in run_ids.items()}
+    runs = [steps.decisions[one.name].reused or made.get(one.name) for one in steps.trainings]
+    if finished := [run for run in runs if run]:
         command = mlflow_run("main", of.asked)
         comparing = compare.step_of(of.comparison, finished, baseline=of.baseline, command=command)
         compare_run = compare.compared(comparing, reuse=of.asked.reuse)
@@ -170,10 +150,7 @@ def _train(
     scheduler = of.asked.scheduler
     jobs = min(of.workers(), len(steps.missing) + len(steps.searches))
     try:
-        with (
-            workers.connect(jobs=jobs, scheduler=scheduler) as dask,
-            progress.display() as sink,
-        ):
+        with workers.connect(jobs=jobs, scheduler=scheduler) as dask, progress.display() as sink:
             queue = workers.Steps(dask, main_run)
             queue.show_progress(sink)
             futures = submit(queue, steps, reuse=of.asked.reuse)

@@ -2,11 +2,11 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
-from typing import NamedTuple
+from typing import Any
+
+import pandas as pd
 
 from pipeline.base import InputError, progress
 from pipeline.comparisons import Variant
@@ -17,10 +17,10 @@ from pipeline.steps.step import recorded_inputs, resolved_parameters
 from pipeline.tracking import client
 from pipeline.tracking.client import adopted_run
 from pipeline.work import compare, prepare
-from pipeline.work.comparison import Steps, Wanted, decided
+from pipeline.work.comparison import Wanted, decided
 from pipeline.work.search import Search
 from pipeline.work.train import Train
-from pipeline.work.variant_step import LoggedData, VariantStep
+from pipeline.work.variant_step import LoggedData
 
 
 def say_plan(of: Wanted) -> None:
@@ -44,18 +44,20 @@ def plan(of: Wanted) -> list[Planned]:
     measured = Measured(experiment, dataset=dataset, data=data)
     names = {search.name for search in steps.searches}
 
-    def planned(step: VariantStep) -> Planned:
+    def planned(step: Search | Train) -> Planned:
         decision = steps.decisions[step.name]
-        anew = of.asked.reuse == "never"
-        estimate = None if decision.reused else measured.estimate(step, anew=anew)
+        estimate = None if decision.reused else measured.estimate(step, of.asked.reuse == "never")
         after = tuple(one.name for one in step.after() if one.name in names)
         return Planned(decision=decision, timed=True, estimate=estimate, after=after)
 
-    return [
-        Planned(decision=preparation),
-        *(planned(one) for one in (*steps.searches, *steps.trainings)),
-        Planned(decision=_plan_compare(of, steps, experiment)),
-    ]
+    runs = [steps.decisions[one.name].reused for one in steps.trainings]
+    finished = [run for run in runs if run]
+    comparing = Decision(name="compare", reason="after the trainings")
+    if len(finished) == len(runs):
+        step = compare.step_of(of.comparison, finished, baseline=of.baseline)
+        comparing = decide(step, reuse=of.asked.reuse, experiment=experiment)
+    timed = [*map(planned, steps.searches), *map(planned, steps.trainings)]
+    return [Planned(decision=preparation), *timed, Planned(decision=comparing)]
 
 
 def _experiment() -> str | None:
@@ -86,132 +88,96 @@ def _plan_data(of: Wanted, experiment: str | None) -> tuple[Decision, str, Logge
             "fetched, it is, and everything runs on that instead."
         )
     decision = decide(step, reuse=of.asked.reuse, experiment=experiment)
-    run = decision.reused or _of_same_data(step, experiment)
-    if run is None:
-        return decision, step.source.name, None
-    if decision.reused is None:
-        decision = replace(decision, reason=f"{decision.reason} (taken to give the same data)")
-    return decision, step.source.name, step.result(run)
-
-
-def _of_same_data(step: prepare.Prepare, experiment: str | None) -> client.Run | None:
-    """The newest preparation of the same data with the same parameters, by whatever code."""
-    same = {
-        name: value
-        for name, value in step.inputs.items()
-        if not name.startswith(("code of ", "version of "))
-    }
-    found = client.finished_runs("prepare", experiment) if experiment else []
-    return next(
-        (one for one in found if same.items() <= recorded_inputs(one.data.tags).items()), None
-    )
-
-
-def _plan_compare(of: Wanted, steps: Steps, experiment: str | None) -> Decision:
-    runs = [steps.decisions[one.name].reused for one in steps.trainings]
-    finished = [one for one in runs if one]
-    if len(finished) < len(runs):
-        return Decision(name="compare", reason="after the trainings")
-    step = compare.step_of(of.comparison, finished, baseline=of.baseline)
-    return decide(step, reuse=of.asked.reuse, experiment=experiment)
-
-
-class _Past(NamedTuple):
-    """A finished run: its seconds, its metrics, and how many times as long an epoch takes now."""
-
-    seconds: float
-    metrics: Mapping[str, float]
-    scale: float
+    if found := decision.reused:
+        return decision, step.source.name, step.result(found)
+    # The newest preparation of the same data with the same parameters, by whatever code.
+    of_code = ("code of ", "version of ")
+    same = {name: one for name, one in step.inputs.items() if not name.startswith(of_code)}
+    for run in _finished("prepare", experiment):
+        if same.items() <= recorded_inputs(run.data.tags).items():
+            reason = f"{decision.reason} (taken to give the same data)"
+            return replace(decision, reason=reason), step.source.name, step.result(run)
+    return decision, step.source.name, None
 
 
 class Measured:
     """Times of finished runs, by which those to come are estimated."""
 
     def __init__(self, experiment: str | None, *, dataset: str, data: LoggedData | None):
-        self._trainings = _finished("train", experiment)
-        self._searches = _finished("search", experiment)
-        self._images = {
-            run.info.run_id: run.data.metrics["train_images"]
-            for run in _finished("prepare", experiment)
-        }
+        prepared = _finished("prepare", experiment)
+        images = {run.info.run_id: run.data.metrics["train_images"] for run in prepared}
+        images_now = images.get(data.run_id, math.nan) if data else math.nan
         self._dataset = dataset
-        self._images_now = self._images.get(data.run_id) if data else None
 
-    def estimate(self, step: VariantStep, *, anew: bool = False) -> Estimate | None:
+        def row(run: client.Run) -> dict[str, Any]:
+            """What a run came to, and by how much more images an epoch has now, if known."""
+            tags, parameters = run.data.tags, resolved_parameters(run)
+            more = images_now / images.get(tags.get("prepare_run", ""), math.nan)
+            return (
+                {"trial_seconds": 0.0}
+                | run.data.metrics
+                | {
+                    "variant": parameters["variant"],
+                    "batch_size": int(parameters["batch_size"]),
+                    "dataset": tags["dataset"],
+                    "more_images": 1.0 if tags["dataset"] == dataset else more,
+                    "seconds": (run.info.end_time - run.info.start_time) / 1000,
+                }
+            )
+
+        rows = {of: map(row, _finished(of, experiment)) for of in ("search", "train")}
+        self._runs = {of: pd.DataFrame(list(every)) for of, every in rows.items()}
+
+    def estimate(self, step: Search | Train, anew: bool = False) -> Estimate | None:
         """The time of a step, anew: with all epochs; None where nothing like it was measured."""
         if isinstance(step, Search):
             return self._search(step)
-        assert isinstance(step, Train)
-        past, basis, rough = self._alike(self._trainings, step.variant)
-        if not past:
+        past, basis, rough = self._alike("train", step.variant)
+        if past.empty:
             return None
-        epoch = median(run.metrics["median_epoch_seconds"] * run.scale for run in past)
+        epoch = (past["median_epoch_seconds"] * past["scale"]).median()
         # Compiling, testing, logging. The least, as a run that was cut off counts the pause too.
-        beside = min(
-            run.seconds - run.metrics["train_seconds"] + run.metrics.get("trial_seconds", 0.0)
-            for run in past
-        )
-        usual = median(
-            run.metrics["epochs_run"] if run.metrics["stopped_early"] else math.inf for run in past
-        )
+        beside = (past["seconds"] - past["train_seconds"] + past["trial_seconds"]).min()
+        usual = past["epochs_run"].where(past["stopped_early"] > 0, math.inf).median()
         epochs = step.variant.epochs
         of_trial = step.variant.search_epochs if step.begins_as_a_trial and not anew else 0
         expected = beside + max(0, min(usual, epochs) - of_trial) * epoch
         return Estimate(expected, beside + epochs * epoch, basis, rough)
 
     def _search(self, step: Search) -> Estimate | None:
-        past, basis, rough = self._alike(self._searches, step.variant)
-        if past:
-            epoch = min(run.seconds / run.metrics["epochs_trained"] * run.scale for run in past)
-            trained = sum(run.metrics["epochs_trained"] for run in past)
-            saved = sum(run.metrics["epochs_saved_by_pruning"] for run in past)
-            share = trained / (trained + saved)
-        else:
-            past, basis, rough = self._alike(self._trainings, step.variant)
-            if not past:
+        past, basis, rough = self._alike("search", step.variant)
+        if past.empty:
+            past, basis, rough = self._alike("train", step.variant)
+            if past.empty:
                 return None
-            epoch = median(run.metrics["median_epoch_seconds"] * run.scale for run in past)
-            share = 1.0
+            epoch, share = (past["median_epoch_seconds"] * past["scale"]).median(), 1.0
+        else:
+            epoch = (past["seconds"] / past["epochs_trained"] * past["scale"]).min()
+            trained, saved = past["epochs_trained"].sum(), past["epochs_saved_by_pruning"].sum()
+            share = trained / (trained + saved)
         trials, epochs = step.asked.n_trials, step.variant.search_epochs
-        expected = share * trials * epochs * epoch
         most = (trials + step.settings.extra_trials) * epochs * epoch
-        return Estimate(expected, most, basis, rough)
+        return Estimate(share * trials * epochs * epoch, most, basis, rough)
 
-    def _alike(self, runs: Sequence[client.Run], variant: Variant) -> tuple[list[_Past], str, bool]:
-        """The runs that are most like one to come, what they are, and whether they differ."""
-        now = {
-            "variant": variant.name,
-            "batch_size": str(variant.batch_size),
-            "dataset": self._dataset,
-        }
-        for names, basis in (
-            (("variant", "batch_size", "dataset"), f"of {variant.name}"),
-            (("batch_size", "dataset"), "of other variants"),
-            (("dataset",), "at other batch sizes"),
-            ((), "on other data"),
+    def _alike(self, of: str, variant: Variant) -> tuple[pd.DataFrame, str, bool]:
+        """The runs that are most like one to come, what they are, and whether they differ.
+
+        Their `scale` is by how much more mini-batches an epoch has now.
+        """
+        past, basis, rough = self._runs[of], "on other data", True
+        if past.empty:
+            return past, basis, rough
+        past = past.assign(scale=past["more_images"] * past["batch_size"] / variant.batch_size)
+        past = past[past["scale"].notna()]
+        for name, now, alike in (
+            ("dataset", self._dataset, "at other batch sizes"),
+            ("batch_size", variant.batch_size, "of other variants"),
+            ("variant", variant.name, f"of {variant.name}"),
         ):
-            past = [
-                _Past((run.info.end_time - run.info.start_time) / 1000, run.data.metrics, scale)
-                for run in runs
-                if (scale := self._scale(run, variant))
-                and all(_resolved(run)[name] == now[name] for name in names)
-            ]
-            if past:
-                return past, f"{len(past)} run{'s'[: len(past) > 1]} {basis}", len(names) < 3
-        return [], "", True
-
-    def _scale(self, run: client.Run, variant: Variant) -> float:
-        """By how much more mini-batches an epoch has now than in a run; 0 if that is unknown."""
-        images = self._images.get(run.data.tags.get("prepare_run", ""))
-        ratio = (self._images_now or 0) / images if images else 0.0
-        past = _resolved(run)
-        if past["dataset"] == self._dataset:
-            ratio = 1.0
-        return ratio * int(past["batch_size"]) / variant.batch_size
-
-
-def _resolved(run: client.Run) -> dict[str, str]:
-    return {**resolved_parameters(run), "dataset": run.data.tags["dataset"]}
+            if (same := past[past[name] == now]).empty:
+                break
+            past, basis, rough = same, alike, name != "variant"
+        return past, f"{len(past)} run{'s'[: len(past) > 1]} {basis}", rough
 
 
 def _finished(entry_point: str, experiment: str | None) -> list[client.Run]:

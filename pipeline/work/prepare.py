@@ -14,8 +14,7 @@ from pipeline.comparisons import Comparison, Data, Variant
 from pipeline.comparisons.files import find_variant
 from pipeline.data import sources
 from pipeline.data.splits import Splits, class_counts, save, split_arrays
-from pipeline.parameters import Search, Train, mlflow_run
-from pipeline.parameters.groups import DataSet
+from pipeline.parameters import DataSet, Search, Train, mlflow_run
 from pipeline.steps.running import once
 from pipeline.steps.step import Step
 from pipeline.tracking import client
@@ -25,13 +24,7 @@ from pipeline.work.variant_step import LoggedData
 
 @dataclass(frozen=True, kw_only=True)
 class Prepare(Step):
-    """A data set, split.
-
-    Args:
-        source: where it was found.
-        data: how it is chosen from and split.
-        asked: the parameters behind it.
-    """
+    """A data set, split: where it was found, how it is chosen from and split, what was asked."""
 
     entry_point: ClassVar[str] = "prepare"
     packages: ClassVar[tuple[str, ...]] = ("numpy",)
@@ -45,13 +38,14 @@ class Prepare(Step):
         return f"prepare {self.source.name}"
 
     def parameters(self) -> Mapping[str, Any]:
-        own = dataclasses.asdict(self.data)
+        data = self.data
         chosen = {
-            one.name: own[one.name]
+            one.name: value
             for one in dataclasses.fields(Data)
-            if one.name not in ("source", "val_size", "split_seed") and own[one.name] != one.default
+            if one.name not in ("source", "val_size", "split_seed")
+            and (value := getattr(data, one.name)) != one.default
         }
-        return {"val_size": self.data.val_size, "seed": self.data.split_seed, **chosen}
+        return {"val_size": data.val_size, "seed": data.split_seed, **chosen}
 
     def upstream(self) -> Mapping[str, str]:
         return {"content of the data set": f"{self.source.name} {self.source.identity}"}
@@ -62,8 +56,8 @@ class Prepare(Step):
     @property
     def found_again(self) -> str:
         """The value of `dataset` that finds the data from anywhere on this machine."""
-        is_file = self.source.location.endswith(".npz")
-        return self.source.location if is_file else self.source.name
+        location = self.source.location
+        return location if location.endswith(".npz") else self.source.name
 
     def result(self, run: client.Run) -> LoggedData:
         """What a finished run of it, or one of the same data, has logged."""
@@ -82,8 +76,7 @@ class Prepare(Step):
             save(splits, Path(directory))
             run.log_directory(Path(directory), "data")
         run.log_datasets(splits, location=self.source.location)
-        again = mlflow_run("prepare", self.asked, dataset=self.found_again)
-        _log_description(run, splits, command=again)
+        _log_description(run, splits, mlflow_run("prepare", self.asked, dataset=self.found_again))
 
 
 def step_of(asked: DataSet, comparison: Comparison, *, fetch: bool = True) -> Prepare:
@@ -120,14 +113,17 @@ def variant_and_data(asked: Train | Search) -> tuple[Variant, LoggedData]:
     return asked.configured(variant), prepared(asked, comparison)
 
 
-def _log_description(run: StepRun, splits: Splits, *, command: str) -> None:
+def _log_description(run: StepRun, splits: Splits, command: str) -> None:
     from pipeline.report import run_figures
 
     labels = {"train": splits.y_train, "validation": splits.y_val, "test": splits.y_test}
     counts = {split: class_counts(values, splits.class_names) for split, values in labels.items()}
     run.log_dict(counts, "class_counts.json")
     run.log_metrics({f"{split}_images": len(values) for split, values in labels.items()})
-    shown = _first_of_each_class(splits.y_train, splits.n_classes)
+    # Up to five of (at most ten) classes, row by row.
+    classes = range(min(splits.n_classes, 10))
+    of_each = [np.flatnonzero(splits.y_train == label)[:5] for label in classes]
+    shown = np.stack([row[: min(map(len, of_each))] for row in of_each], axis=1).ravel()
     images = splits.x_train[shown], splits.y_train[shown]
     run.log_figure(run_figures.sample_images(*images, splits.class_names), "sample_images.png")
     sizes = ", ".join(f"{len(values):,} {split}" for split, values in labels.items())
@@ -136,10 +132,3 @@ def _log_description(run: StepRun, splits: Splits, *, command: str) -> None:
         f"{splits.n_classes} classes, split by class.\n\nSHA-256 of the arrays: "
         f"`{splits.fingerprint}`. Run again: `{command}`"
     )
-
-
-def _first_of_each_class(labels: np.ndarray, n_classes: int, count: int = 5) -> np.ndarray:
-    """Indices of the first images of (at most ten) classes, row by row."""
-    rows = [np.flatnonzero(labels == label)[:count] for label in range(min(n_classes, 10))]
-    shortest = min(map(len, rows))
-    return np.stack([row[:shortest] for row in rows], axis=1).ravel()

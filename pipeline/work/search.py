@@ -3,67 +3,54 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import optuna
 
 from pipeline.base import hide_passwords, progress
-from pipeline.parameters import recorded
-from pipeline.parameters.groups import Searching
+from pipeline.parameters import Searching
 from pipeline.tracking import client
 from pipeline.tracking.client import StepRun
 from pipeline.training.runtime import import_tensorflow
-from pipeline.work import trials
 from pipeline.work.study import DIVERGED, StudySettings, create_study, widened
-from pipeline.work.trials import TrialRunner, link
-from pipeline.work.variant_step import LoggedData, VariantStep
+from pipeline.work.trials import link, log_checkpoint, run_trials
+from pipeline.work.variant_step import VariantStep
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search(VariantStep):
-    """The search of a variant's learning rate.
-
-    Args:
-        asked: the parameters of the search.
-    """
+    """The search of a variant's learning rate."""
 
     entry_point: ClassVar[str] = "search"
     packages: ClassVar[tuple[str, ...]] = ("tensorflow", "keras", "numpy", "optuna")
-    resumes: ClassVar[bool] = True
+    group: ClassVar[type[Searching]] = Searching
 
     asked: Searching
-
-    @property
-    def name(self) -> str:
-        return f"search {self.variant.name}"
 
     @property
     def settings(self) -> StudySettings:
         """What its study is asked for."""
         return StudySettings(variant=self.variant, asked=self.asked)
 
-    def parameters(self) -> Mapping[str, Any]:
+    def parameters(self) -> dict[str, Any]:
+        parameters = super().parameters()
+        del parameters["storage"]  # where trials are kept changes none
         judged_by = "last" if self.variant.patience is None else "lowest"
-        return {
-            "variant": self.variant.name,
-            **recorded(self.asked, Searching, "search", self.variant),
-            "judged_by": f"{judged_by} val_loss",
-        }
+        return {**parameters, "judged_by": f"{judged_by} val_loss"}
 
     def logged(self) -> Mapping[str, Any]:
         return {**super().logged(), "storage": hide_passwords(self.asked.storage)}
-
-    def tags(self) -> Mapping[str, Any]:
-        return self._tags(self.asked)
 
     def work(self, run: StepRun, after: Sequence[client.Run], *, anew: bool) -> None:
         name = f"{self.variant.name}-{self.data.dataset}-{self.key[:12]}"
         study = create_study(f"{name}-{run.run_id[:8]}" if anew else name, self.settings)
         run.set_tags({"study": study.study_name})
         link(study, run, {"variant": self.variant.name, "dataset": self.data.dataset})
-        _optimize(study, self.settings, self.data, run)
-        _log_study(study, self.settings, run, again=self._again(self.asked, Searching))
-        trials.log_checkpoint(study, run)
+        _optimize(study, self, run)
+        _log_trials(study, run)
+        _log_study(study, self, run)
+        log_checkpoint(study, run)
 
 
 def best_learning_rate(run: client.Run) -> float:
@@ -71,64 +58,57 @@ def best_learning_rate(run: client.Run) -> float:
     return float(run.data.params["best_learning_rate"])
 
 
-def _optimize(study: optuna.Study, settings: StudySettings, data: LoggedData, run: StepRun) -> None:
+def _optimize(study: optuna.Study, step: Search, run: StepRun) -> None:
     """Run the trials that are left; where the best rate lies at an edge, widen the range once."""
     import_tensorflow()
     from pipeline.training.trainer import shared_trainer
 
-    name, n_trials = f"search {settings.variant.name}", settings.asked.n_trials
-    progress.update(step=name, text="compiling")
-    trials = TrialRunner(shared_trainer(settings.variant, data.directory), settings, run, data)
-    bounds = settings.bounds
-    trials.run_trials(study, bounds, n_trials)
+    progress.update(step=step.name, text="compiling")
+    trainer, settings = shared_trainer(step.variant, step.data.directory), step.settings
+    run_until = partial(run_trials, study, settings, trainer, run, step.data)
+    n_trials, extra, bounds = step.asked.n_trials, settings.extra_trials, settings.bounds
+    run_until(bounds, n_trials)
     wider = widened(study, bounds, n_trials=n_trials)
     if wider != bounds:
-        extra = settings.extra_trials
         message = (
             f"The best learning rate {study.best_params['learning_rate']:.3g} lies at an edge of "
             f"{bounds[0]:g} to {bounds[1]:g}: {extra} more trials in {wider[0]:g} to {wider[1]:g}."
         )
-        progress.update(message=f"{name}: {message}")
+        progress.update(message=f"{step.name}: {message}")
         run.set_tags({"widened_range": message})
-        trials.run_trials(study, wider, n_trials + extra)
+        run_until(wider, n_trials + extra)
 
 
-def _log_study(study: optuna.Study, settings: StudySettings, run: StepRun, *, again: str) -> None:
-    best = study.best_trial
-    rate = best.params["learning_rate"]
+def _log_study(study: optuna.Study, step: Search, run: StepRun) -> None:
+    best, most = study.best_trial, step.variant.search_epochs
+    rate, loss = best.params["learning_rate"], study.best_value
+    states = [
+        "DIVERGED" if DIVERGED in trial.user_attrs else trial.state.name for trial in study.trials
+    ]
+    pruned, diverged = states.count("PRUNED"), states.count("DIVERGED")
     trained = sum(len(trial.intermediate_values) for trial in study.trials)
-    possible = len(study.trials) * settings.variant.search_epochs
-    states = [_state(trial) for trial in study.trials]
+    saved = len(states) * most - trained
+    of_all = f"{saved} of {len(states) * most} epochs"
     run.log_parameters({"best_learning_rate": repr(rate)})
     run.log_metrics(
         {
             "best_learning_rate": rate,
-            "best_val_loss": study.best_value,
+            "best_val_loss": loss,
             "trials": len(states),
-            "trials_pruned": states.count("PRUNED"),
-            "trials_diverged": states.count("DIVERGED"),
+            "trials_pruned": pruned,
+            "trials_diverged": diverged,
             "epochs_trained": trained,
-            "epochs_saved_by_pruning": possible - trained,
+            "epochs_saved_by_pruning": saved,
         }
     )
-    _log_trials(study, run)
     run.set_note(
-        f"Learning-rate search of **{settings.variant.name}**: {len(states)} trials of up to "
-        f"{settings.variant.search_epochs} epochs, {states.count('PRUNED')} pruned, "
-        f"{states.count('DIVERGED')} diverged; pruning saved {possible - trained} of {possible} "
-        f"epochs.\n\nBest: learning rate **{rate:.3g}** with val_loss {study.best_value:.4f} "
-        f"(trial {best.number}).\n\nRun again: `{again}`"
+        f"Learning-rate search of **{step.variant.name}**: {len(states)} trials of up to {most} "
+        f"epochs, {pruned} pruned, {diverged} diverged; pruning saved {of_all}.\n\n"
+        f"Best: learning rate **{rate:.3g}** with val_loss {loss:.4f} (trial {best.number}).\n\n"
+        f"Run again: `{step.again()}`"
     )
-    progress.update(
-        step=f"search {settings.variant.name}",
-        state="finished",
-        text=f"learning rate {rate:.3g}, val_loss {study.best_value:.4f}, "
-        f"{possible - trained} of {possible} epochs saved by pruning",
-    )
-
-
-def _state(trial: optuna.trial.FrozenTrial) -> str:
-    return "DIVERGED" if DIVERGED in trial.user_attrs else trial.state.name
+    text = f"learning rate {rate:.3g}, val_loss {loss:.4f}, {of_all} saved by pruning"
+    progress.update(step=step.name, state="finished", text=text)
 
 
 def _log_trials(study: optuna.Study, run: StepRun) -> None:

@@ -2,15 +2,15 @@
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import optuna
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from pipeline.base import InputError, hide_passwords
 from pipeline.comparisons import Variant
-from pipeline.parameters.groups import Searching
+from pipeline.parameters import Searching
 
 N_SPREAD = 5
 DIVERGED = "diverged"  # a trial's attribute: with what it diverged
@@ -18,12 +18,7 @@ DIVERGED = "diverged"  # a trial's attribute: with what it diverged
 
 @dataclass(frozen=True, kw_only=True)
 class StudySettings:
-    """What a study is asked for.
-
-    Args:
-        variant: the architecture, with its batch size, dropout and epochs of a trial.
-        asked: the parameters of the search.
-    """
+    """What a study is asked for: by the parameters of the search, and by its variant."""
 
     variant: Variant
     asked: Searching
@@ -45,7 +40,8 @@ class StudySettings:
         Good rates differ by less than the noise of the first epoch, and a schedule's validation
         loss says little before its rate comes down.
         """
-        return math.ceil(0.9 * self.variant.search_epochs) if self._has_schedule else 2
+        scheduled = self.variant.schedule == "one_cycle"
+        return math.ceil(0.9 * self.variant.search_epochs) if scheduled else 2
 
     @property
     def early_tolerance(self) -> float:
@@ -53,14 +49,10 @@ class StudySettings:
 
         On CIFAR-10, rates of elu, bn and selu that end within 2% of the best begin within 5%.
         """
-        return 0.1 if self._has_schedule else 0.05
-
-    @property
-    def _has_schedule(self) -> bool:
-        return self.variant.schedule == "one_cycle"
+        return 0.1 if self.variant.schedule == "one_cycle" else 0.05
 
 
-def create_storage(storage: str) -> optuna.storages.RDBStorage:
+def create_storage(storage: str, attempts: int = 5) -> optuna.storages.RDBStorage:
     """Open a storage and create its tables, which others may do at the same moment.
 
     Raises:
@@ -70,8 +62,12 @@ def create_storage(storage: str) -> optuna.storages.RDBStorage:
     # A write waits for those of other workers; SQLite's own 5 seconds are few on a busy disk.
     waiting = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else {}
     try:
-        return _created(lambda: optuna.storages.RDBStorage(storage, engine_kwargs=waiting))
+        return optuna.storages.RDBStorage(storage, engine_kwargs=waiting)
     except (SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
+        table_exists = isinstance(error, IntegrityError) or "already exists" in str(error)
+        if table_exists and attempts > 1:  # another process has just made it
+            time.sleep(0.2)
+            return create_storage(storage, attempts - 1)
         reason = str(error).partition("\n")[0]
         raise InputError(
             "storage",
@@ -81,20 +77,7 @@ def create_storage(storage: str) -> optuna.storages.RDBStorage:
         ) from error
 
 
-def _created(
-    create: Callable[[], optuna.storages.RDBStorage], attempts: int = 5
-) -> optuna.storages.RDBStorage:
-    """Create a storage, again where another process has just made a table."""
-    for _ in range(attempts - 1):
-        try:
-            return create()
-        except SQLAlchemyError as error:
-            if not (isinstance(error, IntegrityError) or "already exists" in str(error)):
-                raise
-            time.sleep(0.2)
-    return create()
-
-
+@dataclass(frozen=True)
 class FarBehindPruner(optuna.pruners.BasePruner):
     """Prunes a trial that is far behind the best one, from its first epoch on.
 
@@ -104,25 +87,16 @@ class FarBehindPruner(optuna.pruners.BasePruner):
     Args:
         otherwise: the pruner that judges the trials that are not far behind.
         first_judged: the first epoch whose noise is small.
-        early_tolerance: how far the lowest value so far may lie above the best trial's at the
-            same epoch, as a fraction of that, before `first_judged`.
-        tolerance: the same from then on.
+        early_tolerance, tolerance: how far the lowest value so far may lie above the best trial's
+            at the same epoch, as a fraction of that; before `first_judged`, and from then on.
     """
 
-    def __init__(
-        self,
-        otherwise: optuna.pruners.BasePruner,
-        *,
-        first_judged: int,
-        early_tolerance: float,
-        tolerance: float = 0.01,
-    ):
-        self._otherwise = otherwise
-        self._first_judged = first_judged
-        self._tolerance = tolerance
-        self._early_tolerance = early_tolerance
+    otherwise: optuna.pruners.BasePruner
+    first_judged: int
+    early_tolerance: float
+    tolerance: float = 0.01
 
-    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         epoch = trial.last_step
         if epoch is None:
             return False
@@ -133,13 +107,12 @@ class FarBehindPruner(optuna.pruners.BasePruner):
             if one.number != trial.number and DIVERGED not in one.user_attrs
         ]
         best = min((_lowest(one, epoch) for one in others), default=math.inf)
-        tolerance = self._early_tolerance if epoch < self._first_judged else self._tolerance
-        if _lowest(trial, epoch) > (1 + tolerance) * best:
-            return True
-        return self._otherwise.prune(study, trial)
+        tolerance = self.early_tolerance if epoch < self.first_judged else self.tolerance
+        too_far = _lowest(trial, epoch) > (1 + tolerance) * best
+        return too_far or self.otherwise.prune(study, trial)
 
 
-def _lowest(trial: optuna.trial.FrozenTrial, epoch: float = math.inf) -> float:
+def _lowest(trial: FrozenTrial, epoch: float = math.inf) -> float:
     """The lowest value that a trial has reported, up to an epoch."""
     values = [value for step, value in trial.intermediate_values.items() if step <= epoch]
     return min(values, default=math.inf)
@@ -147,27 +120,24 @@ def _lowest(trial: optuna.trial.FrozenTrial, epoch: float = math.inf) -> float:
 
 def create_study(name: str, settings: StudySettings) -> optuna.Study:
     """Create a study, or open the one of that name; its first trials are spread over the range."""
+    first = settings.first_judged
+    otherwise = optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=first)
+    pruner = FarBehindPruner(otherwise, first, settings.early_tolerance)
+    storage = create_storage(settings.asked.storage)
     study = optuna.create_study(
-        study_name=name,
-        storage=create_storage(settings.asked.storage),
-        pruner=FarBehindPruner(
-            optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=settings.first_judged),
-            first_judged=settings.first_judged,
-            early_tolerance=settings.early_tolerance,
-        ),
-        load_if_exists=True,
+        study_name=name, storage=storage, pruner=pruner, load_if_exists=True
     )
     for rate in spread_rates(*settings.bounds)[: settings.asked.n_trials]:
         study.enqueue_trial({"learning_rate": rate}, skip_if_exists=True)
     return study
 
 
-def spread_rates(low: float, high: float, count: int = N_SPREAD) -> list[float]:
+def spread_rates(low: float, high: float) -> list[float]:
     """Rates spread evenly over a range on the log scale, from its middle outwards.
 
     Chance leaves gaps when it draws few trials; TPE refines around the best of these.
     """
-    fractions = [(index + 0.5) / count for index in range(count)]
+    fractions = [(index + 0.5) / N_SPREAD for index in range(N_SPREAD)]
     fractions.sort(key=lambda fraction: abs(fraction - 0.5))
     return [low * (high / low) ** fraction for fraction in fractions]
 
@@ -179,9 +149,9 @@ def open_trial(study: optuna.Study) -> optuna.Trial | None:
     the others are judged, and no epoch is spent on one that it leaves far behind. A trial that was
     cut off is the one that goes on.
     """
-    running = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     cut_off = [one for one in running if not one.intermediate_values]
-    if not cut_off and study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,)):
+    if not cut_off and study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
         return None
     best = min(cut_off or running, key=_lowest, default=None)
     return optuna.Trial(study, best._trial_id) if best else None
@@ -203,14 +173,15 @@ def widened(
         InputError: if no trial finished: the rates of the range diverge.
     """
     drawn = study.get_trials(deepcopy=False)[:n_trials]
-    completed = [one for one in drawn if one.state == optuna.trial.TrialState.COMPLETE]
+    completed = [one for one in drawn if one.state == TrialState.COMPLETE]
     low, high = bounds
     if not completed:
+        diverged = sum(DIVERGED in one.user_attrs for one in drawn)
         raise InputError(
             "learning_rate_min and learning_rate_max",
             expected="a range in which training converges for at least one rate",
             received=f"{low:g} to {high:g}: none of {len(drawn)} trials came to its end, "
-            f"{sum(DIVERGED in one.user_attrs for one in drawn)} diverged",
+            f"{diverged} diverged",
             action="Lower both ends.",
         )
     best = math.log(min(completed, key=lambda one: one.values[0]).params["learning_rate"])

@@ -9,9 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.base import DivergenceError, progress
-from pipeline.parameters import recorded
-from pipeline.parameters.groups import Searching, Training
-from pipeline.parameters.parameter import declared
+from pipeline.parameters import Searching, Training, declared
 from pipeline.steps.ownership import checkpoint_directory
 from pipeline.steps.step import Step
 from pipeline.tracking import client
@@ -20,9 +18,9 @@ from pipeline.tracking.patience import patiently
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.runtime import import_tensorflow
 from pipeline.uncertainty.calibration import negative_log_likelihood
-from pipeline.work import trials
 from pipeline.work.mc_dropout import log_mc_dropout
 from pipeline.work.search import Search, best_learning_rate
+from pipeline.work.trials import begin_with
 from pipeline.work.variant_step import VariantStep
 
 if TYPE_CHECKING:
@@ -37,35 +35,29 @@ class Train(VariantStep):
 
     Args:
         seed: decides weights, shuffling and dropout masks.
-        asked: the parameters of the training.
         search: the search that finds the learning rate where none is given.
     """
 
     entry_point: ClassVar[str] = "train"
     packages: ClassVar[tuple[str, ...]] = ("tensorflow", "keras", "numpy")
-    resumes: ClassVar[bool] = True
+    group: ClassVar[type[Training]] = Training
 
-    seed: int
     asked: Training
+    seed: int
     search: Search
 
     @property
     def name(self) -> str:
-        return f"train {self.variant.name} seed {self.seed}"
+        return f"{super().name} seed {self.seed}"
 
-    def parameters(self) -> Mapping[str, Any]:
-        settings = recorded(self.asked, Training, "train", self.variant)
-        return {"variant": self.variant.name, "seed": self.seed, **settings}
+    def parameters(self) -> dict[str, Any]:
+        return {**super().parameters(), "seed": self.seed}
 
     def after(self) -> Sequence[Step]:
         return () if self.asked.learning_rate else (self.search,)
 
     def upstream(self) -> Mapping[str, str]:
-        searched = {} if self.asked.learning_rate else {"search": self.search.key}
-        return {**super().upstream(), **searched}
-
-    def tags(self) -> Mapping[str, Any]:
-        return self._tags(self.asked)
+        return {**super().upstream(), **{one.entry_point: one.key for one in self.after()}}
 
     @property
     def begins_as_a_trial(self) -> bool:
@@ -90,7 +82,7 @@ class Train(VariantStep):
             rate = best_learning_rate(search)
             run.set_tags({"search_run": search.info.run_id})
             if self.begins_as_a_trial and not anew:
-                trials.begin_with(search, run, checkpoints, name=self.name)
+                begin_with(search, run, checkpoints, name=self.name)
         chosen = {"learning_rate": repr(rate), "batch_size": self.variant.batch_size}
         run.log_parameters({f"chosen_{name}": value for name, value in chosen.items()})
         try:
@@ -101,12 +93,6 @@ class Train(VariantStep):
 
     def clean_up(self, run_id: str) -> None:
         Checkpoints(checkpoint_directory(run_id)).delete()
-
-    def again(self, rate: float) -> str:
-        """The command that gives exactly this run, without a search and its parameters."""
-        ours = declared(Training)
-        unused = {one.name: one.default for one in fields(Searching) if one.name not in ours}
-        return self._again(self.asked, Training, **unused, seed=self.seed, learning_rate=rate)
 
 
 def _train(run: StepRun, step: Train, rate: float, checkpoints: Checkpoints) -> None:
@@ -120,10 +106,8 @@ def _train(run: StepRun, step: Train, rate: float, checkpoints: Checkpoints) -> 
 
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
         run.log_epoch(epoch, metrics)
-        figures = f"{metrics['val_accuracy']:.3f} {metrics['epoch_seconds']:.1f} s/epoch"
-        progress.update(
-            step=step.name, done=epoch, total=variant.epochs, text=f"val_accuracy {figures}"
-        )
+        text = f"val_accuracy {metrics['val_accuracy']:.3f} {metrics['epoch_seconds']:.1f} s/epoch"
+        progress.update(step=step.name, done=epoch, total=variant.epochs, text=text)
 
     fit = trainer.fit(
         learning_rate=rate,
@@ -147,10 +131,15 @@ def _train(run: StepRun, step: Train, rate: float, checkpoints: Checkpoints) -> 
 
 def _log_results(run: StepRun, step: Train, trainer: "Trainer", fit: "Fit") -> dict[str, float]:
     """Log what the fit came to, on the test set too; returns the metrics."""
+    from pipeline.report import run_figures
+
     probabilities = trainer.predict(trainer.splits.x_test)
     metrics = _fit_metrics(fit, trainer) | _log_test(run, trainer, probabilities)
     run.log_metrics(metrics)
-    _log_learning_curve(run, step, fit)
+    curve = pd.DataFrame(fit.history)
+    curve.insert(0, "epoch", range(1, len(curve) + 1))
+    figure = run_figures.learning_curve(curve, fit.best_epoch, step.name)
+    run.log_figure(figure, "learning_curve.png")
     model = trainer.trained_model()
     _log_model(run, trainer, step, model)
     if step.variant.dropout_rate > 0:
@@ -167,20 +156,18 @@ def _log_results(run: StepRun, step: Train, trainer: "Trainer", fit: "Fit") -> d
 
 
 def _fit_metrics(fit: "Fit", trainer: "Trainer") -> dict[str, float]:
-    best, last = fit.history[fit.best_epoch - 1], fit.history[-1]
-    judged = fit.history[fit.judged_epoch - 1]
-    return {
+    epochs = {"best": fit.best_epoch, "judged": fit.judged_epoch, "final": len(fit.history)}
+    metrics = {
+        f"{which}_{name}": fit.history[epoch - 1][name]
+        for which, epoch in epochs.items()
+        for name in ("val_loss", "val_accuracy")
+    }
+    return metrics | {
         "best_epoch": fit.best_epoch,
-        "best_val_loss": best["val_loss"],
-        "best_val_accuracy": best["val_accuracy"],
-        "final_val_loss": last["val_loss"],
-        "final_val_accuracy": last["val_accuracy"],
         "judged_epoch": fit.judged_epoch,
-        "judged_val_loss": judged["val_loss"],
-        "judged_val_accuracy": judged["val_accuracy"],
         "epochs_run": len(fit.history),
         "median_epoch_seconds": float(np.median([row["epoch_seconds"] for row in fit.history])),
-        "train_seconds": last["elapsed_seconds"],
+        "train_seconds": fit.history[-1]["elapsed_seconds"],
         "compile_seconds": trainer.compile_seconds,
         "parameter_count": trainer.model.count_params(),
         "stopped_early": float(fit.stopped_early),
@@ -198,36 +185,20 @@ def _log_test(run: StepRun, trainer: "Trainer", probabilities: np.ndarray) -> di
     recognized = probabilities.argmax(axis=1)
     # scikit-learn's comes to the same, and takes a second to import.
     matrix = tf.math.confusion_matrix(labels, recognized, splits.n_classes).numpy()
-    class_accuracy = _class_accuracy(matrix)
-    accuracy = float(matrix.trace() / matrix.sum())
+    accuracy, of_class = float(matrix.trace() / matrix.sum()), class_accuracy(matrix)
     title = f"{trainer.variant.name}: test accuracy {accuracy:.1%}"
     run.log_figure(run_figures.confusion_matrix(matrix, names, title), "confusion_matrix.png")
-    run.log_figure(run_figures.class_accuracy(class_accuracy, names), "class_accuracy.png")
-    of_class = {
-        name: None if math.isnan(value) else value  # JSON has no NaN
-        for name, value in zip(names, class_accuracy.tolist(), strict=True)
-    }
-    run.log_dict(of_class, "class_accuracy.json")
-    return {
-        "test_loss": negative_log_likelihood(probabilities, labels),
-        "test_accuracy": accuracy,
-    }
+    run.log_figure(run_figures.class_accuracy(of_class, names), "class_accuracy.png")
+    known = (None if math.isnan(one) else one for one in of_class.tolist())  # JSON has no NaN
+    run.log_dict(dict(zip(names, known, strict=True)), "class_accuracy.json")
+    loss = negative_log_likelihood(probabilities, labels)
+    return {"test_loss": loss, "test_accuracy": accuracy}
 
 
-def _class_accuracy(matrix: np.ndarray) -> np.ndarray:
+def class_accuracy(matrix: np.ndarray) -> np.ndarray:
     """The share of each class that is recognized, by rows; NaN for a class without images."""
     images = matrix.sum(axis=1)
     return np.where(images > 0, matrix.diagonal() / np.maximum(images, 1), np.nan)
-
-
-def _log_learning_curve(run: StepRun, step: Train, fit: "Fit") -> None:
-    from pipeline.report import run_figures
-
-    curve = pd.DataFrame(fit.history)
-    curve.insert(0, "epoch", range(1, len(curve) + 1))
-    run.log_figure(
-        run_figures.learning_curve(curve, fit.best_epoch, step.name), "learning_curve.png"
-    )
 
 
 def _log_model(run: StepRun, trainer: "Trainer", step: Train, model: "keras.Model") -> None:
@@ -238,17 +209,14 @@ def _log_model(run: StepRun, trainer: "Trainer", step: Train, model: "keras.Mode
         "at initialisation": trainer.activation_statistics(seed=step.seed),
         "after training": trainer.activation_statistics(),
     }
-    run.log_dict(
-        {
-            when: {"mean": means.tolist(), "standard_deviation": deviations.tolist()}
-            for when, (means, deviations) in statistics.items()
-        },
-        "activations.json",
-    )
-    run.log_figure(
-        run_figures.activation_statistics(statistics, f"{step.variant.name}: activations by layer"),
-        "activations.png",
-    )
+    columns = ("mean", "standard_deviation")
+    activations = {
+        when: {name: values.tolist() for name, values in zip(columns, of_layers, strict=True)}
+        for when, of_layers in statistics.items()
+    }
+    run.log_dict(activations, "activations.json")
+    title = f"{step.variant.name}: activations by layer"
+    run.log_figure(run_figures.activation_statistics(statistics, title), "activations.png")
     lines: list[str] = []
     model.summary(print_fn=lines.append, line_length=100)
     run.log_text("\n".join(lines), "model_summary.txt")
@@ -257,16 +225,26 @@ def _log_model(run: StepRun, trainer: "Trainer", step: Train, model: "keras.Mode
 
 
 def _set_note(run: StepRun, step: Train, rate: float, metrics: Mapping[str, float]) -> None:
-    variant = step.variant
-    mc = metrics.get("mc_accuracy", math.nan)
+    judged, total = metrics["judged_epoch"], metrics["epochs_run"]
+    rows = {
+        "validation accuracy": f"{metrics['judged_val_accuracy']:.2%} "
+        f"(epoch {judged:.0f} of {total:.0f})",
+        "test accuracy": f"{metrics['test_accuracy']:.2%}",
+    }
+    if math.isfinite(mc := metrics.get("mc_accuracy", math.nan)):
+        rows["MC-Dropout test accuracy"] = f"{mc:.2%}"
+    rows["seconds per epoch"] = f"{metrics['median_epoch_seconds']:.2f}"
+    rows["learning rate"] = f"{rate:.3g}"
+    logged = client.get_run(run.run_id).data
+    if trial_run := logged.tags.get("trial_run"):
+        best = f"[the search's best trial](#/experiments/{run.experiment}/runs/{trial_run})"
+        rows["not trained again"] = f"{logged.metrics['trial_epochs']:.0f} epochs of {best}"
+    table = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
+    # What gives exactly this run, without a search and its parameters.
+    ours = declared(Training)
+    unused = {one.name: one.default for one in fields(Searching) if one.name not in ours}
+    again = step.again(**unused, seed=step.seed, learning_rate=rate)
+    about = f"**{step.variant.name}** on {step.data.dataset}, seed {step.seed}"
     run.set_note(
-        f"**{variant.name}** on {step.data.dataset}, seed {step.seed}: {variant.description}.\n\n"
-        f"| | |\n|---|---|\n"
-        f"| validation accuracy | {metrics['judged_val_accuracy']:.2%} "
-        f"(epoch {metrics['judged_epoch']:.0f} of {metrics['epochs_run']:.0f}) |\n"
-        f"| test accuracy | {metrics['test_accuracy']:.2%} |\n"
-        + (f"| MC-Dropout test accuracy | {mc:.2%} |\n" if math.isfinite(mc) else "")
-        + f"| seconds per epoch | {metrics['median_epoch_seconds']:.2f} |\n"
-        f"| learning rate | {rate:.3g} |\n{trials.note_row(run)}\n"
-        f"Run again: `{step.again(rate)}`"
+        f"{about}: {step.variant.description}.\n\n| | |\n|---|---|\n{table}\nRun again: `{again}`"
     )

@@ -3,17 +3,19 @@
 import math
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import optuna
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from optuna.trial import TrialState
 
 from pipeline.base import DivergenceError, InputError, hide_passwords, progress
-from pipeline.steps import ownership, running
-from pipeline.steps.ownership import checkpoint_directory
+from pipeline.steps.ownership import checkpoint_directory, owner_tags
+from pipeline.steps.running import step_run
 from pipeline.tracking import client
 from pipeline.tracking.client import StepRun
 from pipeline.training.checkpoints import Checkpoints
@@ -24,153 +26,146 @@ if TYPE_CHECKING:
     from pipeline.training.trainer import Trainer
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+FOLDER = "best_trial"  # of its checkpoint, among the artifacts of the search
+Outcome = tuple[TrialState, float | None]  # RUNNING where it waits; the value of a COMPLETE one
 
 
-class TrialRunner:
-    """Trains the trials of a study on one compiled model, each as a nested MLflow run.
+def run_trials(
+    study: optuna.Study,
+    settings: StudySettings,
+    trainer: "Trainer",
+    search: StepRun,
+    data: LoggedData,
+    bounds: tuple[float, float],
+    total: int,
+) -> None:
+    """Run trials until so many have ended; open ones go on.
 
     Args:
+        study: whose trials they are.
+        settings: what the study is asked for.
         trainer: the compiled model, on the data set.
-        settings: what the search is asked for.
-        run: the search's run, under which the trials' are nested.
+        search: the search's run, under which the trials' are nested.
         data: the data set.
+        bounds: the range of learning rates that new ones are drawn from.
+        total: trials of the study that are to have ended.
     """
-
-    def __init__(self, trainer: "Trainer", settings: StudySettings, run: StepRun, data: LoggedData):
-        self.trainer = trainer
-        self.settings = settings
-        self.run = run
-        self.data = data
-
-    def run_trials(self, study: optuna.Study, bounds: tuple[float, float], total: int) -> None:
-        """Run trials in a range of learning rates until so many have ended; open ones go on."""
-        while (ended := len(study.get_trials(deepcopy=False, states=ENDED))) < total:
-            trial = open_trial(study) or self._ask(study, ended)
-            # Any other end, such as a signal, leaves the trial running, to be gone on with.
-            state, value = self._run_trial(trial, bounds)
-            if state.is_finished():
-                study.tell(trial, value, state)
-
-    def _ask(self, study: optuna.Study, ended: int) -> optuna.Trial:
-        # A seed for every trial: a search that goes on draws what it would have drawn.
-        seed = np.random.SeedSequence([self.settings.asked.search_seed, ended]).generate_state(1)
-        study.sampler = optuna.samplers.TPESampler(seed=int(seed[0]), n_startup_trials=N_SPREAD)
-        return study.ask()
-
-    def _run_trial(
-        self, trial: optuna.Trial, bounds: tuple[float, float]
-    ) -> tuple[TrialState, float | None]:
-        """Train a trial until it completes, is pruned or diverges, or is to wait for others.
-
-        Returns:
-            Its state, which is RUNNING where it waits, and its value where it is COMPLETE.
-        """
+    while (ended := len(study.get_trials(deepcopy=False, states=ENDED))) < total:
+        trial = open_trial(study)
+        if trial is None:
+            # A seed for every trial: a search that goes on draws what it would have drawn.
+            seed = np.random.SeedSequence([settings.asked.search_seed, ended]).generate_state(1)
+            study.sampler = optuna.samplers.TPESampler(seed=int(seed[0]), n_startup_trials=N_SPREAD)
+            trial = study.ask()
         rate = trial.suggest_float("learning_rate", *bounds, log=True)
-        variant = self.settings.variant.name
-        name = f"trial {trial.number} {variant} on {self.data.dataset}"
-        study = {"optuna_study": trial.study.study_name, "optuna_trial": trial.number}
-        earlier = trial.user_attrs.get("mlflow_run_id")
-        try:
-            with running.step_run(
-                "trial",
-                {"variant": variant, "learning_rate": rate},
-                name=name,
-                tags={
-                    "variant": variant,
-                    "mlflow.runColor": self.settings.variant.color,
-                    **self.data.tags,
-                    **study,
-                },
-                parent_run_id=self.run.run_id,
-                reopened=client.get_run(earlier) if earlier else None,
-            ) as trial_run:
-                link(trial, trial_run, {"name": name})
-                if not earlier:  # the scatter chart of the MLflow UI has no logarithmic axis
-                    trial_run.log_metrics({"log10_learning_rate": math.log10(rate)})
-                return _TrialRun(trial, trial_run, self.settings).train(self.trainer, rate)
-        except DivergenceError as error:
-            Checkpoints(checkpoint_directory(trial_run.run_id)).delete()
-            trial.set_user_attr(DIVERGED, str(error))
-            # Pruned rather than failed: the sampler then learns that the rate is bad.
-            return TrialState.PRUNED, None
+        # Any other end, such as a signal, leaves the trial running, to be gone on with.
+        state, value = Trial(trial, settings).run(trainer, rate, search, data)
+        if state.is_finished():
+            study.tell(trial, value, state)
 
 
 class _Waiting(Exception):
     """The trial is to wait for others."""
 
 
-class _TrialRun:
+@dataclass
+class Trial:
     """One trial: reports every epoch to Optuna, MLflow and the person watching."""
 
-    def __init__(self, trial: optuna.Trial, run: StepRun, settings: StudySettings):
-        self.trial = trial
-        self.run = run
-        self.settings = settings
-        self.stops_early = settings.variant.patience is not None
-        enqueued = min(N_SPREAD, settings.asked.n_trials)
-        self.waits = trial.number < enqueued and min(enqueued, settings.variant.search_epochs) > 1
-        self.judged_epoch, self.judged_val_loss = 0, math.inf
-        trials = trial.study.get_trials(deepcopy=False)
-        self.reported = max(trials[trial.number].intermediate_values, default=0)
+    trial: optuna.Trial
+    settings: StudySettings
+    losses: list[float] = field(default_factory=list)  # of its epochs, on the validation images
+
+    def __post_init__(self) -> None:
+        self.epochs = self.settings.variant.search_epochs
+        self.stops_early = self.settings.variant.patience is not None
+        trials = self.trial.study.get_trials(deepcopy=False)
+        self.reported = max(trials[self.trial.number].intermediate_values, default=0)
         self.epochs_of_others = sum(
-            settings.variant.search_epochs if one.state in ENDED else len(one.intermediate_values)
+            self.epochs if one.state in ENDED else len(one.intermediate_values)
             for one in trials
-            if one.number != trial.number
+            if one.number != self.trial.number
         )
 
-    def train(self, trainer: "Trainer", learning_rate: float) -> tuple[TrialState, float | None]:
-        """The trial's state, and where it is COMPLETE what a training is judged by.
+    def run(self, trainer: "Trainer", rate: float, search: StepRun, data: LoggedData) -> Outcome:
+        """Train it, as a run of its own, until it completes, is pruned or diverges, or waits."""
+        trial, variant = self.trial, self.settings.variant
+        name = f"trial {trial.number} {variant.name} on {data.dataset}"
+        tags = {"variant": variant.name, "mlflow.runColor": variant.color, **data.tags}
+        tags |= {"optuna_study": trial.study.study_name, "optuna_trial": str(trial.number)}
+        tags |= {MLFLOW_PARENT_RUN_ID: search.run_id}
+        given = {"variant": variant.name, "learning_rate": rate}
+        earlier = trial.user_attrs.get("mlflow_run_id")
+        reopened = client.get_run(earlier) if earlier else None
+        try:
+            with step_run("trial", given, name=name, tags=tags, reopened=reopened) as run:
+                link(trial, run, {"name": name})
+                if not earlier:  # the scatter chart of the MLflow UI has no logarithmic axis
+                    run.log_metrics({"log10_learning_rate": math.log10(rate)})
+                return self._train(trainer, rate, run)
+        except DivergenceError as error:
+            Checkpoints(checkpoint_directory(run.run_id)).delete()
+            trial.set_user_attr(DIVERGED, str(error))
+            # Pruned rather than failed: the sampler then learns that the rate is bad.
+            return TrialState.PRUNED, None
+
+    def _train(self, trainer: "Trainer", learning_rate: float, run: StepRun) -> Outcome:
+        def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
+            run.log_epoch(epoch, metrics)
+            self.report(epoch, metrics["val_loss"])
+
+        checkpoints = Checkpoints(checkpoint_directory(run.run_id))
+        state = TrialState.COMPLETE
+        try:
+            trainer.fit(
+                learning_rate=learning_rate,
+                epochs=self.epochs,
+                # It can't run out, but with it the best weights are kept, for `begin_with`.
+                patience=self.epochs if self.stops_early else None,
+                seed=self.settings.asked.search_seed,
+                on_epoch=on_epoch,
+                checkpoints=checkpoints,
+            )
+        except _Waiting:
+            run.set_tags({"trial_state": "WAITING"})
+            return TrialState.RUNNING, None
+        except optuna.TrialPruned:
+            state = TrialState.PRUNED
+        if state == TrialState.PRUNED or not self.stops_early:  # else `log_checkpoint` deletes it
+            checkpoints.delete()
+        epoch, loss = self.judged
+        run.set_tags({"trial_state": state.name})
+        run.log_metrics({"judged_epoch": epoch, "judged_val_loss": loss})
+        return state, loss if state == TrialState.COMPLETE else None
+
+    def report(self, epoch: int, loss: float) -> None:
+        """Tell of an epoch; raises where the trial is to wait, or is pruned."""
+        number, asked = self.trial.number, self.settings.asked
+        self.losses.append(loss)
+        progress.update(
+            step=f"search {self.settings.variant.name}",
+            done=self.epochs_of_others + epoch,
+            total=max(asked.n_trials, number + 1) * self.epochs,
+            text=f"trial {number} epoch {epoch} val_loss {loss:.3f}",
+        )
+        enqueued = min(N_SPREAD, asked.n_trials)
+        # A trial that goes on is told its epochs again.
+        if epoch > self.reported:
+            self.trial.report(loss, epoch)
+            if epoch == 1 and number < enqueued and min(enqueued, self.epochs) > 1:
+                raise _Waiting
+        if self.reported <= epoch < self.epochs and self.trial.should_prune():
+            raise optuna.TrialPruned
+
+    @property
+    def judged(self) -> tuple[int, float]:
+        """The epoch and the loss that a training is judged by.
 
         That is the lowest validation loss, whose weights early stopping keeps; where the variant
         never stops early, the last.
         """
-        checkpoints = Checkpoints(checkpoint_directory(self.run.run_id))
-        try:
-            trainer.fit(
-                learning_rate=learning_rate,
-                epochs=self.settings.variant.search_epochs,
-                # It can't run out, but with it the best weights are kept, for `best_trial`.
-                patience=self.settings.variant.search_epochs if self.stops_early else None,
-                seed=self.settings.asked.search_seed,
-                on_epoch=self.on_epoch,
-                checkpoints=checkpoints,
-            )
-        except _Waiting:
-            self.run.set_tags({"trial_state": "WAITING"})
-            return TrialState.RUNNING, None
-        except optuna.TrialPruned:
-            checkpoints.delete()
-            self._log("PRUNED")
-            return TrialState.PRUNED, None
-        if not self.stops_early:  # else `best_trial` deletes it
-            checkpoints.delete()
-        self._log("COMPLETE")
-        return TrialState.COMPLETE, self.judged_val_loss
-
-    def _log(self, state: str) -> None:
-        self.run.set_tags({"trial_state": state})
-        self.run.log_metrics(
-            {"judged_epoch": self.judged_epoch, "judged_val_loss": self.judged_val_loss}
-        )
-
-    def on_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        settings, number = self.settings, self.trial.number
-        self.run.log_epoch(epoch, metrics)
-        if metrics["val_loss"] < self.judged_val_loss or not self.stops_early:
-            self.judged_epoch, self.judged_val_loss = epoch, metrics["val_loss"]
-        progress.update(
-            step=f"search {settings.variant.name}",
-            done=self.epochs_of_others + epoch,
-            total=max(settings.asked.n_trials, number + 1) * settings.variant.search_epochs,
-            text=f"trial {number} epoch {epoch} val_loss {metrics['val_loss']:.3f}",
-        )
-        # A trial that goes on is told its epochs again.
-        if epoch > self.reported:
-            self.trial.report(metrics["val_loss"], epoch)
-            if self.waits and epoch == 1:
-                raise _Waiting
-        if self.reported <= epoch < settings.variant.search_epochs and self.trial.should_prune():
-            raise optuna.TrialPruned
+        loss = min(self.losses) if self.stops_early else self.losses[-1]
+        return self.losses.index(loss) + 1 if self.stops_early else len(self.losses), loss
 
 
 def link(record: optuna.Study | optuna.Trial, run: StepRun, names: Mapping[str, str]) -> None:
@@ -183,16 +178,8 @@ def link(record: optuna.Study | optuna.Trial, run: StepRun, names: Mapping[str, 
         record.set_user_attr(name, value)
 
 
-FOLDER = "best_trial"  # among the artifacts of the search
-
-
 def log_checkpoint(study: optuna.Study, run: StepRun) -> None:
-    """Log the checkpoint that the best trial ended with, and delete those of all trials.
-
-    Args:
-        study: a finished study, whose trials have kept their checkpoints where it is of use.
-        run: the search's run.
-    """
+    """Log the checkpoint that the best trial of a finished study kept, and delete those of all."""
     best = study.best_trial.user_attrs["mlflow_run_id"]
     if checkpoint := Checkpoints(checkpoint_directory(best)).newest():
         with tempfile.TemporaryDirectory() as folder:
@@ -219,29 +206,17 @@ def begin_with(search: client.Run, run: StepRun, checkpoints: Checkpoints, *, na
     trial_run = search.data.tags.get("best_trial_run")
     if trial_run is None or checkpoints.newest():
         return
-    here = {"host": ownership.owner_tags()["host"], "processor": ownership.processor()}
     try:
-        there = client.get_run(trial_run).data.tags
+        there, here = client.get_run(trial_run).data.tags, owner_tags()
         checkpoint = Checkpoints(client.local_artifact(search.info.run_id, FOLDER)).newest()
     except (InputError, OSError, MlflowException):  # a person has deleted one of them
         return
-    if checkpoint and here.items() <= there.items():
+    same_machine = all(there.get(one) == here[one] for one in ("host", "processor"))
+    if checkpoint and same_machine:
         # First what tells of it: a run that is cut off here begins with the trial again.
         run.set_tags({"trial_run": trial_run})
         elapsed = checkpoint.state["history"][-1]["elapsed_seconds"]
         run.log_metrics({"trial_epochs": checkpoint.epoch, "trial_seconds": elapsed})
         checkpoints.save(checkpoint)
-        progress.update(
-            message=f"{name}: the first {checkpoint.epoch} epochs are those of its search's best "
-            "trial, and are not trained again."
-        )
-
-
-def note_row(run: StepRun) -> str:
-    """The row of a training's note that says with which epochs it began; empty if with none."""
-    data = client.get_run(run.run_id).data
-    if "trial_run" not in data.tags:
-        return ""
-    address = f"#/experiments/{run.experiment}/runs/{data.tags['trial_run']}"
-    epochs = f"{data.metrics['trial_epochs']:.0f}"
-    return f"| not trained again | {epochs} epochs of [the search's best trial]({address}) |\n"
+        text = f"the first {checkpoint.epoch} epochs are those of its search's best trial"
+        progress.update(message=f"{name}: {text}, and are not trained again.")

@@ -3,32 +3,23 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pipeline.comparisons import Variant
-from pipeline.parameters import mlflow_run, settings_of
-from pipeline.parameters.groups import ModelSettings
+from pipeline.parameters import ModelSettings, mlflow_run, recorded, settings_of
 from pipeline.steps.step import Step, settings_tag
 from pipeline.tracking import client
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedData:
-    """A data set that a finished `prepare` run has logged, for the steps that read it.
-
-    Args:
-        run_id: the run.
-        dataset: the data set's name.
-        location: where it was read from.
-        fingerprint: SHA-256 of the splits.
-        found_again: the value of `dataset` that finds it from anywhere on this machine.
-    """
+    """A data set that a finished `prepare` run has logged, for the steps that read it."""
 
     run_id: str
-    dataset: str
-    location: str
-    fingerprint: str
-    found_again: str
+    dataset: str  # its name
+    location: str  # where it was read from
+    fingerprint: str  # SHA-256 of the splits
+    found_again: str  # the value of `dataset` that finds it from anywhere on this machine
 
     @property
     def directory(self) -> Path:
@@ -38,11 +29,8 @@ class LoggedData:
     @property
     def tags(self) -> dict[str, str]:
         """What a run on this data is tagged with."""
-        return {
-            "dataset": self.dataset,
-            "data_fingerprint": self.fingerprint,
-            "prepare_run": self.run_id,
-        }
+        tags = {"dataset": self.dataset, "data_fingerprint": self.fingerprint}
+        return {**tags, "prepare_run": self.run_id}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +40,19 @@ class VariantStep(Step):
     Args:
         variant: with its settings as they are used.
         prepared: the data set; None where it is not prepared yet.
+        asked: the parameters behind it, those of `group` among them.
     """
+
+    resumes: ClassVar[bool] = True
+    group: ClassVar[type[ModelSettings]]
 
     variant: Variant
     prepared: LoggedData | None
+    asked: ModelSettings
+
+    @property
+    def name(self) -> str:
+        return f"{self.entry_point} {self.variant.name}"
 
     @property
     def data(self) -> LoggedData:
@@ -71,26 +68,27 @@ class VariantStep(Step):
     def variant_settings(self) -> Mapping[str, Any]:
         return self.variant.content(self.entry_point)
 
+    def parameters(self) -> dict[str, Any]:
+        settings = recorded(self.asked, self.group, self.entry_point, self.variant)
+        return {"variant": self.variant.name, **settings}
+
     def upstream(self) -> Mapping[str, str]:
         return {"fingerprint of the data": self.data.fingerprint}
 
     def logged(self) -> Mapping[str, Any]:
         return {"dataset": self.data.dataset}
 
-    def _tags(self, given: ModelSettings) -> dict[str, Any]:
-        return {
-            "variant": self.variant.name,
-            "mlflow.runColor": self.variant.color,
-            **settings_tag(self.variant, given.given(self.variant)),
-            **self.data.tags,
-        }
+    def tags(self) -> Mapping[str, Any]:
+        settings = settings_tag(self.variant, self.asked.given(self.variant))
+        named = {"variant": self.variant.name, "mlflow.runColor": self.variant.color}
+        return {**named, **settings, **self.data.tags}
 
-    def _again(self, given: ModelSettings, group: type[ModelSettings], **instead: Any) -> str:
-        """The command that does the same anew, the settings of a group spelt out."""
+    def again(self, **instead: Any) -> str:
+        """The command that does the same anew, the settings of the group spelt out."""
         settings = {
             name: value
-            for name, value in settings_of(self.variant, group).items()
+            for name, value in settings_of(self.variant, self.group).items()
             if self.variant.dropout or not name.startswith("dropout")
         }
         chosen = {"variant": self.variant.name, "dataset": self.data.found_again, "reuse": "never"}
-        return mlflow_run(self.entry_point, given, **{**settings, **chosen, **instead})
+        return mlflow_run(self.entry_point, self.asked, **{**settings, **chosen, **instead})

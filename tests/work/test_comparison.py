@@ -15,7 +15,8 @@ from pipeline.main import main
 from pipeline.parameters import Main
 from pipeline.steps.plan import Estimate, Planned
 from pipeline.tracking import client
-from pipeline.work.comparison import Wanted, decided, plan, submit, wanted
+from pipeline.work.comparison import Wanted, decided, submit, wanted
+from pipeline.work.plan import plan
 from pipeline.work.prepare import prepared
 from pipeline.work.variant_step import LoggedData
 

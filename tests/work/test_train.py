@@ -20,13 +20,12 @@ from pipeline.base import InputError
 from pipeline.data.splits import open_splits
 from pipeline.main import main
 from pipeline.mc_dropout import mc_dropout
-from pipeline.parameters import Main, McDropout, Train
-from pipeline.parameters.parameter import declared
+from pipeline.parameters import Main, McDropout, Train, declared
 from pipeline.steps.step import recorded_settings
 from pipeline.tracking import client
 from pipeline.train import train
 from pipeline.work import evidence
-from pipeline.work.train import _class_accuracy
+from pipeline.work.train import class_accuracy
 
 pytestmark = pytest.mark.slow
 
@@ -143,7 +142,7 @@ def test_repeated_training_gives_the_same_curve_to_the_last_digit(
 
 def test_class_accuracy_of_a_class_without_images_is_not_known() -> None:
     matrix = np.array([[3, 1, 0], [0, 0, 0], [2, 0, 2]])
-    np.testing.assert_array_equal(_class_accuracy(matrix), [0.75, np.nan, 0.5])
+    np.testing.assert_array_equal(class_accuracy(matrix), [0.75, np.nan, 0.5])
 
 
 def test_what_follows_a_training_under_mlflow_run_reads_its_resolved_parameters(

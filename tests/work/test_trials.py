@@ -15,7 +15,6 @@ from pipeline.comparisons import Variant
 from pipeline.comparisons.twenty_layers import ELU, ONE_CYCLE
 from pipeline.parameters import Search as Asked
 from pipeline.search import search
-from pipeline.steps import running
 from pipeline.tracking.client import StepRun
 from pipeline.work import trials
 from pipeline.work.study import StudySettings
@@ -72,17 +71,14 @@ def test_trials_are_nested_runs_with_a_curve_and_linked_both_ways(finished_store
 
 
 @pytest.mark.parametrize(("variant", "judged"), [(ELU, (2, 1.0)), (ONE_CYCLE, (3, 2.0))])
-def test_a_trial_is_judged_as_a_training_is(
-    store: Path, variant: Variant, judged: tuple[int, float]
-) -> None:
+def test_a_trial_is_judged_as_a_training_is(variant: Variant, judged: tuple[int, float]) -> None:
     asked = Asked(variant=variant.name, n_trials=1, search_epochs=3)
     settings = StudySettings(variant=asked.configured(variant), asked=asked)
     trial = optuna.create_study(pruner=optuna.pruners.NopPruner()).ask()
-    with running.step_run("trial", {}, name="trial 0") as run:
-        trained = trials._TrialRun(trial, run, settings)
-        for epoch, loss in enumerate((3.0, 1.0, 2.0), start=1):
-            trained.on_epoch(epoch, {"val_loss": loss})
-    assert (trained.judged_epoch, trained.judged_val_loss) == judged
+    trained = trials.Trial(trial, settings)
+    for epoch, loss in enumerate((3.0, 1.0, 2.0), start=1):
+        trained.report(epoch, loss)
+    assert trained.judged == judged
 
 
 # A study of elu on the tiny data: five trials spread over the range, the others drawn by TPE.
