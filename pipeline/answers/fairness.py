@@ -45,6 +45,11 @@ class RunRecord:
         chosen = self.settings.get(f"chosen_{setting}")
         return self.settings[setting] if chosen is None else chosen
 
+    @property
+    def widened(self) -> str:
+        """Of a search, whether it went beyond the range that it was asked for."""
+        return ", range widened" if "widened_range" in self.tags else ""
+
 
 @dataclass(frozen=True)
 class Fact:
@@ -77,9 +82,7 @@ class LeftOut:
 def left_out(chosen: Sequence[RunRecord], unfinished: Sequence[RunRecord]) -> list[LeftOut]:
     """The newest failed or interrupted run of each variant and seed, if not made up for since.
 
-    Args:
-        chosen: the finished training runs that are compared.
-        unfinished: the other ones on the same data, the newest first.
+    `chosen` are compared, `unfinished` the other trainings on the same data, the newest first.
     """
     compared = {(run.variant, run.seed): run.start_time for run in chosen}
     ended = [run for run in reversed(unfinished) if run.status in ("FAILED", "KILLED")]
@@ -101,16 +104,11 @@ def _reason(run: RunRecord) -> str:
 
 
 def facts(runs: Sequence[RunRecord], *, absent: Sequence[LeftOut]) -> list[Fact]:
-    """Everything that is known to differ, or not to differ, between the training runs compared.
-
-    Args:
-        runs: those that are compared.
-        absent: those that are left out.
-    """
+    """Everything that is known to differ, or not to differ, between the training runs compared."""
 
     def seeds(having: RunRecord) -> str:
         same = sorted(run.seed for run in runs if run.variant == having.variant)
-        return _listed([str(seed) for seed in same])
+        return _listed(list(map(str, same)))
 
     with_dropout = [run for run in runs if "mc_samples" in run.metrics]
     capped = [run.name for run in runs if is_capped(run)]
@@ -200,12 +198,6 @@ def _code(runs: Sequence[RunRecord]) -> Fact:
     return Fact("Code", "differs" if changed else "same", ", ".join(changed or names))
 
 
-def _trials(run: RunRecord) -> str | None:
-    trials = _filled("{search.metrics[trials]:.0f}", run)
-    is_widened = trials and run.search and "widened_range" in run.search.tags
-    return f"{trials}, range widened" if is_widened else trials
-
-
 # Where all that is filled in are settings of the variant, a difference may be by design.
 _FACTS: Mapping[str, _Value] = {
     "Data set": "{run.tags[dataset]}",
@@ -218,7 +210,7 @@ _FACTS: Mapping[str, _Value] = {
     "Epochs of a trial at most": "{search[search_epochs]}",
     "Searched range": "{search[learning_rate_min]} to {search[learning_rate_max]}",
     "Seed of the search": "{search[seed]}",
-    "Trials in the end": _trials,
+    "Trials in the end": "{search.metrics[trials]:.0f}{search.widened}",
     "Epochs at most": "{run[epochs]}",
     "Patience": "{run[patience]}",
     "Batch size": "{run[batch_size]}",

@@ -37,17 +37,12 @@ def with_convergence(runs: pd.DataFrame, curves: pd.DataFrame, baseline: str) ->
     Raises:
         InputError: a table is empty, lacks a column, or has a variant's seed twice.
     """
-    _require(runs, RUN_COLUMNS, "runs")
-    _require(curves, CURVE_COLUMNS, "curves")
-    twice = runs[runs.duplicated(["variant", "seed"])]
-    if len(twice):
-        variant, seed = twice.iloc[0][["variant", "seed"]]
-        raise InputError(
-            "runs",
-            expected="one run for each variant and seed",
-            received=f"more than one of {variant} with seed {seed}",
-            action="Compare only the newest of them.",
-        )
+    _require("runs", runs, RUN_COLUMNS)
+    _require("curves", curves, CURVE_COLUMNS)
+    for variant, seed in runs.loc[runs.duplicated(["variant", "seed"]), ["variant", "seed"]].values:
+        expected, action = "one run for each variant and seed", "Compare only the newest of them."
+        received = f"more than one of {variant} with seed {seed}"
+        raise InputError("runs", expected=expected, received=received, action=action)
     target = runs.loc[runs["variant"] == baseline, "best_val_loss"].max()
     reached = curves[curves["val_loss"] <= target].sort_values("epoch")
     first = reached.drop_duplicates("run_id").set_index("run_id")
@@ -61,28 +56,22 @@ def with_convergence(runs: pd.DataFrame, curves: pd.DataFrame, baseline: str) ->
     )
 
 
-def _require(table: pd.DataFrame, columns: Sequence[str], subject: str) -> None:
+def _require(subject: str, table: pd.DataFrame, columns: Sequence[str]) -> None:
     missing = [column for column in columns if column not in table]
     if table.empty or missing:
-        raise InputError(
-            subject,
-            expected=f"at least one row with the columns {', '.join(columns)}",
-            received=f"a table without {', '.join(missing)}" if missing else "an empty table",
-            action="Compare runs that have finished.",
-        )
+        expected = f"at least one row with the columns {', '.join(columns)}"
+        received = f"a table without {', '.join(missing)}" if missing else "an empty table"
+        action = "Compare runs that have finished."
+        raise InputError(subject, expected=expected, received=received, action=action)
 
 
 def summarize(timed: pd.DataFrame) -> pd.DataFrame:
-    """One row per variant, in the order of first appearance.
+    """One row per variant, in the order of first appearance; `timed` is from `with_convergence`.
 
-    Args:
-        timed: from `with_convergence`.
-
-    Returns:
-        Means over the seeds (`seconds_per_epoch`: the median), with `<column>_half_width` the
-        half-width of the 95% confidence interval; accuracies are fractions. `epochs_to_baseline`
-        and `seconds_to_baseline` are means over the `reached_baseline` runs that reached the
-        target. `capped` counts the runs that ended at their last permitted epoch.
+    Means over the seeds (`seconds_per_epoch`: the median), with `<column>_half_width` half the
+    width of the 95% confidence interval; accuracies are fractions. `epochs_to_baseline` and
+    `seconds_to_baseline` are means over the `reached_baseline` runs that reached the target.
+    `capped` counts the runs that ended at their last permitted epoch.
     """
     rows = []
     for variant, group in timed.groupby("variant", sort=False):
@@ -179,13 +168,9 @@ def _p_value(differences: np.ndarray) -> float:
 
 
 def holm(p_values: npt.ArrayLike) -> np.ndarray:
-    """Adjust p-values so that the family's error rate is controlled (Holm 1979, step-down).
+    """Adjust p-values of shape (n,) so that the family's error rate is controlled, step-down.
 
-    Args:
-        p_values: shape (n,); NaN is a test that could not be made and is no part of the family.
-
-    Returns:
-        The adjusted p-values, shape (n,), in the same order.
+    NaN is a test that could not be made and is no part of the family. Source: Holm (1979).
     """
     given = np.asarray(p_values, dtype=float)
     adjusted = np.full_like(given, np.nan)

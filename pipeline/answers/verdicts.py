@@ -144,43 +144,37 @@ def headlines(timed: pd.DataFrame, summary: pd.DataFrame, planned: pd.DataFrame)
         timed, summary: from `statistics.with_convergence` and `statistics.summarize`.
         planned: the planned tests, from `statistics.paired_tests`.
     """
-    found = (_headline(*contest, timed, summary, planned) for contest in _CONTESTS)
-    return [headline for headline in found if headline.leaders]
-
-
-def _headline(
-    metric: str,
-    column: str,
-    also: str,
-    timed: pd.DataFrame,
-    summary: pd.DataFrame,
-    planned: pd.DataFrame,
-) -> Headline:
+    found = []
     names = [str(name) for name in summary["variant"]]
-    pairs = [
-        Question(variant=one, reference=other, metric=metric)
-        for one, other in combinations(names, 2)
-    ]
-    tests = paired_tests(timed, pairs)
-    winner = {_pair(answer.question): answer.winner for answer in answers(tests, pairs)}
-    denied = planned[(planned["metric"] == metric) & ~planned["distinguishable"]]
-    winner |= dict.fromkeys(map(_pair, denied.itertuples()))
-    higher = bool(pairs) and pairs[0].better > 0
-    leaders = _first(summary, column, higher)
-    others = [name for name in names if name not in leaders]
-    behind = [
-        name for name in others if all(winner.get(frozenset({one, name})) == one for one in leaders)
-    ]
-    return Headline(
-        metric=metric,
-        column=column,
-        leaders=leaders,
-        tested=bool((tests["n_pairs"] >= 2).any()),
-        ahead_of=tuple(behind),
-        level_with=tuple(name for name in others if name not in behind),
-        also=also,
-        also_first=_first(summary, also, higher),
-    )
+    for metric, column, also in _CONTESTS:
+        pairs = [
+            Question(variant=one, reference=other, metric=metric)
+            for one, other in combinations(names, 2)
+        ]
+        tests = paired_tests(timed, pairs)
+        winner = {_pair(answer.question): answer.winner for answer in answers(tests, pairs)}
+        denied = planned[(planned["metric"] == metric) & ~planned["distinguishable"]]
+        winner |= dict.fromkeys(map(_pair, denied.itertuples()))
+        higher = bool(pairs) and pairs[0].better > 0
+        if leaders := _first(summary, column, higher):
+            others = [name for name in names if name not in leaders]
+            beaten = {
+                name
+                for name in others
+                if all(winner.get(frozenset({one, name})) == one for one in leaders)
+            }
+            headline = Headline(
+                metric=metric,
+                column=column,
+                leaders=leaders,
+                tested=bool((tests["n_pairs"] >= 2).any()),
+                ahead_of=tuple(name for name in others if name in beaten),
+                level_with=tuple(name for name in others if name not in beaten),
+                also=also,
+                also_first=_first(summary, also, higher),
+            )
+            found.append(headline)
+    return found
 
 
 def _pair(compared: Any) -> frozenset[str]:

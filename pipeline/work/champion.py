@@ -107,28 +107,18 @@ def _registered(name: str, run: Mapping[Hashable, Any], data: Mapping[str, str])
         order_by=[{"field_name": "creation_timestamp", "ascending": False}],
     )
     if not models:
-        raise InputError(
-            f"run {run_id}",
-            expected="a logged model named 'model'",
-            received="none",
-            action="Train it again with -P reuse=never.",
-        )
+        expected, action = "a logged model named 'model'", "Train it again with -P reuse=never."
+        raise InputError(f"run {run_id}", expected=expected, received="none", action=action)
     model_id = models[0].model_id  # A run that went on has logged it again.
-    return connection.create_model_version(
-        name,
-        source=f"models:/{model_id}",
-        run_id=run_id,
-        model_id=model_id,
-        description=f"`{run['variant']}`, seed {run['seed']}, on {data['dataset']}: "
-        f"validation accuracy {run[_METRIC]:.2%}, test accuracy {run['test_accuracy']:.2%}.",
-        tags={
-            "variant": run["variant"],
-            "seed": str(run["seed"]),
-            "val_accuracy": f"{run[_METRIC]:.6g}",
-            "dataset": data["dataset"],
-            "data_fingerprint": data["data_fingerprint"],
-        },
+    description = (
+        f"`{run['variant']}`, seed {run['seed']}, on {data['dataset']}: validation accuracy "
+        f"{run[_METRIC]:.2%}, test accuracy {run['test_accuracy']:.2%}."
     )
+    tags = {tag: data[tag] for tag in ("dataset", "data_fingerprint")}
+    tags |= {"variant": run["variant"], "seed": str(run["seed"])}
+    tags |= {"val_accuracy": f"{run[_METRIC]:.6g}"}
+    source = {"source": f"models:/{model_id}", "model_id": model_id, "run_id": run_id}
+    return connection.create_model_version(name, **source, description=description, tags=tags)
 
 
 def _contest(

@@ -88,24 +88,21 @@ def _registered(found: "evidence.Evidence", data: Mapping[str, str]) -> str:
 def _identities(runs: Sequence[client.Run]) -> dict[str, str]:
     """What tells the results of the runs, by their names, or of many runs one hash."""
     by_id = sorted(runs, key=lambda run: run.info.run_id)
-    # Of a finished run, MC Dropout alone is done anew, with other samples.
-    samples = [run.data.metrics.get("mc_samples") for run in by_id]
-    identities = [
-        run.info.run_id + (f", {count:.0f} samples" if count else "")
-        for run, count in zip(by_id, samples, strict=True)
-    ]
-    if len(by_id) > MOST_NAMED:
-        return {f"the {len(by_id)} runs": sha256(",".join(identities).encode()).hexdigest()}
-    names = [f"run {run.info.run_name}" for run in by_id]
-    return dict(zip(names, identities, strict=True))
+    identities = [(f"run {run.info.run_name}", _identity(run)) for run in by_id]
+    if len(by_id) <= MOST_NAMED:
+        return dict(identities)
+    joined = ",".join(identity for _, identity in identities)
+    return {f"the {len(by_id)} runs": sha256(joined.encode()).hexdigest()}
+
+
+def _identity(run: client.Run) -> str:
+    """A run's id, and what is done to a finished run anew: MC Dropout with other samples."""
+    samples = run.data.metrics.get("mc_samples")
+    return f"{run.info.run_id}, {samples:.0f} samples" if samples else run.info.run_id
 
 
 def compared(step: Compare, *, reuse: str) -> str:
-    """The id of the run of a comparison, made now if there is none; prints it.
-
-    Raises:
-        InputError: if the runs are on different data, or the baseline is no variant.
-    """
+    """The id of the run of a comparison, made now if there is none; prints it."""
     run_id = once(step, reuse=reuse).info.run_id
     text = client.local_artifact(run_id, "comparison.md").read_text("utf-8")
     Console(soft_wrap=False, width=max(Console().width, 125)).print(Markdown(text))
@@ -148,12 +145,10 @@ def _check_same_data(runs: Sequence[client.Run]) -> None:
     for run in runs:
         groups.setdefault(run.data.tags["data_fingerprint"], []).append(run.info.run_name)
     if len(groups) > 1:
-        raise InputError(
-            "runs to compare",
-            expected="runs trained on the same data",
-            received="; ".join(f"data {key}: {', '.join(names)}" for key, names in groups.items()),
-            action="Compare the runs of one data set, or train the others on it again.",
-        )
+        expected = "runs trained on the same data"
+        received = "; ".join(f"data {key}: {', '.join(names)}" for key, names in groups.items())
+        action = "Compare the runs of one data set, or train the others on it again."
+        raise InputError("runs to compare", expected=expected, received=received, action=action)
 
 
 def named(runs: Sequence[client.Run], many: str) -> str:
@@ -169,31 +164,28 @@ def choose(run_ids: Sequence[str] | None, comparison: Comparison) -> list[client
         InputError: if there are none, or one is not a finished training run.
     """
     if run_ids is None:
-        found = client.finished_runs("train", client.experiment_id())
-        return _newest_of_each(found, [variant.name for variant in comparison.variants])
+        return _newest_of_each([variant.name for variant in comparison.variants])
     chosen = [client.get_run(run_id) for run_id in run_ids]
     for run in chosen:
         step, status = run.data.tags.get("step", "foreign"), run.info.status
         if (step, status) != ("train", "FINISHED"):
-            raise InputError(
-                "runs",
-                expected="ids of finished training runs",
-                received=f"{run.info.run_id} ({step}, {status})",
-                action="Copy the ids of runs named 'train <variant> seed <seed>'.",
+            expected, received = (
+                "ids of finished training runs",
+                f"{run.info.run_id} ({step}, {status})",
             )
+            action = "Copy the ids of runs named 'train <variant> seed <seed>'."
+            raise InputError("runs", expected=expected, received=received, action=action)
     return chosen
 
 
-def _newest_of_each(found: Sequence[client.Run], variants: Sequence[str]) -> list[client.Run]:
+def _newest_of_each(variants: Sequence[str]) -> list[client.Run]:
     """The newest run of every variant and seed, on the data of the newest run of all."""
+    found = client.finished_runs("train", client.experiment_id())
     of_variants = [run for run in found if run.data.params["variant"] in variants]
     if not of_variants:
-        raise InputError(
-            "runs",
-            expected=f"finished training runs of {', '.join(variants)} in this experiment",
-            received="none",
-            action=f"Train first, e.g. `mlflow run . -e train -P variant={variants[0]}`.",
-        )
+        expected = f"finished training runs of {', '.join(variants)} in this experiment"
+        action = f"Train first, e.g. `mlflow run . -e train -P variant={variants[0]}`."
+        raise InputError("runs", expected=expected, received="none", action=action)
     fingerprint = of_variants[0].data.tags["data_fingerprint"]
     newest = {
         (variants.index(run.data.params["variant"]), int(run.data.params["seed"])): run

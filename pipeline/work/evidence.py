@@ -24,7 +24,6 @@ from pipeline.tracking import client
 
 CURVE_METRICS = ["loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
 CURVE_METRICS += ["epoch_seconds", "elapsed_seconds"]
-LONG = ["run_id", "epoch", "metric", "value"]
 CURVE_OF = ["run_id", "variant", "seed"]
 MEASURED = (*RUN_COLUMNS, *OPTIONAL_COLUMNS, "final_val_accuracy", "epochs_run", "test_loss")
 # Columns of the table of runs that are metrics of another name: a run is judged by the weights it
@@ -40,13 +39,9 @@ def collect(
     comparison: Comparison,
     baseline: str,
 ) -> Evidence:
-    """Everything the report shows, with artifacts of one run per variant only.
+    """Everything the report shows of finished training runs, as in `compare.Compare`.
 
-    Args:
-        chosen: the finished training runs.
-        absent: the runs that are left out.
-        comparison: whose questions are asked.
-        baseline: the variant that the others are timed against.
+    Artifacts are read of one run per variant only.
     """
     runs = _records(chosen)
     names = dict.fromkeys(run.variant for run in runs)
@@ -146,9 +141,7 @@ def _curves(runs: Sequence[RunRecord]) -> pd.DataFrame:
     of_run = pd.DataFrame([{name: getattr(run, name) for name in CURVE_OF} for run in runs])
     has_database = client.tracking_uri().startswith(tuple(DATABASE_ENGINES))
     found = (_from_database if has_database else _from_server)(list(of_run["run_id"]))
-    long = found.drop_duplicates(["run_id", "epoch", "metric"], keep="last")
-    wide = long.pivot(index=["run_id", "epoch"], columns="metric", values="value").reset_index()
-    return of_run.merge(wide).reindex(columns=["epoch", *CURVE_METRICS, *CURVE_OF])
+    return of_run.merge(found).reindex(columns=["epoch", *CURVE_METRICS, *CURVE_OF])
 
 
 def _from_database(run_ids: list[str]) -> pd.DataFrame:
@@ -170,20 +163,17 @@ def _from_database(run_ids: list[str]) -> pd.DataFrame:
             some = query.where(SqlMetric.run_uuid.in_(run_ids[start : start + 500]))
             rows += map(tuple, connection.execute(some))
     engine.dispose()
-    return pd.DataFrame(rows, columns=LONG)
+    long = pd.DataFrame(rows, columns=["run_id", "epoch", "metric", "value"])
+    last = long.drop_duplicates(["run_id", "epoch", "metric"], keep="last")
+    return last.pivot(index=["run_id", "epoch"], columns="metric", values="value").reset_index()
 
 
 def _from_server(run_ids: list[str]) -> pd.DataFrame:
     """The curves of many runs from a tracking server, several requests at a time."""
     with ThreadPoolExecutor(max_workers=8) as pool:
         histories = pool.map(lambda key: client.metric_histories(key, CURVE_METRICS), run_ids)
-        rows = [
-            (run_id, epoch, metric, value)
-            for run_id, by_metric in zip(run_ids, histories, strict=True)
-            for metric, by_epoch in by_metric.items()
-            for epoch, value in by_epoch.items()
-        ]
-    return pd.DataFrame(rows, columns=LONG)
+        tables = [pd.DataFrame(by_metric) for by_metric in histories]
+    return pd.concat(tables, keys=run_ids, names=["run_id", "epoch"]).sort_index().reset_index()
 
 
 def _of_each(
@@ -193,8 +183,8 @@ def _of_each(
     found: dict[str, Any] = {}
     for variant, run_id in run_ids.items():
         with contextlib.suppress(OSError, MlflowException):
-            content = client.local_artifact(run_id, path).read_bytes() if run_id else b""
-            found |= {variant: read(content)} if content else {}
+            if run_id and (content := client.local_artifact(run_id, path).read_bytes()):
+                found[variant] = read(content)
     return found
 
 

@@ -23,14 +23,10 @@ MOST_UNCERTAIN = 12  # images
 
 
 def add_mc_dropout(run_id: str, samples: int) -> None:
-    """MC Dropout on the test set by a trained run's model, logged onto that run.
-
-    Args:
-        run_id: a finished training run.
-        samples: predictions averaged per image.
+    """MC Dropout on the test set by a run's model, `samples` predictions per image, logged onto it.
 
     Raises:
-        InputError: if there is no such run, or its variant has no dropout.
+        InputError: if there is no such finished training run, or its variant has no dropout.
     """
     trained = client.get_run(run_id)
     _check_trained_with_dropout(trained)
@@ -55,19 +51,15 @@ def add_mc_dropout(run_id: str, samples: int) -> None:
 def _check_trained_with_dropout(run: client.Run) -> None:
     run_id, status, tags = run.info.run_id, run.info.status, run.data.tags
     if tags.get("step") != "train" or status != "FINISHED":
-        raise InputError(
-            "run_id",
-            expected="a finished training run",
-            received=f"{run_id}, a {tags.get('step', 'foreign')} run that is {status}",
-            action="Its runs are named 'train <variant> seed <seed>' in `mlflow ui`.",
-        )
+        expected = "a finished training run"
+        received = f"{run_id}, a {tags.get('step', 'foreign')} run that is {status}"
+        action = "Its runs are named 'train <variant> seed <seed>' in `mlflow ui`."
+        raise InputError("run_id", expected=expected, received=received, action=action)
     if float(resolved_parameters(run).get("dropout_rate", 0)) == 0:
-        raise InputError(
-            "run_id",
-            expected="a run of a variant with dropout",
-            received=f"{run_id}, a run of variant '{tags.get('variant')}' without dropout",
-            action="Train alpha_dropout or one_cycle first.",
-        )
+        expected = "a run of a variant with dropout"
+        received = f"{run_id}, a run of variant '{tags.get('variant')}' without dropout"
+        action = "Train alpha_dropout or one_cycle first."
+        raise InputError("run_id", expected=expected, received=received, action=action)
 
 
 def log_mc_dropout(
@@ -80,16 +72,13 @@ def log_mc_dropout(
     samples: int,
     seed: int,
 ) -> dict[str, float]:
-    """Log MC Dropout on the test set onto a trained run, also as a record to draw other figures by.
+    """Log MC Dropout on the test set, also as a record to draw figures by; returns the metrics.
 
     Args:
         run, model, splits, name: of the training.
         deterministic: float32 of shape (n, classes), its probabilities on the test set.
         samples: predictions averaged per image.
         seed: decides the dropout masks.
-
-    Returns:
-        The logged metrics.
     """
     from pipeline.report import run_figures
 
@@ -134,7 +123,9 @@ def log_mc_dropout(
 def _lists(confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray) -> dict[str, list]:
     """The bins of a reliability diagram for JSON, which has no NaN: an empty bin is null."""
     shares = {"confidence": confidence, "accuracy": accuracy}
-    known = {name: np.where(count > 0, share, np.array(None)).tolist() for name, share in shares.items()}
+    known = {
+        name: np.where(count > 0, share, np.array(None)).tolist() for name, share in shares.items()
+    }
     return {**known, "count": count.tolist()}
 
 
