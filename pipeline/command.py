@@ -97,7 +97,11 @@ def _fail(error: Exception) -> int:
     code, message = EXIT_FAILED, str(error)
     match error:
         case ClickException():
-            code, message = EXIT_BAD_INPUT, error.format_message() + _received(error)
+            # The value that an option was given on the command line, which Typer leaves unsaid.
+            options = getattr(getattr(error, "param", None), "opts", ())
+            given = [value for option, value in pairwise(sys.argv) if option in options]
+            received = f"; received {given[-1]!r}." if given else ""
+            code, message = EXIT_BAD_INPUT, error.format_message() + received
         case InputError():
             code = EXIT_BAD_INPUT
         case DivergenceError():
@@ -113,13 +117,6 @@ def _fail(error: Exception) -> int:
     _print_error(message)
     _end("FAILED", message)
     return code
-
-
-def _received(error: ClickException) -> str:
-    """The value that an option was given on the command line, which Typer leaves unsaid."""
-    options = getattr(getattr(error, "param", None), "opts", ())
-    given = [value for option, value in pairwise(sys.argv) if option in options]
-    return f"; received {given[-1]!r}." if given else ""
 
 
 def _print_error(message: str) -> None:

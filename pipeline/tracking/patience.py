@@ -137,7 +137,7 @@ class Publisher(Generic[Item]):
     """Sends items, the metrics of epochs, in order and in the background until the server has them.
 
     Training does not wait for the server: while it is away, metrics queue up. `send` sends one item
-    and raises where the server did not take it; one that it did take is then sent again.
+    and raises where the server did not take it; then it is sent again, also where that was wrong.
     """
 
     def __init__(self, send: Callable[[Item], object], *, retry_seconds: float = 1.0):

@@ -68,11 +68,17 @@ def server(
         start_new_session=True,
     )
     reached = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    address = f"http://{reached}:{port}"
     try:
-        _wait_until_it_answers(process, address := f"http://{reached}:{port}")
+        _wait_until_it_answers(process, address)
         yield process, address
     finally:
-        _stop(process)
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOPPED_WITHIN)
+        with suppress(ProcessLookupError):  # whatever of its session is left
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], address: str) -> None:
@@ -85,15 +91,6 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], address: str) -> No
         time.sleep(0.2)
     within = f"within {STARTED_WITHIN:.0f} s"
     raise ServerError(f"The MLflow server did not answer at {address} {within}.")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(STOPPED_WITHIN)
-    with suppress(ProcessLookupError):  # whatever of its session is left
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def address_to_open(address: str) -> str:

@@ -98,10 +98,7 @@ VIEWS = (
 
 
 def write_views(experiment: str) -> dict[str, str]:
-    """Save the views of an experiment's newest data, except those that a person has edited.
-
-    Their addresses come by name, the one to open first at the front.
-    """
+    """Save the views of an experiment's newest data, but none that a person edited; `view_urls`."""
     shown = newest_training_run([experiment])
     tags = client.connect().get_experiment(experiment).tags
     if KIND_TAG not in tags:  # without it, the UI offers its pages for GenAI
@@ -131,9 +128,8 @@ def write_experiment_note(experiment: str, *, title: str, report: str, command: 
     room = NOTE_LENGTH - len(title + data + ending) - 10
     verdict, _, rest = beginning(report, room).strip().partition("\n\n")
     note = f"{data}{verdict}\n\n{title}\n\n{rest}\n\n{ending}\n"
-    _write(
-        experiment, client.connect().get_experiment(experiment).tags, "mlflow.note.content", note
-    )
+    tags = client.connect().get_experiment(experiment).tags
+    _write(experiment, tags, "mlflow.note.content", note)
 
 
 def beginning(text: str, length: int) -> str:
