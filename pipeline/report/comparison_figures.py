@@ -1,86 +1,23 @@
-"""Figures of a comparison, as panels: each one alone as SVG, or all of a kind on one PNG.
+"""Figures of a comparison: what the report shows of several variants side by side, as panels.
 
-A panel draws on the axes it is given. In the report every panel is an SVG of its own, so that a
-phone shows them one below the other; as a PNG they share one figure. No curves, no runs and no
-panels are refused with an `InputError`.
+Of nothing there are no panels; no curves and no runs are refused with an `InputError`.
 """
 
-import io
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import product
 from operator import itemgetter
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from pipeline.report import drawing, variant_drawing
-from pipeline.report.drawing import GREY, GRID, Array, Colors, Look
+from pipeline.report import drawing
+from pipeline.report.drawing import GREY, Array, Colors, Look, Panel
 
-
-@dataclass(frozen=True, kw_only=True)
-class Panel:
-    """One pair of axes of a comparison.
-
-    Args:
-        name: what it is called among all panels; letters, digits, hyphens and underscores.
-        draw: draws it on axes.
-        alt: what it shows, in words, for those who cannot see it.
-        size: width and height in inches, alone.
-    """
-
-    name: str
-    draw: Callable[[Axes], None]
-    alt: str
-    size: tuple[float, float] = (5.0, 3.4)
-
-
-def sheet(panels: Sequence[Panel]) -> Figure:
-    """One figure of some panels, two beside each other, with their labels below."""
-    drawing.require_some("panels", panels)
-    columns = min(len(panels), 2)
-    rows = -(-len(panels) // columns)
-    figure = drawing.blank_figure(rows * max(panel.size[1] for panel in panels) + 0.5)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes, panel in zip(grid.flat, panels, strict=False):
-        panel.draw(axes)
-    for axes in list(grid.flat)[len(panels) :]:
-        axes.axis("off")
-    if grid[0, 0].get_legend_handles_labels()[1]:
-        drawing.legend(figure, grid[0, 0])
-    return figure
-
-
-def svg(panel: Panel) -> str:
-    """One panel as an `<svg>` element to put into a page, where it takes on the page's colours.
-
-    Text and axes are in the colour of the surrounding text, the grid and notes in the custom
-    properties `--grid` and `--muted`. There is no legend: the page has one for all its panels.
-    """
-    width, height = panel.size
-    figure = drawing.blank_figure(height, width)
-    panel.draw(figure.subplots())
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": panel.name}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    element = buffer.getvalue()
-    element = element[element.index("<svg") :]
-    element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
-    element = re.sub(r'( xmlns:\w+="[^"]*"| version="[^"]*")', "", element)
-    # In a page, ids must differ between the figures, and the width is the page's.
-    element = re.sub(r'\bid="', f'id="{panel.name}-', element)
-    element = re.sub(r'(?:xlink:)?href="#', f'href="#{panel.name}-', element)
-    element = element.replace("url(#", f"url(#{panel.name}-")
-    element = re.sub(r'<svg width="[^"]*" height="[^"]*"', '<svg aria-hidden="true"', element)
-    roles = {"#000000": "currentColor", GREY: "var(--muted)", GRID: "var(--grid)"}
-    for color, role in roles.items():
-        element = element.replace(color.lower(), role)
-    return element
+# Drawing more would fill a band, not tell more.
+MOST_LINES, MOST_DOTS, MOST_POINTS = 10, 120, 200
 
 
 def curve_panels(curves: pd.DataFrame, colors: Colors, x: str) -> list[Panel]:
@@ -89,54 +26,125 @@ def curve_panels(curves: pd.DataFrame, colors: Colors, x: str) -> list[Panel]:
     Curves have a row per run and epoch: run_id, variant, val_loss, val_accuracy and `x`.
     """
     drawing.require_some("curves", curves)
-    draw = partial(variant_drawing.draw_curves, curves=curves, colors=colors, x=x)
+    draw = partial(_draw_curves, curves=curves, colors=colors, x=x)
     lines = f"a line for each variant: {', '.join(map(str, curves['variant'].unique()))}"
     by = "epoch" if x == "epoch" else "training time"
+    alts = {name: f"Validation {name} by {by}, {lines}." for name in ("loss", "accuracy")}
     return [
-        Panel(
-            name=f"val_{name}_by_{x}",
-            draw=partial(draw, column=f"val_{name}"),
-            alt=f"Validation {name} by {by}, {lines}.",
-        )
-        for name in ("loss", "accuracy")
+        Panel(f"val_{name}_by_{x}", partial(draw, column=f"val_{name}"), alt)
+        for name, alt in alts.items()
     ]
 
 
+def _draw_curves(axes: Axes, curves: pd.DataFrame, colors: Colors, *, x: str, column: str) -> None:
+    """The mean of the seeds in a band from lowest to highest, as far as all go; then thin lines."""
+    is_loss, by_epoch = column == "val_loss", x == "epoch"
+    scale = 1 if is_loss else 100
+    for variant, group in curves.groupby("variant", sort=False):
+        color = colors.get(str(variant), GREY)
+        # A column per run; a row per epoch, or per moment at which a run has finished one.
+        wide = scale * group.pivot_table(index=x, columns="run_id", values=column)
+        if not by_epoch:
+            wide = wide.interpolate("index", limit_area="inside")
+            wide = wide.iloc[_evenly(len(wide), MOST_POINTS)]
+        shared = wide[wide.notna().all(axis=1)]
+        if wide.shape[1] > 1:
+            low, high = shared.min(axis=1), shared.max(axis=1)
+            axes.fill_between(shared.index, low, high, color=color, alpha=0.18, lw=0)
+            alone = wide.loc[shared.index[-1] :] if len(shared) else wide
+            for run in alone.columns[alone.notna().sum() > 1][:MOST_LINES]:
+                axes.plot(alone.index, alone[run], color=color, lw=0.7, alpha=0.5)
+        look = {"color": color, "label": str(variant), **drawing.marker(shared)}
+        axes.plot(shared.index, shared.mean(axis=1), **look)
+    finite = scale * curves[column][np.isfinite(curves[column])]
+    if len(finite):  # A few wild values must not flatten all the others.
+        low, high = finite.quantile([0.0, 0.97] if is_loss else [0.03, 1.0])
+        room = high - low
+        if finite.max() > high + room or finite.min() < low - room:
+            axes.set_ylim(low - 0.1 * room, high + 0.1 * room)
+    unit = "Validation loss (nats per image)" if is_loss else "Validation accuracy (%)"
+    drawing.style(axes, "Epoch" if by_epoch else "Training time (s)", unit, whole=by_epoch)
+
+
+def _evenly(count: int, most: int) -> Array:
+    """At most so many of some numbers from 0, taken evenly from all of them."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.intp)
+
+
 def epoch_seconds_panel(curves: pd.DataFrame, colors: Colors) -> Panel:
-    """How long the epochs of every variant took, from curves with variant and epoch_seconds."""
+    """How long epochs took, from curves with variant and epoch_seconds: a box, dots for some."""
     drawing.require_some("curves", curves)
     groups = _groups(curves.dropna(subset="epoch_seconds"), "epoch_seconds")
+    usual = max((np.quantile(values, 0.75) for values in groups.values() if values.size), default=1)
+    beyond = sum(int((seconds > 1.6 * usual).sum()) for seconds in groups.values())
+    note = f"\nlonger epochs off the scale: {beyond}" if beyond else ""
+    box: Look = {"orientation": "horizontal", "widths": 0.6, "showfliers": False}
+    box |= {"manage_ticks": False, "medianprops": {"color": "black", "lw": 1.8}}
+
+    def draw(axes: Axes) -> None:
+        for place, color, seconds in _rows(axes, groups, colors):
+            _draw_dots(axes, seconds, place, s=9, color=color, alpha=0.45)
+            line: Look = {"color": color, "lw": 1.2}
+            look = {"boxprops": line, "whiskerprops": line, "capprops": line, **box}
+            axes.boxplot(seconds, positions=[place], **look)
+        # From 0, so that the lengths compare as the times do; a first epoch, which compiles the
+        # program, can be many times as long as the others.
+        axes.set_xlim(0, 1.6 * usual)
+        drawing.style(axes, f"Time per epoch (s), with the median{note}", "")
+
     medians = ", ".join(f"{name} {np.median(values):.2f} s" for name, values in groups.items())
-    return Panel(
-        name="epoch_seconds",
-        draw=partial(variant_drawing.draw_epoch_seconds, groups=groups, colors=colors),
-        alt=f"Time per epoch by variant, as boxes; the medians: {medians}.",
-        size=(5.2, 1.2 + 0.42 * len(groups)),
-    )
+    alt = f"Time per epoch by variant, as boxes; the medians: {medians}."
+    return Panel("epoch_seconds", draw, alt, size=(5.2, 1.2 + 0.42 * len(groups)))
 
 
 def time_to_baseline_panel(runs: pd.DataFrame, colors: Colors) -> Panel:
     """How long each run trained until the baseline's best validation loss: a dot per run.
 
-    Runs are those of `summary.with_convergence`: variant, and seconds_to_baseline, NaN for a run
-    that never reached it.
+    Runs have variant, and seconds_to_baseline, NaN for a run that never reached it.
     """
     drawing.require_some("runs", runs)
     groups = _groups(runs, "seconds_to_baseline")
-    never = {name: np.isnan(values).sum() for name, values in groups.items()}
+    never = {name: int(np.isnan(values).sum()) for name, values in groups.items()}
+    longest = runs["seconds_to_baseline"].max()
+
+    def draw(axes: Axes) -> None:
+        edge: Look = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "center"}
+        for place, color, seconds in _rows(axes, groups, colors):
+            reached = seconds[~np.isnan(seconds)]
+            missing, spread = len(seconds) - len(reached), 0.25 * (len(reached) > 5)
+            _draw_dots(axes, reached, place, spread, s=28, color=color, alpha=0.6)
+            if len(reached):
+                axes.plot([reached.mean()] * 2, [place - 0.3, place + 0.3], color=color, lw=2.5)
+            if missing:
+                text = f"never: {missing} of {len(seconds)}"
+                axes.text(1, place, text, fontsize=9, color=GREY, **edge)
+        axes.set_xlim(0, 1.3 * (1 if np.isnan(longest) else longest))
+        drawing.style(axes, "Training time (s), with the mean", "")
+
     said = ", ".join(f"{name} {count}" for name, count in never.items() if count)
-    return Panel(
-        name="time_to_baseline",
-        draw=partial(variant_drawing.draw_time_to_baseline, groups=groups, colors=colors),
-        alt="Training time until the best validation loss of the baseline is reached, a dot per "
-        f"run; runs that never reached it: {said or 'none'}.",
-        size=(5.2, 1.1 + 0.42 * len(groups)),
-    )
+    alt = "Training time until the best validation loss of the baseline is reached, a dot per run; "
+    alt += f"runs that never reached it: {said or 'none'}."
+    return Panel("time_to_baseline", draw, alt, size=(5.2, 1.1 + 0.42 * len(groups)))
 
 
 def _groups(table: pd.DataFrame, column: str) -> dict[str, Array]:
     groups = table.groupby("variant", sort=False)[column]
     return {str(variant): values.to_numpy(dtype=float) for variant, values in groups}
+
+
+def _rows(axes: Axes, groups: dict[str, Array], colors: Colors) -> Iterator[tuple[int, str, Array]]:
+    """Name a row for each variant, from the top; yields its place, colour and values."""
+    axes.set_yticks(range(len(groups)), list(groups))
+    axes.set_ylim(len(groups) - 0.5, -0.5)
+    for place, (variant, values) in enumerate(groups.items()):
+        yield place, colors.get(variant, GREY), values
+
+
+def _draw_dots(axes: Axes, values: Array, place: int, spread: float = 0.5, **look: Any) -> None:
+    """Draw some of the values, spread evenly and always in the same way, by the golden ratio."""
+    shown = values[_evenly(len(values), MOST_DOTS)]
+    offsets = (np.arange(len(shown)) * 0.618034) % 1 - 0.5
+    axes.scatter(shown, place + spread * offsets, lw=0, **look)
 
 
 def search_panels(searches: Mapping[str, pd.DataFrame], colors: Colors) -> list[Panel]:
@@ -155,67 +163,81 @@ def search_panels(searches: Mapping[str, pd.DataFrame], colors: Colors) -> list[
     panels = []
     for place, (variant, trials) in enumerate(searches.items()):
         look: Look = {"color": colors.get(variant, GREY), "title": variant, "limits": limits}
-        draw = partial(variant_drawing.draw_search, trials=trials, **look)
-        alt = _search_in_words(variant, trials)
-        panels.append(Panel(name=f"search_{place}", draw=draw, alt=alt, size=(4.0, 2.9)))
+        draw = partial(_draw_search, trials=trials, **look)
+        states = trials["state"].value_counts()
+        counts = ", ".join(f"{count} {str(state).lower()}" for state, count in states.items())
+        best = "none was completed"
+        if len(completed := trials[trials["state"] == "COMPLETE"]):
+            rate, loss = completed.loc[completed["value"].idxmin(), ["learning_rate", "value"]]
+            best = f"the best learning rate is {rate:.3g} with validation loss {loss:.3f}"
+        alt = f"Search of {variant}: {len(trials)} trials ({counts}); {best}."
+        panels.append(Panel(f"search_{place}", draw, alt, size=(4.0, 2.9)))
     return panels
 
 
-def _search_in_words(variant: str, trials: pd.DataFrame) -> str:
-    states = trials["state"].value_counts()
-    counts = ", ".join(f"{count} {str(state).lower()}" for state, count in states.items())
-    completed = trials[trials["state"] == "COMPLETE"]
-    said = "none was completed."
-    if len(completed):
-        best = completed.loc[completed["value"].idxmin()]
-        rate, loss = best["learning_rate"], best["value"]
-        said = f"the best learning rate is {rate:.3g} with validation loss {loss:.3f}."
-    return f"Search of {variant}: {len(trials)} trials ({counts}); {said}"
+def _draw_search(
+    axes: Axes, trials: pd.DataFrame, color: str, *, title: str, limits: tuple[float, float]
+) -> None:
+    """Learning rates and validation losses of trials, and the best rate as a line."""
+    top = limits[1] - 0.06 * (limits[1] - limits[0])
+    # A value beyond the scale, or none at all, is shown at the upper edge.
+    height = trials["value"].where(np.isfinite(trials["value"]), np.inf).clip(upper=top)
+    rates = trials["learning_rate"]
+    complete, pruned = (trials["state"] == state for state in ("COMPLETE", "PRUNED"))
+    looks: dict[str, tuple[pd.Series, Look]] = {
+        "completed": (complete, {"color": color}),
+        "pruned": (pruned, {"facecolor": "none", "edgecolor": color}),
+        "diverged or failed": (~complete & ~pruned, {"marker": "x", "color": color}),
+    }
+    for label, (chosen, look) in looks.items():
+        axes.scatter(rates[chosen], height[chosen], s=36, lw=1.5, label=label, **look)
+    if complete.any():
+        best = rates[trials["value"].where(complete).idxmin()]
+        axes.axvline(best, color=color, linestyle=":", lw=1.3, label="best")
+    axes.set_xscale("log")
+    axes.set_ylim(limits)
+    drawing.style(axes, "Learning rate", "Validation loss (nats per image)", title=title)
 
 
 def layer_panels(
     activations: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], colors: Colors
 ) -> list[Panel]:
-    """Mean and standard deviation of the activations by hidden layer, a line per variant.
+    """Activations by hidden layer: their mean and standard deviation, a line per variant.
 
-    There are, for each variant and moment (such as `at initialisation`), the lists `mean` and
-    `standard_deviation`, a number per hidden layer.
+    For each variant and moment there are lists of both, as `activations.json` of a run has them.
     """
     moments = dict.fromkeys(moment for of in activations.values() for moment in of)
     panels = []
-    for place, moment in enumerate(moments):
-        at_moment = {name: of[moment] for name, of in activations.items() if moment in of}
-        for level, statistic in enumerate(("mean", "standard_deviation")):
-            words = statistic.replace("_", " ").capitalize()
-            lines = {name: of[statistic] for name, of in at_moment.items()}
-            look: Look = {"colors": colors, "level": level, "title": f"{words} {moment}"}
-            draw = partial(drawing.draw_layers, lines=lines, **look)
-            alt = f"{words} of the activations {moment} by hidden layer, a line for each variant: "
-            alt += f"{', '.join(activations)}."
-            panels.append(Panel(name=f"{statistic}_{place}", draw=draw, alt=alt))
+    for (place, moment), level in product(enumerate(moments), (0, 1)):
+        statistic = ("mean", "standard_deviation")[level]
+        words = statistic.replace("_", " ").capitalize()
+        of = {name: at[moment][statistic] for name, at in activations.items() if moment in at}
+        look: Look = {"colors": colors, "level": level, "title": f"{words} {moment}"}
+        alt = f"{words} of the activations {moment} by hidden layer, a line for each variant: "
+        alt += f"{', '.join(activations)}."
+        draw = partial(drawing.draw_layers, lines=of, **look)
+        panels.append(Panel(f"{statistic}_{place}", draw, alt))
     return panels
 
 
 def uncertainty_panels(records: Mapping[str, Mapping[str, Any]], colors: Colors) -> list[Panel]:
     """MC Dropout: accuracy against samples, and a reliability diagram per variant.
 
-    Records are what `mc_dropout` logged: deterministic_accuracy, accuracy_by_samples and
-    calibration (for each model the lists confidence, accuracy and count, a number per bin; None in
-    an empty bin).
+    A variant's record is what `mc_dropout` logged of its best run as `record.json`.
     """
     if not records:
         return []
-    accuracies = itemgetter("accuracy_by_samples", "deterministic_accuracy")
-    lines = {variant: accuracies(record) for variant, record in records.items()}
+    of_record = itemgetter("accuracy_by_samples", "deterministic_accuracy")
+    lines = {variant: of_record(record) for variant, record in records.items()}
     draw: Callable[[Axes], None] = partial(drawing.draw_samples, lines=lines, colors=colors)
     alt = f"Accuracy of MC Dropout against the number of samples averaged: {', '.join(records)}."
-    panels = [Panel(name="mc_samples", draw=draw, alt=alt)]
+    panels = [Panel("mc_samples", draw, alt)]
     columns = itemgetter("confidence", "accuracy", "count")
     for place, (variant, record) in enumerate(records.items()):
         bins = {model: columns(of) for model, of in record["calibration"].items()}
-        look: Look = {"color": colors.get(variant, GREY), "title": variant}
-        draw = partial(drawing.draw_reliability, bins=bins, **look)
-        alt = f"Reliability diagram of {variant}: accuracy against confidence, "
-        alt += "with and without MC Dropout."
-        panels.append(Panel(name=f"reliability_{place}", draw=draw, alt=alt))
+        color = colors.get(variant, GREY)
+        draw = partial(drawing.draw_reliability, bins=bins, color=color, title=variant)
+        alt = f"Reliability diagram of {variant}: accuracy against confidence, with and without "
+        alt += "MC Dropout."
+        panels.append(Panel(f"reliability_{place}", draw, alt))
     return panels

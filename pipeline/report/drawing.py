@@ -5,11 +5,14 @@ Figures are made without pyplot and so without state that threads would share; s
 (2008), which the colour-blind can tell apart.
 """
 
-from collections.abc import Mapping, Sized
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence, Sized
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import matplotlib
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -21,9 +24,64 @@ BLUE, VERMILLION, GREEN, GREY = PALETTE = ("#0072B2", "#D55E00", "#009E73", "#5F
 GRID = "#E5E5E5"
 WIDTH, DOTS_PER_INCH = 8.0, 150  # inches; together 1200 pixels
 
-Array: TypeAlias = npt.NDArray[Any]
+Array: TypeAlias = np.ndarray
 Colors: TypeAlias = Mapping[str, str]  # a colour (hex) for each variant, or each line
 Look: TypeAlias = dict[str, Any]  # what Matplotlib calls the properties of what it draws
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes: in the report an SVG of its own, as a PNG beside others of its kind."""
+
+    name: str  # among all panels; letters, digits, hyphens and underscores
+    draw: Callable[[Axes], None]
+    alt: str  # what it shows, in words, for those who cannot see it
+    size: tuple[float, float] = (5.0, 3.4)  # width and height in inches, alone
+
+
+def sheet(panels: Sequence[Panel]) -> Figure:
+    """One figure of some panels, two beside each other, with their labels below."""
+    require_some("panels", panels)
+    columns = min(len(panels), 2)
+    rows = -(-len(panels) // columns)
+    figure = blank_figure(rows * max(panel.size[1] for panel in panels) + 0.5)
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes, panel in zip(grid, panels, strict=False):
+        panel.draw(axes)
+    for axes in grid[len(panels) :]:
+        axes.axis("off")
+    if grid[0].get_legend_handles_labels()[1]:
+        legend(figure, grid[0])
+    return figure
+
+
+def svg(panel: Panel) -> str:
+    """One panel as an `<svg>` element that takes on the colours of the page it is put into.
+
+    These are that of the text around it, `--grid` and `--muted`. The page has a legend for all.
+    """
+    figure = blank_figure(panel.size[1], panel.size[0])
+    panel.draw(figure.subplots())
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": panel.name}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    changes = {
+        r"(?s)^.*?(?=<svg)": "",
+        r"(?s)<metadata>.*?</metadata>": "",
+        r'( xmlns:\w+="[^"]*"| version="[^"]*")': "",
+        # In a page, ids must differ between the figures, and the width is the page's.
+        r'\bid="': f'id="{panel.name}-',
+        r'(?:xlink:)?href="#': f'href="#{panel.name}-',
+        r"url\(#": f"url(#{panel.name}-",
+        r'<svg width="[^"]*" height="[^"]*"': '<svg aria-hidden="true"',
+        "#000000": "currentColor",
+        GREY.lower(): "var(--muted)",
+        GRID.lower(): "var(--grid)",
+    }
+    element = buffer.getvalue()
+    for pattern, replacement in changes.items():
+        element = re.sub(pattern, replacement, element)
+    return element
 
 
 def blank_figure(height: float, width: float = WIDTH) -> Figure:
@@ -51,9 +109,8 @@ def style(
 def legend(figure: Figure, axes: Axes) -> None:
     """Put the labels of one pair of axes below the figure."""
     handles, labels = axes.get_legend_handles_labels()
-    columns = min(len(labels), 5)
-    drawn = figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
-    for line in drawn.get_lines():
+    look: Look = {"loc": "outside lower center", "ncols": min(len(labels), 5), "frameon": False}
+    for line in figure.legend(handles, labels, **look).get_lines():
         line.set_linewidth(2.5)
 
 
@@ -69,7 +126,7 @@ def require_some(subject: str, values: Sized, *others: Sized) -> None:
         raise InputError(
             subject,
             expected="at least one, and one entry for each",
-            received=" and ".join(str(length) for length in lengths),
+            received=" and ".join(map(str, lengths)),
             action="Give some to draw, and as many of each.",
         )
 
@@ -94,10 +151,7 @@ def draw_layers(
 def draw_samples(
     axes: Axes, lines: Mapping[str, tuple[Any, float]], colors: Colors, *, plain: str = ""
 ) -> None:
-    """Draw accuracy by how many samples are averaged, and, dashed, that without dropout.
-
-    A line is of fractions, of shape (samples,), and the fraction without, to be labelled `plain`.
-    """
+    """Draw accuracies (fractions) by how many samples are averaged; dashed that without dropout."""
     for label, (fractions, without) in lines.items():
         percent, color = 100 * np.asarray(fractions, dtype=float), colors.get(label, GREY)
         samples = np.arange(1, len(percent) + 1)
@@ -115,7 +169,7 @@ def draw_reliability(axes: Axes, bins: Mapping[str, Any], color: str, *, title: 
     """
     axes.plot([0, 100], [0, 100], color=GREY, lw=1, linestyle=":")
     for place, (model, of) in enumerate(bins.items(), start=1):
-        confidence, accuracy, count = (np.asarray(values, dtype=float) for values in of)
+        confidence, accuracy, count = np.asarray(of, dtype=float)
         shown = 100 * np.stack([confidence, accuracy])[:, count > 0]
         dashed: Look = {"lw": 1.2, "linestyle": "--", "mfc": "none"}
         look = dashed if place < len(bins) else {"lw": 1.8}

@@ -1,7 +1,9 @@
-"""Figures of one run: its curves, and its activations through the layers."""
+"""Figures of one run: its curves, activations, images, classes and, with MC Dropout, uncertainty.
+
+Nothing to draw, and not as many of one thing as of another, is refused with an `InputError`.
+"""
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -13,18 +15,15 @@ from pipeline.base import InputError
 from pipeline.report import drawing
 from pipeline.report.drawing import BLUE, GREEN, GREY, VERMILLION, Array, Look
 
+CLASSES_WITH_TEXT = 20  # More cells than 20 x 20 have no room for numbers.
+BARE = {"frame_on": False, "xticks": (), "yticks": ()}
+
 
 def learning_curve(curve: pd.DataFrame, best_epoch: int, title: str) -> Figure:
-    """Loss and accuracy of one run, training and validation, with the best epoch marked.
+    """Loss and accuracy of one run, training and validation, with the best epoch (from 1) marked.
 
-    Args:
-        curve: one row per epoch: epoch, loss, accuracy, val_loss, val_accuracy, and learning_rate,
-            which is drawn too if it varies.
-        best_epoch: from 1.
-        title: what the run is.
-
-    Raises:
-        InputError: the curve has no epochs.
+    The curve has a row per epoch: epoch, loss, accuracy, val_loss, val_accuracy, and learning_rate,
+    which is drawn too if it varies.
     """
     drawing.require_some("learning curve", curve)
     epoch, look = curve["epoch"], drawing.marker(curve)
@@ -48,22 +47,13 @@ def learning_curve(curve: pd.DataFrame, best_epoch: int, title: str) -> Figure:
 
 
 def activation_statistics(statistics: Mapping[str, tuple[Array, Array]], title: str) -> Figure:
-    """Mean and standard deviation of the activations through the hidden layers.
-
-    Args:
-        statistics: for each moment, such as `at initialisation`, the means and the standard
-            deviations of the hidden layers, both of shape (layers,).
-        title: what the network is.
-
-    Raises:
-        InputError: there are no statistics, or not as many means as standard deviations.
-    """
+    """Means and standard deviations, of shape (layers,), of the activations at some moments."""
     drawing.require_some("activation statistics", statistics)
     for moment, of in statistics.items():
         drawing.require_some(f"activation statistics {moment}", *of)
     figure = drawing.blank_figure(4.0)
     panels = figure.subplots(1, 2)
-    colors = dict(zip(statistics, cycle(drawing.PALETTE), strict=False))
+    colors = dict(zip(statistics, drawing.PALETTE, strict=False))
     for level, axes in enumerate(panels):
         lines = {moment: of[level] for moment, of in statistics.items()}
         drawing.draw_layers(axes, lines, colors, level=level)
@@ -72,53 +62,35 @@ def activation_statistics(statistics: Mapping[str, tuple[Array, Array]], title: 
     return figure
 
 
-CLASSES_WITH_TEXT = 20  # More cells than 20 x 20 have no room for numbers.
-BARE = {"frame_on": False, "xticks": (), "yticks": ()}
-
-
-def sample_images(
-    images: Array, labels: Array, class_names: Sequence[str], columns: int = 10, rows: int = 5
-) -> Figure:
-    """A column for each of the first classes, with the first images of each."""
+def sample_images(images: Array, labels: Array, class_names: Sequence[str]) -> Figure:
+    """A column for each of the first ten classes, with the first five images of each."""
     drawing.require_some("images", images, labels)
-    classes = np.unique(labels)[:columns]
-    per_class = [np.flatnonzero(labels == label)[:rows] for label in classes]
+    classes = np.unique(labels)[:10]
+    per_class = [np.flatnonzero(labels == label)[:5] for label in classes]
     deepest = max(len(indices) for indices in per_class)
     wide = max(len(classes), 4)  # So that few classes do not make giant images.
     figure = drawing.blank_figure(drawing.WIDTH / wide * deepest + 0.4)
     grid = figure.subplots(deepest, wide, squeeze=False, subplot_kw=BARE)
-    for column, (label, indices) in enumerate(zip(classes, per_class, strict=True)):
-        grid[0, column].set_title(class_names[label], fontsize=9, parse_math=False)
-        for row, index in enumerate(indices):
-            _show_image(grid[row, column], images[index])
+    for column, label, indices in zip(grid.T, classes, per_class, strict=False):
+        column[0].set_title(class_names[label], fontsize=9, parse_math=False)
+        for axes, index in zip(column, indices, strict=False):
+            _show_image(axes, images[index])
     return figure
 
 
 def uncertain_images(
-    images: Array,
-    labels: Array,
-    mean_probabilities: Array,
-    entropy: Array,
-    class_names: Sequence[str],
-    count: int = 12,
+    images: Array, labels: Array, probabilities: Array, entropy: Array, class_names: Sequence[str]
 ) -> Figure:
-    """The images that the network is least certain of, the most uncertain first.
-
-    Args:
-        images, labels, class_names: see above.
-        mean_probabilities: shape (n, classes), the mean over the samples.
-        entropy: of the mean probabilities, in nats, shape (n,).
-        count: at most this many are shown.
-    """
-    drawing.require_some("images", images, labels, mean_probabilities, entropy)
-    order = np.argsort(-np.asarray(entropy), kind="stable")[:count]
+    """The 12 images of the highest entropy (nats) of the mean probabilities, that one first."""
+    drawing.require_some("images", images, labels, probabilities, entropy)
+    order = np.argsort(-np.asarray(entropy), kind="stable")[:12]
     rows = -(-len(order) // 4)
     figure = drawing.blank_figure(2.55 * rows)
     grid = figure.subplots(rows, 4, squeeze=False, subplot_kw=BARE)
     for axes, index in zip(grid.flat, order, strict=False):
         _show_image(axes, images[index])
-        top = np.argsort(-mean_probabilities[index], kind="stable")[:2]
-        guesses = [f"{class_names[k]} {100 * mean_probabilities[index, k]:.0f}%" for k in top]
+        top = np.argsort(-probabilities[index], kind="stable")[:2]
+        guesses = [f"{class_names[k]} {100 * probabilities[index, k]:.0f}%" for k in top]
         text = f"true: {class_names[labels[index]]}\n{', '.join(guesses)}"
         color = BLUE if top[0] == labels[index] else VERMILLION
         axes.set_title(text, fontsize=9, color=color, parse_math=False)
@@ -132,11 +104,7 @@ def _show_image(axes: Axes, image: Array) -> None:
 
 
 def confusion_matrix(matrix: Array, class_names: Sequence[str], title: str) -> Figure:
-    """Which classes are taken for which; colours are shares of the true class.
-
-    The matrix has counts, of shape (k, k): a row per true class, a column per predicted class.
-    Beyond 20 classes the cells have no numbers.
-    """
+    """Which classes are taken for which: counts, by rows of true and columns of predicted ones."""
     matrix = np.asarray(matrix)
     count = len(class_names)
     if matrix.shape != (count, count) or not count:
@@ -150,17 +118,16 @@ def confusion_matrix(matrix: Array, class_names: Sequence[str], title: str) -> F
     figure = drawing.blank_figure(7.2)
     axes = figure.subplots()
     image = axes.imshow(percent, cmap="Blues", vmin=0, vmax=max(percent.max(), 1))
-    if count <= CLASSES_WITH_TEXT:
-        size = 9 if count <= 12 else 6
-        for (row, column), share in np.ndenumerate(percent):
-            text = f"{matrix[row, column]}\n{share:.0f}%" if count <= 12 else f"{share:.0f}"
-            color = "white" if share > 0.55 * percent.max() else "black"
-            axes.text(column, row, text, ha="center", va="center", fontsize=size, color=color)
+    few, look = count <= 12, Look(ha="center", va="center")
+    for (row, column), share in np.ndenumerate(percent) if count <= CLASSES_WITH_TEXT else ():
+        text = f"{matrix[row, column]}\n{share:.0f}%" if few else f"{share:.0f}"
+        color = "white" if share > 0.55 * percent.max() else "black"
+        axes.text(column, row, text, fontsize=9 if few else 6, color=color, **look)
     ticks = range(0, count, -(-count // 25))
     names = [class_names[tick] for tick in ticks]
-    plain = {"parse_math": False}  # a class name may hold dollar signs
-    axes.set_xticks(ticks, names, rotation=45, ha="right", **plain)
-    axes.set_yticks(ticks, names, **plain)
+    # A class name may hold dollar signs.
+    axes.set_xticks(ticks, names, rotation=45, ha="right", parse_math=False)
+    axes.set_yticks(ticks, names, parse_math=False)
     drawing.style(axes, "Predicted class", "True class", grid=False)
     axes.set_title(title, fontsize=12)
     figure.colorbar(image, ax=axes, label="Share of the true class (%)", shrink=0.8)
@@ -172,14 +139,14 @@ def class_accuracy(accuracies: Array, class_names: Sequence[str]) -> Figure:
     drawing.require_some("class accuracies", accuracies, class_names)
     percent = 100 * np.asarray(accuracies, dtype=float)
     order = np.argsort(-percent, kind="stable")  # NaNs come last.
-    many = len(order) > 30
-    figure = drawing.blank_figure(1.0 + (0.16 if many else 0.32) * len(order))
+    height, size = (0.16, 7) if len(order) > 30 else (0.32, 9)
+    figure = drawing.blank_figure(1.0 + height * len(order))
     axes = figure.subplots()
     bars = axes.barh(range(len(order)), np.nan_to_num(percent[order]), color=BLUE, height=0.75)
     labels = ["" if np.isnan(value) else f"{value:.1f}%" for value in percent[order]]
     # The white boxes keep the line of the mean from crossing the numbers.
     box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
-    axes.bar_label(bars, labels, padding=3, fontsize=7 if many else 9, bbox=box)
+    axes.bar_label(bars, labels, padding=3, fontsize=size, bbox=box)
     if np.isfinite(percent).any():
         mean = np.nanmean(percent)
         axes.axvline(mean, color=VERMILLION, linestyle="--", label=f"mean, {mean:.1f}%", lw=1.2)
@@ -189,7 +156,7 @@ def class_accuracy(accuracies: Array, class_names: Sequence[str]) -> Figure:
     axes.margins(x=0.1, y=0.01)
     axes.set_xlim(left=0)
     drawing.style(axes, "Accuracy within the class (%)", "")
-    axes.tick_params(axis="y", labelsize=7 if many else 9)
+    axes.tick_params(axis="y", labelsize=size)
     axes.grid(visible=False, axis="y")
     return figure
 
@@ -208,17 +175,13 @@ def accuracy_by_samples(accuracies: Array, deterministic_accuracy: float) -> Fig
 def reliability_diagram(bins: Mapping[str, tuple[Array, Array, Array]]) -> Figure:
     """Accuracy against confidence, a panel per model, with what is in each bin below.
 
-    The expected calibration error in the title is the mean distance from the diagonal.
-
-    Args:
-        bins: for each model, arrays of shape (bins,): mean confidence and accuracy (fractions, NaN
-            in an empty bin) and the number of predictions.
+    The expected calibration error in the title is the mean distance from the diagonal. The bins of
+    a model are as in `drawing.draw_reliability`.
     """
     drawing.require_some("reliability bins", bins)
     figure = drawing.blank_figure(5.0)
-    grid = figure.subplots(
-        2, len(bins), sharex=True, sharey="row", squeeze=False, height_ratios=[3, 1]
-    )
+    shared: Look = {"sharex": True, "sharey": "row", "height_ratios": [3, 1]}
+    grid = figure.subplots(2, len(bins), squeeze=False, **shared)
     for (above, below), (name, of) in zip(grid.T, bins.items(), strict=True):
         drawing.require_some(f"reliability bins of {name}", *of)
         confidence, accuracy, count = map(np.asarray, of)

@@ -13,8 +13,8 @@ import pytest
 from compared_runs import COMPARED_VARIANTS, evidence_of, five_variants, make_run
 
 from pipeline.answers import tables, words
-from pipeline.answers.evidence import Evidence
 from pipeline.answers.fairness import Fact, LeftOut
+from pipeline.answers.verdicts import Evidence
 from pipeline.report import page
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="

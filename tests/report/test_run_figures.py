@@ -1,11 +1,30 @@
-"""What the figures of one run show: axes with units, lines; and that they save as PNG."""
+"""What the figures of one run show: axes with units, lines, order, colours; saved as PNG."""
 
 import numpy as np
 import pytest
 from drawn import assert_saves_as_a_png_of_1200_pixels, labels_of, make_curve, xs, ys
+from matplotlib.colors import same_color
 
 from pipeline.base import InputError
-from pipeline.report import run_figures
+from pipeline.report import drawing, run_figures
+
+NAMES = ["cat", "dog", "ship"]
+PROBABILITIES = np.array([[0.5, 0.3, 0.2], [0.1, 0.9, 0.0], [0.3, 0.3, 0.4], [1.0, 0.0, 0.0]])
+ENTROPY = np.array([1.03, 0.33, 1.09, 0.0])
+
+
+def make_images(count, channels=3):
+    generator = np.random.default_rng(0)
+    return generator.integers(0, 256, (count, 8, 8, channels), dtype=np.uint8)
+
+
+def make_bins(confidence=(0.3, 0.9), accuracy=(0.2, 0.9), count=(10, 30)):
+    return np.array(confidence), np.array(accuracy), np.array(count)
+
+
+def sizes(axes):
+    """Width and height of each bar, in data coordinates."""
+    return np.array([(bar.get_width(), bar.get_height()) for bar in axes.patches])
 
 
 def legend_of(figure):
@@ -17,6 +36,14 @@ DRAWN = {
     "activation_statistics": lambda: run_figures.activation_statistics(
         {"at initialisation": (np.zeros(20), np.ones(20))}, "selu"
     ),
+    "sample_images": lambda: run_figures.sample_images(make_images(9), np.arange(9) % 3, NAMES),
+    "confusion_matrix": lambda: run_figures.confusion_matrix(np.eye(3, dtype=int), NAMES, "elu"),
+    "class_accuracy": lambda: run_figures.class_accuracy(np.array([0.5, 0.9, 0.7]), NAMES),
+    "accuracy_by_samples": lambda: run_figures.accuracy_by_samples(np.array([0.4, 0.5]), 0.5),
+    "uncertain_images": lambda: run_figures.uncertain_images(
+        make_images(4), np.array([0, 1, 2, 0]), PROBABILITIES, ENTROPY, NAMES
+    ),
+    "reliability_diagram": lambda: run_figures.reliability_diagram({"MC Dropout": make_bins()}),
 }
 
 
@@ -59,12 +86,125 @@ def test_activation_statistics_number_the_layers_from_one_and_mark_zero_and_one(
     assert [ys(axes.lines[0])[0] for axes in (left, right)] == [0, 1]
 
 
+def test_sample_images_has_a_titled_column_per_class_and_leaves_missing_ones_blank():
+    images, labels = make_images(5), np.array([2, 0, 2, 0, 0])
+    figure = run_figures.sample_images(images, labels, NAMES)
+    assert [axes.get_title() for axes in figure.axes[:4]] == ["cat", "ship", "", ""]
+    drawn = [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
+    assert len(drawn) == 5
+    expected = [images[place] for place in (1, 0, 3, 2, 4)]  # row by row: cat, ship, cat, ...
+    assert all((a == b).all() for a, b in zip(drawn, expected, strict=True))
+
+
+def test_sample_images_shows_grey_images_in_grey():
+    figure = run_figures.sample_images(make_images(1, channels=1), np.array([1]), NAMES)
+    (image,) = figure.axes[0].images
+    assert image.get_size() == (8, 8)
+    assert image.get_cmap().name == "gray"
+    assert image.get_clim() == (0, 255)  # not stretched to the image's own range
+
+
+def test_sample_images_stops_at_ten_classes_and_at_five_images_of_each():
+    names = [f"class {k}" for k in range(100)]
+    figure = run_figures.sample_images(make_images(100), np.arange(100), names)
+    assert [axes.get_title() for axes in figure.axes] == names[:10]
+    figure = run_figures.sample_images(make_images(7), np.zeros(7, int), NAMES)
+    assert sum(bool(axes.images) for axes in figure.axes) == 5
+
+
+def test_uncertain_images_come_most_uncertain_first_with_their_two_best_guesses():
+    figure = DRAWN["uncertain_images"]()
+    titles = [axes.get_title() for axes in figure.axes if axes.images]
+    assert titles == [
+        "true: ship\nship 40%, cat 30%",
+        "true: cat\ncat 50%, dog 30%",
+        "true: dog\ndog 90%, cat 10%",
+        "true: cat\ncat 100%, dog 0%",
+    ]
+    assert figure.axes[0].get_xlabel() == "entropy 1.09 nats"
+
+
+def test_uncertain_images_tell_right_from_wrong_by_colour():
+    labels = np.array([1, 1, 2, 0])
+    figure = run_figures.uncertain_images(make_images(4), labels, PROBABILITIES, ENTROPY, NAMES)
+    right, wrong, *_ = (axes.title.get_color() for axes in figure.axes if axes.images)
+    assert same_color(right, drawing.BLUE)
+    assert same_color(wrong, drawing.VERMILLION)
+
+
+def test_uncertain_images_stop_at_twelve():
+    many, labels = np.resize(PROBABILITIES, (13, 3)), np.zeros(13, int)
+    figure = run_figures.uncertain_images(make_images(13), labels, many, np.ones(13), NAMES)
+    assert sum(bool(axes.images) for axes in figure.axes) == 12
+
+
+def test_confusion_matrix_has_counts_and_shares_of_the_true_class():
+    matrix = np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]])  # the last class has no images
+    axes, color_bar = run_figures.confusion_matrix(matrix, NAMES, "bn").axes
+    texts = [text.get_text() for text in axes.texts]
+    assert texts[:5] == ["3\n75%", "1\n25%", "0\n0%", "0\n0%", "2\n100%"]
+    assert texts[8] == "0\n0%"
+    assert labels_of(axes) == ("Predicted class", "True class")
+    assert color_bar.get_ylabel() == "Share of the true class (%)"
+
+
+def test_confusion_matrix_of_100_classes_has_no_numbers():
+    names = [f"class {k}" for k in range(100)]
+    axes, _ = run_figures.confusion_matrix(np.eye(100, dtype=int), names, "bn").axes
+    assert len(axes.texts) == 0
+    assert len(axes.get_xticks()) == 25
+
+
+def test_class_accuracy_is_sorted_with_a_class_without_images_last():
+    accuracies = np.array([0.5, float("nan"), 0.75])
+    (axes,) = run_figures.class_accuracy(accuracies, NAMES).axes
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["ship", "cat", "dog"]
+    assert sizes(axes)[:, 0].tolist() == [75.0, 50.0, 0.0]
+    assert [text.get_text() for text in axes.texts] == ["75.0%", "50.0%", ""]
+    assert xs(axes.lines[0])[0] == 62.5
+    assert axes.get_xlabel() == "Accuracy within the class (%)"
+
+
+def test_accuracy_by_samples_counts_from_one_beside_the_deterministic_accuracy():
+    figure = run_figures.accuracy_by_samples(np.array([0.4, 0.45, 0.5]), 0.48)
+    (axes,) = figure.axes
+    samples, deterministic = axes.lines
+    assert xs(samples) == [1, 2, 3]
+    assert ys(samples) == pytest.approx([40, 45, 50])
+    assert ys(deterministic)[0] == pytest.approx(48)
+    assert labels_of(axes) == ("Number of samples averaged", "Test accuracy (%)")
+
+
+def test_reliability_diagram_has_a_panel_per_model_with_its_calibration_error():
+    nan = float("nan")
+    empty_bin = make_bins((0.5, nan, 0.9), (0.3, nan, 0.8), (10, 0, 30))
+    figure = run_figures.reliability_diagram({"plain": make_bins(), "MC": empty_bin})
+    plain, mc, counts, _ = figure.axes
+    assert plain.get_title() == "plain: calibration error 2.5%"  # 10 of 40 are 10 points off
+    assert mc.get_title() == "MC: calibration error 12.5%"  # (10 * 20 + 30 * 10) / 40
+    assert xs(mc.lines[1]) == pytest.approx([50, 90])
+    assert plain.get_ylabel() == "Accuracy (%)"
+    assert labels_of(counts) == ("Confidence (%)", "Predictions")
+    assert sizes(counts)[:, 1].tolist() == [10, 30]
+
+
 @pytest.mark.parametrize(
     "draw",
     [
         lambda: run_figures.learning_curve(make_curve(epochs=0), 1, "elu"),
         lambda: run_figures.activation_statistics({}, "selu"),
         lambda: run_figures.activation_statistics({"now": (np.zeros(2), np.ones(3))}, "selu"),
+        lambda: run_figures.sample_images(make_images(0), np.array([]), NAMES),
+        lambda: run_figures.sample_images(make_images(2), np.array([1]), NAMES),
+        lambda: run_figures.confusion_matrix(np.eye(2), NAMES, "elu"),
+        lambda: run_figures.confusion_matrix(np.zeros((0, 0)), [], "elu"),
+        lambda: run_figures.class_accuracy(np.array([0.5]), NAMES),
+        lambda: run_figures.accuracy_by_samples(np.array([]), 0.5),
+        lambda: run_figures.uncertain_images(
+            make_images(3), np.zeros(3, int), PROBABILITIES, ENTROPY, NAMES
+        ),
+        lambda: run_figures.reliability_diagram({}),
+        lambda: run_figures.reliability_diagram({"MC": make_bins(count=(1, 2, 3))}),
     ],
 )
 def test_refused_input(draw):
