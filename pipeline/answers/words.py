@@ -15,7 +15,7 @@ from pipeline.answers.verdicts import Answer, Evidence, Headline, is_equal
 
 
 class Said(NamedTuple):
-    """A question, the verdict on it, and the sentences that bear it out."""
+    """An answer in words, with the sentences that bear it out."""
 
     question: str
     verdict: str
@@ -36,19 +36,17 @@ class _Row(dict[str, Any]):
     """A variant's row of the summary; formatted by the name of a column, its figure in words."""
 
     def __format__(self, column: str) -> str:
-        seeds = f"{self['seeds']} seed" + ("s" if self["seeds"] != 1 else "")
         match column:
             case "variant":
                 return f"`{self['variant']}`"
             case "seeds":
-                return seeds
+                return f"{self['seeds']} seed{'s'[: self['seeds'] != 1]}"
+            case "reached_baseline" if not self[column]:
+                return f"{self:variant} never (0 of {self:seeds})"
             case "reached_baseline":
-                if not self[column]:
-                    return f"{self:variant} never (0 of {seeds})"
                 took = f"{self:epochs_to_baseline} epochs, {self:seconds_to_baseline} s"
-                return f"{self:variant} after {took} ({self[column]:.0f} of {seeds})"
-            case _:
-                return tables.figure(self, column)
+                return f"{self:variant} after {took} ({self[column]:.0f} of {self:seeds})"
+        return tables.figure(self, column)
 
 
 def _by_variant(evidence: Evidence) -> dict[str, _Row]:
@@ -82,8 +80,7 @@ def cards(evidence: Evidence) -> list[Card]:
 def verdict(evidence: Evidence) -> str:
     """The headlines in one line of Markdown, for where there is room for no more."""
     return " ".join(
-        f"{card.title}: {', '.join(f'**{name}**' for name in card.variants)}."
-        for card in cards(evidence)
+        f"{card.title}: **{'**, **'.join(card.variants)}**." for card in cards(evidence)
     )
 
 
@@ -158,15 +155,12 @@ _SENTENCES = {
 
 def answers(evidence: Evidence) -> list[Said]:
     """The questions that the tests cover, answered from the figures."""
-    rows = _by_variant(evidence)
-    return [
-        Said(
-            question=answer.question.text,
-            verdict=answer.verdict.capitalize() if answer.verdict else "",
-            evidence=" ".join(_sentence(answer, test, rows) for test in answer.tests),
-        )
-        for answer in evidence.answers
-    ]
+    rows, found = _by_variant(evidence), []
+    for answer in evidence.answers:
+        sentences = " ".join(_sentence(answer, test, rows) for test in answer.tests)
+        in_short = answer.verdict.capitalize() if answer.verdict else ""
+        found.append(Said(answer.question.text, in_short, sentences))
+    return found
 
 
 def _sentence(answer: Answer, test: Any, rows: Mapping[str, _Row]) -> str:
@@ -228,18 +222,11 @@ def flags(evidence: Evidence) -> list[str]:
 
 def markdown_report(evidence: Evidence) -> str:
     """The comparison as a Markdown page: the table, the answers and the tests behind them."""
-    sections = [
-        "## Comparison",
-        tables.markdown(tables.summary_table(evidence)),
-        f"{PLUS_MINUS}: half the width of the 95% confidence interval of the mean over seeds "
-        "(Student's t).",
-    ]
-    capped = [
-        f"`{row['variant']}` {row['capped']:.0f} of {row['seeds']}"
-        for row in _by_variant(evidence).values()
-        if row["capped"]
-    ]
-    if capped:
+    interval = "half the width of the 95% confidence interval of the mean over seeds (Student's t)."
+    sections = ["## Comparison", tables.markdown(tables.summary_table(evidence))]
+    sections += [f"{PLUS_MINUS}: {interval}"]
+    rows = [row for row in _by_variant(evidence).values() if row["capped"]]
+    if capped := [f"{row:variant} {row['capped']:.0f} of {row['seeds']}" for row in rows]:
         sections += [f"Ended at the last permitted epoch, not stopped early: {', '.join(capped)}."]
     for one in answers(evidence):
         sections += [f"**{one.question}** " + ". ".join(filter(None, [one.verdict, one.evidence]))]

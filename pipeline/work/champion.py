@@ -8,8 +8,7 @@ validation images.
 
 import re
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlflow
 import numpy as np
@@ -32,8 +31,7 @@ _DESCRIPTION = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Registration:
+class Registration(NamedTuple):
     """What `register` did."""
 
     name: str  # of the registered model
@@ -59,8 +57,8 @@ def register(runs: pd.DataFrame, data: Mapping[str, str]) -> Registration:
 
     Args:
         runs: as in `statistics.with_convergence`.
-        data: what all of them were trained on: `dataset`, its name; `data_fingerprint`, as a
-            champion of other data is not challenged; `prepare_run`, the run that logged it.
+        data: the dataset, data_fingerprint and prepare_run of what all of them were trained on; a
+            champion of other data is not challenged.
 
     Raises:
         InputError: a run to be registered has no model.
@@ -86,14 +84,9 @@ def register(runs: pd.DataFrame, data: Mapping[str, str]) -> Registration:
     if wins or champion.version != challenger.version:
         decision = f"{_who(champion)}: {reason}"
         connection.set_model_version_tag(name, challenger.version, "champion_decision", decision)
-    return Registration(
-        name=name,
-        versions={variant: int(version.version) for variant, version in versions.items()},
-        champion=int(champion.version),
-        replaced=wins,
-        reason=reason,
-        text=_text(name, champion, reason, list(versions.values())),
-    )
+    numbers = {variant: int(version.version) for variant, version in versions.items()}
+    text = _text(name, champion, reason, list(versions.values()))
+    return Registration(name, numbers, int(champion.version), wins, reason, text)
 
 
 def _registered(name: str, run: Mapping[Hashable, Any], data: Mapping[str, str]) -> ModelVersion:
@@ -114,9 +107,9 @@ def _registered(name: str, run: Mapping[Hashable, Any], data: Mapping[str, str])
         f"`{run['variant']}`, seed {run['seed']}, on {data['dataset']}: validation accuracy "
         f"{run[_METRIC]:.2%}, test accuracy {run['test_accuracy']:.2%}."
     )
-    tags = {tag: data[tag] for tag in ("dataset", "data_fingerprint")}
-    tags |= {"variant": run["variant"], "seed": str(run["seed"])}
+    tags = {"variant": run["variant"], "seed": str(run["seed"])}
     tags |= {"val_accuracy": f"{run[_METRIC]:.6g}"}
+    tags |= {tag: data[tag] for tag in ("dataset", "data_fingerprint")}
     source = {"source": f"models:/{model_id}", "model_id": model_id, "run_id": run_id}
     return connection.create_model_version(name, **source, description=description, tags=tags)
 
@@ -206,14 +199,12 @@ def _who(version: ModelVersion) -> str:
 
 
 def _text(name: str, champion: ModelVersion, reason: str, versions: list[ModelVersion]) -> str:
-    rows = [
-        f"| [{version.version}](#/models/{name}/versions/{version.version}) "
-        f"| {version.tags['variant']} | {version.tags['seed']} "
-        f"| {float(version.tags['val_accuracy']):.2%} |"
-        for version in versions
-    ]
-    return (
-        f"**Champion** of [{name}](#/models/{name}), `models:/{name}@{CHAMPION}`: "
-        f"{_who(champion)}; {reason}.\n\n"
-        "| version | variant | seed | validation accuracy |\n|---|---|---|---|\n" + "\n".join(rows)
-    )
+    title = f"**Champion** of [{name}](#/models/{name}), `models:/{name}@{CHAMPION}`"
+    lines = [f"{title}: {_who(champion)}; {reason}.", ""]
+    lines += ["| version | variant | seed | validation accuracy |", "|---|---|---|---|"]
+    for version in versions:
+        number, tags = version.version, version.tags
+        link = f"[{number}](#/models/{name}/versions/{number})"
+        accuracy = f"{float(tags['val_accuracy']):.2%}"
+        lines += [f"| {link} | {tags['variant']} | {tags['seed']} | {accuracy} |"]
+    return "\n".join(lines)
