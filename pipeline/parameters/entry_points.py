@@ -93,11 +93,7 @@ def recorded(
 ) -> dict[str, str]:
     """The parameters of a group as texts, by the names that they have for an entry point.
 
-    Args:
-        given: of a class that the group is a base of.
-        group: whose parameters they are.
-        entry_point: by whose names.
-        variant: whose settings they are, where it has them.
+    Those that are settings of the variant are as it has them, the others as they were given.
     """
     called = ENTRY_POINTS[entry_point].called
     settings = settings_of(variant, group) if variant else {}
@@ -110,10 +106,7 @@ def recorded(
 def mlflow_run(entry_point: str, given: Parameters, **instead: Any) -> str:
     """The `mlflow run` command that calls an entry point with some parameters.
 
-    Args:
-        entry_point: a key of MLproject.
-        given: the parameters, of this entry point or of one that shares some of them.
-        instead: values instead of those that it has, or that it has not.
+    They may be those of another one that shares some; `instead` has values instead of theirs.
     """
     words = ["mlflow run ." if entry_point == "main" else f"mlflow run . -e {entry_point}"]
     for field, name, default, parameter in ENTRY_POINTS[entry_point].options():

@@ -151,12 +151,8 @@ class ModelSettings(Parameters):
     def configured(self, variant: Variant, *, strict: bool = True) -> Variant:
         """A variant with the settings that are given.
 
-        Args:
-            variant: with its own.
-            strict: whether to refuse a dropout where it has none, instead of leaving it out.
-
         Raises:
-            InputError: if a setting does not go with the variant.
+            InputError: if one does not go with the variant; not strictly, dropout is left out.
         """
         dropout = {"dropout_rate": self.dropout_rate, "dropout_layers": self.dropout_layers}
         given = {name: str(value) for name, value in dropout.items() if value is not None}

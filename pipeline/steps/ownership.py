@@ -86,12 +86,7 @@ def _is_alive_by_now(tags: Mapping[str, str]) -> bool:
 
 
 def shell_is_alive(run_id: str, *, opened: float) -> bool:
-    """Whether a process on this host works for a run that `mlflow run` opened.
-
-    Args:
-        run_id: a run that no step has taken over yet.
-        opened: when the run was opened, in seconds since the epoch.
-    """
+    """Whether a process on this host works for a run that `mlflow run` opened, at such a time."""
     here, store = os.getcwd(), os.environ.get("MLFLOW_TRACKING_URI", "")
     for process in psutil.process_iter(["cmdline", "environ", "cwd", "create_time"]):
         environment = process.info["environ"] or {}
@@ -106,10 +101,9 @@ def shell_is_alive(run_id: str, *, opened: float) -> bool:
 
 @contextmanager
 def heartbeat(beat: Callable[[str], None]) -> Iterator[None]:
-    """Beat in the background, so that other hosts see that this process is alive.
+    """Write a heartbeat in the background, so that other hosts see that this process is alive.
 
-    Args:
-        beat: writes a heartbeat; an error, such as a server that is away, is left to the next one.
+    An error, such as a server that is away, is left to the next one.
     """
     ended = threading.Event()
 

@@ -44,10 +44,7 @@ class Decision:
 def decide(step: Step, *, reuse: str, experiment: str | None) -> Decision:
     """Whether a step is done: the one place that says so, for a plan and for a run.
 
-    Args:
-        step: what decides the result.
-        reuse: ``auto``, or ``never`` to run it again in any case.
-        experiment: whose runs are looked at; None: there is none yet.
+    With reuse ``never`` it is not; nor where there is no experiment (None) yet.
     """
     reason = "reuse=never" if reuse == "never" else step.waits_for if experiment else NOT_YET
     if reason or experiment is None:
@@ -61,10 +58,7 @@ def decide(step: Step, *, reuse: str, experiment: str | None) -> Decision:
 def once(step: Step, *, reuse: str, announce: bool = True) -> Run:
     """The run of a step: the finished one, or one made now by this process alone.
 
-    Args:
-        step: what decides the result.
-        reuse: ``auto``, or ``never`` to run it again in any case.
-        announce: whether to say what is reused or why it is not; not where `main` has done so.
+    Announces what is reused, or why it is not, unless `main` has done so.
     """
     end_abandoned(client.experiment_id())
     if found := _reused(step, reuse=reuse, announce=announce):
@@ -110,11 +104,8 @@ def _explain_miss(step: Step, experiment: str) -> str:
         return "its inputs changed"
     changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     modules = [name.removeprefix("code of ") for name in changed if name.startswith("code of ")]
-    changes = [
-        f"{name} changed{_from_to(name, before.get(name), now.get(name))}"
-        for name in changed
-        if not name.startswith("code of ")
-    ]
+    others = [name for name in changed if not name.startswith("code of ")]
+    changes = [f"{name} changed{_from_to(name, before, now)}" for name in others]
     if modules:
         few = len(modules) <= MOST_NAMED
         which = ", ".join(modules) if few else f"{len(modules)} modules"
@@ -122,12 +113,11 @@ def _explain_miss(step: Step, experiment: str) -> str:
     return "; ".join(changes) or "its run was not finished"
 
 
-def _from_to(name: str, before: str | None, now: str | None) -> str:
+def _from_to(name: str, before: Mapping[str, str], now: Mapping[str, str]) -> str:
     kind, _, setting = name.partition(" ")
-    if kind not in ("parameter", "variant", "version"):
-        return ""
     default = default_setting(setting) if kind == "variant" else None
-    return " from {} to {}".format(*(default if one is None else one for one in (before, now)))
+    told = kind in ("parameter", "variant", "version")
+    return f" from {before.get(name, default)} to {now.get(name, default)}" if told else ""
 
 
 def _newest(query: str, experiment: str) -> Run | None:
@@ -145,16 +135,13 @@ def step_run(
     tags: Mapping[str, Any] | None = None,
     reopened: Run | None = None,
 ) -> Iterator[StepRun]:
-    """Open the run of a step; it ends FINISHED, KILLED on an interrupt, or FAILED with the reason.
+    """Open a step's run; it ends FINISHED, KILLED on an interrupt, or FAILED with the reason.
 
     Under `mlflow run` the run of this entry point exists already and is adopted.
 
     Args:
-        entry_point: name of the entry point.
-        parameters: what the entry point was called with, and what that was resolved to.
-        name: the run's name in the UI.
+        entry_point, parameters, name, tags: of the run, in full.
         step: what decides the result, for reuse; None: the run is never reused.
-        tags: further tags.
         reopened: the run that was cut off and goes on.
 
     Raises:

@@ -95,9 +95,9 @@ class Step(ABC):
 
 
 def recorded_inputs(tags: Mapping[str, str], kind: str = "") -> dict[str, str]:
-    """The inputs that a run was made from, by its tags; none where they were not recorded whole.
+    """The inputs of a run, by its tags; of a kind such as ``version of ``, which names begin with.
 
-    Of a kind, such as ``version of``, only those whose names begin with it, by the rest of them.
+    None where they were not recorded whole.
     """
     try:
         inputs = json.loads(tags.get("step_inputs", "{}"))
@@ -114,12 +114,7 @@ def resolved_parameters(run: "Run") -> dict[str, str]:
 
 
 def settings_tag(variant: Variant, given: Mapping[str, Any]) -> dict[str, str]:
-    """The tag that tells of a run what its variant was, whatever is declared later.
-
-    Args:
-        variant: with its settings as they are used.
-        given: those that were given instead of the variant's own.
-    """
+    """The tag that tells what a run's variant was, and which of its settings were given."""
     return {"settings": json.dumps({"variant": dataclasses.asdict(variant), "given": dict(given)})}
 
 
@@ -136,14 +131,10 @@ CARRIERS = ("base", "comparisons", "parameters", "steps", "tracking")
 
 @lru_cache
 def modules_of(module: str) -> tuple[str, ...]:
-    """The modules whose code decides the results of a step, by name.
+    """The modules whose code decides what the work in one, ``pipeline.work.train``, comes to.
 
-    Args:
-        module: the module with the step's work, such as ``pipeline.work.train``.
-
-    Returns:
-        It and all that it imports of this package, at its top or in a function, for types alone or
-        not; without the rooms in `CARRIERS`, and what only those import.
+    It and all that it imports of this package, at its top or in a function, for types alone or not;
+    without the rooms in `CARRIERS`, and what only those import.
     """
     found: set[str] = set()
     waiting = [module]

@@ -27,11 +27,7 @@ CLUSTER_SETTINGS = {
 
 @contextmanager
 def connect(*, jobs: int, scheduler: str) -> Iterator[Client]:
-    """A Dask client: of a local cluster, or of a scheduler that is already there.
-
-    Args:
-        jobs: worker processes of the local cluster, one thread each.
-        scheduler: ``none``, or the address of a scheduler, e.g. ``tcp://host:8786``.
+    """A Dask client: of a local cluster of so many workers, or of the scheduler at an address.
 
     Raises:
         InputError: if nobody answers at the address.
@@ -63,12 +59,7 @@ def _remote(scheduler: str) -> Client:
 
 
 class Steps:
-    """Submits the steps of one comparison.
-
-    Args:
-        client: from `connect`.
-        run: the run of `main`, which the steps are linked to; they use its tracking server.
-    """
+    """Submits the steps of one comparison, linked to the run of `main`, to its workers."""
 
     def __init__(self, client: Client, run: StepRun):
         self._client = client
@@ -91,15 +82,10 @@ class Steps:
         priority: int = 0,
         group: int | None = None,
     ) -> Future:
-        """Submit a step; it starts when the futures it comes after are done.
+        """Submit a step; it starts when those it comes after are done, of a higher priority first.
 
-        Args:
-            function: what runs in the worker.
-            arguments: its keyword arguments.
-            after: futures of the steps that it reads.
-            priority: steps with a higher one start first.
-            group: steps of one group run in the same worker unless another one is idle; None:
-                where what they come after has run.
+        Steps of one group run in the same worker unless another one is idle; those of none (None)
+        run where what they come after has run.
         """
         where: dict[str, Any] = {}
         addresses = sorted(self._client.scheduler_info()["workers"])

@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import optuna
@@ -13,8 +12,8 @@ from pipeline.parameters import Searching
 from pipeline.tracking import client
 from pipeline.tracking.client import StepRun
 from pipeline.training.runtime import import_tensorflow
-from pipeline.work.study import DIVERGED, StudySettings, create_study, widened
-from pipeline.work.trials import link, log_checkpoint, run_trials
+from pipeline.work.study import DIVERGED, ENDED, StudySettings, create_study, next_trial, widened
+from pipeline.work.trials import Trial, link, log_checkpoint
 from pipeline.work.variant_step import VariantStep
 
 
@@ -65,9 +64,18 @@ def _optimize(study: optuna.Study, step: Search, run: StepRun) -> None:
 
     progress.update(step=step.name, text="compiling")
     trainer, settings = shared_trainer(step.variant, step.data.directory), step.settings
-    run_until = partial(run_trials, study, settings, trainer, run, step.data)
+
+    def run_trials(bounds: tuple[float, float], total: int) -> None:
+        while len(study.get_trials(deepcopy=False, states=ENDED)) < total:
+            trial = next_trial(study, step.asked.search_seed)
+            rate = trial.suggest_float("learning_rate", *bounds, log=True)
+            # Any other end, such as a signal, leaves the trial running, to be gone on with.
+            state, value = Trial(trial, settings).run(trainer, rate, run, step.data)
+            if state.is_finished():
+                study.tell(trial, value, state)
+
     n_trials, extra, bounds = step.asked.n_trials, settings.extra_trials, settings.bounds
-    run_until(bounds, n_trials)
+    run_trials(bounds, n_trials)
     wider = widened(study, bounds, n_trials=n_trials)
     if wider != bounds:
         message = (
@@ -76,7 +84,7 @@ def _optimize(study: optuna.Study, step: Search, run: StepRun) -> None:
         )
         progress.update(message=f"{step.name}: {message}")
         run.set_tags({"widened_range": message})
-        run_until(wider, n_trials + extra)
+        run_trials(wider, n_trials + extra)
 
 
 def _log_study(study: optuna.Study, step: Search, run: StepRun) -> None:

@@ -4,6 +4,7 @@ import math
 import time
 from dataclasses import dataclass
 
+import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -13,6 +14,7 @@ from pipeline.comparisons import Variant
 from pipeline.parameters import Searching
 
 N_SPREAD = 5
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 DIVERGED = "diverged"  # a trial's attribute: with what it diverged
 
 
@@ -140,6 +142,17 @@ def spread_rates(low: float, high: float) -> list[float]:
     fractions = [(index + 0.5) / N_SPREAD for index in range(N_SPREAD)]
     fractions.sort(key=lambda fraction: abs(fraction - 0.5))
     return [low * (high / low) ** fraction for fraction in fractions]
+
+
+def next_trial(study: optuna.Study, seed: int) -> optuna.Trial:
+    """The trial to go on with, or else a new one."""
+    if trial := open_trial(study):
+        return trial
+    ended = len(study.get_trials(deepcopy=False, states=ENDED))
+    # A seed for every trial: a search that goes on draws what it would have drawn.
+    own_seed = int(np.random.SeedSequence([seed, ended]).generate_state(1)[0])
+    study.sampler = optuna.samplers.TPESampler(seed=own_seed, n_startup_trials=N_SPREAD)
+    return study.ask()
 
 
 def open_trial(study: optuna.Study) -> optuna.Trial | None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import optuna
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
@@ -19,49 +18,14 @@ from pipeline.steps.running import step_run
 from pipeline.tracking import client
 from pipeline.tracking.client import StepRun
 from pipeline.training.checkpoints import Checkpoints
-from pipeline.work.study import DIVERGED, N_SPREAD, StudySettings, open_trial
+from pipeline.work.study import DIVERGED, ENDED, N_SPREAD, StudySettings
 from pipeline.work.variant_step import LoggedData
 
 if TYPE_CHECKING:
     from pipeline.training.trainer import Trainer
 
-ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 FOLDER = "best_trial"  # of its checkpoint, among the artifacts of the search
 Outcome = tuple[TrialState, float | None]  # RUNNING where it waits; the value of a COMPLETE one
-
-
-def run_trials(
-    study: optuna.Study,
-    settings: StudySettings,
-    trainer: "Trainer",
-    search: StepRun,
-    data: LoggedData,
-    bounds: tuple[float, float],
-    total: int,
-) -> None:
-    """Run trials until so many have ended; open ones go on.
-
-    Args:
-        study: whose trials they are.
-        settings: what the study is asked for.
-        trainer: the compiled model, on the data set.
-        search: the search's run, under which the trials' are nested.
-        data: the data set.
-        bounds: the range of learning rates that new ones are drawn from.
-        total: trials of the study that are to have ended.
-    """
-    while (ended := len(study.get_trials(deepcopy=False, states=ENDED))) < total:
-        trial = open_trial(study)
-        if trial is None:
-            # A seed for every trial: a search that goes on draws what it would have drawn.
-            seed = np.random.SeedSequence([settings.asked.search_seed, ended]).generate_state(1)
-            study.sampler = optuna.samplers.TPESampler(seed=int(seed[0]), n_startup_trials=N_SPREAD)
-            trial = study.ask()
-        rate = trial.suggest_float("learning_rate", *bounds, log=True)
-        # Any other end, such as a signal, leaves the trial running, to be gone on with.
-        state, value = Trial(trial, settings).run(trainer, rate, search, data)
-        if state.is_finished():
-            study.tell(trial, value, state)
 
 
 class _Waiting(Exception):
@@ -195,13 +159,7 @@ def begin_with(search: client.Run, run: StepRun, checkpoints: Checkpoints, *, na
     """Let a training go on from the best trial's checkpoint, unless it has one of its own.
 
     Only where the trial was trained on this host and its processor: others come to other digits,
-    and to seconds that cannot be added to these.
-
-    Args:
-        search: the search's run.
-        run: the training's run.
-        checkpoints: of the training.
-        name: of the training, for the message.
+    and to seconds that cannot be added to these. Run, checkpoints and name are the training's.
     """
     trial_run = search.data.tags.get("best_trial_run")
     if trial_run is None or checkpoints.newest():

@@ -1,6 +1,7 @@
 """Which code decides what a step comes to."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -54,15 +55,10 @@ def imports(text: str, name: str, other: str) -> bool:
     if room == own:
         origins += [f"from .{last} import"]
     origins += [f"from ..{other.removeprefix('pipeline.')} import"]
-    if any(origin in text for origin in origins):
-        return True
-    flat = " ".join(text.replace("(", " ").replace(")", " ").replace(",", " ").split())
-    _, found, after = flat.partition(f"from {room} import ")
-    while found:
-        if last in after.partition(" from ")[0].partition(" import ")[0].split():
-            return True
-        _, found, after = after.partition(f"from {room} import ")
-    return False
+    listed = re.findall(rf"from {re.escape(room)} import (\([^)]*\)|[^\n]*)", text)
+    return any(origin in text for origin in origins) or any(
+        last in re.findall(r"\w+", names.partition("#")[0]) for names in listed
+    )
 
 
 @pytest.fixture(scope="module")
