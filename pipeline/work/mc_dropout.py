@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import io
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -103,21 +104,24 @@ def log_mc_dropout(
         "most_uncertain": _log_most_uncertain(run, splits, mean),
     }
     run.log_dict(record, "mc_dropout/record.json")
-    test = calibration.mcnemar_exact(
-        deterministic.argmax(axis=1) == labels, mean.argmax(axis=1) == labels
-    )
+    right, mc_right = (found.argmax(axis=1) == labels for found in (deterministic, mean))
+    progress.update(message=f"{name}: {_log_mcnemar(run, metrics, right, mc_right)}")
+    return metrics
+
+
+def _log_mcnemar(
+    run: StepRun, metrics: Mapping[str, float], right: np.ndarray, mc_right: np.ndarray
+) -> str:
+    """Log whether MC Dropout and the deterministic model differ beyond chance; returns it."""
+    test = calibration.mcnemar_exact(right, mc_right)
     verdict = "a real difference" if test.p_value < 0.05 else "not distinguishable from chance"
     sentence = (
         f"MC Dropout: test accuracy {metrics['mc_accuracy']:.4f} ({metrics['mc_gain']:+.4f}, "
         f"McNemar p = {test.p_value:.3g}: {verdict})"
     )
-    run.log_text(
-        f"{sentence}\nOnly the deterministic model right: {test.only_a} images; only MC Dropout: "
-        f"{test.only_b}.\n",
-        "mc_dropout/mcnemar.txt",
-    )
-    progress.update(message=f"{name}: {sentence}")
-    return metrics
+    only = f"Only the deterministic model right: {test.only_a} images; only MC Dropout"
+    run.log_text(f"{sentence}\n{only}: {test.only_b}.\n", "mc_dropout/mcnemar.txt")
+    return sentence
 
 
 def _lists(confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray) -> dict[str, list]:
