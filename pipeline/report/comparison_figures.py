@@ -3,7 +3,7 @@
 Of nothing there are no panels; no curves and no runs are refused with an `InputError`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import product
 from operator import itemgetter
@@ -26,14 +26,13 @@ def curve_panels(curves: pd.DataFrame, colors: Colors, x: str) -> list[Panel]:
     Curves have a row per run and epoch: run_id, variant, val_loss, val_accuracy and `x`.
     """
     drawing.require_some("curves", curves)
-    draw = partial(_draw_curves, curves=curves, colors=colors, x=x)
-    lines = f"a line for each variant: {', '.join(map(str, curves['variant'].unique()))}"
     by = "epoch" if x == "epoch" else "training time"
-    alts = {name: f"Validation {name} by {by}, {lines}." for name in ("loss", "accuracy")}
-    return [
-        Panel(f"val_{name}_by_{x}", partial(draw, column=f"val_{name}"), alt)
-        for name, alt in alts.items()
-    ]
+    lines = f"a line for each variant: {', '.join(map(str, curves['variant'].unique()))}"
+    panels = []
+    for name in ("loss", "accuracy"):
+        draw = partial(_draw_curves, curves=curves, colors=colors, x=x, column=f"val_{name}")
+        panels.append(Panel(f"val_{name}_by_{x}", draw, f"Validation {name} by {by}, {lines}."))
+    return panels
 
 
 def _draw_curves(axes: Axes, curves: pd.DataFrame, colors: Colors, *, x: str, column: str) -> None:
@@ -159,11 +158,11 @@ def search_panels(searches: Mapping[str, pd.DataFrame], colors: Colors) -> list[
         return []
     low, median = finite.min(), np.median(finite)
     top = min(finite.max(), low + 4 * max(median - low, 1e-9))
-    limits = (low - 0.08 * (top - low), top + 0.12 * (top - low))
+    limits = np.array([low - 0.08 * (top - low), top + 0.12 * (top - low)])
     panels = []
     for place, (variant, trials) in enumerate(searches.items()):
-        look: Look = {"color": colors.get(variant, GREY), "title": variant, "limits": limits}
-        draw = partial(_draw_search, trials=trials, **look)
+        color = colors.get(variant, GREY)
+        draw = partial(_draw_search, trials=trials, color=color, title=variant, limits=limits)
         states = trials["state"].value_counts()
         counts = ", ".join(f"{count} {str(state).lower()}" for state, count in states.items())
         best = "none was completed"
@@ -175,9 +174,7 @@ def search_panels(searches: Mapping[str, pd.DataFrame], colors: Colors) -> list[
     return panels
 
 
-def _draw_search(
-    axes: Axes, trials: pd.DataFrame, color: str, *, title: str, limits: tuple[float, float]
-) -> None:
+def _draw_search(axes: Axes, trials: pd.DataFrame, color: str, title: str, limits: Array) -> None:
     """Learning rates and validation losses of trials, and the best rate as a line."""
     top = limits[1] - 0.06 * (limits[1] - limits[0])
     # A value beyond the scale, or none at all, is shown at the upper edge.
@@ -195,17 +192,12 @@ def _draw_search(
         best = rates[trials["value"].where(complete).idxmin()]
         axes.axvline(best, color=color, linestyle=":", lw=1.3, label="best")
     axes.set_xscale("log")
-    axes.set_ylim(limits)
+    axes.set_ylim(*limits)
     drawing.style(axes, "Learning rate", "Validation loss (nats per image)", title=title)
 
 
-def layer_panels(
-    activations: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], colors: Colors
-) -> list[Panel]:
-    """Activations by hidden layer: their mean and standard deviation, a line per variant.
-
-    For each variant and moment there are lists of both, as `activations.json` of a run has them.
-    """
+def layer_panels(activations: Mapping[str, Any], colors: Colors) -> list[Panel]:
+    """From each variant's `activations.json`: their mean and standard deviation by hidden layer."""
     moments = dict.fromkeys(moment for of in activations.values() for moment in of)
     panels = []
     for (place, moment), level in product(enumerate(moments), (0, 1)):
@@ -221,10 +213,7 @@ def layer_panels(
 
 
 def uncertainty_panels(records: Mapping[str, Mapping[str, Any]], colors: Colors) -> list[Panel]:
-    """MC Dropout: accuracy against samples, and a reliability diagram per variant.
-
-    A variant's record is what `mc_dropout` logged of its best run as `record.json`.
-    """
+    """From each variant's `record.json`: accuracy against samples, and reliability diagrams."""
     if not records:
         return []
     of_record = itemgetter("accuracy_by_samples", "deterministic_accuracy")

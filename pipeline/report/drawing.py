@@ -148,9 +148,7 @@ def draw_layers(
     style(axes, "Hidden layer", unit, title=title, whole=True)
 
 
-def draw_samples(
-    axes: Axes, lines: Mapping[str, tuple[Any, float]], colors: Colors, *, plain: str = ""
-) -> None:
+def draw_samples(axes: Axes, lines: Mapping[str, Any], colors: Colors, plain: str = "") -> None:
     """Draw accuracies (fractions) by how many samples are averaged; dashed that without dropout."""
     for label, (fractions, without) in lines.items():
         percent, color = 100 * np.asarray(fractions, dtype=float), colors.get(label, GREY)

@@ -81,7 +81,7 @@ def sample_images(images: Array, labels: Array, class_names: Sequence[str]) -> F
 def uncertain_images(
     images: Array, labels: Array, probabilities: Array, entropy: Array, class_names: Sequence[str]
 ) -> Figure:
-    """The 12 images of the highest entropy (nats) of the mean probabilities, that one first."""
+    """The 12 images whose mean probabilities have the highest entropy (nats), the highest first."""
     drawing.require_some("images", images, labels, probabilities, entropy)
     order = np.argsort(-np.asarray(entropy), kind="stable")[:12]
     rows = -(-len(order) // 4)
@@ -105,15 +105,11 @@ def _show_image(axes: Axes, image: Array) -> None:
 
 def confusion_matrix(matrix: Array, class_names: Sequence[str], title: str) -> Figure:
     """Which classes are taken for which: counts, by rows of true and columns of predicted ones."""
-    matrix = np.asarray(matrix)
     count = len(class_names)
     if matrix.shape != (count, count) or not count:
-        raise InputError(
-            "confusion matrix",
-            expected=f"shape ({count}, {count}) for {count} class names",
-            received=f"shape {matrix.shape}",
-            action="Count every pair of a true and a predicted class.",
-        )
+        expected = f"shape ({count}, {count}) for {count} class names"
+        shape, action = f"shape {matrix.shape}", "Count every pair of a true and a predicted class."
+        raise InputError("confusion matrix", expected=expected, received=shape, action=action)
     percent = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     figure = drawing.blank_figure(7.2)
     axes = figure.subplots()
@@ -175,8 +171,7 @@ def accuracy_by_samples(accuracies: Array, deterministic_accuracy: float) -> Fig
 def reliability_diagram(bins: Mapping[str, tuple[Array, Array, Array]]) -> Figure:
     """Accuracy against confidence, a panel per model, with what is in each bin below.
 
-    The expected calibration error in the title is the mean distance from the diagonal. The bins of
-    a model are as in `drawing.draw_reliability`.
+    The calibration error is the mean distance from the diagonal; bins are as in `drawing`.
     """
     drawing.require_some("reliability bins", bins)
     figure = drawing.blank_figure(5.0)

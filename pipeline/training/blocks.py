@@ -4,6 +4,7 @@ import itertools
 import math
 import mmap
 import resource
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
@@ -46,12 +47,11 @@ class Blocks:
 
     def __iter__(self) -> Iterator[Batch]:
         """The blocks of the epoch; a thread reads the next while one is trained on."""
-        reading = self._thread.submit(self.images.read, self.order[0])
+        reading = deque([self._thread.submit(self.images.read, self.order[0])])
         for order, following in itertools.zip_longest(self.order, self.order[1:]):
-            images = reading.result()
             if following is not None:
-                reading = self._thread.submit(self.images.read, following)
-            yield images, self.labels[order]
+                reading.append(self._thread.submit(self.images.read, following))
+            yield reading.popleft().result(), self.labels[order]  # and keep none in memory
 
 
 def block_shape(n_images: int, batch_size: int) -> tuple[int, int]:

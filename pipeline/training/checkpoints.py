@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 
-_KEPT = 2
-
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -40,16 +38,22 @@ class Checkpoints:
         """Write a checkpoint; on an OSError (a disk that is full) the ones before it stay."""
         self.directory.mkdir(parents=True, exist_ok=True)
         path = self.directory / f"epoch-{checkpoint.epoch:06d}.npz"
-        unfinished = path.with_suffix(".unfinished")
+        arrays, unfinished = dict(checkpoint.arrays), path.with_suffix(".unfinished")
+        names = [name for name, array in arrays.items() if array.dtype == np.float32]
+        joined = {name: arrays.pop(name) for name in names}
+        flat = [np.zeros(0, np.float32), *(array.ravel() for array in joined.values())]
+        shapes = {name: array.shape for name, array in joined.items()}
+        texts = {"shapes": shapes, "state": checkpoint.state}
+        arrays |= {name: np.array(json.dumps(value).encode()) for name, value in texts.items()}
         try:
             with unfinished.open("wb") as file:
-                np.savez(file, allow_pickle=False, **_content(checkpoint))
+                np.savez(file, allow_pickle=False, joined=np.concatenate(flat), **arrays)
                 file.flush()
                 os.fsync(file.fileno())
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)
-        for older in self._newest_first()[_KEPT:]:
+        for older in self._newest_first()[2:]:
             older.unlink()
 
     def newest(self) -> Checkpoint | None:
@@ -65,19 +69,6 @@ class Checkpoints:
 
     def _newest_first(self) -> list[Path]:
         return sorted(self.directory.glob("epoch-*.npz"), reverse=True)
-
-
-def _content(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
-    """What a file holds: the joined arrays with their shapes, the other arrays, the state."""
-    arrays = checkpoint.arrays
-    joined = {name: array for name, array in arrays.items() if array.dtype == np.float32}
-    flat = [array.ravel() for array in joined.values()]
-    shapes = {name: array.shape for name, array in joined.items()}
-    return {name: array for name, array in arrays.items() if name not in joined} | {
-        "joined": np.concatenate([np.zeros(0, np.float32), *flat]),
-        "shapes": np.array(json.dumps(shapes).encode()),
-        "state": np.array(json.dumps(checkpoint.state).encode()),
-    }
 
 
 def _read(path: Path) -> Checkpoint:

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 import keras
 import numpy as np
@@ -72,15 +71,12 @@ class Fit:
             self.best_weights = [value for name, value in named if name.startswith("best ")] or None
 
 
-OnEpoch: TypeAlias = Callable[[int, Mapping[str, float]], None]  # an epoch, from 1; its metrics
+OnEpoch = Callable[[int, Mapping[str, float]], None]  # an epoch, from 1; its metrics
 
 
 @dataclass(eq=False)
 class EachEpoch(keras.callbacks.Callback):
-    """Seeds and times every epoch, and adds it to the fit; stops when patience runs out.
-
-    An epoch is told to the outside only when its checkpoint is written.
-    """
+    """Seeds and times epochs, adds each to the fit, and tells it once its checkpoint is written."""
 
     fit: Fit
     blocks: Blocks
@@ -117,10 +113,8 @@ class EachEpoch(keras.callbacks.Callback):
             return
         losses = [metrics["val_loss"] for metrics in self.fit.history]
         last = f"; the last finite val_loss was {losses[-1]:.4f}" if losses else ""
-        raise DivergenceError(
-            f"{name} became {value} in epoch {len(losses) + 1}{last}. "
-            "The learning rate is probably too high."
-        )
+        what = f"{name} became {value} in epoch {len(losses) + 1}{last}"
+        raise DivergenceError(f"{what}. The learning rate is probably too high.")
 
 
 def seed_dropout(model: keras.Model, *, seed: int, epoch: int) -> None:

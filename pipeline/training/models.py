@@ -92,5 +92,4 @@ def activation_statistics(model: keras.Model, images: np.ndarray) -> tuple[np.nd
     # In batches: as float32, and copied by every layer, all images at once take 50 MB.
     batches = [activations(images[i : i + 500], training=False) for i in range(0, len(images), 500)]
     outputs = [np.concatenate(layer).astype(np.float64) for layer in zip(*batches, strict=True)]
-    means, deviations = zip(*((output.mean(), output.std()) for output in outputs), strict=True)
-    return np.array(means), np.array(deviations)
+    return np.array([one.mean() for one in outputs]), np.array([one.std() for one in outputs])

@@ -25,7 +25,3 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         vanishing = 0.1 - 0.099 * (progress - 2 * PEAK) / (1 - 2 * PEAK)
         later = tf.where(progress < 2 * PEAK, falling, tf.maximum(vanishing, 0.001))
         return self.maximum * tf.where(progress < PEAK, rising, later)
-
-    def get_config(self) -> dict:
-        """The schedule has no configuration: its variables are set for every run."""
-        return {}

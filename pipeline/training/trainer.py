@@ -115,15 +115,10 @@ class Trainer:
         """Train from initial weights; the model then holds the weights of the judged epoch.
 
         With checkpoints, a run that was cut off goes on after its last finished epoch and comes to
-        the same result, to the last digit, as one that was not.
-
-        Args:
-            learning_rate: constant rate, or the maximum of the 1cycle schedule.
-            epochs: most epochs trained; the length of the 1cycle schedule.
-            patience: as of a `Fit`.
-            seed: decides the initial weights, the permutations and the dropout masks.
-            on_epoch: told of every epoch, of those before a checkpoint too.
-            checkpoints: those of the run; None: it keeps none.
+        the same result, to the last digit, as one that was not. The learning rate is constant, or
+        the maximum of 1cycle scheduling, whose length the epochs are; the seed decides the initial
+        weights, the permutations and the dropout masks; `on_epoch` is told of every epoch, of those
+        before a checkpoint too.
 
         Raises:
             DivergenceError: if a loss is not finite.

@@ -100,31 +100,27 @@ class Nadam(keras.optimizers.Nadam):
     """
 
     def apply(self, grads: list[tf.Tensor], trainable_variables: list | None = None) -> None:
+        # Of momentum, gradient and velocity in this step, the first two with the learning rate.
         self._scales: tuple[tf.Tensor, ...] = ()
         super().apply(grads, trainable_variables)
         self._scales = ()
 
-    def update_step(
-        self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
-    ) -> None:
-        self._scales = self._scales or self._step_scales(learning_rate)
-        momentum_scale, gradient_scale, velocity_scale = self._scales
+    def update_step(self, gradient: tf.Tensor, variable: Any, learning_rate: tf.Tensor) -> None:
+        if not self._scales:
+            step = tf.cast(self.iterations.value + 1, tf.float32)
+            decay, next_decay = (self.beta_1 * (1 - 0.5 * 0.96**at) for at in (step, step + 1))
+            product = self._u_product.value
+            self._scales = (
+                learning_rate * next_decay / (1 - product * next_decay),
+                learning_rate * (1 - decay) / (1 - product),
+                1 / (1 - np.float32(self.beta_2) ** step),
+            )
+        of_momentum, of_gradient, of_velocity = self._scales
         index = self._get_variable_index(variable)
         momentum, velocity = self._momentums[index].value, self._velocities[index].value
         new_momentum = momentum + (gradient - momentum) * (1 - np.float32(self.beta_1))
         new_velocity = velocity + (gradient * gradient - velocity) * (1 - np.float32(self.beta_2))
         momentum.assign(new_momentum)
         velocity.assign(new_velocity)
-        change = momentum_scale * new_momentum + gradient_scale * gradient
-        variable.assign_sub(change / (tf.sqrt(new_velocity * velocity_scale) + self.epsilon))
-
-    def _step_scales(self, learning_rate: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Factors of momentum, gradient and velocity in this step, the first two with the rate."""
-        step = tf.cast(self.iterations.value + 1, tf.float32)
-        decay, next_decay = (self.beta_1 * (1 - 0.5 * 0.96**at) for at in (step, step + 1))
-        product = self._u_product.value
-        return (
-            learning_rate * next_decay / (1 - product * next_decay),
-            learning_rate * (1 - decay) / (1 - product),
-            1 / (1 - np.float32(self.beta_2) ** step),
-        )
+        change = of_momentum * new_momentum + of_gradient * gradient
+        variable.assign_sub(change / (tf.sqrt(new_velocity * of_velocity) + self.epsilon))
