@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import dataclass
 
 from benchmarks import harness
 from pipeline import command
@@ -26,7 +25,6 @@ BENCHMARKS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
 class Benchmarks(harness.OnData):
     """What is measured."""
 

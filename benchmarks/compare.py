@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,6 @@ MOST_SECONDS = 30
 METRICS_PER_REQUEST = 1000  # MLflow takes no more
 
 
-@dataclass(frozen=True, kw_only=True)
 class Compare(Parameters):
     """What is measured."""
 

@@ -11,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,6 @@ IMAGE_BYTES = 32 * 32 * 3
 LIMITED = "the most images in less memory"
 
 
-@dataclass(frozen=True, kw_only=True)
 class Growth(Parameters):
     """What is measured."""
 

@@ -50,7 +50,6 @@ def rounds(default: int) -> Any:
     return parameter.asked(default, "Turns of each side.", int)
 
 
-@dataclass(frozen=True, kw_only=True)
 class OnData(Parameters):
     """What is measured."""
 

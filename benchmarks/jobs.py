@@ -1,7 +1,7 @@
 """The same trainings with two jobs against one, and what the machine lets two processes gain."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
@@ -17,7 +17,6 @@ ALONE, TOGETHER = "a process that only trains", "two of them at once"
 LEARNING_RATE = 0.0002
 
 
-@dataclass(frozen=True, kw_only=True)
 class Jobs(harness.OnData):
     """What is measured."""
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,6 @@ PEER = "loop of predict"
 TO_REACH = {"last": 50.0, "all": 5.0}
 
 
-@dataclass(frozen=True, kw_only=True)
 class McDropout(harness.OnData):
     """What is measured."""
 

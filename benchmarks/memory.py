@@ -1,6 +1,6 @@
 """Peak memory of a process that trains, against `Model.fit` on images as float32."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from benchmarks import harness, outcomes
 from pipeline import command
@@ -9,7 +9,6 @@ PEER = "Model.fit on float32"
 VARIANT, LEARNING_RATE, EPOCHS = "elu", 0.0002, 2
 
 
-@dataclass(frozen=True, kw_only=True)
 class Memory(harness.OnData):
     """What is measured."""
 

@@ -8,7 +8,7 @@ training of that variant ran, with the same patience.
 """
 
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
@@ -24,7 +24,6 @@ SEARCHED_EPOCHS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
 class Recipe(harness.OnData):
     """What is measured."""
 

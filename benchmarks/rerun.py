@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import harness, outcomes
@@ -12,7 +12,6 @@ PEER = "import mlflow"
 SMALL = {"variants": "elu,bn", "seeds": 1, "learning_rate": 0.0002, "epochs": 1}
 
 
-@dataclass(frozen=True, kw_only=True)
 class Rerun(harness.OnData):
     """What is measured."""
 

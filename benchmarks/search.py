@@ -9,7 +9,7 @@
 import importlib.util
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -24,7 +24,6 @@ TO_REACH = {"eight_rates": 8.0, "hyperband": 4.0, "optuna_compiled_anew": 3.0}
 MOST_WORSE = 1.01  # of the best val_loss
 
 
-@dataclass(frozen=True, kw_only=True)
 class Search(harness.OnData):
     """What is measured."""
 

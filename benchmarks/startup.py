@@ -6,7 +6,6 @@ were logged, less its `epoch_seconds`.
 
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import harness, outcomes
@@ -16,7 +15,6 @@ PEER = "imports and one compile"
 VARIANT, LEARNING_RATE = "elu", 0.0002
 
 
-@dataclass(frozen=True, kw_only=True)
 class Startup(harness.OnData):
     """What is measured."""
 

@@ -7,7 +7,6 @@ pipeline sets. Epoch 1 holds tracing and compilation and is not timed.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +91,6 @@ def measure(variant: str, *, epochs: int, **given: Any) -> pd.DataFrame:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Throughput(harness.OnData):
     """What is measured."""
 

@@ -7,7 +7,6 @@ such as opening the store and importing what draws and what saves.
 """
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -24,7 +23,6 @@ VARIANT, LEARNING_RATE = "elu", 0.0002
 RUNS = 2  # of a process
 
 
-@dataclass(frozen=True, kw_only=True)
 class Tracking(harness.OnData):
     """What is measured."""
 

@@ -4,7 +4,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,10 @@ PROGRAM = textwrap.dedent("""
     import signal
     import time
 
-    from dataclasses import dataclass
-
     from pipeline import command
     from pipeline.base import DivergenceError, InputError, progress
     from pipeline.parameters.groups import OneVariant, Sampling
 
-    @dataclass(frozen=True, kw_only=True)
     class Asked(Sampling, OneVariant):
         pass
 
@@ -154,7 +150,6 @@ def test_a_signal_ends_with_its_own_exit_code(
     assert interrupted(program, signal_number) == code
 
 
-@dataclass(frozen=True, kw_only=True)
 class How(Parameters):
     """How it ends."""
 

@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pipeline.comparisons import Comparison, Variant, files
@@ -22,38 +21,32 @@ from pipeline.parameters.groups import (
 from pipeline.parameters.parameter import REQUIRED, Parameters, asked, auto, declared
 
 
-@dataclass(frozen=True, kw_only=True)
 class Main(Running, DataSet, Searching, Training, Chosen):
     """The parameters of `main`."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Prepare(Reuse, DataSet):
     """The parameters of `prepare`."""
 
     called: ClassVar[Mapping[str, str]] = {"split_seed": "seed"}
 
 
-@dataclass(frozen=True, kw_only=True)
 class Search(Reuse, DataSet, Searching, OneVariant):
     """The parameters of `search`."""
 
     called: ClassVar[Mapping[str, str]] = {"search_seed": "seed"}
 
 
-@dataclass(frozen=True, kw_only=True)
 class Train(Reuse, DataSet, Searching, Training, Seeded):
     """The parameters of `train`."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class McDropout(Sampling):
     """The parameters of `mc_dropout`."""
 
     run_id: str = asked(REQUIRED, "Id of a finished training run.")
 
 
-@dataclass(frozen=True, kw_only=True)
 class Compare(Reuse, Baseline):
     """The parameters of `compare`."""
 

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-from dataclasses import dataclass
 from typing import Any
 
 from pipeline.base import InputError, has_password, hide_passwords, is_secret
@@ -18,7 +17,6 @@ LOWEST_RATE, HIGHEST_RATE = 1e-12, 1e6  # of which the weights' float32 can make
 OF_VARIANT, OF_COMPARISON = "the variant's own", "the comparison's own"
 
 
-@dataclass(frozen=True, kw_only=True)
 class Reuse(Parameters):
     """How it runs."""
 
@@ -29,7 +27,6 @@ class Reuse(Parameters):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Running(Reuse):
     """How it runs."""
 
@@ -46,7 +43,6 @@ class Running(Reuse):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Compared(Parameters):
     """What is asked."""
 
@@ -57,7 +53,6 @@ class Compared(Parameters):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Baseline(Compared):
     """What is asked."""
 
@@ -66,7 +61,6 @@ class Baseline(Compared):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Chosen(Baseline):
     """What is asked."""
 
@@ -82,21 +76,18 @@ class Chosen(Baseline):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class OneVariant(Parameters):
     """What is asked."""
 
     variant: str = asked(REQUIRED, "A variant of any comparison, such as elu, bn or selu.")
 
 
-@dataclass(frozen=True, kw_only=True)
 class Seeded(OneVariant):
     """What is asked."""
 
     seed: int = asked(1, "Decides weights, shuffling and dropout masks.", int, **SEED)
 
 
-@dataclass(frozen=True, kw_only=True)
 class DataSet(Compared):
     """Data."""
 
@@ -124,7 +115,6 @@ class DataSet(Compared):
         return dataclasses.replace(comparison.data, **changes)
 
 
-@dataclass(frozen=True, kw_only=True)
 class ModelSettings(Parameters):
     """Model and training."""
 
@@ -166,7 +156,6 @@ class ModelSettings(Parameters):
         return dataclasses.replace(variant, **self.given(variant))
 
 
-@dataclass(frozen=True, kw_only=True)
 class Sampling(Parameters):
     """Model and training."""
 
@@ -175,7 +164,6 @@ class Sampling(Parameters):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Training(Sampling, ModelSettings):
     """Model and training."""
 
@@ -196,7 +184,6 @@ class Training(Sampling, ModelSettings):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Searching(ModelSettings):
     """Learning-rate search."""
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, dataclass_transform
 
 from pipeline.base import InputError, unknown_name
 
@@ -97,9 +97,12 @@ def declared(of: "Parameters | type[Parameters]") -> dict[str, Parameter]:
     return {one.name: one.metadata[""] for one in fields(of)}
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
     """The parameters of an entry point or a group, given as texts or as values.
+
+    Every subclass is a frozen dataclass of keywords.
 
     Raises:
         InputError: if one is none that is accepted.
@@ -107,6 +110,9 @@ class Parameters:
 
     # Names on the command line, where they are not those of the fields.
     called: ClassVar[Mapping[str, str]] = {}
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
 
     def __post_init__(self) -> None:
         for name, parameter in declared(self).items():

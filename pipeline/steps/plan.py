@@ -65,13 +65,7 @@ def time_left(steps: Sequence[Planned], jobs: int) -> tuple[float, float] | None
 
 
 def as_text(steps: Sequence[Planned], *, jobs: int, scheduler: str) -> str:
-    """The plan as a table, and what it comes to in words.
-
-    Args:
-        steps: all of them, in order.
-        jobs: worker processes on this machine.
-        scheduler: ``none``, or the address of a Dask scheduler whose workers are used instead.
-    """
+    """The plan as a table, and what it comes to in words, on so many workers or a scheduler's."""
     table = Table(box=SIMPLE, pad_edge=False)
     for column in ("step", "plan", "why", "expected", "at most", "measured on"):
         right = column in ("expected", "at most")

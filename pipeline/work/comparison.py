@@ -126,8 +126,7 @@ def _run_steps(main_run: client.StepRun, of: Wanted, data: LoggedData) -> None:
     steps = decided(of, data, client.experiment_id())
     for decision in steps.decisions.values():
         progress.update(message=str(decision))
-    run_ids, failures = _train(main_run, of, steps) if steps.missing else ({}, {})
-    made = {name: client.get_run(run_id) for name, run_id in run_ids.items()}
+    made, failures = _train(main_run, of, steps) if steps.missing else ({}, {})
     runs = [steps.decisions[one.name].reused or made.get(one.name) for one in steps.trainings]
     if finished := [run for run in runs if run]:
         command = mlflow_run("main", of.asked)
@@ -142,8 +141,8 @@ def _run_steps(main_run: client.StepRun, of: Wanted, data: LoggedData) -> None:
 
 def _train(
     main_run: client.StepRun, of: Wanted, steps: Steps
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Search and train on Dask workers: run ids of the trainings, and why others failed."""
+) -> tuple[dict[str, client.Run], dict[str, str]]:
+    """Search and train on Dask workers: runs of the trainings, and why others failed."""
     from pipeline.steps import workers
 
     create_storage(of.asked.storage)
@@ -165,8 +164,9 @@ def _train(
 
 def submit(queue: "workers.Steps", steps: Steps, *, reuse: str) -> dict[str, "workers.Future"]:
     """Submit the searches and the trainings after them; by name, the trainings' futures."""
+    announced = {"reuse": reuse, "announce": False}  # `main` has said what becomes of a step
     searches = {
-        search.name: queue.submit(_made, {"step": search, "reuse": reuse}, priority=-place)
+        search.name: queue.submit(once, {"step": search, **announced}, priority=-place)
         for place, search in enumerate(steps.searches)
     }
     # Seed by seed: variants are compared in pairs of a seed, and what slows the machine down for a
@@ -180,19 +180,14 @@ def submit(queue: "workers.Steps", steps: Steps, *, reuse: str) -> dict[str, "wo
     def submitted(one: Train) -> "workers.Future":
         search = searches.get(one.search.name)
         return queue.submit(
-            _made,
-            {"step": one, "reuse": reuse},
+            once,
+            {"step": one, **announced},
             after=[search] if search else [],
             priority=-len(searches) - ordered.index(one),
             group=None if search else variants.index(one.variant.name),
         )
 
     return {one.name: submitted(one) for one in steps.missing}
-
-
-def _made(step: Step, reuse: str) -> str:
-    """The id of a step's run, made in this worker; `main` has said what becomes of it."""
-    return once(step, reuse=reuse, announce=False).info.run_id
 
 
 def _cost(variant: Variant) -> float:

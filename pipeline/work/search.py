@@ -52,11 +52,6 @@ class Search(VariantStep):
         log_checkpoint(study, run)
 
 
-def best_learning_rate(run: client.Run) -> float:
-    """The best rate that a finished search found."""
-    return float(run.data.params["best_learning_rate"])
-
-
 def _optimize(study: optuna.Study, step: Search, run: StepRun) -> None:
     """Run the trials that are left; where the best rate lies at an edge, widen the range once."""
     import_tensorflow()

@@ -127,7 +127,7 @@ def create_study(name: str, settings: StudySettings) -> optuna.Study:
     pruner = FarBehindPruner(otherwise, first, settings.early_tolerance)
     storage = create_storage(settings.asked.storage)
     study = optuna.create_study(
-        study_name=name, storage=storage, pruner=pruner, load_if_exists=True
+        storage=storage, pruner=pruner, study_name=name, load_if_exists=True
     )
     for rate in spread_rates(*settings.bounds)[: settings.asked.n_trials]:
         study.enqueue_trial({"learning_rate": rate}, skip_if_exists=True)
@@ -175,12 +175,8 @@ def widened(
 ) -> tuple[float, float]:
     """The range to search on: tenfold at an edge that the best rate lies at, else unchanged.
 
-    A rate lies at an edge when it is within a twentieth of the range, on the log scale.
-
-    Args:
-        study: the study.
-        bounds: the range that was searched.
-        n_trials: trials drawn from that range; later ones, in a wider range, do not count.
+    A rate lies at an edge when it is within a twentieth of the range, on the log scale. Only the
+    first `n_trials` trials count, those drawn from the range.
 
     Raises:
         InputError: if no trial finished: the rates of the range diverge.

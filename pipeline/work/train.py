@@ -19,7 +19,7 @@ from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.runtime import import_tensorflow
 from pipeline.uncertainty.calibration import negative_log_likelihood
 from pipeline.work.mc_dropout import log_mc_dropout
-from pipeline.work.search import Search, best_learning_rate
+from pipeline.work.search import Search
 from pipeline.work.trials import begin_with
 from pipeline.work.variant_step import VariantStep
 
@@ -31,20 +31,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Train(VariantStep):
-    """A training of a variant.
-
-    Args:
-        seed: decides weights, shuffling and dropout masks.
-        search: the search that finds the learning rate where none is given.
-    """
+    """A training of a variant."""
 
     entry_point: ClassVar[str] = "train"
     packages: ClassVar[tuple[str, ...]] = ("tensorflow", "keras", "numpy")
     group: ClassVar[type[Training]] = Training
 
     asked: Training
-    seed: int
-    search: Search
+    seed: int  # decides weights, shuffling and dropout masks
+    search: Search  # finds the learning rate where none is given
 
     @property
     def name(self) -> str:
@@ -79,7 +74,7 @@ class Train(VariantStep):
         rate = self.asked.learning_rate
         if rate is None:
             (search,) = after
-            rate = best_learning_rate(search)
+            rate = float(search.data.params["best_learning_rate"])
             run.set_tags({"search_run": search.info.run_id})
             if self.begins_as_a_trial and not anew:
                 begin_with(search, run, checkpoints, name=self.name)

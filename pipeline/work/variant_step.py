@@ -35,20 +35,14 @@ class LoggedData:
 
 @dataclass(frozen=True, kw_only=True)
 class VariantStep(Step):
-    """A step of a variant on a data set.
-
-    Args:
-        variant: with its settings as they are used.
-        prepared: the data set; None where it is not prepared yet.
-        asked: the parameters behind it, those of `group` among them.
-    """
+    """A step of a variant on a data set."""
 
     resumes: ClassVar[bool] = True
     group: ClassVar[type[ModelSettings]]
 
-    variant: Variant
-    prepared: LoggedData | None
-    asked: ModelSettings
+    variant: Variant  # with its settings as they are used
+    prepared: LoggedData | None  # the data set; None where it is not prepared yet
+    asked: ModelSettings  # the parameters behind it, those of `group` among them
 
     @property
     def name(self) -> str:
