@@ -3,7 +3,6 @@
 The properties are tested with a few examples; `HYPOTHESIS_PROFILE=thorough` tries 10,000 of each.
 """
 
-import functools
 import io
 import os
 import re
@@ -12,31 +11,37 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-import urllib.error
-import urllib.request
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
 import pytest
-from conftest import PROJECT, Finished, copy_database, run_in
+from browser import free_port
+from conftest import PROJECT, copy_database, run_in
 from datasets import tiny_arrays, written_npz
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow.projects import _project_spec
 
-from pipeline import cli, options
+from pipeline import command
 from pipeline.base import InputError
+from pipeline.comparisons.declarations import LARGEST_BATCH
+from pipeline.comparisons.twenty_layers import COMPARISON
 from pipeline.data import npz
-from pipeline.main import main
-from pipeline.parameters.storage import check_storage
-from pipeline.prepare import prepared
-from pipeline.steps.plan import Comparison, comparison
+from pipeline.parameters import Main, Prepare
+from pipeline.parameters.groups import LARGEST_SEED
+from pipeline.parameters.parameter import MOST
+from pipeline.prepare import prepare
+from pipeline.tracking import patience
+from pipeline.tracking.server import server
+from pipeline.work.comparison import Wanted, wanted
+from pipeline.work.prepare import prepared
 
 settings.register_profile(
     "few",
@@ -337,12 +342,13 @@ def test_strange_but_printable_names_are_taken_as_they_are(store: Path) -> None:
     arrays = tiny_arrays(n_train=100, n_test=20, n_classes=len(NAMES))
     path = store / "<img src=x onerror=alert(1)> $(touch pwned) 'a' \"b\" 船 [red].npz"
     np.savez(path, **arrays, class_names=np.array(NAMES))
-    data = prepared(dataset=str(path), val_size=10, seed=1, reuse="auto")
+    asked = Prepare(dataset=str(path))
+    data = prepared(asked, COMPARISON)
     assert data.dataset == path.stem
     run = mlflow.MlflowClient().get_run(data.run_id)
     assert run.data.tags["dataset"] == path.stem
     assert run.data.params["dataset"] == str(path)
-    assert prepared(dataset=str(path), val_size=10, seed=1, reuse="auto") == data
+    assert prepared(asked, COMPARISON) == data
     assert npz.read(path).class_names == tuple(NAMES)
     assert not list(store.rglob("pwned"))
 
@@ -362,10 +368,10 @@ def test_mlflow_passes_every_parameter_to_the_shell_as_one_word(tmp_path: Path) 
     for name in project._entry_points:
         entry_point = project.get_entry_point(name)
         given = {key: f"{METACHARACTERS} {key}" for key in entry_point.parameters}
-        command = entry_point.compute_command(given, str(tmp_path))
+        composed = entry_point.compute_command(given, str(tmp_path))
         module = f"python -m pipeline.{name}"
-        assert command.startswith(module)
-        shown = ["bash", "-c", command.replace(module, "printf '%s\\0'", 1)]
+        assert composed.startswith(module)
+        shown = ["bash", "-c", composed.replace(module, "printf '%s\\0'", 1)]
         ran = subprocess.run(shown, cwd=tmp_path, capture_output=True, text=True, check=True)
         words = ran.stdout.split("\0")[:-1]
         assert dict(zip(words[::2], words[1::2], strict=True)) == {
@@ -375,98 +381,56 @@ def test_mlflow_passes_every_parameter_to_the_shell_as_one_word(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_metacharacters_through_mlflow_run_execute_nothing(finished: Finished) -> None:
+def test_metacharacters_through_mlflow_run_execute_nothing(
+    tmp_path: Path, empty_database: Path
+) -> None:
+    copy_database(empty_database, tmp_path / "mlflow.db", artifacts=str(tmp_path / "mlruns"))
+    for name in ("MLproject", "conda.yaml", "pipeline"):
+        (tmp_path / name).symlink_to(PROJECT / name)
     given = [
         text
-        for name in ("dataset", "variants", "storage", "seeds", "reuse")
+        for name in ("comparison", "dataset", "variants", "storage", "seeds", "reuse")
         for text in ("-P", f"{name}={METACHARACTERS}")
     ]
-    ran = run_in(finished.directory, "mlflow", "run", ".", "--env-manager", "local", *given)
+    ran = run_in(tmp_path, "mlflow", "run", ".", "--env-manager", "local", *given)
     assert ran.returncode != 0
-    assert "Error: reuse: expected one of auto, never" in ran.stdout
+    assert "Error: seeds: expected an integer" in ran.stdout
     assert "Traceback" not in ran.stdout
-    client = mlflow.MlflowClient(f"sqlite:///{finished.directory}/mlflow.db")
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     (failed,) = client.search_runs(["0"], "attributes.status = 'FAILED'")
-    assert "reuse: expected one of auto, never" in failed.data.tags["failure_reason"]
-    assert not list(finished.directory.rglob("pwned"))
+    assert "seeds: expected an integer" in failed.data.tags["failure_reason"]
+    assert not list(tmp_path.rglob("pwned"))
 
 
 # --- Passwords ---------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def server(tmp_path: Path, empty_database: Path) -> Iterator[str]:
-    """The address of an MLflow server, with a password in it; its files are in tmp_path."""
-    copy_database(empty_database, tmp_path / "mlflow.db", artifacts="mlflow-artifacts:/0")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
-        *("--workers", "1", "--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db"),
-        *("--artifacts-destination", str(tmp_path / "artifacts")),
-    ]
-    with (
-        open(tmp_path / "server.log", "wb") as log,
-        subprocess.Popen(
-            command,
-            cwd=tmp_path,
-            env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stdout=log,
-            stderr=log,
-        ) as process,
-    ):
-        try:
-            _wait_until_it_answers(f"http://127.0.0.1:{port}/health")
-            yield f"http://user:hunter2@127.0.0.1:{port}"
-        finally:
-            process.terminate()
-
-
-def _wait_until_it_answers(url: str, seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except (urllib.error.URLError, OSError):
-            assert time.monotonic() < deadline, "the server did not start"
-            time.sleep(0.2)
-
-
 @pytest.mark.slow
-def test_no_password_is_printed_or_stored(server: str, tmp_path: Path, tiny_npz: Path) -> None:
-    work = tmp_path / "work"
-    work.mkdir()
+def test_no_password_is_printed_or_stored(
+    store: Path, tiny_npz: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setattr(sys, "argv", ["prepare", "--dataset", str(tiny_npz)])
 
-    def output(uri: str, module: str, *options: str) -> str:
-        environment = {
-            **os.environ,
-            "MLFLOW_TRACKING_URI": uri,
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-            "PYTHONPATH": str(PROJECT),
-        }
-        command = [sys.executable, "-m", f"pipeline.{module}", *options]
-        return subprocess.run(
-            command,
-            cwd=work,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-        ).stdout
+    def said(address: str) -> str:
+        monkeypatch.setattr(patience, "_answered", threading.Event())  # as in a new process
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        mlflow.set_tracking_uri(address)
+        with pytest.raises(SystemExit):
+            command.run(prepare)
+        return "".join(capfd.readouterr())
 
-    data = ("--dataset", str(tiny_npz))
-    said = {
-        "finished": output(server, "prepare", *data),
-        "away": output("http://user:hunter2@127.0.0.1:9", "prepare", *data),
-    }
-    assert "prepare stripes: run " in said["finished"]
-    assert "127.0.0.1" in said["away"]
-    assert [case for case, text in said.items() if "hunter2" in text] == []
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert tmp_path / "mlflow.db" in files
+    with server(host="127.0.0.1", port=free_port(), store=f"sqlite:///{store}/mlflow.db") as (
+        _,
+        address,
+    ):
+        finished = said(address.replace("//", "//user:hunter2@"))
+    away = said("http://user:hunter2@127.0.0.1:9")
+    assert "prepare stripes: run " in finished
+    assert "127.0.0.1" in away
+    assert "hunter2" not in finished + away
+    files = [path for path in store.rglob("*") if path.is_file()]
+    assert store / "mlflow.db" in files
     assert [path for path in files if b"hunter2" in path.read_bytes()] == []
 
 
@@ -490,64 +454,61 @@ NASTY = st.sampled_from(
             "9" * 30,
         ),
         *("last", "all", "9" * 5000, METACHARACTERS, "<script>", "\udcff", "\x1b[2J", "x" * 10_000),
+        *("\0.py", "~\0/x.py", "/", "/dev/zero", "\x1b[2J.py", "x" * 10_000 + ".py"),
         *("sqlite:///optuna.db", "postgresql://u:hunter2@h/d", "a://b:hunter2", "tcp://host:1"),
     ]
 )
 TEXT = NASTY | st.text(max_size=30) | st.integers().map(str) | st.floats().map(str)
 NUMBERS: dict[str, Any] = {
-    "mc_samples": st.integers(1, options.MOST),
-    "n_trials": st.integers(1, options.MOST),
+    "mc_samples": st.integers(1, MOST),
+    "n_trials": st.integers(1, MOST),
     "learning_rate_min": st.floats() | st.floats(1e-6, 1),
     "learning_rate_max": st.floats() | st.floats(1e-6, 1),
-    "search_seed": st.integers(0, options.LARGEST_SEED),
+    "search_seed": st.integers(0, LARGEST_SEED),
     "val_size": st.integers(1, 10**9),
-    "split_seed": st.integers(0, options.LARGEST_SEED),
+    "split_seed": st.integers(0, LARGEST_SEED),
 }
 VALID = {
-    **dict.fromkeys(("epochs", "patience", "batch_size", "search_epochs"), "auto"),
-    **dict.fromkeys(
-        ("learning_rate", "dropout_rate", "dropout_layers", "dataset", "jobs", "reuse"), "auto"
-    ),
-    **{"variants": "elu,one_cycle", "seeds": "1,2", "baseline": "elu", "scheduler": "none"},
-    "storage": "sqlite:///optuna.db",
-}
+    name: "auto" if default is None else str(default) for _, name, default, _ in Main.options()
+} | {"variants": "elu,one_cycle", "seeds": "1,2"}
 # Mostly valid, so that every parameter is reached.
-TEXTS = {name: st.just(value) | st.just(value) | TEXT for name, value in VALID.items()}
+GIVEN = st.dictionaries(st.sampled_from(sorted(VALID)), TEXT, max_size=3)
 
 
-@given(st.fixed_dictionaries({**TEXTS, **NUMBERS}))
-def test_any_parameters_are_a_comparison_or_one_of_our_errors(parameters: dict[str, Any]) -> None:
+@given(GIVEN, st.fixed_dictionaries({}, optional=NUMBERS))
+def test_any_parameters_are_a_comparison_or_one_of_our_errors(
+    texts: dict[str, str], numbers: dict[str, Any]
+) -> None:
     refusal = ""
     try:
-        _check(comparison(**parameters))
+        _check(wanted(Main(**VALID | numbers | texts)))
     except InputError as error:
-        refusal = cli.shown(str(error))
+        refusal = command.shown(str(error))
     assert "hunter2@" not in refusal
 
 
-def _check(wanted: Comparison) -> None:
-    names = [one.name for one in wanted.trainings]
-    assert len(names) == len(set(names)) >= 1
-    assert wanted.baseline in {one.variant.name for one in wanted.trainings}
-    for one in wanted.trainings:
+def _check(of: Wanted) -> None:
+    trainings = of.trainings(None)
+    assert len({one.name for one in trainings}) == len(trainings) >= 1
+    assert of.baseline in {one.variant.name for one in trainings}
+    for one in trainings:
         assert 0 <= one.seed < 2**32
-        assert 1 <= one.variant.epochs <= options.MOST
-        assert 1 <= one.variant.batch_size <= options.LARGEST_BATCH
-        assert 1 <= one.search.search_epochs <= options.MOST
+        assert 1 <= one.variant.epochs <= MOST
+        assert 1 <= one.variant.batch_size <= LARGEST_BATCH
+        assert 1 <= one.variant.search_epochs <= MOST
         assert 0 <= one.variant.dropout_rate < 1
-        assert one.learning_rate is None or 0 < one.learning_rate <= options.MOST
-        assert 0 < one.search.learning_rate_min < one.search.learning_rate_max < 1e7
-    assert 1 <= wanted.workers() <= options.MOST
+        assert one.asked.learning_rate is None or 0 < one.asked.learning_rate <= MOST
+    low, high = of.asked.learning_rate_min, of.asked.learning_rate_max
+    assert 0 < low < high < 1e7
+    assert 1 <= of.workers() <= MOST
 
 
-@functools.wraps(main)
-def checked(**parameters: Any) -> None:
+def checked(asked: Main) -> None:
     """The command line of `main`, up to where its first step would start."""
-    options.check_plan(parameters.pop("plan"))
-    comparison(**parameters)
+    wanted(asked)
 
 
-OPTIONS = [f"--{name.replace('_', '-')}" for name in (*VALID, *NUMBERS, "plan", "nonsense")]
+OPTIONS = [f"--{name.replace('_', '-')}" for name in (*VALID, "nonsense")]
 
 
 @given(st.lists(st.tuples(st.sampled_from(OPTIONS), TEXT), max_size=4))
@@ -559,7 +520,7 @@ def test_any_command_line_ends_with_0_or_2_and_one_clean_line(given: list[tuple[
         patch.setattr(sys, "argv", ["main", *(text for pair in given for text in pair)])
         patch.setattr(sys, "stderr", said)
         with pytest.raises(SystemExit) as exited:
-            cli.run(checked)
+            command.run(checked)
         assert os.listdir(directory) == []
     assert exited.value.code in (0, 2)
     lines = said.getvalue().splitlines()
@@ -577,16 +538,16 @@ def test_a_password_in_a_storage_is_never_in_the_refusal(
 ) -> None:
     secret = f"S3CRET{password}"
     with pytest.raises(InputError) as refused:
-        check_storage(f"{scheme}://{user.replace(':', '')}:{secret}@{host}/{rest}")
+        Main(storage=f"{scheme}://{user.replace(':', '')}:{secret}@{host}/{rest}")
     assert "S3CRET" not in str(refused.value)
 
 
 @given(st.text())
 def test_anything_is_shown_on_one_line(text: str) -> None:
-    shown = cli.shown(text)
-    assert len(shown.encode()) <= 5 * cli.LONGEST_MESSAGE
+    shown = command.shown(text)
+    assert len(shown.encode()) <= 5 * command.LONGEST_MESSAGE
     assert shown.isprintable()
-    assert cli.shown(shown) == shown or len(text) > 100
+    assert command.shown(shown) == shown or len(text) > 100
 
 
 PLAIN = members()
