@@ -28,7 +28,6 @@ from pipeline.comparisons import Data
 from pipeline.data import sources
 from pipeline.data.splits import save, split_arrays
 from pipeline.parameters import Parameters, parameter
-from pipeline.steps import ownership
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -233,6 +232,8 @@ def runs_in(project: Path, step: str) -> list["Run"]:
 
 def describe_machine() -> Row:
     """What the times depend on, with a warning if the machine is busy."""
+    from pipeline.steps import ownership  # with MLflow, which the processes measured may not need
+
     load = os.getloadavg()[0]
     return {
         "date": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),

@@ -20,7 +20,9 @@ def spend(cpu_seconds: float, mib: int) -> harness.Row:
     held[:: os.sysconf("SC_PAGE_SIZE")] = b"x" * len(held[:: os.sysconf("SC_PAGE_SIZE")])
     while time.process_time() < cpu_seconds:
         pass
-    return {"folder": os.getcwd(), "length": len(held), "spent": cpu_seconds}
+    heavy = [name for name in ("mlflow", "scipy", "tensorflow") if name in sys.modules]
+    used = {"length": len(held), "spent": cpu_seconds, "heavy": heavy}
+    return {"folder": os.getcwd(), **used}
 
 
 def test_a_call_returns_what_the_function_returned_and_what_its_process_used(
@@ -38,6 +40,7 @@ def test_a_call_returns_what_the_function_returned_and_what_its_process_used(
     assert small["folder"] == str(tmp_path)
     assert large["length"] == 301 * harness.MIB
     for row in (small, large):
+        assert row["heavy"] == []  # a side has no more than what it imports itself
         assert row["cpu_seconds"] >= row["spent"] > 0.3
         assert row["wall_seconds"] > 0.9 * row["cpu_seconds"]  # it computes in one thread
     assert large["peak_mib"] - small["peak_mib"] == pytest.approx(300, abs=15)
