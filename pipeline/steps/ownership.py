@@ -64,10 +64,8 @@ def living(runs: Sequence[Run]) -> set[str]:
     silent = [run_id for run_id in tags if run_id not in alive and tags[run_id]["host"] != here]
     if silent:
         hosts = ", ".join(sorted({tags[run_id]["host"] for run_id in silent}))
-        progress.update(
-            message=f"Runs of {hosts} have not been heard of lately: "
-            f"waiting {silence:.0f} s for a sign of life."
-        )
+        news = f"Runs of {hosts} have not been heard of lately"
+        progress.update(message=f"{news}: waiting {silence:.0f} s for a sign of life.")
         time.sleep(silence)
     now = {run_id: client.get_run(run_id).data.tags["heartbeat"] for run_id in silent}
     return alive | {run_id for run_id in silent if now[run_id] != tags[run_id]["heartbeat"]}

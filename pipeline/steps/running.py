@@ -1,6 +1,7 @@
 """One run per step: decide whether it is done; hold it; open its run; do the work; end it."""
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -13,7 +14,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME
 
 from pipeline.base import DivergenceError, TrackingUnavailableError, progress
 from pipeline.comparisons.declarations import default_setting
-from pipeline.steps.ownership import cut_off, end_abandoned, heartbeat, hold, owner_tags
+from pipeline.steps import ownership
 from pipeline.steps.step import Step, recorded_inputs
 from pipeline.tracking import client
 from pipeline.tracking.client import StepRun, adopted_run, end_run
@@ -60,12 +61,12 @@ def once(step: Step, *, reuse: str, announce: bool = True) -> Run:
 
     Announces what is reused, or why it is not, unless `main` has done so.
     """
-    end_abandoned(client.experiment_id())
+    ownership.end_abandoned(client.experiment_id())
     if found := _reused(step, reuse=reuse, announce=announce):
         return found
     # Before it is held: to other hosts, a step runs from the moment on that it has a run.
     after = [once(one, reuse="auto", announce=announce) for one in step.after()]
-    with hold(step) as waited:
+    with ownership.hold(step) as waited:
         # Another process may have finished it just before.
         if found := _reused(step, reuse=reuse, announce=waited):
             return found
@@ -75,10 +76,10 @@ def once(step: Step, *, reuse: str, announce: bool = True) -> Run:
             name=step.name,
             step=step,
             tags=step.tags(),
-            reopened=cut_off(step) if step.resumes else None,
+            reopened=ownership.cut_off(step) if step.resumes else None,
         ) as run:
             step.work(run, after, anew=reuse == "never")
-        step.clean_up(run.run_id)
+        _delete_checkpoints(run)
         return client.get_run(run.run_id)
 
 
@@ -151,14 +152,15 @@ def step_run(
     keys = {"step_key": step.key, "step_inputs": json.dumps(step.inputs)} if step else {}
     main = {"pipeline_run": pipeline_run_id.get()} if pipeline_run_id.get() else {}
     named = {"mlflow.runName": name, "step": entry_point}
-    run.set_tags({**named, **owner_tags(), **keys, **main, **(tags or {})})
+    run.set_tags({**named, **ownership.owner_tags(), **keys, **main, **(tags or {})})
     try:
-        with heartbeat(run.beat):
+        with ownership.heartbeat(run.beat):
             run.log_parameters(parameters)
             yield run
             run.flush()
         end_run(run.run_id, "FINISHED")
     except DivergenceError as error:
+        _delete_checkpoints(run)  # they would only diverge again
         run.flush()
         run.set_tags({"diverged": error})
         end_run(run.run_id, "FAILED", reason=f"{type(error).__name__}: {error}")
@@ -174,17 +176,22 @@ def step_run(
         run.stop_publishing()
 
 
+def _delete_checkpoints(run: StepRun) -> None:
+    shutil.rmtree(ownership.checkpoint_directory(run.run_id), ignore_errors=True)
+
+
 def _open(entry_point: str, name: str, reopened: Run | None) -> StepRun:
     if reopened:
         _link_adopted_run(entry_point, reopened, "continued", "was cut off and goes on.")
         run = StepRun(reopened.info.run_id, reopened.info.experiment_id)
-        run.reopen(owner_tags())
+        run.reopen(ownership.owner_tags())
         return run
     if adopted := adopted_run(entry_point):
         return adopted
     experiment = client.experiment_id()
     # Its owner from the beginning: a run without one that was cut off here would stay RUNNING.
-    tags = {**resolve_tags(), MLFLOW_SOURCE_NAME: f"pipeline.{entry_point}", **owner_tags()}
+    tags = {MLFLOW_SOURCE_NAME: f"pipeline.{entry_point}", **ownership.owner_tags()}
+    tags = {**resolve_tags(), **tags}
     created = client.connect().create_run(experiment, run_name=name, tags=tags)
     return StepRun(created.info.run_id, experiment)
 

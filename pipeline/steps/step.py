@@ -71,9 +71,6 @@ class Step(ABC):
     def work(self, run: "StepRun", after: Sequence["Run"], *, anew: bool) -> None:
         """Do it, given its run, and those of `after`; anew: using nothing of what was done."""
 
-    def clean_up(self, run_id: str) -> None:  # noqa: B027  most steps leave nothing behind
-        """Delete what only a run that was cut off needs; called when it has finished."""
-
     @cached_property
     def inputs(self) -> dict[str, str]:
         """Every input by a name a person can read, for the key and for explaining a miss."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import optuna
+from optuna.trial import TrialState
 
 from pipeline.base import hide_passwords, progress
 from pipeline.parameters import Searching
@@ -69,7 +70,8 @@ def _optimize(study: optuna.Study, step: Search, run: StepRun) -> None:
             if state.is_finished():
                 study.tell(trial, value, state)
 
-    n_trials, extra, bounds = step.asked.n_trials, settings.extra_trials, settings.bounds
+    n_trials, extra = step.asked.n_trials, settings.extra_trials
+    bounds = step.asked.learning_rate_min, step.asked.learning_rate_max
     run_trials(bounds, n_trials)
     wider = widened(study, bounds, n_trials=n_trials)
     if wider != bounds:
@@ -85,27 +87,19 @@ def _optimize(study: optuna.Study, step: Search, run: StepRun) -> None:
 def _log_study(study: optuna.Study, step: Search, run: StepRun) -> None:
     best, most = study.best_trial, step.variant.search_epochs
     rate, loss = best.params["learning_rate"], study.best_value
-    states = [
-        "DIVERGED" if DIVERGED in trial.user_attrs else trial.state.name for trial in study.trials
-    ]
-    pruned, diverged = states.count("PRUNED"), states.count("DIVERGED")
-    trained = sum(len(trial.intermediate_values) for trial in study.trials)
-    saved = len(states) * most - trained
-    of_all = f"{saved} of {len(states) * most} epochs"
+    trials = study.trials
+    diverged = sum(DIVERGED in trial.user_attrs for trial in trials)  # which are pruned, to Optuna
+    pruned = sum(trial.state == TrialState.PRUNED for trial in trials) - diverged
+    trained = sum(len(trial.intermediate_values) for trial in trials)
+    saved = len(trials) * most - trained
+    of_all = f"{saved} of {len(trials) * most} epochs"
     run.log_parameters({"best_learning_rate": repr(rate)})
-    run.log_metrics(
-        {
-            "best_learning_rate": rate,
-            "best_val_loss": loss,
-            "trials": len(states),
-            "trials_pruned": pruned,
-            "trials_diverged": diverged,
-            "epochs_trained": trained,
-            "epochs_saved_by_pruning": saved,
-        }
-    )
+    metrics = {"best_learning_rate": rate, "best_val_loss": loss, "trials": len(trials)}
+    metrics |= {"trials_pruned": pruned, "trials_diverged": diverged}
+    metrics |= {"epochs_trained": trained, "epochs_saved_by_pruning": saved}
+    run.log_metrics(metrics)
     run.set_note(
-        f"Learning-rate search of **{step.variant.name}**: {len(states)} trials of up to {most} "
+        f"Learning-rate search of **{step.variant.name}**: {len(trials)} trials of up to {most} "
         f"epochs, {pruned} pruned, {diverged} diverged; pruning saved {of_all}.\n\n"
         f"Best: learning rate **{rate:.3g}** with val_loss {loss:.4f} (trial {best.number}).\n\n"
         f"Run again: `{step.again()}`"

@@ -26,11 +26,6 @@ class StudySettings:
     asked: Searching
 
     @property
-    def bounds(self) -> tuple[float, float]:
-        """Lowest and highest learning rate."""
-        return self.asked.learning_rate_min, self.asked.learning_rate_max
-
-    @property
     def extra_trials(self) -> int:
         """Trials added where the range is widened."""
         return max(2, self.asked.n_trials // 3)
@@ -84,19 +79,14 @@ class FarBehindPruner(optuna.pruners.BasePruner):
     """Prunes a trial that is far behind the best one, from its first epoch on.
 
     Rates that are orders of magnitude off show it at once, where good ones differ by less than the
-    noise of their first epochs: those are left to another pruner.
-
-    Args:
-        otherwise: the pruner that judges the trials that are not far behind.
-        first_judged: the first epoch whose noise is small.
-        early_tolerance, tolerance: how far the lowest value so far may lie above the best trial's
-            at the same epoch, as a fraction of that; before `first_judged`, and from then on.
+    noise of their first epochs: those are left to another pruner. A tolerance is how far the lowest
+    value so far may lie above the best trial's at the same epoch, as a fraction of that.
     """
 
     otherwise: optuna.pruners.BasePruner
-    first_judged: int
-    early_tolerance: float
-    tolerance: float = 0.01
+    first_judged: int  # the first epoch whose noise is small
+    early_tolerance: float  # before that epoch
+    tolerance: float = 0.01  # from it on
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         epoch = trial.last_step
@@ -129,7 +119,8 @@ def create_study(name: str, settings: StudySettings) -> optuna.Study:
     study = optuna.create_study(
         storage=storage, pruner=pruner, study_name=name, load_if_exists=True
     )
-    for rate in spread_rates(*settings.bounds)[: settings.asked.n_trials]:
+    low, high = settings.asked.learning_rate_min, settings.asked.learning_rate_max
+    for rate in spread_rates(low, high)[: settings.asked.n_trials]:
         study.enqueue_trial({"learning_rate": rate}, skip_if_exists=True)
     return study
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from pipeline.base import DivergenceError, progress
+from pipeline.base import progress
 from pipeline.parameters import Searching, Training, declared
 from pipeline.steps.ownership import checkpoint_directory
 from pipeline.steps.step import Step
@@ -80,14 +80,7 @@ class Train(VariantStep):
                 begin_with(search, run, checkpoints, name=self.name)
         chosen = {"learning_rate": repr(rate), "batch_size": self.variant.batch_size}
         run.log_parameters({f"chosen_{name}": value for name, value in chosen.items()})
-        try:
-            _train(run, self, rate, checkpoints)
-        except DivergenceError:
-            checkpoints.delete()  # it would only diverge again
-            raise
-
-    def clean_up(self, run_id: str) -> None:
-        Checkpoints(checkpoint_directory(run_id)).delete()
+        _train(run, self, rate, checkpoints)
 
 
 def _train(run: StepRun, step: Train, rate: float, checkpoints: Checkpoints) -> None:
@@ -115,13 +108,10 @@ def _train(run: StepRun, step: Train, rate: float, checkpoints: Checkpoints) -> 
     run.flush()
     metrics = _log_results(run, step, trainer, fit)
     _set_note(run, step, rate, metrics)
-    progress.update(
-        step=step.name,
-        state="finished",
-        text=f"best epoch {fit.best_epoch}, val_accuracy {metrics['judged_val_accuracy']:.4f}, "
-        f"test_accuracy {metrics['test_accuracy']:.4f}, "
-        f"{metrics['median_epoch_seconds']:.2f} s/epoch",
-    )
+    text = f"best epoch {fit.best_epoch}, val_accuracy {metrics['judged_val_accuracy']:.4f}, "
+    text += f"test_accuracy {metrics['test_accuracy']:.4f}, "
+    text += f"{metrics['median_epoch_seconds']:.2f} s/epoch"
+    progress.update(step=step.name, state="finished", text=text)
 
 
 def _log_results(run: StepRun, step: Train, trainer: "Trainer", fit: "Fit") -> dict[str, float]:
@@ -135,8 +125,7 @@ def _log_results(run: StepRun, step: Train, trainer: "Trainer", fit: "Fit") -> d
     curve.insert(0, "epoch", range(1, len(curve) + 1))
     figure = run_figures.learning_curve(curve, fit.best_epoch, step.name)
     run.log_figure(figure, "learning_curve.png")
-    model = trainer.trained_model()
-    _log_model(run, trainer, step, model)
+    _log_model(run, trainer, step, model := trainer.trained_model())
     if step.variant.dropout_rate > 0:
         metrics |= log_mc_dropout(
             run,
@@ -204,12 +193,11 @@ def _log_model(run: StepRun, trainer: "Trainer", step: Train, model: "keras.Mode
         "at initialisation": trainer.activation_statistics(seed=step.seed),
         "after training": trainer.activation_statistics(),
     }
-    columns = ("mean", "standard_deviation")
-    activations = {
-        when: {name: values.tolist() for name, values in zip(columns, of_layers, strict=True)}
-        for when, of_layers in statistics.items()
+    listed = {
+        when: {"mean": means.tolist(), "standard_deviation": deviations.tolist()}
+        for when, (means, deviations) in statistics.items()
     }
-    run.log_dict(activations, "activations.json")
+    run.log_dict(listed, "activations.json")
     title = f"{step.variant.name}: activations by layer"
     run.log_figure(run_figures.activation_statistics(statistics, title), "activations.png")
     lines: list[str] = []
@@ -220,12 +208,9 @@ def _log_model(run: StepRun, trainer: "Trainer", step: Train, model: "keras.Mode
 
 
 def _set_note(run: StepRun, step: Train, rate: float, metrics: Mapping[str, float]) -> None:
-    judged, total = metrics["judged_epoch"], metrics["epochs_run"]
-    rows = {
-        "validation accuracy": f"{metrics['judged_val_accuracy']:.2%} "
-        f"(epoch {judged:.0f} of {total:.0f})",
-        "test accuracy": f"{metrics['test_accuracy']:.2%}",
-    }
+    epoch = f"(epoch {metrics['judged_epoch']:.0f} of {metrics['epochs_run']:.0f})"
+    rows = {"validation accuracy": f"{metrics['judged_val_accuracy']:.2%} {epoch}"}
+    rows["test accuracy"] = f"{metrics['test_accuracy']:.2%}"
     if math.isfinite(mc := metrics.get("mc_accuracy", math.nan)):
         rows["MC-Dropout test accuracy"] = f"{mc:.2%}"
     rows["seconds per epoch"] = f"{metrics['median_epoch_seconds']:.2f}"
@@ -239,7 +224,6 @@ def _set_note(run: StepRun, step: Train, rate: float, metrics: Mapping[str, floa
     ours = declared(Training)
     unused = {one.name: one.default for one in fields(Searching) if one.name not in ours}
     again = step.again(**unused, seed=step.seed, learning_rate=rate)
-    about = f"**{step.variant.name}** on {step.data.dataset}, seed {step.seed}"
-    run.set_note(
-        f"{about}: {step.variant.description}.\n\n| | |\n|---|---|\n{table}\nRun again: `{again}`"
-    )
+    note = f"**{step.variant.name}** on {step.data.dataset}, seed {step.seed}: "
+    note += f"{step.variant.description}.\n\n| | |\n|---|---|\n{table}\nRun again: `{again}`"
+    run.set_note(note)

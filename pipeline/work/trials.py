@@ -68,7 +68,6 @@ class Trial:
                     run.log_metrics({"log10_learning_rate": math.log10(rate)})
                 return self._train(trainer, rate, run)
         except DivergenceError as error:
-            Checkpoints(checkpoint_directory(run.run_id)).delete()
             trial.set_user_attr(DIVERGED, str(error))
             # Pruned rather than failed: the sampler then learns that the rate is bad.
             return TrialState.PRUNED, None

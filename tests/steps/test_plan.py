@@ -14,9 +14,8 @@ def step(name: str, seconds: float | None, reason: str = "", **changes: Any) -> 
     estimate = None if seconds is None else Estimate(seconds, 2 * seconds, "1 run", False)
     decision = Decision(name=name, reason=reason)
     after = () if name.startswith("search") else (f"search {name.split()[1]}",)
-    return Planned(
-        **{"decision": decision, "timed": True, "estimate": estimate, "after": after} | changes
-    )
+    usual: dict[str, Any] = {"timed": True, "estimate": estimate, "after": after}
+    return Planned(decision=decision, **{**usual, **changes})
 
 
 def test_time_left_is_that_of_the_steps_to_run() -> None:

@@ -13,7 +13,7 @@ from step_runs import Small, SmallPrepare, SmallSearch, finish, opened_by_mlflow
 
 from pipeline.base import progress
 from pipeline.base.progress import Update
-from pipeline.steps import running
+from pipeline.steps import ownership, running
 from pipeline.steps.running import decide, once
 from pipeline.steps.step import Step
 from pipeline.tracking import client
@@ -141,7 +141,7 @@ def test_a_step_that_another_process_finished_just_before_the_lock_is_not_run_ag
         finished.append(finish(step))
         yield False
 
-    monkeypatch.setattr(running, "hold", hold)
+    monkeypatch.setattr(ownership, "hold", hold)
     assert once(step, reuse="auto").info.run_id == finished[0]
 
 
