@@ -462,8 +462,8 @@ TEXT = NASTY | st.text(max_size=30) | st.integers().map(str) | st.floats().map(s
 NUMBERS: dict[str, Any] = {
     "mc_samples": st.integers(1, MOST),
     "n_trials": st.integers(1, MOST),
-    "learning_rate_min": st.floats() | st.floats(1e-6, 1),
-    "learning_rate_max": st.floats() | st.floats(1e-6, 1),
+    "learning_rate_min": st.floats() | st.floats(1e-6, 0.01),
+    "learning_rate_max": st.floats() | st.floats(0.1, 10),
     "search_seed": st.integers(0, LARGEST_SEED),
     "val_size": st.integers(1, 10**9),
     "split_seed": st.integers(0, LARGEST_SEED),
