@@ -48,17 +48,30 @@ def noise_npz(tiny_npz: Path, store: Path) -> Path:
     return store / "noise.npz"
 
 
+def logged_checkpoints(search_run: str) -> list[str]:
+    artifacts = client.connect().list_artifacts(search_run, trials.FOLDER)
+    return [Path(artifact.path).name for artifact in artifacts]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("epochs", [4, 6])
 def test_a_training_that_begins_with_the_best_trial_equals_one_of_all_epochs(
-    noise_npz: Path, epochs: int
+    noise_npz: Path,
 ) -> None:
     given = {**SETTINGS, "variant": "alpha_dropout", "dataset": str(noise_npz)}
-    given |= {"comparison": SMALL, "search_epochs": 4, "epochs": epochs}
-    short, whole = (
-        client.get_run(train(Asked(**given, reuse=reuse))) for reuse in ("auto", "never")
-    )
-    trial_run = client.get_run(short.data.tags["search_run"]).data.tags["best_trial_run"]
+    given |= {"comparison": SMALL, "search_epochs": 4}
+    for epochs in (4, 6):
+        asked = (Asked(**given | {"epochs": epochs, "reuse": reuse}) for reuse in ("auto", "never"))
+        short, whole = (client.get_run(train(one)) for one in asked)
+        search_run = short.data.tags["search_run"]
+        assert logged_checkpoints(search_run) == ["epoch-000004.npz"]
+        trial_run = client.get_run(search_run).data.tags["best_trial_run"]
+        _check_begun(short, trial_run)
+        _check_equal(whole, short, trial_run, epochs)
+    assert {path.suffix for path in Path("checkpoints").iterdir()} == {".lock"}
+
+
+def _check_begun(short: client.Run, trial_run: str) -> None:
+    """A training began with the four epochs of a trial."""
     assert short.data.tags["trial_run"] == trial_run
     of_trial = history(trial_run, "epoch_seconds")
     assert history(short.info.run_id, "epoch_seconds")[:4] == of_trial  # not trained again
@@ -70,8 +83,12 @@ def test_a_training_that_begins_with_the_best_trial_equals_one_of_all_epochs(
         in (short.data.tags["mlflow.note.content"])
     )
 
+
+def _check_equal(whole: client.Run, short: client.Run, trial_run: str, epochs: int) -> None:
+    """A training of all its epochs came to the same as one that began with those of a trial."""
     assert "trial_run" not in whole.data.tags
     assert "trial" not in whole.data.tags["mlflow.note.content"]
+    of_trial = history(trial_run, "epoch_seconds")
     assert not set(history(whole.info.run_id, "epoch_seconds")) & set(of_trial)
     for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"):
         assert history(short.info.run_id, name) == history(whole.info.run_id, name)
@@ -81,16 +98,11 @@ def test_a_training_that_begins_with_the_best_trial_equals_one_of_all_epochs(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("variant", "kept"), [("elu", ["epoch-000002.npz"]), ("one_cycle", [])])
-def test_a_search_keeps_the_checkpoint_that_a_training_can_go_on_from(
-    store: Path, tiny_npz: Path, variant: str, kept: list[str]
-) -> None:
+def test_a_search_under_a_schedule_keeps_no_checkpoint(store: Path, tiny_npz: Path) -> None:
     asked = AskedSearch(
-        variant=variant, comparison=SMALL, dataset=str(tiny_npz), n_trials=3, search_epochs=2
+        variant="one_cycle", comparison=SMALL, dataset=str(tiny_npz), n_trials=2, search_epochs=2
     )
-    run_id = search(asked)
-    artifacts = client.connect().list_artifacts(run_id, trials.FOLDER)
-    assert [Path(artifact.path).name for artifact in artifacts] == kept
+    assert logged_checkpoints(search(asked)) == []
     assert {path.suffix for path in Path("checkpoints").iterdir()} == {".lock"}
 
 
