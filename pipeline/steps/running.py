@@ -15,7 +15,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME
 from pipeline.base import DivergenceError, TrackingUnavailableError, progress
 from pipeline.comparisons.declarations import default_setting
 from pipeline.steps import ownership
-from pipeline.steps.step import Step, recorded_inputs
+from pipeline.steps.step import Step, recorded_inputs, recorded_settings
 from pipeline.tracking import client
 from pipeline.tracking.client import StepRun, adopted_run, end_run
 from pipeline.tracking.patience import not_waiting
@@ -104,6 +104,8 @@ def _explain_miss(step: Step, experiment: str) -> str:
     if not before:
         return "its inputs changed"
     changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    if not recorded_settings(nearest.data.tags)[0]:  # made before variants counted by content
+        changed = [name for name in changed if not name.startswith("variant ")]
     modules = [name.removeprefix("code of ") for name in changed if name.startswith("code of ")]
     others = [name for name in changed if not name.startswith("code of ")]
     changes = [f"{name} changed{_from_to(name, before, now)}" for name in others]
@@ -111,14 +113,16 @@ def _explain_miss(step: Step, experiment: str) -> str:
         few = len(modules) <= MOST_NAMED
         which = ", ".join(modules) if few else f"{len(modules)} modules"
         changes.append(f"code of {which} changed")
-    return "; ".join(changes) or "its run was not finished"
+    return "; ".join(changes) or "its inputs changed"
 
 
 def _from_to(name: str, before: Mapping[str, str], now: Mapping[str, str]) -> str:
     kind, _, setting = name.partition(" ")
     default = default_setting(setting) if kind == "variant" else None
-    told = kind in ("parameter", "variant", "version")
-    return f" from {before.get(name, default)} to {now.get(name, default)}" if told else ""
+    if kind not in ("parameter", "variant", "version"):
+        return ""
+    was = f" from {before.get(name, default)}" if name in before or kind == "variant" else ""
+    return f"{was} to {now.get(name, default)}"
 
 
 def _newest(query: str, experiment: str) -> Run | None:

@@ -59,26 +59,47 @@ def server(
     }
     if store:  # not among the arguments: they, and a password in them, are public
         environment["MLFLOW_BACKEND_STORE_URI"] = store
-    # In a session of its own, so that Ctrl-C reaches this process alone, which ends the others.
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", *listening, *lean],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    command = [sys.executable, "-m", "mlflow", "server", *listening, *lean]
     reached = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-    address = f"http://{reached}:{port}"
+    address, process, none = f"http://{reached}:{port}", None, subprocess.DEVNULL
     try:
+        with _interrupted_afterwards():  # else it could have started, and nobody would end it
+            # In a session of its own: Ctrl-C reaches this process alone, which ends the others.
+            process = subprocess.Popen(
+                command, env=environment, stdin=none, stdout=none, start_new_session=True
+            )
         _wait_until_it_answers(process, address)
         yield process, address
     finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(STOPPED_WITHIN)
-        with suppress(ProcessLookupError):  # whatever of its session is left
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        if process:
+            _end(process)
+
+
+@contextmanager
+def _interrupted_afterwards() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait for the end of what must not be cut short."""
+    received: list[int] = []
+    endings = (signal.SIGINT, signal.SIGTERM)
+    before = [
+        signal.signal(ending, lambda number, _: received.append(number)) for ending in endings
+    ]
+    try:
+        yield
+    finally:
+        for ending, handler in zip(endings, before, strict=True):
+            signal.signal(ending, handler)
+    if received:
+        signal.raise_signal(signal.Signals(received[0]))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a server and whatever of its session is left."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOPPED_WITHIN)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], address: str) -> None:

@@ -1,7 +1,7 @@
 """The work of `compare`: finished training runs side by side, and what they answer."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from hashlib import sha256
 from typing import Any, ClassVar
 
@@ -43,7 +43,7 @@ class Compare(Step):
         return {"baseline": self.baseline, "comparison": self.comparison.name}
 
     def upstream(self) -> Mapping[str, str]:
-        questions = {f"question {one.id}": repr(one) for one in self.comparison.asked}
+        questions = {"questions": sha256(repr(_asked(self.comparison)).encode()).hexdigest()}
         absent = {f"not compared {one.name}": one.run_id for one in self.absent}
         return {**questions, **absent, **_identities(self.runs)}
 
@@ -83,6 +83,18 @@ def _registered(found: "evidence.Evidence", data: Mapping[str, str]) -> str:
     except InputError as error:  # a model was deleted; what the runs came to can be compared
         progress.update(message=f"No model was registered: {error}")
         return f"No model was registered: {views.escape_markdown(str(error))}"
+
+
+def _asked(comparison: Comparison) -> list[dict[str, Any]]:
+    """The questions of a comparison by what is not a default in them."""
+    return [
+        {
+            one.name: value
+            for one in fields(question)
+            if (value := vars(question)[one.name]) != one.default
+        }
+        for question in comparison.asked
+    ]
 
 
 def _identities(runs: Sequence[client.Run]) -> dict[str, str]:

@@ -13,9 +13,10 @@ from step_runs import Small, SmallPrepare, SmallSearch, finish, opened_by_mlflow
 
 from pipeline.base import progress
 from pipeline.base.progress import Update
+from pipeline.comparisons.twenty_layers import BN
 from pipeline.steps import ownership, running
 from pipeline.steps.running import decide, once
-from pipeline.steps.step import Step
+from pipeline.steps.step import Step, settings_tag
 from pipeline.tracking import client
 
 
@@ -77,7 +78,9 @@ def test_a_miss_names_the_changed_inputs_of_the_nearest_finished_run(store: Path
 
 
 def test_a_changed_setting_of_a_variant_says_from_what_to_what(store: Path) -> None:
-    finish(Small(settings={"activation": "swish", "units": 50}))
+    run_id = finish(Small(settings={"activation": "swish", "units": 50}))
+    assert why(Small(settings={"units": 50})) == "its inputs changed"  # of old, untold
+    client.connect().set_tag(run_id, "settings", settings_tag(BN, {})["settings"])
     assert why(Small(settings={"activation": "gelu", "units": 50})) == (
         "variant activation changed from swish to gelu"
     )
