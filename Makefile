@@ -46,7 +46,7 @@ lint: .venv  ## Style and types.
 	$(BIN)/mypy
 
 MLproject: .venv  ## Write MLproject and the README's table from the declarations of the parameters.
-	$(BIN)/python -m pipeline.parameters.written
+	$(BIN)/python -m pipeline.parameters.generated
 
 .venv/bench: .venv/installed requirements-bench.txt
 	$(call install,-r requirements-bench.txt)

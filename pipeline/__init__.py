@@ -1,18 +1,18 @@
-"""Deep dense networks compared: one MLflow run per step.
+"""Deep dense networks compared, every step an MLflow run.
 
-The doors, one entry point each: `prepare`, `search`, `train`, `mc_dropout`, `compare`; `main`
-chains them, `ui` shows them, `command` makes commands of them. Behind them the rooms; a module
-imports from its own and those further down alone:
+The doors, one entry point each: `main`, `prepare`, `search`, `train`, `mc_dropout`, `compare`, and
+`ui`; `command` makes commands of them. Behind them the rooms; a module imports from its own and
+those further down alone:
 
     work         what each step does
     report       from verdicts to pages and pictures
     answers      from runs to verdicts
-    steps        keys, reuse, ownership, resuming, workers, plan
-    tracking     MLflow: client, patience, runs, views
-    training     compiled training
+    steps        keys, reuse, ownership, resuming, workers, plans in words
+    tracking     MLflow: its client, outages, the views and server of its UI
+    training     models, compiled fit, schedules, checkpoints
     uncertainty  MC Dropout, calibration, the served model
-    data         sources, splits, fingerprints, .npz
+    data         sources, splits, .npz
     parameters   what can be asked for
     comparisons  what people edit: one file per comparison
-    base         errors, progress, environment, passwords
+    base         errors, progress, signals, passwords, environment
 """

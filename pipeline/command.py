@@ -2,7 +2,6 @@
 
 import inspect
 import os
-import signal
 import subprocess
 import sys
 import traceback
@@ -25,9 +24,10 @@ from pipeline.base import (
     environment,
     hide_passwords,
     progress,
+    signals,
 )
 from pipeline.parameters import REQUIRED, Parameters
-from pipeline.tracking import patience
+from pipeline.tracking import outages
 
 EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
 LONGEST_MESSAGE = 4000  # characters
@@ -41,8 +41,7 @@ def run(entry_point: Callable[[Any], Any]) -> NoReturn:
     `mlflow run` opened for this process gets the same end, and the reason as a tag.
     """
     environment.configure()
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
+    signals.interrupt_on_signals(lambda: outages.set_waiting(False))
     try:
         asked = _parse(entry_point)
         with progress.display():
@@ -51,7 +50,7 @@ def run(entry_point: Callable[[Any], Any]) -> NoReturn:
     except Exception as error:
         code = _fail(error)
     except KeyboardInterrupt as interrupt:
-        code = 128 + (*interrupt.args, signal.SIGINT)[0]  # as shells do
+        code = signals.exit_code(interrupt)
         _end("KILLED", "interrupted")
         _keep_killed()
     sys.exit(code)
@@ -81,15 +80,6 @@ def _parse(entry_point: Callable[[Any], Any]) -> Parameters | None:
     app.command()(parsed)
     read = app(standalone_mode=False)
     return read if isinstance(read, Parameters) else None
-
-
-def _interrupt(received: int, _frame: object) -> NoReturn:
-    # `mlflow run` answers Ctrl-C with a SIGTERM of its own: it must not cut short what the first
-    # signal set off, the ending of workers and runs.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    patience.set_waiting(False)
-    raise KeyboardInterrupt(received)
 
 
 def _fail(error: Exception) -> int:
@@ -131,7 +121,7 @@ def _end(status: str, reason: str) -> None:
     from pipeline.tracking import client
 
     try:
-        with patience.not_waiting():
+        with outages.not_waiting():
             client.end_if_running(run_id, status, reason=shown(reason))
     except Exception as error:  # what the command itself came to must not be lost over this
         _print_error(f"the run could not be ended as {status} ({type(error).__name__}: {error})")

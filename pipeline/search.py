@@ -17,7 +17,7 @@ def search(asked: Search) -> str:
     maximum of the cycle.
     """
     variant, data = variant_and_data(asked)
-    step = work.Search(variant=variant, prepared=data, asked=asked)
+    step = work.SearchStep(variant=variant, prepared=data, asked=asked)
     return once(step, reuse=asked.reuse).info.run_id
 
 

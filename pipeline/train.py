@@ -16,8 +16,10 @@ def train(asked: Train) -> str:
     so. reuse=never trains again; the data and the study are reused all the same.
     """
     variant, data = variant_and_data(asked)
-    searched = search.Search(variant=variant, prepared=data, asked=asked)
-    step = work.Train(variant=variant, prepared=data, seed=asked.seed, asked=asked, search=searched)
+    searched = search.SearchStep(variant=variant, prepared=data, asked=asked)
+    step = work.TrainStep(
+        variant=variant, prepared=data, seed=asked.seed, asked=asked, search=searched
+    )
     run = once(step, reuse=asked.reuse)
     views.announce(views.write_views(run.info.experiment_id))
     return run.info.run_id

@@ -18,7 +18,7 @@ import pytest
 from filelock import FileLock
 
 from pipeline.base import environment
-from pipeline.tracking import patience
+from pipeline.tracking import outages
 from pipeline.training import runtime
 
 PROJECT = Path(__file__).parent.parent
@@ -38,7 +38,7 @@ def signal_handlers() -> Iterator[None]:
     """Undo what a command that ran in this process has set; child processes would inherit it."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
-    patience.set_waiting(True)
+    outages.set_waiting(True)
     for number, handler in handlers.items():
         signal.signal(number, handler)
 

@@ -38,7 +38,7 @@ from pipeline.parameters import Main, Prepare
 from pipeline.parameters.groups import LARGEST_SEED
 from pipeline.parameters.parameter import MOST
 from pipeline.prepare import prepare
-from pipeline.tracking import patience
+from pipeline.tracking import outages
 from pipeline.tracking.server import server
 from pipeline.work.comparison import Wanted, wanted
 from pipeline.work.prepare import prepared
@@ -413,7 +413,7 @@ def test_no_password_is_printed_or_stored(
     monkeypatch.setattr(sys, "argv", ["prepare", "--dataset", str(tiny_npz)])
 
     def said(address: str) -> str:
-        monkeypatch.setattr(patience, "_answered", threading.Event())  # as in a new process
+        monkeypatch.setattr(outages, "_answered", threading.Event())  # as in a new process
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         mlflow.set_tracking_uri(address)
         with pytest.raises(SystemExit):

@@ -18,7 +18,7 @@ from pipeline.main import main
 from pipeline.parameters import Main
 from pipeline.steps.running import once
 from pipeline.tracking import views
-from pipeline.work.comparison import Steps, Wanted
+from pipeline.work.comparison import DecidedSteps, Wanted
 
 pytestmark = pytest.mark.slow
 
@@ -94,7 +94,9 @@ def test_changed_parameter_reruns_only_what_depends_on_it(
 ) -> None:
     to_train: list[str] = []
 
-    def train(_run: object, of: Wanted, steps: Steps) -> tuple[dict[str, str], dict[str, str]]:
+    def train(
+        _run: object, of: Wanted, steps: DecidedSteps
+    ) -> tuple[dict[str, str], dict[str, str]]:
         """What a worker does before it trains."""
         to_train.extend(one.name for one in steps.missing)
         for search in steps.searches:

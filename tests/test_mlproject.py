@@ -14,11 +14,15 @@ import yaml
 from conftest import PROJECT
 
 from pipeline.parameters import ENTRY_POINTS
-from pipeline.parameters.written import mlproject, readme_table
+from pipeline.parameters.generated import mlproject, readme_table
 from pipeline.uncertainty import served_model
 
 PIPELINE = PROJECT / "pipeline"
-OTHER_COMMANDS = {"pipeline/ui.py", "pipeline/tracking/views.py", "pipeline/parameters/written.py"}
+OTHER_COMMANDS = {
+    "pipeline/ui.py",
+    "pipeline/tracking/views.py",
+    "pipeline/parameters/generated.py",
+}
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,14 @@
 """What a comparison is made of: data, variants and questions; what differs is the experiment."""
 
 import dataclasses
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from pipeline.base import InputError, unknown_name
-from pipeline.comparisons.settings import check_all, check_different, check_name, check_settings
+from pipeline.comparisons.checks import check_all, check_different, check_name, check_settings
+from pipeline.comparisons.colors import in_order
 
-# The colour-blind safe palette of Okabe and Ito (2008).
-OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 LARGEST_BATCH = 65_536
 
 
@@ -34,7 +32,7 @@ class Variant:
     Args:
         name: what it is called on the command line, in MLflow and in figures.
         description: one line for ``--help`` and notes.
-        color: hex colour of its curves; left out, the comparison gives it the next of `OKABE_ITO`.
+        color: hex colour of its curves; left out, the comparison gives it one, see `colors`.
         derived_from: the variant that it was derived from.
         hidden_layers, units: number of hidden dense layers, and of units in each.
         activation, kernel_initializer: Keras names, for the hidden layers.
@@ -263,7 +261,9 @@ class Comparison:
         check_all("variants", self.variants, Variant)
         names = [variant.name for variant in self.variants]
         check_different("variants", names)
-        object.__setattr__(self, "variants", tuple(_colored(self.variants)))
+        colors = in_order([variant.color for variant in self.variants])
+        colored = (replace(one, color=next(colors)) for one in self.variants)
+        object.__setattr__(self, "variants", tuple(colored))
         if self.questions is None:
             object.__setattr__(self, "questions", tuple(_questions_of(self.variants)))
         check_all("questions", self.questions or (), Question, least=0)
@@ -282,13 +282,6 @@ class Comparison:
     def asked(self) -> Sequence[Question]:
         """Its questions."""
         return self.questions or ()
-
-
-def _colored(variants: Sequence[Variant]) -> Iterator[Variant]:
-    """The variants, each with a colour; no two share one as long as there are enough."""
-    free = [color for color in OKABE_ITO if color not in {one.color for one in variants}]
-    colors = itertools.chain(free, itertools.cycle(OKABE_ITO))
-    return (one if one.color else replace(one, color=next(colors)) for one in variants)
 
 
 def _questions_of(variants: Sequence[Variant]) -> Iterator[Question]:

@@ -1,4 +1,5 @@
-"""What entry points can be asked for: every parameter declared once, in `groups`.
+"""What entry points can be asked for: every parameter declared once, in `groups`, or where
+it is one entry point's alone in `entry_points`.
 
 From a declaration come the command's option and its help, MLproject, and what a step is handed,
 records and is named by. `parameter` reads texts and refuses them; `entry_points` puts the groups

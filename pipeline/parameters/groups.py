@@ -1,4 +1,7 @@
-"""The parameters, each declared once: those that belong together are a group, handed on as one."""
+"""The parameters, each declared once: those that belong together are a group, handed on as one.
+
+A group's docstring is the title of its panel in ``--help``.
+"""
 
 import contextlib
 import dataclasses

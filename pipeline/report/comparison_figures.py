@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from pipeline.comparisons.colors import GREY
 from pipeline.report import drawing
-from pipeline.report.drawing import GREY, Array, Colors, Look, Panel
+from pipeline.report.drawing import Array, Colors, Look, Panel
 
 # Drawing more would fill a band, not tell more.
 MOST_LINES, MOST_DOTS, MOST_POINTS = 10, 120, 200

@@ -19,8 +19,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.base import InputError
+from pipeline.comparisons.colors import GREY
 
-BLUE, VERMILLION, GREEN, GREY = PALETTE = ("#0072B2", "#D55E00", "#009E73", "#5F5F5F")
 GRID = "#E5E5E5"
 WIDTH, DOTS_PER_INCH = 8.0, 150  # inches; together 1200 pixels
 

@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.base import InputError
+from pipeline.comparisons.colors import BLUE, GREEN, GREY, OKABE_ITO, VERMILLION
 from pipeline.report import drawing
-from pipeline.report.drawing import BLUE, GREEN, GREY, VERMILLION, Array, Look
+from pipeline.report.drawing import Array, Look
 
 CLASSES_WITH_TEXT = 20  # More cells than 20 x 20 have no room for numbers.
 BARE = {"frame_on": False, "xticks": (), "yticks": ()}
@@ -53,7 +54,7 @@ def activation_statistics(statistics: Mapping[str, tuple[Array, Array]], title: 
         drawing.require_some(f"activation statistics {moment}", *of)
     figure = drawing.blank_figure(4.0)
     panels = figure.subplots(1, 2)
-    colors = dict(zip(statistics, drawing.PALETTE, strict=False))
+    colors = dict(zip(statistics, OKABE_ITO, strict=False))
     for level, axes in enumerate(panels):
         lines = {moment: of[level] for moment, of in statistics.items()}
         drawing.draw_layers(axes, lines, colors, level=level)

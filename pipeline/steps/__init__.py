@@ -1,6 +1,6 @@
-"""How a step runs: decide whether it is done; hold it; open its run; do the work; end it.
+"""Keys, reuse, ownership, resuming and workers: how every step runs, whatever it does.
 
-Read `step` first (what a step is, and its key), then `running` (the shape in which all of them
-run); `ownership` holds a step and finds abandoned runs, `workers` runs steps on Dask, `plan` says
-what would run. What a step does is its own, in `work`.
+Read `step` first (what a step is, and what its key is made of), then `running` (the one shape in
+which all of them run); `ownership` holds a step and finds abandoned runs, `workers` runs steps on
+Dask, `plan_text` says what would run. Imports `tracking`, `parameters`, `comparisons` and `base`.
 """

@@ -18,7 +18,7 @@ from pipeline.steps import ownership
 from pipeline.steps.step import Step, recorded_inputs, recorded_settings
 from pipeline.tracking import client
 from pipeline.tracking.client import StepRun, adopted_run, end_run
-from pipeline.tracking.patience import not_waiting
+from pipeline.tracking.outages import not_waiting
 
 MOST_NAMED = 8  # modules
 NOT_YET = "no finished run of it yet"

@@ -94,7 +94,7 @@ class Step(ABC):
 def recorded_inputs(tags: Mapping[str, str], kind: str = "") -> dict[str, str]:
     """The inputs of a run, by its tags; of a kind such as ``version of ``, which names begin with.
 
-    None where they were not recorded whole.
+    There are none where they were not recorded whole.
     """
     try:
         inputs = json.loads(tags.get("step_inputs", "{}"))

@@ -11,7 +11,7 @@ from distributed import Client, Future, LocalCluster, get_worker, wait
 from pipeline.base import InputError, progress
 from pipeline.base.environment import configure
 from pipeline.steps.running import pipeline_run_id
-from pipeline.tracking import patience
+from pipeline.tracking import outages
 from pipeline.tracking.client import StepRun, tracking_uri
 
 CLUSTER_SETTINGS = {
@@ -58,7 +58,7 @@ def _remote(scheduler: str) -> Client:
         ) from error
 
 
-class Steps:
+class Submitter:
     """Submits the steps of one comparison, linked to the run of `main`, to its workers."""
 
     def __init__(self, client: Client, run: StepRun):
@@ -115,7 +115,7 @@ def _run_in_worker(
     configure()
     os.environ.pop("MLFLOW_RUN_ID", None)  # the run that `mlflow run` opened belongs to `main`
     os.environ |= environment
-    patience.expect_server()  # the process of `main` has had its answers
+    outages.expect_server()  # the process of `main` has had its answers
     pipeline_run_id.set(pipeline_run)
     worker = get_worker()
     with progress.sending_to(lambda news: worker.log_event(pipeline_run, dict(news))):

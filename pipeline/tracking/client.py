@@ -27,13 +27,13 @@ from mlflow.utils.uri import is_local_uri
 
 from pipeline.base import InputError, TrackingUnavailableError, hide_passwords
 from pipeline.data.splits import Splits, class_counts
-from pipeline.tracking.patience import Publisher, patiently, wait_seconds
+from pipeline.tracking.outages import Publisher, patiently, wait_seconds
 
 if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
 
-NOTE_LENGTH = 8000  # characters: MLflow cuts longer tags of a run
+RUN_NOTE_LENGTH = 8000  # characters: MLflow cuts longer tags of a run
 tracking_uri = mlflow.get_tracking_uri  # the address of the server in force
 
 

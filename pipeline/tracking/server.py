@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from pipeline.base import hide_passwords
+from pipeline.base.signals import interrupted_afterwards
 
 STARTED_WITHIN = 120.0  # seconds
 STOPPED_WITHIN = 10.0  # seconds
@@ -63,7 +64,7 @@ def server(
     reached = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     address, process, none = f"http://{reached}:{port}", None, subprocess.DEVNULL
     try:
-        with _interrupted_afterwards():  # else it could have started, and nobody would end it
+        with interrupted_afterwards():  # else it could have started, and nobody would end it
             # In a session of its own: Ctrl-C reaches this process alone, which ends the others.
             process = subprocess.Popen(
                 command, env=environment, stdin=none, stdout=none, start_new_session=True
@@ -73,23 +74,6 @@ def server(
     finally:
         if process:
             _end(process)
-
-
-@contextmanager
-def _interrupted_afterwards() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait for the end of what must not be cut short."""
-    received: list[int] = []
-    endings = (signal.SIGINT, signal.SIGTERM)
-    before = [
-        signal.signal(ending, lambda number, _: received.append(number)) for ending in endings
-    ]
-    try:
-        yield
-    finally:
-        for ending, handler in zip(endings, before, strict=True):
-            signal.signal(ending, handler)
-    if received:
-        signal.raise_signal(signal.Signals(received[0]))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -14,7 +14,7 @@ from pipeline.tracking.page_state import View, bars, line, scatter
 
 WRITTEN_TAG = "twenty_layers.written."  # digests of what was last written here, by view or note
 KIND_TAG = "mlflow.experimentKind"
-NOTE_LENGTH = 20_000  # MLflow refuses longer tags of an experiment
+EXPERIMENT_NOTE_LENGTH = 20_000  # MLflow refuses longer tags of an experiment
 SERVER = "http://127.0.0.1:5000"  # where `make ui` answers
 
 _RESULTS = (
@@ -125,7 +125,7 @@ def write_experiment_note(experiment: str, *, title: str, report: str, command: 
     links = [f"- [{name}]({url})" for name, url in view_urls(experiment, shown).items()]
     data = f"On {escape_markdown(shown.data.tags['dataset'])}: " if shown else ""
     ending = "\n".join(["## Views", "", *links, "", "## Make it again", "", f"    {command}"])
-    room = NOTE_LENGTH - len(title + data + ending) - 10
+    room = EXPERIMENT_NOTE_LENGTH - len(title + data + ending) - 10
     verdict, _, rest = beginning(report, room).strip().partition("\n\n")
     note = f"{data}{verdict}\n\n{title}\n\n{rest}\n\n{ending}\n"
     tags = client.connect().get_experiment(experiment).tags
@@ -160,19 +160,19 @@ def newest_training_run(experiments: Sequence[str]) -> Run | None:
 
 def view_urls(experiment: str, shown: Run | None) -> dict[str, str]:
     """The addresses of the views by name, for the data of a training run or for all."""
-    page = f"{server()}/#/experiments/{experiment}/runs"
+    page = f"{server_address()}/#/experiments/{experiment}/runs"
     query = "viewStateShareKey={}&compareRunsMode={}&workflowType=machine_learning"
     return {view.name: f"{page}?{query.format(_id(view, shown), view.opens_on)}" for view in VIEWS}
 
 
 def announce(urls: Mapping[str, str]) -> None:
     """Print the addresses of the views."""
-    where = "Open after `make ui`" if server() == SERVER else "Open"
+    where = "Open after `make ui`" if server_address() == SERVER else "Open"
     lines = [f"{where}:", *(f"  {name}: {url}" for name, url in urls.items())]
     progress.update(message="\n".join(lines))
 
 
-def server() -> str:
+def server_address() -> str:
     """The address of the MLflow UI, without the credentials of a tracking server's."""
     parts = urlsplit(client.tracking_uri())
     if parts.scheme not in ("http", "https"):
@@ -195,7 +195,7 @@ def address_to_open() -> str:
     """The comparison of the newest training run, its views saved; else the server's first page."""
     experiments = client.connect().search_experiments()
     shown = newest_training_run([experiment.experiment_id for experiment in experiments])
-    return write_views(shown.info.experiment_id)[VIEWS[0].name] if shown else server()
+    return write_views(shown.info.experiment_id)[VIEWS[0].name] if shown else server_address()
 
 
 if __name__ == "__main__":  # for `pipeline.ui`, in a process that ends and gives its memory back

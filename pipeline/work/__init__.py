@@ -1,5 +1,7 @@
-"""What each step does: prepare, search, train, mc_dropout, compare; `comparison` has all of them.
+"""What each step does: `prepare`, `search`, `train`, `mc_dropout`, `compare`.
 
-Every step is a `steps.step.Step`. Read `train` first, then `comparison`, which decides and runs
-them, and `plan`, which says what it would do. Imports every room below.
+All but `mc_dropout`, which adds to a finished run, are a `steps.step.Step`; `variant_step` has what
+search and training share. Read `train` first, then `comparison`, which decides and runs all of a
+comparison's steps for `main`, and `plan`, which says what that would do. `study` and `trials` are
+of a search; `evidence` and `champion` of `compare`. Imports every room.
 """

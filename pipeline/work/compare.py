@@ -15,7 +15,7 @@ from pipeline.comparisons import Comparison
 from pipeline.steps.running import once
 from pipeline.steps.step import Step
 from pipeline.tracking import client, views
-from pipeline.tracking.client import NOTE_LENGTH, StepRun
+from pipeline.tracking.client import RUN_NOTE_LENGTH, StepRun
 from pipeline.work import evidence
 from pipeline.work.champion import register
 
@@ -23,7 +23,7 @@ MOST_NAMED = 60  # runs: MLflow cuts longer parameters and tags
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compare(Step):
+class CompareStep(Step):
     """The comparison of some training runs on the same data."""
 
     entry_point: ClassVar[str] = "compare"
@@ -72,7 +72,7 @@ class Compare(Step):
         for name, of in panels.items():
             run.log_figure(drawing.sheet(of), f"{name}.png")
         ending += f"\nRun again: `{self.command}`"
-        run.set_note(views.beginning(text, NOTE_LENGTH - len(ending)) + ending)
+        run.set_note(views.beginning(text, RUN_NOTE_LENGTH - len(ending)) + ending)
         progress.update(step="compare", state="finished")
 
 
@@ -113,7 +113,7 @@ def _identity(run: client.Run) -> str:
     return f"{run.info.run_id}, {samples:.0f} samples" if samples else run.info.run_id
 
 
-def compared(step: Compare, *, reuse: str) -> str:
+def compared(step: CompareStep, *, reuse: str) -> str:
     """The id of the run of a comparison, made now if there is none; prints it."""
     run_id = once(step, reuse=reuse).info.run_id
     text = client.local_artifact(run_id, "comparison.md").read_text("utf-8")
@@ -128,7 +128,7 @@ def compared(step: Compare, *, reuse: str) -> str:
 
 def step_of(
     comparison: Comparison, runs: Sequence[client.Run], *, baseline: str, command: str = ""
-) -> Compare:
+) -> CompareStep:
     """The step that compares some finished training runs; see `Compare`.
 
     Raises:
@@ -143,7 +143,7 @@ def step_of(
             message=f"The baseline {baseline} is not among the runs compared: none is timed by it."
         )
     _check_same_data(runs)
-    return Compare(
+    return CompareStep(
         comparison=comparison,
         runs=runs,
         absent=evidence.left_out(runs),

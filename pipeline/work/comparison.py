@@ -11,9 +11,9 @@ from pipeline.steps.running import Decision, decide, once, pipeline_run_id, step
 from pipeline.steps.step import Step
 from pipeline.tracking import client, views
 from pipeline.work import compare, prepare
-from pipeline.work.search import Search
+from pipeline.work.search import SearchStep
 from pipeline.work.study import create_storage
-from pipeline.work.train import Train
+from pipeline.work.train import TrainStep
 from pipeline.work.variant_step import LoggedData
 
 if TYPE_CHECKING:
@@ -29,13 +29,13 @@ class Wanted:
     variants: Sequence[Variant]  # those of it that are trained, with the settings that were given
     baseline: str  # the variant that the others are timed against
 
-    def trainings(self, prepared: LoggedData | None) -> list[Train]:
+    def trainings(self, prepared: LoggedData | None) -> list[TrainStep]:
         """One per variant and seed, on a data set that may not be prepared yet."""
         trainings = []
         for variant in self.variants:
             about: dict[str, Any] = {"variant": variant, "prepared": prepared, "asked": self.asked}
-            search = Search(**about)
-            trainings += [Train(**about, seed=seed, search=search) for seed in self.asked.seeds]
+            search = SearchStep(**about)
+            trainings += [TrainStep(**about, seed=seed, search=search) for seed in self.asked.seeds]
         return trainings
 
     def workers(self) -> int:
@@ -71,20 +71,20 @@ def wanted(asked: Main) -> Wanted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Steps:
+class DecidedSteps:
     """The searches and trainings of a comparison, each with what becomes of it, by its name."""
 
-    trainings: Sequence[Train]
-    searches: Sequence[Search]  # of the trainings that are to run
+    trainings: Sequence[TrainStep]
+    searches: Sequence[SearchStep]  # of the trainings that are to run
     decisions: Mapping[str, Decision]
 
     @property
-    def missing(self) -> list[Train]:
+    def missing(self) -> list[TrainStep]:
         """The trainings that are to run."""
         return [one for one in self.trainings if not self.decisions[one.name].reused]
 
 
-def decided(of: Wanted, prepared: LoggedData | None, experiment: str | None) -> Steps:
+def decided(of: Wanted, prepared: LoggedData | None, experiment: str | None) -> DecidedSteps:
     """What becomes of every search and training: the one list, for the plan and for the run."""
 
     def decisions(steps: Sequence[Step]) -> dict[str, Decision]:
@@ -95,7 +95,9 @@ def decided(of: Wanted, prepared: LoggedData | None, experiment: str | None) -> 
     found = decisions(trainings)
     missing = [one for one in trainings if not found[one.name].reused]
     searches = list({one.search.name: one.search for one in missing if one.after()}.values())
-    return Steps(trainings=trainings, searches=searches, decisions=found | decisions(searches))
+    return DecidedSteps(
+        trainings=trainings, searches=searches, decisions=found | decisions(searches)
+    )
 
 
 def run(of: Wanted) -> None:
@@ -140,7 +142,7 @@ def _run_steps(main_run: client.StepRun, of: Wanted, data: LoggedData) -> None:
 
 
 def _train(
-    main_run: client.StepRun, of: Wanted, steps: Steps
+    main_run: client.StepRun, of: Wanted, steps: DecidedSteps
 ) -> tuple[dict[str, client.Run], dict[str, str]]:
     """Search and train on Dask workers: runs of the trainings, and why others failed."""
     from pipeline.steps import workers
@@ -150,7 +152,7 @@ def _train(
     jobs = min(of.workers(), len(steps.missing) + len(steps.searches))
     try:
         with workers.connect(jobs=jobs, scheduler=scheduler) as dask, progress.display() as sink:
-            queue = workers.Steps(dask, main_run)
+            queue = workers.Submitter(dask, main_run)
             queue.show_progress(sink)
             futures = submit(queue, steps, reuse=of.asked.reuse)
             import pipeline.report.page  # noqa: F401  for the comparison, while workers are busy
@@ -162,7 +164,9 @@ def _train(
             client.kill_running_steps(main_run.run_id, main_run.experiment)
 
 
-def submit(queue: "workers.Steps", steps: Steps, *, reuse: str) -> dict[str, "workers.Future"]:
+def submit(
+    queue: "workers.Submitter", steps: DecidedSteps, *, reuse: str
+) -> dict[str, "workers.Future"]:
     """Submit the searches and the trainings after them; by name, the trainings' futures."""
     announced = {"reuse": reuse, "announce": False}  # `main` has said what becomes of a step
     searches = {
@@ -177,7 +181,7 @@ def submit(queue: "workers.Steps", steps: Steps, *, reuse: str) -> dict[str, "wo
     # A worker compiles a variant once: the trainings follow its search, or else one another.
     variants = list(dict.fromkeys(one.variant.name for one in steps.missing))
 
-    def submitted(one: Train) -> "workers.Future":
+    def submitted(one: TrainStep) -> "workers.Future":
         search = searches.get(one.search.name)
         return queue.submit(
             once,

@@ -11,15 +11,15 @@ import pandas as pd
 from pipeline.base import InputError, progress
 from pipeline.comparisons import Variant
 from pipeline.data import sources
-from pipeline.steps.plan import Estimate, Planned, as_text
+from pipeline.steps.plan_text import Estimate, Planned, as_text
 from pipeline.steps.running import Decision, decide
 from pipeline.steps.step import recorded_inputs, resolved_parameters
 from pipeline.tracking import client
 from pipeline.tracking.client import adopted_run
 from pipeline.work import compare, prepare
 from pipeline.work.comparison import Wanted, decided
-from pipeline.work.search import Search
-from pipeline.work.train import Train
+from pipeline.work.search import SearchStep
+from pipeline.work.train import TrainStep
 from pipeline.work.variant_step import LoggedData
 
 
@@ -44,7 +44,7 @@ def plan(of: Wanted) -> list[Planned]:
     measured = Measured(experiment, dataset=dataset, data=data)
     names = {search.name for search in steps.searches}
 
-    def planned(step: Search | Train) -> Planned:
+    def planned(step: SearchStep | TrainStep) -> Planned:
         decision = steps.decisions[step.name]
         estimate = None if decision.reused else measured.estimate(step, of.asked.reuse == "never")
         after = tuple(one.name for one in step.after() if one.name in names)
@@ -128,9 +128,9 @@ class Measured:
         rows = {of: map(row, _finished(of, experiment)) for of in ("search", "train")}
         self._runs = {of: pd.DataFrame(list(every)) for of, every in rows.items()}
 
-    def estimate(self, step: Search | Train, anew: bool = False) -> Estimate | None:
+    def estimate(self, step: SearchStep | TrainStep, anew: bool = False) -> Estimate | None:
         """The time of a step, anew: with all epochs; None where nothing like it was measured."""
-        if isinstance(step, Search):
+        if isinstance(step, SearchStep):
             return self._search(step)
         past, basis, rough = self._alike("train", step.variant)
         if past.empty:
@@ -144,7 +144,7 @@ class Measured:
         expected = beside + max(0, min(usual, epochs) - of_trial) * epoch
         return Estimate(expected, beside + epochs * epoch, basis, rough)
 
-    def _search(self, step: Search) -> Estimate | None:
+    def _search(self, step: SearchStep) -> Estimate | None:
         past, basis, rough = self._alike("search", step.variant)
         if past.empty:
             past, basis, rough = self._alike("train", step.variant)

@@ -23,7 +23,7 @@ from pipeline.work.variant_step import LoggedData
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepare(Step):
+class PrepareStep(Step):
     """A data set, split: where it was found, how it is chosen from and split, what was asked."""
 
     entry_point: ClassVar[str] = "prepare"
@@ -79,7 +79,7 @@ class Prepare(Step):
         _log_description(run, splits, mlflow_run("prepare", self.asked, dataset=self.found_again))
 
 
-def step_of(asked: DataSet, comparison: Comparison, *, fetch: bool = True) -> Prepare:
+def step_of(asked: DataSet, comparison: Comparison, *, fetch: bool = True) -> PrepareStep:
     """The step that prepares the data that is asked for.
 
     Raises:
@@ -88,7 +88,7 @@ def step_of(asked: DataSet, comparison: Comparison, *, fetch: bool = True) -> Pr
     """
     data = asked.data_of(comparison)
     source = sources.resolve(data.source, fetch=fetch)
-    return Prepare(source=source, data=data, asked=asked)
+    return PrepareStep(source=source, data=data, asked=asked)
 
 
 def prepared(asked: DataSet, comparison: Comparison, *, reuse: str = "auto") -> LoggedData:

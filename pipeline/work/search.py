@@ -19,7 +19,7 @@ from pipeline.work.variant_step import VariantStep
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search(VariantStep):
+class SearchStep(VariantStep):
     """The search of a variant's learning rate."""
 
     entry_point: ClassVar[str] = "search"
@@ -53,7 +53,7 @@ class Search(VariantStep):
         log_checkpoint(study, run)
 
 
-def _optimize(study: optuna.Study, step: Search, run: StepRun) -> None:
+def _optimize(study: optuna.Study, step: SearchStep, run: StepRun) -> None:
     """Run the trials that are left; where the best rate lies at an edge, widen the range once."""
     import_tensorflow()
     from pipeline.training.trainer import shared_trainer
@@ -84,7 +84,7 @@ def _optimize(study: optuna.Study, step: Search, run: StepRun) -> None:
         run_trials(wider, n_trials + extra)
 
 
-def _log_study(study: optuna.Study, step: Search, run: StepRun) -> None:
+def _log_study(study: optuna.Study, step: SearchStep, run: StepRun) -> None:
     best, most = study.best_trial, step.variant.search_epochs
     rate, loss = best.params["learning_rate"], study.best_value
     trials = study.trials

@@ -14,12 +14,12 @@ from pipeline.steps.ownership import checkpoint_directory
 from pipeline.steps.step import Step
 from pipeline.tracking import client
 from pipeline.tracking.client import StepRun
-from pipeline.tracking.patience import patiently
+from pipeline.tracking.outages import patiently
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.runtime import import_tensorflow
 from pipeline.uncertainty.calibration import negative_log_likelihood
 from pipeline.work.mc_dropout import log_mc_dropout
-from pipeline.work.search import Search
+from pipeline.work.search import SearchStep
 from pipeline.work.trials import begin_with
 from pipeline.work.variant_step import VariantStep
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train(VariantStep):
+class TrainStep(VariantStep):
     """A training of a variant."""
 
     entry_point: ClassVar[str] = "train"
@@ -39,7 +39,7 @@ class Train(VariantStep):
 
     asked: Training
     seed: int  # decides weights, shuffling and dropout masks
-    search: Search  # finds the learning rate where none is given
+    search: SearchStep  # finds the learning rate where none is given
 
     @property
     def name(self) -> str:
@@ -83,7 +83,7 @@ class Train(VariantStep):
         _train(run, self, rate, checkpoints)
 
 
-def _train(run: StepRun, step: Train, rate: float, checkpoints: Checkpoints) -> None:
+def _train(run: StepRun, step: TrainStep, rate: float, checkpoints: Checkpoints) -> None:
     import_tensorflow()
     from pipeline.training.trainer import shared_trainer
 
@@ -114,7 +114,7 @@ def _train(run: StepRun, step: Train, rate: float, checkpoints: Checkpoints) -> 
     progress.update(step=step.name, state="finished", text=text)
 
 
-def _log_results(run: StepRun, step: Train, trainer: "Trainer", fit: "Fit") -> dict[str, float]:
+def _log_results(run: StepRun, step: TrainStep, trainer: "Trainer", fit: "Fit") -> dict[str, float]:
     """Log what the fit came to, on the test set too; returns the metrics."""
     from pipeline.report import run_figures
 
@@ -185,7 +185,7 @@ def class_accuracy(matrix: np.ndarray) -> np.ndarray:
     return np.where(images > 0, matrix.diagonal() / np.maximum(images, 1), np.nan)
 
 
-def _log_model(run: StepRun, trainer: "Trainer", step: Train, model: "keras.Model") -> None:
+def _log_model(run: StepRun, trainer: "Trainer", step: TrainStep, model: "keras.Model") -> None:
     from pipeline.report import run_figures
     from pipeline.uncertainty import logged_models
 
@@ -207,7 +207,7 @@ def _log_model(run: StepRun, trainer: "Trainer", step: Train, model: "keras.Mode
     patiently(logged_models.log, model, example=example, run_id=run.run_id)
 
 
-def _set_note(run: StepRun, step: Train, rate: float, metrics: Mapping[str, float]) -> None:
+def _set_note(run: StepRun, step: TrainStep, rate: float, metrics: Mapping[str, float]) -> None:
     epoch = f"(epoch {metrics['judged_epoch']:.0f} of {metrics['epochs_run']:.0f})"
     rows = {"validation accuracy": f"{metrics['judged_val_accuracy']:.2%} {epoch}"}
     rows["test accuracy"] = f"{metrics['test_accuracy']:.2%}"

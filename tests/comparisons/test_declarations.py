@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.base import InputError
 from pipeline.comparisons import Comparison, Data, Question, Variant, twenty_layers
-from pipeline.comparisons.declarations import METRICS, OKABE_ITO, default_setting
+from pipeline.comparisons.colors import OKABE_ITO
+from pipeline.comparisons.declarations import METRICS, default_setting
 from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, BN, ELU, ONE_CYCLE, SELU
 
 VARIANTS = {variant.name: variant for variant in twenty_layers.COMPARISON.variants}

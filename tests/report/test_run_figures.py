@@ -6,7 +6,8 @@ from drawn import assert_saves_as_a_png_of_1200_pixels, labels_of, make_curve, x
 from matplotlib.colors import same_color
 
 from pipeline.base import InputError
-from pipeline.report import drawing, run_figures
+from pipeline.comparisons.colors import BLUE, VERMILLION
+from pipeline.report import run_figures
 
 NAMES = ["cat", "dog", "ship"]
 PROBABILITIES = np.array([[0.5, 0.3, 0.2], [0.1, 0.9, 0.0], [0.3, 0.3, 0.4], [1.0, 0.0, 0.0]])
@@ -128,8 +129,8 @@ def test_uncertain_images_tell_right_from_wrong_by_colour():
     labels = np.array([1, 1, 2, 0])
     figure = run_figures.uncertain_images(make_images(4), labels, PROBABILITIES, ENTROPY, NAMES)
     right, wrong, *_ = (axes.title.get_color() for axes in figure.axes if axes.images)
-    assert same_color(right, drawing.BLUE)
-    assert same_color(wrong, drawing.VERMILLION)
+    assert same_color(right, BLUE)
+    assert same_color(wrong, VERMILLION)
 
 
 def test_uncertain_images_stop_at_twelve():

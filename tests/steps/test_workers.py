@@ -35,11 +35,13 @@ def client(updates: list[Update]) -> Iterator[Client]:
 
 
 @pytest.fixture
-def steps(client: Client, updates: list[Update], monkeypatch: pytest.MonkeyPatch) -> workers.Steps:
+def steps(
+    client: Client, updates: list[Update], monkeypatch: pytest.MonkeyPatch
+) -> workers.Submitter:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", SERVER)
     mlflow.set_tracking_uri(SERVER)
     updates.clear()
-    steps = workers.Steps(client, StepRun("the-pipeline-run", "the-experiment"))
+    steps = workers.Submitter(client, StepRun("the-pipeline-run", "the-experiment"))
     steps.show_progress(updates.append)
     return steps
 
@@ -108,7 +110,7 @@ def die_once(*, marker: Path) -> str:
 # ------------------------------------------------------------------------------------------------
 
 
-def test_a_step_starts_after_the_steps_it_reads(steps: workers.Steps, tmp_path: Path) -> None:
+def test_a_step_starts_after_the_steps_it_reads(steps: workers.Submitter, tmp_path: Path) -> None:
     path = tmp_path / "order.txt"
     first = steps.submit(write_line, {"path": path, "line": "search"})
     second = steps.submit(write_line, {"path": path, "line": "train"}, after=[first], priority=9)
@@ -121,7 +123,7 @@ def test_a_step_starts_after_the_steps_it_reads(steps: workers.Steps, tmp_path: 
 
 
 def test_steps_with_equal_arguments_are_steps_of_their_own(
-    steps: workers.Steps, tmp_path: Path
+    steps: workers.Submitter, tmp_path: Path
 ) -> None:
     path = tmp_path / "lines.txt"
     futures = {
@@ -132,7 +134,7 @@ def test_steps_with_equal_arguments_are_steps_of_their_own(
 
 
 def test_steps_run_at_the_same_time_in_different_workers(
-    steps: workers.Steps, tmp_path: Path
+    steps: workers.Submitter, tmp_path: Path
 ) -> None:
     futures = {
         name: steps.submit(meet, {"directory": tmp_path, "own": name, "other": other})
@@ -143,7 +145,7 @@ def test_steps_run_at_the_same_time_in_different_workers(
     assert len(set(results.values())) == 2
 
 
-def test_steps_of_a_group_run_in_the_same_worker(steps: workers.Steps, tmp_path: Path) -> None:
+def test_steps_of_a_group_run_in_the_same_worker(steps: workers.Submitter, tmp_path: Path) -> None:
     pairs = [("elu 1", "selu 1"), ("elu 2", "selu 2"), ("selu 1", "elu 1"), ("selu 2", "elu 2")]
     futures = {
         own: steps.submit(
@@ -159,7 +161,9 @@ def test_steps_of_a_group_run_in_the_same_worker(steps: workers.Steps, tmp_path:
     assert results["elu 1"] == results["elu 2"] != results["selu 1"] == results["selu 2"]
 
 
-def test_a_group_does_not_keep_the_other_workers_idle(steps: workers.Steps, tmp_path: Path) -> None:
+def test_a_group_does_not_keep_the_other_workers_idle(
+    steps: workers.Submitter, tmp_path: Path
+) -> None:
     futures = {
         own: steps.submit(meet, {"directory": tmp_path, "own": own, "other": other}, group=0)
         for own, other in (("elu 1", "elu 2"), ("elu 2", "elu 1"))
@@ -174,7 +178,7 @@ def test_all_searches_come_before_the_trainings_that_are_ready(tmp_path: Path) -
     path = tmp_path / "order.txt"
     names = [f"search-{place}" for place in range(5)]
     with workers.connect(jobs=1, scheduler="none") as alone:
-        steps = workers.Steps(alone, StepRun("another-pipeline-run", "the-experiment"))
+        steps = workers.Submitter(alone, StepRun("another-pipeline-run", "the-experiment"))
         searches = {
             name: steps.submit(write_line, {"path": path, "line": name}, priority=-place)
             for place, name in enumerate(names)
@@ -190,7 +194,9 @@ def test_all_searches_come_before_the_trainings_that_are_ready(tmp_path: Path) -
     assert path.read_text().split() == [*names, *["train"] * 5]
 
 
-def test_a_worker_is_not_watched_so_often_that_training_slows_down(steps: workers.Steps) -> None:
+def test_a_worker_is_not_watched_so_often_that_training_slows_down(
+    steps: workers.Submitter,
+) -> None:
     results, _ = workers.gather({"train": steps.submit(watched, {})})
     assert results == {"train": set()}
 
@@ -200,7 +206,7 @@ def test_nothing_to_wait_for_is_no_error() -> None:
 
 
 def test_progress_reaches_the_sink_in_order_before_the_result(
-    steps: workers.Steps, updates: list[Update]
+    steps: workers.Submitter, updates: list[Update]
 ) -> None:
     futures = {
         name: steps.submit(report_epochs, {"step": name, "epochs": 30}) for name in ("elu", "bn")
@@ -216,7 +222,7 @@ def test_progress_reaches_the_sink_in_order_before_the_result(
 
 
 def test_a_failed_step_is_reported_by_name_and_the_others_finish(
-    steps: workers.Steps, tmp_path: Path
+    steps: workers.Submitter, tmp_path: Path
 ) -> None:
     failing = steps.submit(fail, {})
     after = steps.submit(surroundings, {}, after=[failing])
@@ -228,7 +234,7 @@ def test_a_failed_step_is_reported_by_name_and_the_others_finish(
 
 
 def test_a_worker_knows_the_store_and_the_pipeline_run_and_forgets_the_adopted_one(
-    steps: workers.Steps,
+    steps: workers.Submitter,
 ) -> None:
     results, _ = workers.gather({"step": steps.submit(surroundings, {})})
     here = results["step"]
@@ -243,7 +249,9 @@ def test_a_worker_knows_the_store_and_the_pipeline_run_and_forgets_the_adopted_o
     assert running.pipeline_run_id.get() is None
 
 
-def test_the_step_of_a_worker_that_died_is_run_again(steps: workers.Steps, tmp_path: Path) -> None:
+def test_the_step_of_a_worker_that_died_is_run_again(
+    steps: workers.Submitter, tmp_path: Path
+) -> None:
     marker = tmp_path / "died"
     results, errors = workers.gather({"step": steps.submit(die_once, {"marker": marker})})
     assert (results, errors) == ({"step": "finished by another worker"}, {})
@@ -276,22 +284,24 @@ def test_an_address_where_no_scheduler_answers_is_refused_in_seconds(
 
 
 def test_steps_run_on_the_workers_of_a_scheduler_that_is_there(
-    client: Client, steps: workers.Steps
+    client: Client, steps: workers.Submitter
 ) -> None:
     address = client.scheduler_info()["address"]
     run = StepRun("another-pipeline-run", "the-experiment")
     with workers.connect(jobs=1, scheduler=address) as remote:
-        results, _ = workers.gather({"step": workers.Steps(remote, run).submit(surroundings, {})})
+        results, _ = workers.gather(
+            {"step": workers.Submitter(remote, run).submit(surroundings, {})}
+        )
         assert results["step"]["pipeline_run"] == "another-pipeline-run"
     results, _ = workers.gather({"step": steps.submit(surroundings, {})})
     assert results["step"]["pipeline_run"] == "the-pipeline-run"  # the scheduler goes on
 
 
 def test_another_comparison_on_the_same_scheduler_does_not_show_the_news(
-    steps: workers.Steps, client: Client, updates: list[Update]
+    steps: workers.Submitter, client: Client, updates: list[Update]
 ) -> None:
     others: list[Update] = []
-    workers.Steps(client, StepRun("another", "the-experiment")).show_progress(others.append)
+    workers.Submitter(client, StepRun("another", "the-experiment")).show_progress(others.append)
     workers.gather({"train": steps.submit(report_epochs, {"step": "train", "epochs": 2})})
     assert len(updates) == 3
     assert others == []

@@ -19,7 +19,7 @@ from pipeline.base import InputError, TrackingUnavailableError
 from pipeline.comparisons import Data
 from pipeline.data import npz
 from pipeline.data.splits import split_arrays
-from pipeline.tracking import client, patience
+from pipeline.tracking import client, outages
 from pipeline.tracking.client import StepRun, end_if_running, end_run
 
 
@@ -69,7 +69,7 @@ def test_processes_that_open_a_new_store_at_the_same_moment_share_it(tmp_path: P
 def test_a_call_inside_another_waits_for_the_server_and_the_outer_one_not_again(
     store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(outages, "LONGEST_PAUSE", 0.01)
     run_id, attempts, needed = ended(), 0, 3
 
     def log_artifact(_client: object, *_arguments: object) -> None:

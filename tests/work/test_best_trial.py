@@ -19,8 +19,8 @@ from pipeline.tracking import client
 from pipeline.train import train
 from pipeline.training.checkpoints import Checkpoint, Checkpoints
 from pipeline.work import trials
-from pipeline.work.search import Search
-from pipeline.work.train import Train
+from pipeline.work.search import SearchStep
+from pipeline.work.train import TrainStep
 
 SETTINGS: dict[str, Any] = {
     "epochs": 4,
@@ -126,8 +126,8 @@ def test_a_training_begins_as_a_trial_only_where_its_first_epochs_are_the_same(
 ) -> None:
     asked = Asked(variant=variant.name, **{**SETTINGS, **changes})
     configured = asked.configured(variant)
-    searched = Search(variant=configured, prepared=None, asked=asked)
-    training = Train(
+    searched = SearchStep(variant=configured, prepared=None, asked=asked)
+    training = TrainStep(
         variant=configured, prepared=None, seed=asked.seed, asked=asked, search=searched
     )
     assert training.begins_as_a_trial is begins

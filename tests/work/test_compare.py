@@ -207,7 +207,7 @@ def test_many_runs_are_counted_where_their_names_would_be_cut_off(
 def test_a_long_note_loses_lines_of_the_middle_but_not_the_command(
     four_runs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work, "NOTE_LENGTH", 1500)
+    monkeypatch.setattr(work, "RUN_NOTE_LENGTH", 1500)
     run_id = compare(baseline="bn")
     note = client.get_run(run_id).data.tags["mlflow.note.content"]
     assert 1000 < len(note) <= 1500

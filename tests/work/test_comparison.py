@@ -13,7 +13,7 @@ from declared import BN_SWISH
 from pipeline.base import InputError
 from pipeline.main import main
 from pipeline.parameters import Main
-from pipeline.steps.plan import Estimate, Planned
+from pipeline.steps.plan_text import Estimate, Planned
 from pipeline.tracking import client
 from pipeline.work.comparison import Wanted, decided, submit, wanted
 from pipeline.work.plan import plan

@@ -13,7 +13,7 @@ from pipeline.comparisons import Variant
 from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, ELU
 from pipeline.parameters import Search as Asked
 from pipeline.search import search
-from pipeline.work.search import Search
+from pipeline.work.search import SearchStep
 from pipeline.work.variant_step import LoggedData
 
 DATA = LoggedData(
@@ -23,7 +23,7 @@ DATA = LoggedData(
 
 def _key(variant: Variant, **asked: object) -> str:
     given = Asked(variant=variant.name, **asked)  # type: ignore[arg-type]
-    return Search(variant=given.configured(variant), prepared=DATA, asked=given).key
+    return SearchStep(variant=given.configured(variant), prepared=DATA, asked=given).key
 
 
 def test_a_search_is_another_where_its_trials_are_judged_otherwise() -> None:

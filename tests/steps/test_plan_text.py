@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.steps.plan import NARROWEST, Estimate, Planned, as_text, time_left
+from pipeline.steps.plan_text import NARROWEST, Estimate, Planned, as_text, time_left
 from pipeline.steps.running import Decision
 
 

@@ -9,8 +9,8 @@ import requests
 from mlflow.exceptions import MlflowException, RestException
 
 from pipeline.base import InputError, TrackingUnavailableError, progress
-from pipeline.tracking import patience
-from pipeline.tracking.patience import (
+from pipeline.tracking import outages
+from pipeline.tracking.outages import (
     Publisher,
     is_away,
     not_waiting,
@@ -22,9 +22,9 @@ from pipeline.tracking.patience import (
 
 @pytest.fixture(autouse=True)
 def server_has_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "_answered", threading.Event())
-    monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.01)
-    patience._answered.set()
+    monkeypatch.setattr(outages, "_answered", threading.Event())
+    monkeypatch.setattr(outages, "LONGEST_PAUSE", 0.01)
+    outages._answered.set()
 
 
 def unavailable(message: str = "connection refused") -> MlflowException:
@@ -79,7 +79,7 @@ def test_a_server_that_stays_away_is_given_up_and_its_password_hidden(
 
 
 def test_a_server_that_never_answered_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "_answered", threading.Event())
+    monkeypatch.setattr(outages, "_answered", threading.Event())
     call = failing(1)
     with pytest.raises(InputError, match="a tracking server that answers"):
         patiently(call, "run")
