@@ -14,10 +14,15 @@ def test_a_signal_waits_for_the_end_of_what_must_not_be_cut_short(
 ) -> None:
     happened: list[str] = []
     interrupt_on_signals(lambda: happened.append("told"))
-    with pytest.raises(KeyboardInterrupt) as interrupt, interrupted_afterwards():
-        os.kill(os.getpid(), number)
-        os.kill(os.getpid(), number)
-        happened.append("whole")
+
+    def act() -> None:
+        with interrupted_afterwards():
+            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), number)
+            happened.append("whole")
+
+    with pytest.raises(KeyboardInterrupt) as interrupt:
+        act()
     assert happened == ["whole", "told"]
     assert exit_code(interrupt.value) == code
     os.kill(os.getpid(), signal.SIGTERM)  # once: what the first set off is not cut short
