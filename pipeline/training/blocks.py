@@ -32,6 +32,8 @@ class Blocks:
         self.batches_per_block, self.n_blocks = block_shape(len(images), batch_size)
         self.steps_per_epoch = self.n_blocks * self.batches_per_block
         self.batch_size = batch_size
+        shape = (0, batch_size, *images.shape[1:])
+        self.empty: Batch = np.empty(shape, images.dtype), np.empty(shape[:2], np.int32)
         self._thread = ThreadPoolExecutor(1, "images")
         self.set_epoch(seed=0, epoch=1)
 
@@ -123,8 +125,8 @@ def as_dataset(batches: Blocks | list[Batch]) -> tf.data.Dataset:
     """
     options = tf.data.Options()
     options.autotune.enabled = False
-    first = next(iter(batches))
-    signature = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in first)
+    like = batches[0] if isinstance(batches, list) else batches.empty  # to read none for it
+    signature = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in like)
     dataset = tf.data.Dataset.from_generator(batches.__iter__, output_signature=signature)
     counted = dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
     return counted.prefetch(1).with_options(options)

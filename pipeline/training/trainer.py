@@ -73,7 +73,7 @@ class Trainer:
             lambda seed: build_model(variant, splits, seed=seed, for_training=True).get_weights()
         )
         # Traces and compiles on one block, so that no epoch's time holds compilation.
-        self._train(as_dataset(self.blocks).take(1))
+        self._train(as_dataset([next(iter(self.blocks))]))
         _settle_memory()
         self.compile_seconds = time.perf_counter() - started
 
