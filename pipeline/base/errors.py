@@ -53,9 +53,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"Did you mean '{near[0]}'?" if near else ""
 
 
-def unknown_name(subject: str, name: str, known: Iterable[str]) -> InputError:
-    """An error for a name that is not among the known ones, with the nearest suggested."""
+def unknown_name(
+    subject: str, name: str, known: Iterable[str], action: str = "Choose one of the names above."
+) -> InputError:
+    """An error for a name that is not among the known ones, with the nearest suggested.
+
+    Args:
+        action: what to do where no name is near.
+    """
     names = list(known)
-    action = did_you_mean(name, names) or "Choose one of the names above."
+    action = did_you_mean(name, names) or action
     expected = f"one of {', '.join(names)}"
     return InputError(subject, expected=expected, received=repr(name), action=action)

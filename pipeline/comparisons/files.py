@@ -81,7 +81,8 @@ def find_variant(name: str, comparison: str = "auto") -> tuple[Variant, Comparis
             if variant.name == name:
                 return variant, (given or [declared])[0]
     known = dict.fromkeys(one.name for declared in everywhere for one in declared.variants)
-    raise unknown_name("variant", name, known)
+    elsewhere = "Choose one of the names above, or give the comparison that declares it."
+    raise unknown_name("variant", name, known, elsewhere)
 
 
 def _run(path: Path) -> dict[str, Any]:

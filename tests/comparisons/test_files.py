@@ -67,6 +67,8 @@ def test_a_variant_is_looked_for_where_it_is_said_and_then_everywhere(tmp_path: 
         files.find_variant("bn_swich", mine)
     with pytest.raises(InputError, match="Did you mean 'alpha_dropout'"):
         files.find_variant("alpha_drop")
+    with pytest.raises(InputError, match="or give the comparison that declares it"):
+        files.find_variant("bn_swish")
 
 
 def in_lines(*lines: str) -> str:
