@@ -18,7 +18,7 @@ def compare(asked: Compare) -> str:
     again = mlflow_run("compare", asked, runs=ids, reuse="auto")
     baseline = asked.baseline or comparison.baseline
     step = step_of(comparison, runs, baseline=baseline, command=again)
-    run_id = compared(step, reuse=asked.reuse)
+    run_id = compared(step, asked.reuse)
     views.announce(views.view_urls(client.experiment_id(), runs[0]))
     return run_id
 

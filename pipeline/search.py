@@ -18,7 +18,7 @@ def search(asked: Search) -> str:
     """
     variant, data = variant_and_data(asked)
     step = work.SearchStep(variant=variant, prepared=data, asked=asked)
-    return once(step, reuse=asked.reuse).info.run_id
+    return once(step, asked.reuse).info.run_id
 
 
 if __name__ == "__main__":

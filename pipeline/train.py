@@ -20,7 +20,7 @@ def train(asked: Train) -> str:
     step = work.TrainStep(
         variant=variant, prepared=data, seed=asked.seed, asked=asked, search=searched
     )
-    run = once(step, reuse=asked.reuse)
+    run = once(step, asked.reuse)
     views.announce(views.write_views(run.info.experiment_id))
     return run.info.run_id
 

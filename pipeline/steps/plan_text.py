@@ -64,7 +64,7 @@ def time_left(steps: Sequence[Planned], jobs: int) -> tuple[float, float] | None
     return max(expected), share + (1 - 1 / workers) * longest
 
 
-def as_text(steps: Sequence[Planned], *, jobs: int, scheduler: str) -> str:
+def as_text(steps: Sequence[Planned], jobs: int, scheduler: str) -> str:
     """The plan as a table, and what it comes to in words, on so many workers or a scheduler's."""
     table = Table(box=SIMPLE, pad_edge=False)
     for column in ("step", "plan", "why", "expected", "at most", "measured on"):

@@ -42,7 +42,7 @@ class Decision:
         return f"{self.name}: to run ({self.reason})"
 
 
-def decide(step: Step, *, reuse: str, experiment: str | None) -> Decision:
+def decide(step: Step, reuse: str, *, experiment: str | None) -> Decision:
     """Whether a step is done: the one place that says so, for a plan and for a run.
 
     With reuse ``never`` it is not; nor where there is no experiment (None) yet.
@@ -56,19 +56,19 @@ def decide(step: Step, *, reuse: str, experiment: str | None) -> Decision:
     return Decision(name=step.name, reason=_explain_miss(step, experiment))
 
 
-def once(step: Step, *, reuse: str, announce: bool = True) -> Run:
+def once(step: Step, reuse: str, *, announce: bool = True) -> Run:
     """The run of a step: the finished one, or one made now by this process alone.
 
     Announces what is reused, or why it is not, unless `main` has done so.
     """
     ownership.end_abandoned(client.experiment_id())
-    if found := _reused(step, reuse=reuse, announce=announce):
+    if found := _reused(step, reuse, announce=announce):
         return found
     # Before it is held: to other hosts, a step runs from the moment on that it has a run.
     after = [once(one, reuse="auto", announce=announce) for one in step.after()]
     with ownership.hold(step) as waited:
         # Another process may have finished it just before.
-        if found := _reused(step, reuse=reuse, announce=waited):
+        if found := _reused(step, reuse, announce=waited):
             return found
         with step_run(
             step.entry_point,
@@ -83,8 +83,8 @@ def once(step: Step, *, reuse: str, announce: bool = True) -> Run:
         return client.get_run(run.run_id)
 
 
-def _reused(step: Step, *, reuse: str, announce: bool) -> Run | None:
-    decision = decide(step, reuse=reuse, experiment=client.experiment_id())
+def _reused(step: Step, reuse: str, *, announce: bool) -> Run | None:
+    decision = decide(step, reuse, experiment=client.experiment_id())
     if announce:
         progress.update(message=str(decision))
     if found := decision.reused:

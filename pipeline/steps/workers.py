@@ -26,7 +26,7 @@ CLUSTER_SETTINGS = {
 
 
 @contextmanager
-def connect(*, jobs: int, scheduler: str) -> Iterator[Client]:
+def connect(jobs: int, scheduler: str) -> Iterator[Client]:
     """A Dask client: of a local cluster of so many workers, or of the scheduler at an address.
 
     Raises:

@@ -113,9 +113,9 @@ def _identity(run: client.Run) -> str:
     return f"{run.info.run_id}, {samples:.0f} samples" if samples else run.info.run_id
 
 
-def compared(step: CompareStep, *, reuse: str) -> str:
+def compared(step: CompareStep, reuse: str) -> str:
     """The id of the run of a comparison, made now if there is none; prints it."""
-    run_id = once(step, reuse=reuse).info.run_id
+    run_id = once(step, reuse).info.run_id
     text = client.local_artifact(run_id, "comparison.md").read_text("utf-8")
     Console(soft_wrap=False, width=max(Console().width, 125)).print(Markdown(text))
     experiment = client.experiment_id()

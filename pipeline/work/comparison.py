@@ -89,7 +89,7 @@ def decided(of: Wanted, prepared: LoggedData | None, experiment: str | None) -> 
 
     def decisions(steps: Sequence[Step]) -> dict[str, Decision]:
         reuse = of.asked.reuse
-        return {one.name: decide(one, reuse=reuse, experiment=experiment) for one in steps}
+        return {one.name: decide(one, reuse, experiment=experiment) for one in steps}
 
     trainings = of.trainings(prepared)
     found = decisions(trainings)
@@ -107,7 +107,7 @@ def run(of: Wanted) -> None:
         StepsFailedError: if a step failed; the others are compared.
     """
     asked = of.asked
-    data = prepare.prepared(asked, of.comparison, reuse=asked.reuse)
+    data = prepare.prepared(asked, of.comparison, asked.reuse)
     parameters = {
         "variants": ",".join(variant.name for variant in of.variants),
         "seeds": ",".join(map(str, asked.seeds)),
@@ -133,7 +133,7 @@ def _run_steps(main_run: client.StepRun, of: Wanted, data: LoggedData) -> None:
     if finished := [run for run in runs if run]:
         command = mlflow_run("main", of.asked)
         comparing = compare.step_of(of.comparison, finished, baseline=of.baseline, command=command)
-        compare_run = compare.compared(comparing, reuse=of.asked.reuse)
+        compare_run = compare.compared(comparing, of.asked.reuse)
         main_run.set_tags({"compare_run": compare_run})
         main_run.set_note(client.get_run(compare_run).data.tags["mlflow.note.content"])
         views.announce(views.view_urls(main_run.experiment, finished[0]))
@@ -151,10 +151,10 @@ def _train(
     scheduler = of.asked.scheduler
     jobs = min(of.workers(), len(steps.missing) + len(steps.searches))
     try:
-        with workers.connect(jobs=jobs, scheduler=scheduler) as dask, progress.display() as sink:
+        with workers.connect(jobs, scheduler) as dask, progress.display() as sink:
             queue = workers.Submitter(dask, main_run)
             queue.show_progress(sink)
-            futures = submit(queue, steps, reuse=of.asked.reuse)
+            futures = submit(queue, steps, of.asked.reuse)
             import pipeline.report.page  # noqa: F401  for the comparison, while workers are busy
 
             return workers.gather(futures)
@@ -165,7 +165,7 @@ def _train(
 
 
 def submit(
-    queue: "workers.Submitter", steps: DecidedSteps, *, reuse: str
+    queue: "workers.Submitter", steps: DecidedSteps, reuse: str
 ) -> dict[str, "workers.Future"]:
     """Submit the searches and the trainings after them; by name, the trainings' futures."""
     announced = {"reuse": reuse, "announce": False}  # `main` has said what becomes of a step

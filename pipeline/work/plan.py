@@ -25,7 +25,7 @@ from pipeline.work.variant_step import LoggedData
 
 def say_plan(of: Wanted) -> None:
     """Print what `main` would do, and run nothing."""
-    text = as_text(plan(of), jobs=of.workers(), scheduler=of.asked.scheduler)
+    text = as_text(plan(of), of.workers(), of.asked.scheduler)
     progress.update(message=text)
     if opened := adopted_run("main"):
         opened.set_tags({"mlflow.runName": "plan"})
@@ -55,7 +55,7 @@ def plan(of: Wanted) -> list[Planned]:
     comparing = Decision(name="compare", reason="after the trainings")
     if len(finished) == len(runs):
         step = compare.step_of(of.comparison, finished, baseline=of.baseline)
-        comparing = decide(step, reuse=of.asked.reuse, experiment=experiment)
+        comparing = decide(step, of.asked.reuse, experiment=experiment)
     timed = [*map(planned, steps.searches), *map(planned, steps.trainings)]
     return [Planned(decision=preparation), *timed, Planned(decision=comparing)]
 
@@ -87,7 +87,7 @@ def _plan_data(of: Wanted, experiment: str | None) -> tuple[Decision, str, Logge
             message="CIFAR-10 is not cached, so this is the plan for mnist_5k. If CIFAR-10 can be "
             "fetched, it is, and everything runs on that instead."
         )
-    decision = decide(step, reuse=of.asked.reuse, experiment=experiment)
+    decision = decide(step, of.asked.reuse, experiment=experiment)
     if found := decision.reused:
         return decision, step.source.name, step.result(found)
     # The newest preparation of the same data with the same parameters, by whatever code.

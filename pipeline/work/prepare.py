@@ -91,7 +91,7 @@ def step_of(asked: DataSet, comparison: Comparison, *, fetch: bool = True) -> Pr
     return PrepareStep(source=source, data=data, asked=asked)
 
 
-def prepared(asked: DataSet, comparison: Comparison, *, reuse: str = "auto") -> LoggedData:
+def prepared(asked: DataSet, comparison: Comparison, reuse: str = "auto") -> LoggedData:
     """The data that is asked for, prepared now if no finished run has done so.
 
     Raises:
@@ -100,7 +100,7 @@ def prepared(asked: DataSet, comparison: Comparison, *, reuse: str = "auto") -> 
     step = step_of(asked, comparison)
     if step.source.warning:
         progress.update(message=f"WARNING: {step.source.warning}")
-    return step.result(once(step, reuse=reuse))
+    return step.result(once(step, reuse))
 
 
 def variant_and_data(asked: Train | Search) -> tuple[Variant, LoggedData]:
