@@ -121,6 +121,20 @@ def recorded_settings(tags: Mapping[str, str]) -> tuple[dict[str, Any], dict[str
     return recorded.get("variant", {}), recorded.get("given", {})
 
 
+def is_training_of(variant: Variant, tags: Mapping[str, str]) -> bool:
+    """Whether a run with the variant's name trained it as it is declared, or as it was told to.
+
+    A run from before that was recorded is taken by its name.
+    """
+    settings, given = recorded_settings(tags)
+    if not settings:
+        return True
+    known = [one.name for one in dataclasses.fields(Variant)]
+    trained = Variant(**{name: settings[name] for name in known if name in settings})
+    changed = trained.content("train").items() ^ variant.content("train").items()
+    return {name for name, _ in changed} <= given.keys()
+
+
 PACKAGE = Path(__file__).parents[1]
 # Rooms that carry results and do not make them, and what is declared: in a step's key by content.
 CARRIERS = ("base", "comparisons", "parameters", "steps", "tracking")

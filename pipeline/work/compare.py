@@ -11,9 +11,9 @@ from rich.markdown import Markdown
 from pipeline.answers import words
 from pipeline.answers.fairness import LeftOut
 from pipeline.base import InputError, progress, unknown_name
-from pipeline.comparisons import Comparison
+from pipeline.comparisons import Comparison, Variant
 from pipeline.steps.running import once
-from pipeline.steps.step import Step
+from pipeline.steps.step import Step, is_training_of
 from pipeline.tracking import client, views
 from pipeline.tracking.client import RUN_NOTE_LENGTH, StepRun
 from pipeline.work import evidence
@@ -176,7 +176,7 @@ def choose(run_ids: Sequence[str] | None, comparison: Comparison) -> list[client
         InputError: if there are none, or one is not a finished training run.
     """
     if run_ids is None:
-        return _newest_of_each([variant.name for variant in comparison.variants])
+        return _newest_of_each(comparison.variants)
     chosen = [client.get_run(run_id) for run_id in run_ids]
     for run in chosen:
         step, status = run.data.tags.get("step", "foreign"), run.info.status
@@ -190,17 +190,23 @@ def choose(run_ids: Sequence[str] | None, comparison: Comparison) -> list[client
     return chosen
 
 
-def _newest_of_each(variants: Sequence[str]) -> list[client.Run]:
+def _newest_of_each(variants: Sequence[Variant]) -> list[client.Run]:
     """The newest run of every variant and seed, on the data of the newest run of all."""
+    places = {variant.name: place for place, variant in enumerate(variants)}
     found = client.finished_runs("train", client.experiment_id())
-    of_variants = [run for run in found if run.data.params["variant"] in variants]
+    of_variants = [
+        run
+        for run in found
+        if (place := places.get(run.data.params["variant"])) is not None
+        and is_training_of(variants[place], run.data.tags)
+    ]
     if not of_variants:
-        expected = f"finished training runs of {', '.join(variants)} in this experiment"
-        action = f"Train first, e.g. `mlflow run . -e train -P variant={variants[0]}`."
+        expected = f"finished training runs of {', '.join(places)}, as they are declared now"
+        action = f"Train first, e.g. `mlflow run . -e train -P variant={variants[0].name}`."
         raise InputError("runs", expected=expected, received="none", action=action)
     fingerprint = of_variants[0].data.tags["data_fingerprint"]
     newest = {
-        (variants.index(run.data.params["variant"]), int(run.data.params["seed"])): run
+        (places[run.data.params["variant"]], int(run.data.params["seed"])): run
         for run in reversed(of_variants)
         if run.data.tags["data_fingerprint"] == fingerprint
     }

@@ -1,6 +1,7 @@
 """The comparison of finished training runs."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pipeline.base import InputError
 from pipeline.comparisons import Variant
 from pipeline.comparisons.twenty_layers import BN, COMPARISON, ELU
 from pipeline.parameters import Compare
+from pipeline.steps.step import settings_tag
 from pipeline.tracking import client
 from pipeline.work import compare as work
 from pipeline.work import evidence
@@ -179,6 +181,28 @@ def test_the_newest_run_of_every_seed_is_compared_on_the_data_of_the_newest(stor
     newest = [train_run(BN, 2), train_run(BN, 1), train_run(ELU, 1)]
     chosen = work.choose(None, COMPARISON)
     assert [run.info.run_id for run in chosen] == [run.info.run_id for run in reversed(newest)]
+
+
+def test_runs_of_another_variant_of_the_same_name_are_compared_only_where_they_are_named(
+    store: Path,
+) -> None:
+    told = settings_tag(replace(BN, epochs=3), {"epochs": 3})
+    chosen = [
+        train_run(ELU, 1),  # as it is declared
+        train_run(ELU, 2, tags={"settings": "{}"}),  # from before that was recorded
+        train_run(BN, 1, tags=told),  # as it is declared, but for what its command said
+    ]
+    other = [train_run(replace(ELU, units=50), 1), train_run(replace(BN, epochs=3), 1)]
+    ids = [run.info.run_id for run in chosen]
+    assert [run.info.run_id for run in work.choose(None, COMPARISON)] == ids
+    named = [run.info.run_id for run in other]
+    assert [run.info.run_id for run in work.choose(named, COMPARISON)] == named
+
+
+def test_only_runs_of_another_variant_of_the_same_name_are_nothing_to_compare(store: Path) -> None:
+    train_run(replace(ELU, units=50), 1)
+    with pytest.raises(InputError, match=r"elu, .*, as they are declared now"):
+        work.choose(None, COMPARISON)
 
 
 def test_what_is_no_finished_training_run_is_refused(store: Path) -> None:
