@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,13 +92,16 @@ def _plan_data(of: Wanted, experiment: str | None) -> tuple[Decision, str, Logge
     if found := decision.reused:
         return decision, step.source.name, step.result(found)
     # The newest preparation of the same data with the same parameters, by whatever code.
-    of_code = ("code of ", "version of ")
-    same = {name: one for name, one in step.inputs.items() if not name.startswith(of_code)}
     for run in _finished("prepare", experiment):
-        if same.items() <= recorded_inputs(run.data.tags).items():
+        if _but_of_code(recorded_inputs(run.data.tags)) == _but_of_code(step.inputs):
             reason = f"{decision.reason} (taken to give the same data)"
             return replace(decision, reason=reason), step.source.name, step.result(run)
     return decision, step.source.name, None
+
+
+def _but_of_code(inputs: Mapping[str, str]) -> dict[str, str]:
+    of_code = ("code of ", "version of ")
+    return {name: one for name, one in inputs.items() if not name.startswith(of_code)}
 
 
 class Measured:

@@ -1,6 +1,7 @@
 """A whole comparison: what it consists of, what becomes of every step, and how long that takes."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from conftest import Finished
 from declared import BN_SWISH
 
 from pipeline.base import InputError
+from pipeline.comparisons import Comparison, Data
+from pipeline.comparisons.twenty_layers import BN, ELU
 from pipeline.main import main
 from pipeline.parameters import Main
 from pipeline.steps.plan_text import Estimate, Planned
@@ -121,6 +124,14 @@ def test_an_experiment_that_is_named_but_not_there_is_not_created(
     assert mlflow.MlflowClient().get_experiment_by_name("nightly") is None
 
 
+def _by_older_code(data: LoggedData) -> None:
+    tags = client.get_run(data.run_id).data.tags
+    inputs = json.loads(tags["step_inputs"]) | {"code of pipeline.data.npz": "older"}
+    connection = mlflow.MlflowClient()
+    connection.set_tag(data.run_id, "step_inputs", json.dumps(inputs))
+    connection.set_tag(data.run_id, "step_key", "another")
+
+
 def test_a_finished_preparation_is_reused_and_an_older_code_says_so(
     store: Path, tiny_npz: Path
 ) -> None:
@@ -135,18 +146,23 @@ def test_a_finished_preparation_is_reused_and_an_older_code_says_so(
     assert other_split["prepare stripes"] == "no finished run of it yet"
     assert other_split["search elu"] == "the data set is not prepared yet"
 
-    run = client.get_run(data.run_id)
-    older = run.data.tags["step_inputs"].replace('"code of pipeline.data.npz": "', "\\g<0>0")
-    connection = mlflow.MlflowClient()
-    connection.set_tag(
-        data.run_id, "step_inputs", older.replace("\\g<0>", '"code of pipeline.data.npz": "')
-    )
-    connection.set_tag(data.run_id, "step_key", "another")
+    _by_older_code(data)
     older_code = reasons(plan(asked(dataset=str(tiny_npz))))
     assert older_code["prepare stripes"] == (
         "code of pipeline.data.npz changed (taken to give the same data)"
     )
     assert older_code["search elu"] == "no finished run of it yet"
+
+
+def test_a_preparation_of_some_classes_is_not_taken_for_one_of_all(
+    store: Path, tiny_npz: Path
+) -> None:
+    of = asked(dataset=str(tiny_npz))
+    some = Comparison(variants=(ELU, BN), data=Data(classes=(0, 1)))
+    _by_older_code(prepared(of.asked, some))
+    steps = reasons(plan(of))
+    assert "taken to give" not in steps["prepare stripes"]
+    assert steps["search elu"] == "the data set is not prepared yet"
 
 
 def test_a_set_of_keras_that_is_not_cached_is_not_fetched(
