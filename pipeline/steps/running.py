@@ -118,7 +118,7 @@ def _explain_miss(step: Step, experiment: str) -> str:
 
 def _from_to(name: str, before: Mapping[str, str], now: Mapping[str, str]) -> str:
     kind, _, setting = name.partition(" ")
-    default = default_setting(setting) if kind == "variant" else None
+    default = default_setting(setting) if kind == "variant" else "its default"
     if kind not in ("parameter", "variant", "version"):
         return ""
     was = f" from {before.get(name, default)}" if name in before or kind == "variant" else ""

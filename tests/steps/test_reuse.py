@@ -57,6 +57,7 @@ def test_a_miss_names_the_changed_inputs_of_the_nearest_finished_run(store: Path
     run_id = finish(Small())
     three, four = ({"variant": "bn", "epochs": epochs} for epochs in (3, 4))
     assert why(Small(given=three)) == "parameter epochs changed from 2 to 3"
+    assert why(Small(given={"variant": "bn"})) == "parameter epochs changed from 2 to its default"
     assert why(Small(reads={"search": "another"})) == "search changed"
     assert why(Small(given=four, reads={"search": "b"})) == (
         "parameter epochs changed from 2 to 4; search changed"
