@@ -160,6 +160,12 @@ class Data:
                     action="For example classes=(0, 1, 2, 3, 4); None keeps all.",
                 )
 
+    @property
+    def selection(self) -> dict[str, Any]:
+        """Which images are kept and how they are scaled, but for the defaults."""
+        names = ("classes", "images_per_class", "standardized")
+        return {one: value for one in names if (value := getattr(self, one)) != getattr(Data, one)}
+
 
 class _Metric(NamedTuple):
     """What a question can ask about: which sign of a difference is good, and how it is asked."""

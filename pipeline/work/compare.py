@@ -11,9 +11,9 @@ from rich.markdown import Markdown
 from pipeline.answers import words
 from pipeline.answers.fairness import LeftOut
 from pipeline.base import InputError, progress, unknown_name
-from pipeline.comparisons import Comparison, Variant
+from pipeline.comparisons import Comparison, Data
 from pipeline.steps.running import once
-from pipeline.steps.step import Step, is_training_of
+from pipeline.steps.step import Step, is_training_of, recorded_inputs
 from pipeline.tracking import client, views
 from pipeline.tracking.client import RUN_NOTE_LENGTH, StepRun
 from pipeline.work import evidence
@@ -176,7 +176,7 @@ def choose(run_ids: Sequence[str] | None, comparison: Comparison) -> list[client
         InputError: if there are none, or one is not a finished training run.
     """
     if run_ids is None:
-        return _newest_of_each(comparison.variants)
+        return _newest_of_each(comparison)
     chosen = [client.get_run(run_id) for run_id in run_ids]
     for run in chosen:
         step, status = run.data.tags.get("step", "foreign"), run.info.status
@@ -190,8 +190,9 @@ def choose(run_ids: Sequence[str] | None, comparison: Comparison) -> list[client
     return chosen
 
 
-def _newest_of_each(variants: Sequence[Variant]) -> list[client.Run]:
+def _newest_of_each(comparison: Comparison) -> list[client.Run]:
     """The newest run of every variant and seed, on the data of the newest run of all."""
+    variants, other_data = comparison.variants, _with_another_selection(comparison.data)
     places = {variant.name: place for place, variant in enumerate(variants)}
     found = client.finished_runs("train", client.experiment_id())
     of_variants = [
@@ -199,6 +200,7 @@ def _newest_of_each(variants: Sequence[Variant]) -> list[client.Run]:
         for run in found
         if (place := places.get(run.data.params["variant"])) is not None
         and is_training_of(variants[place], run.data.tags)
+        and run.data.tags["data_fingerprint"] not in other_data
     ]
     if not of_variants:
         expected = f"finished training runs of {', '.join(places)}, as they are declared now"
@@ -211,3 +213,15 @@ def _newest_of_each(variants: Sequence[Variant]) -> list[client.Run]:
         if run.data.tags["data_fingerprint"] == fingerprint
     }
     return [newest[place] for place in sorted(newest)]
+
+
+def _with_another_selection(data: Data) -> set[str]:
+    """The fingerprints of what was prepared with other classes, images or scaling."""
+    split = {"val_size", "seed"}  # may be given on the command line
+    declared = {name: str(value) for name, value in data.selection.items()}
+    other = set()
+    for run in client.finished_runs("prepare", client.experiment_id()):
+        recorded = recorded_inputs(run.data.tags, "parameter ")
+        if {name: recorded[name] for name in recorded.keys() - split} != declared:
+            other.add(run.data.tags["data_fingerprint"])
+    return other

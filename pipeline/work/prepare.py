@@ -1,6 +1,5 @@
 """The work of `prepare`: a data set, split, measured and logged as memory-mappable arrays."""
 
-import dataclasses
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,14 +37,8 @@ class PrepareStep(Step):
         return f"prepare {self.source.name}"
 
     def parameters(self) -> Mapping[str, Any]:
-        data = self.data
-        chosen = {
-            one.name: value
-            for one in dataclasses.fields(Data)
-            if one.name not in ("source", "val_size", "split_seed")
-            and (value := getattr(data, one.name)) != one.default
-        }
-        return {"val_size": data.val_size, "seed": data.split_seed, **chosen}
+        split = {"val_size": self.data.val_size, "seed": self.data.split_seed}
+        return {**split, **self.data.selection}
 
     def upstream(self) -> Mapping[str, str]:
         return {"content of the data set": f"{self.source.name} {self.source.identity}"}

@@ -15,13 +15,14 @@ from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
 
 from pipeline import compare as door
 from pipeline.base import InputError
-from pipeline.comparisons import Variant
+from pipeline.comparisons import Comparison, Data, Variant
 from pipeline.comparisons.twenty_layers import BN, COMPARISON, ELU
-from pipeline.parameters import Compare
+from pipeline.parameters import Compare, Prepare
 from pipeline.steps.step import settings_tag
 from pipeline.tracking import client
 from pipeline.work import compare as work
 from pipeline.work import evidence
+from pipeline.work.prepare import prepared
 
 PICTURES = {"curves_by_epoch", "curves_by_seconds", "epoch_seconds", "time_to_baseline"}
 
@@ -203,6 +204,22 @@ def test_only_runs_of_another_variant_of_the_same_name_are_nothing_to_compare(st
     train_run(replace(ELU, units=50), 1)
     with pytest.raises(InputError, match=r"elu, .*, as they are declared now"):
         work.choose(None, COMPARISON)
+
+
+def test_a_comparison_of_some_classes_takes_runs_on_these_and_one_of_all_takes_none_of_them(
+    store: Path, tiny_npz: Path
+) -> None:
+    of_some = Comparison(variants=(ELU, BN), data=Data(classes=(0, 1)))
+    asked = Prepare(dataset=str(tiny_npz))
+    runs = {
+        comparison: train_run(ELU, 1, tags=prepared(asked, comparison).tags).info.run_id
+        for comparison in (of_some, COMPARISON)
+    }
+    for comparison, run_id in runs.items():
+        assert [run.info.run_id for run in work.choose(None, comparison)] == [run_id]
+    newer = train_run(ELU, 1, tags=prepared(asked, of_some).tags).info.run_id
+    assert [run.info.run_id for run in work.choose(None, of_some)] == [newer]
+    assert [run.info.run_id for run in work.choose(None, COMPARISON)] == [runs[COMPARISON]]
 
 
 def test_what_is_no_finished_training_run_is_refused(store: Path) -> None:
