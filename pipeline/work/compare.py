@@ -219,9 +219,10 @@ def _with_another_selection(data: Data) -> set[str]:
     """The fingerprints of what was prepared with other classes, images or scaling."""
     split = {"val_size", "seed"}  # may be given on the command line
     declared = {name: str(value) for name, value in data.selection.items()}
-    other = set()
+    same: set[str] = set()  # as data may be: all classes, by name or left out
+    other: set[str] = set()
     for run in client.finished_runs("prepare", client.experiment_id()):
         recorded = recorded_inputs(run.data.tags, "parameter ")
-        if {name: recorded[name] for name in recorded.keys() - split} != declared:
-            other.add(run.data.tags["data_fingerprint"])
-    return other
+        is_same = {name: recorded[name] for name in recorded.keys() - split} == declared
+        (same if is_same else other).add(run.data.tags["data_fingerprint"])
+    return other - same

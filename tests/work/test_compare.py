@@ -222,6 +222,17 @@ def test_a_comparison_of_some_classes_takes_runs_on_these_and_one_of_all_takes_n
     assert [run.info.run_id for run in work.choose(None, COMPARISON)] == [runs[COMPARISON]]
 
 
+def test_all_classes_by_name_are_the_same_data_as_all_left_out(store: Path, tiny_npz: Path) -> None:
+    labels = np.unique(np.load(tiny_npz)["y_train"]).tolist()
+    by_name = Comparison(variants=(ELU, BN), data=Data(classes=labels))
+    asked = Prepare(dataset=str(tiny_npz))
+    of_all = prepared(asked, COMPARISON)
+    assert prepared(asked, by_name).fingerprint == of_all.fingerprint
+    run_id = train_run(ELU, 1, tags=of_all.tags).info.run_id
+    for comparison in (by_name, COMPARISON):
+        assert [run.info.run_id for run in work.choose(None, comparison)] == [run_id]
+
+
 def test_what_is_no_finished_training_run_is_refused(store: Path) -> None:
     unfinished = train_run(ELU, 1, status="FAILED").info.run_id
     search = train_run(ELU, 1, tags={"step": "search"}).info.run_id
