@@ -118,11 +118,11 @@ def _end(status: str, reason: str) -> None:
     run_id = os.environ.get("MLFLOW_RUN_ID")
     if not run_id:
         return
-    from pipeline.tracking import client
+    from pipeline.tracking import runs
 
     try:
         with outages.not_waiting():
-            client.end_if_running(run_id, status, reason=shown(reason))
+            runs.end_if_running(run_id, status, reason=shown(reason))
     except Exception as error:  # what the command itself came to must not be lost over this
         _print_error(f"the run could not be ended as {status} ({type(error).__name__}: {error})")
 
@@ -142,6 +142,6 @@ def shown(message: str) -> str:
 def _keep_killed() -> None:
     """Leave a process behind that outlives `mlflow run`, which would mark the run FAILED."""
     if run_id := os.environ.get("MLFLOW_RUN_ID"):
-        script = f"from pipeline.tracking import client; client.keep_killed({run_id!r})"
+        script = f"from pipeline.tracking import runs; runs.keep_killed({run_id!r})"
         command, none = [sys.executable, "-c", script], subprocess.DEVNULL
         subprocess.Popen(command, stdin=none, stdout=none, stderr=none, start_new_session=True)

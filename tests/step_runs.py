@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from pipeline.steps import running
 from pipeline.steps.step import Step
 from pipeline.tracking import client
-from pipeline.tracking.client import StepRun
+from pipeline.tracking.runs import StepRun, end_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,19 @@ def finish(step: Step | None = None, *, name: str = "train bn", **arguments: Any
     parameters = step.parameters() if step else {}
     with running.step_run(entry_point, parameters, name=name, step=step, **arguments) as run:
         return run.run_id
+
+
+def opened(entry_point: str = "train") -> StepRun:
+    """A run that was opened."""
+    run = client.connect().create_run("0", tags={"step": entry_point})
+    return StepRun(run.info.run_id, "0")
+
+
+def ended(entry_point: str = "train", status: str = "FINISHED") -> str:
+    """The id of a run that was opened and has ended."""
+    run_id = opened(entry_point).run_id
+    end_run(run_id, status)
+    return run_id
 
 
 def status_of(run_id: str) -> str:

@@ -19,6 +19,7 @@ from pipeline.base import progress
 from pipeline.parameters import ENTRY_POINTS
 from pipeline.steps.step import Step
 from pipeline.tracking import client
+from pipeline.tracking.runs import end_if_running
 
 HEARTBEAT_SECONDS = 20.0  # after three without one, its process is in doubt
 CHECKPOINTS = Path("checkpoints")
@@ -189,7 +190,7 @@ def end_abandoned(experiment: str) -> None:
         gone = run.info.run_id not in alive if is_step else _shell_is_gone(run)
         if gone:
             reason = "its process is gone: killed, or a machine died"
-            client.end_if_running(run.info.run_id, "KILLED", reason=reason)
+            end_if_running(run.info.run_id, "KILLED", reason=reason)
 
 
 def _shell_is_gone(run: Run) -> bool:

@@ -17,8 +17,8 @@ from pipeline.comparisons.declarations import default_setting
 from pipeline.steps import ownership
 from pipeline.steps.step import Step, recorded_inputs, recorded_settings
 from pipeline.tracking import client
-from pipeline.tracking.client import StepRun, adopted_run, end_run
 from pipeline.tracking.outages import not_waiting
+from pipeline.tracking.runs import StepRun, adopted_run, end_run
 
 MOST_NAMED = 8  # modules
 NOT_YET = "no finished run of it yet"

@@ -17,7 +17,7 @@ from pipeline.comparisons import Variant
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from pipeline.tracking.client import StepRun
+    from pipeline.tracking.runs import StepRun
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ from pipeline.base import InputError, progress
 from pipeline.base.environment import configure
 from pipeline.steps.running import pipeline_run_id
 from pipeline.tracking import outages
-from pipeline.tracking.client import StepRun, tracking_uri
+from pipeline.tracking.client import tracking_uri
+from pipeline.tracking.runs import StepRun
 
 CLUSTER_SETTINGS = {
     "distributed.logging.distributed": "critical",

@@ -15,7 +15,7 @@ from pipeline.comparisons import Comparison, Data
 from pipeline.steps.running import once
 from pipeline.steps.step import Step, is_training_of, recorded_inputs
 from pipeline.tracking import client, views
-from pipeline.tracking.client import RUN_NOTE_LENGTH, StepRun
+from pipeline.tracking.runs import RUN_NOTE_LENGTH, StepRun
 from pipeline.work import evidence
 from pipeline.work.champion import register
 

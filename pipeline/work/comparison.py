@@ -10,6 +10,7 @@ from pipeline.parameters import Main, comparison_of, mlflow_run
 from pipeline.steps.running import Decision, decide, once, pipeline_run_id, step_run
 from pipeline.steps.step import Step
 from pipeline.tracking import client, views
+from pipeline.tracking.runs import StepRun, kill_running_steps
 from pipeline.work import compare, prepare
 from pipeline.work.search import SearchStep
 from pipeline.work.study import create_storage
@@ -123,7 +124,7 @@ def run(of: Wanted) -> None:
             pipeline_run_id.reset(token)
 
 
-def _run_steps(main_run: client.StepRun, of: Wanted, data: LoggedData) -> None:
+def _run_steps(main_run: StepRun, of: Wanted, data: LoggedData) -> None:
     """Train what is not finished, compare what is, and fail if a step did."""
     steps = decided(of, data, client.experiment_id())
     for decision in steps.decisions.values():
@@ -142,7 +143,7 @@ def _run_steps(main_run: client.StepRun, of: Wanted, data: LoggedData) -> None:
 
 
 def _train(
-    main_run: client.StepRun, of: Wanted, steps: DecidedSteps
+    main_run: StepRun, of: Wanted, steps: DecidedSteps
 ) -> tuple[dict[str, client.Run], dict[str, str]]:
     """Search and train on Dask workers: runs of the trainings, and why others failed."""
     from pipeline.steps import workers
@@ -161,7 +162,7 @@ def _train(
     finally:
         # The workers on this machine have ended by now; those of another scheduler go on.
         if scheduler == "none":
-            client.kill_running_steps(main_run.run_id, main_run.experiment)
+            kill_running_steps(main_run.run_id, main_run.experiment)
 
 
 def submit(

@@ -13,7 +13,7 @@ from pipeline.data.splits import Splits, open_splits
 from pipeline.steps import running
 from pipeline.steps.step import resolved_parameters
 from pipeline.tracking import client
-from pipeline.tracking.client import StepRun
+from pipeline.tracking.runs import StepRun
 from pipeline.training.runtime import import_tensorflow
 from pipeline.uncertainty import calibration, sampling
 

@@ -16,7 +16,7 @@ from pipeline.steps.plan_text import Estimate, Planned, as_text
 from pipeline.steps.running import Decision, decide
 from pipeline.steps.step import recorded_inputs, resolved_parameters
 from pipeline.tracking import client
-from pipeline.tracking.client import adopted_run
+from pipeline.tracking.runs import adopted_run
 from pipeline.work import compare, prepare
 from pipeline.work.comparison import Wanted, decided
 from pipeline.work.search import SearchStep

@@ -17,7 +17,7 @@ from pipeline.parameters import DataSet, Search, Train, mlflow_run
 from pipeline.steps.running import once
 from pipeline.steps.step import Step
 from pipeline.tracking import client
-from pipeline.tracking.client import StepRun
+from pipeline.tracking.runs import StepRun
 from pipeline.work.variant_step import LoggedData
 
 

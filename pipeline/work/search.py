@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from pipeline.base import hide_passwords, progress
 from pipeline.parameters import Searching
 from pipeline.tracking import client
-from pipeline.tracking.client import StepRun
+from pipeline.tracking.runs import StepRun
 from pipeline.training.runtime import import_tensorflow
 from pipeline.work.study import DIVERGED, ENDED, StudySettings, create_study, next_trial, widened
 from pipeline.work.trials import Trial, link, log_checkpoint

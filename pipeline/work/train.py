@@ -13,8 +13,8 @@ from pipeline.parameters import Searching, Training, declared
 from pipeline.steps.ownership import checkpoint_directory
 from pipeline.steps.step import Step
 from pipeline.tracking import client
-from pipeline.tracking.client import StepRun
 from pipeline.tracking.outages import patiently
+from pipeline.tracking.runs import StepRun
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.runtime import import_tensorflow
 from pipeline.uncertainty.calibration import negative_log_likelihood

@@ -16,7 +16,7 @@ from pipeline.base import DivergenceError, InputError, hide_passwords, progress
 from pipeline.steps.ownership import checkpoint_directory, owner_tags
 from pipeline.steps.running import step_run
 from pipeline.tracking import client
-from pipeline.tracking.client import StepRun
+from pipeline.tracking.runs import StepRun
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.work.study import DIVERGED, ENDED, N_SPREAD, StudySettings
 from pipeline.work.variant_step import LoggedData

@@ -13,7 +13,7 @@ from distributed import Client, get_worker
 from pipeline.base import InputError, progress
 from pipeline.base.progress import Update
 from pipeline.steps import running, workers
-from pipeline.tracking.client import StepRun
+from pipeline.tracking.runs import StepRun
 
 SERVER = "http://127.0.0.1:9"  # handed on to the workers, never asked
 

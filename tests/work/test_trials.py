@@ -15,7 +15,7 @@ from pipeline.comparisons import Variant
 from pipeline.comparisons.twenty_layers import ELU, ONE_CYCLE
 from pipeline.parameters import Search as Asked
 from pipeline.search import search
-from pipeline.tracking.client import StepRun
+from pipeline.tracking.runs import StepRun
 from pipeline.work import trials
 from pipeline.work.study import StudySettings
 
