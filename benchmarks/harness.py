@@ -232,12 +232,12 @@ def runs_in(project: Path, step: str) -> list["Run"]:
 
 def describe_machine() -> Row:
     """What the times depend on, with a warning if the machine is busy."""
-    from pipeline.steps import ownership  # with MLflow, which the processes measured may not need
+    from pipeline.steps import owners  # with MLflow, which the processes measured may not need
 
     load = os.getloadavg()[0]
     return {
         "date": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
-        "processor": ownership.processor(),
+        "processor": owners.processor(),
         "cores": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30),
         "versions": {"python": platform.python_version()}

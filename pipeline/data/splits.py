@@ -22,6 +22,7 @@ Labels = npt.NDArray[np.integer[Any]]
 # another change soon after (FAT counts in 2 seconds).
 SETTLED_SECONDS = 2
 _ARRAYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "mean", "variance")
+FILES = (*(f"{name}.npy" for name in _ARRAYS), "metadata.json")  # that `save` writes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

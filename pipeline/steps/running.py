@@ -2,23 +2,25 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME
 
 from pipeline.base import DivergenceError, TrackingUnavailableError, progress
 from pipeline.comparisons.declarations import default_setting
-from pipeline.steps import ownership
+from pipeline.steps import claims, owners, ownership
+from pipeline.steps.claims import Claim, LostClaimError
 from pipeline.steps.step import Step, recorded_inputs, recorded_settings
 from pipeline.tracking import client
 from pipeline.tracking.outages import not_waiting
-from pipeline.tracking.runs import StepRun, adopted_run, end_run
+from pipeline.tracking.runs import Ownership, StepRun, adopted_run, end_run
 
 MOST_NAMED = 8  # modules
 NOT_YET = "no finished run of it yet"
@@ -52,6 +54,9 @@ def decide(step: Step, reuse: str, *, experiment: str | None) -> Decision:
         return Decision(name=step.name, reason=reason)
     finished = f"tags.step_key = '{step.key}' and attributes.status = 'FINISHED'"
     if found := _newest(finished, experiment):
+        if missing := client.missing_artifact(found, step.kept):
+            reason = f"{missing} of {found.info.run_name} ({found.info.run_id}) is gone"
+            return Decision(name=step.name, reason=reason)
         return Decision(name=step.name, reused=found)
     return Decision(name=step.name, reason=_explain_miss(step, experiment))
 
@@ -64,23 +69,44 @@ def once(step: Step, reuse: str, *, announce: bool = True) -> Run:
     ownership.end_abandoned(client.experiment_id())
     if found := _reused(step, reuse, announce=announce):
         return found
-    # Before it is held: to other hosts, a step runs from the moment on that it has a run.
     after = [once(one, reuse="auto", announce=announce) for one in step.after()]
-    with ownership.hold(step) as waited:
-        # Another process may have finished it just before.
-        if found := _reused(step, reuse, announce=waited):
-            return found
-        with step_run(
-            step.entry_point,
-            {**step.parameters(), **step.logged()},
-            name=step.name,
-            step=step,
-            tags=step.tags(),
-            reopened=ownership.cut_off(step) if step.resumes else None,
-        ) as run:
-            step.work(run, after, anew=reuse == "never")
-        _delete_checkpoints(run)
-        return client.get_run(run.run_id)
+    deleted: str | None = None
+    while True:
+        with claims.hold(step.key, step.name) as claim:
+            # Another process may have finished it just before.
+            if found := _reused(step, reuse, announce=claim.waited):
+                return found
+            ownership.end_runs_left(step)
+            try:
+                return _made(step, after, claim, anew=reuse == "never", deleted=deleted)
+            except LostClaimError:
+                news = "another process took it over, since this one was not heard of"
+            except MlflowException as error:
+                deleted = client.deleted_run(error)
+                if deleted is None:
+                    raise
+                news = f"the run {deleted} was deleted: what is missing is made again"
+        progress.update(message=f"{step.name}: {news}.")
+
+
+def _made(
+    step: Step, after: Sequence[Run], claim: Claim, *, anew: bool, deleted: str | None
+) -> Run:
+    """The finished run of a step that this process holds; it goes on where a deleted one was."""
+    with step_run(
+        step.entry_point,
+        {**step.parameters(), **step.logged()},
+        name=step.name,
+        step=step,
+        tags=step.tags(),
+        reopened=ownership.cut_off(step) if step.resumes else None,
+        claim=claim,
+    ) as run:
+        if deleted and client.get_run(deleted).data.tags.get("step_key") == step.key:
+            ownership.move_checkpoints(deleted, run.run_id)
+        step.work(run, after, anew=anew)
+    _delete_checkpoints(run)
+    return client.get_run(run.run_id)
 
 
 def _reused(step: Step, reuse: str, *, announce: bool) -> Run | None:
@@ -139,6 +165,7 @@ def step_run(
     step: Step | None = None,
     tags: Mapping[str, Any] | None = None,
     reopened: Run | None = None,
+    claim: Ownership | None = None,
 ) -> Iterator[StepRun]:
     """Open a step's run; it ends FINISHED, KILLED on an interrupt, or FAILED with the reason.
 
@@ -148,21 +175,28 @@ def step_run(
         entry_point, parameters, name, tags: of the run, in full.
         step: what decides the result, for reuse; None: the run is never reused.
         reopened: the run that was cut off and goes on.
+        claim: of this process to the step, where another one may want to run it.
 
     Raises:
+        LostClaimError: if another process has taken the step over; the run may be its own by now.
         TrackingUnavailableError: if the tracking server did not take everything.
     """
     run = _open(entry_point, name, reopened)
     keys = {"step_key": step.key, "step_inputs": json.dumps(step.inputs)} if step else {}
     main = {"pipeline_run": pipeline_run_id.get()} if pipeline_run_id.get() else {}
     named = {"mlflow.runName": name, "step": entry_point}
-    run.set_tags({**named, **ownership.owner_tags(), **keys, **main, **(tags or {})})
+    run.set_tags({**named, **owners.owner_tags(), **keys, **main, **(tags or {})})
     try:
-        with ownership.heartbeat(run.beat):
+        with owners.heartbeat(run.beat):
+            run.claim = claim
             run.log_parameters(parameters)
             yield run
             run.flush()
+            if claim:
+                claim.confirm()
         end_run(run.run_id, "FINISHED")
+    except LostClaimError:
+        raise
     except DivergenceError as error:
         _delete_checkpoints(run)  # they would only diverge again
         run.flush()
@@ -188,13 +222,13 @@ def _open(entry_point: str, name: str, reopened: Run | None) -> StepRun:
     if reopened:
         _link_adopted_run(entry_point, reopened, "continued", "was cut off and goes on.")
         run = StepRun(reopened.info.run_id, reopened.info.experiment_id)
-        run.reopen(ownership.owner_tags())
+        run.reopen(owners.owner_tags())
         return run
     if adopted := adopted_run(entry_point):
         return adopted
     experiment = client.experiment_id()
     # Its owner from the beginning: a run without one that was cut off here would stay RUNNING.
-    tags = {MLFLOW_SOURCE_NAME: f"pipeline.{entry_point}", **ownership.owner_tags()}
+    tags = {MLFLOW_SOURCE_NAME: f"pipeline.{entry_point}", **owners.owner_tags()}
     tags = {**resolve_tags(), **tags}
     created = client.connect().create_run(experiment, run_name=name, tags=tags)
     return StepRun(created.info.run_id, experiment)

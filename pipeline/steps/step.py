@@ -25,12 +25,14 @@ class Step(ABC):
     """One entry point's run. What differs between steps is here; `running.once` runs them all.
 
     `entry_point` names what the run is of, `packages` those whose versions may change the result;
-    with `resumes`, a run that was cut off goes on.
+    with `resumes`, a run that was cut off goes on. `kept` are the files, artifacts of the run or of
+    its ``model/``, without which a finished one is not used but made again.
     """
 
     entry_point: ClassVar[str]
     packages: ClassVar[tuple[str, ...]]
     resumes: ClassVar[bool] = False
+    kept: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod

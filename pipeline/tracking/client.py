@@ -2,8 +2,10 @@
 
 import atexit
 import os
+import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,7 @@ from pipeline.tracking.outages import patiently
 if TYPE_CHECKING:
     import keras
 
+MODEL = "model"  # the name of the logged model of a training run
 tracking_uri = mlflow.get_tracking_uri  # the address of the server in force
 
 
@@ -71,6 +74,20 @@ def get_run(run_id: str) -> Run:
         raise InputError("run_id", expected=expected, received=received, action=action) from error
 
 
+def find_run(run_id: str | None) -> Run | None:
+    """A run by its id; None where there is none any more, or it was deleted."""
+    with suppress(InputError):
+        run = get_run(run_id) if run_id else None
+        return run if run and run.info.lifecycle_stage == "active" else None
+    return None
+
+
+def deleted_run(error: mlflow.MlflowException) -> str | None:
+    """The id of the run that a call was refused for, since a person has deleted it."""
+    found = re.search(r"run (\w+) must be in the 'active' state", str(error))
+    return found[1] if found else None
+
+
 def search_runs(experiment: str, query: str) -> list[Run]:
     """All runs of an experiment that a query finds, newest first."""
     order = ["attributes.start_time DESC"]
@@ -102,6 +119,31 @@ def load_model(run_id: str) -> "keras.Model":
     # Safe mode, Keras's default, runs no code that a model brings along.
     load = mlflow.tensorflow.load_model
     return patiently(load, f"runs:/{run_id}/model", keras_model_kwargs={"safe_mode": True})
+
+
+def missing_artifact(run: Run, paths: Iterable[str]) -> str | None:
+    """The first of some files among a run's artifacts, or in its ``model/``, that is not there."""
+    listed: dict[str, set[str]] = {}
+    for path in paths:
+        directory = path.rpartition("/")[0]
+        if directory not in listed:
+            listed[directory] = set(_listed(run, directory))
+        if path not in listed[directory]:
+            return path
+    return None
+
+
+def _listed(run: Run, directory: str) -> Iterator[str]:
+    connection = connect()
+    if directory.partition("/")[0] != MODEL:
+        found = connection.list_artifacts(run.info.run_id, directory or None)
+        yield from (file.path for file in found)
+        return
+    for model in run.outputs.model_outputs if run.outputs else ():
+        inside = directory.partition("/")[2]
+        with suppress(mlflow.MlflowException):  # a person has deleted it
+            found = connection.list_logged_model_artifacts(model.model_id, inside or None)
+            yield from (f"{MODEL}/{file.path}" for file in found)
 
 
 @cache

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import mlflow
 import numpy as np
@@ -32,12 +32,21 @@ if TYPE_CHECKING:
 RUN_NOTE_LENGTH = 8000  # characters: MLflow cuts longer tags of a run
 
 
+class Ownership(Protocol):
+    """What tells whether a step is still this process's to run."""
+
+    def check(self) -> None: ...
+
+    def confirm(self) -> None: ...
+
+
 class StepRun:
     """One MLflow run, written through a client so that threads and processes do not interfere."""
 
     def __init__(self, run_id: str, experiment: str):
         self.run_id = run_id
         self.experiment = experiment  # its id
+        self.claim: Ownership | None = None
         self._client = connect()
         self._published: set[int] = set()
         self._logged: set[str] = set()
@@ -63,6 +72,8 @@ class StepRun:
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Log one epoch's metrics, unless the run has them, in the background; an `OnEpoch`."""
+        if self.claim:
+            self.claim.check()
         if epoch not in self._published:
             self._publisher.put(_finite(metrics, epoch))
 
@@ -154,7 +165,8 @@ def adopted_run(entry_point: str) -> StepRun | None:
     """The run that `mlflow run` opened for this entry point, if it did."""
     if run_id := os.environ.get("MLFLOW_RUN_ID"):
         run = connect().get_run(run_id)
-        if run.data.tags.get(MLFLOW_PROJECT_ENTRY_POINT) == entry_point:
+        of_entry_point = run.data.tags.get(MLFLOW_PROJECT_ENTRY_POINT) == entry_point
+        if of_entry_point and run.info.lifecycle_stage == "active":
             return StepRun(run_id, run.info.experiment_id)
     return None
 
@@ -163,6 +175,8 @@ def end_run(run_id: str, status: str, *, reason: str | None = None) -> None:
     """Give a run its final status, and the reason as a tag where it did not finish."""
     if reason:
         connect().set_tag(run_id, "failure_reason", hide_passwords(reason)[:5000])
+    elif "failure_reason" in connect().get_run(run_id).data.tags:  # it was taken for dead
+        connect().delete_tag(run_id, "failure_reason")
     connect().set_terminated(run_id, status)
 
 

@@ -28,6 +28,7 @@ class CompareStep(Step):
 
     entry_point: ClassVar[str] = "compare"
     packages: ClassVar[tuple[str, ...]] = ("pandas", "scipy", "matplotlib", "jinja2")
+    kept: ClassVar[tuple[str, ...]] = ("comparison.md", "report.html")
 
     comparison: Comparison  # whose questions are asked
     runs: Sequence[client.Run]  # finished training runs

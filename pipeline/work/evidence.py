@@ -17,7 +17,6 @@ from pipeline.answers import fairness
 from pipeline.answers.fairness import RunRecord
 from pipeline.answers.statistics import OPTIONAL_COLUMNS, RUN_COLUMNS
 from pipeline.answers.verdicts import Evidence
-from pipeline.base import InputError
 from pipeline.comparisons import Comparison
 from pipeline.steps.step import recorded_inputs, recorded_settings, resolved_parameters
 from pipeline.tracking import client
@@ -105,10 +104,8 @@ def _records(runs: Sequence[client.Run]) -> list[RunRecord]:
 
     @cache
     def found(run_id: str | None) -> RunRecord | None:
-        try:
-            return record(client.get_run(run_id)) if run_id else None
-        except InputError:  # it was deleted since
-            return None
+        run = client.find_run(run_id)
+        return record(run) if run else None
 
     def made_from(tags: Mapping[str, str]) -> dict[str, RunRecord | None]:
         return {step: found(tags.get(f"{step}_run")) for step in ("search", "prepare")}

@@ -13,7 +13,15 @@ from pipeline.parameters import Searching
 from pipeline.tracking import client
 from pipeline.tracking.runs import StepRun
 from pipeline.training.runtime import import_tensorflow
-from pipeline.work.study import DIVERGED, ENDED, StudySettings, create_study, next_trial, widened
+from pipeline.work.study import (
+    DIVERGED,
+    ENDED,
+    StudySettings,
+    create_storage,
+    create_study,
+    next_trial,
+    widened,
+)
 from pipeline.work.trials import Trial, link, log_checkpoint
 from pipeline.work.variant_step import VariantStep
 
@@ -43,9 +51,15 @@ class SearchStep(VariantStep):
         return {**super().logged(), "storage": hide_passwords(self.asked.storage)}
 
     def work(self, run: StepRun, after: Sequence[client.Run], *, anew: bool) -> None:
-        name = f"{self.variant.name}-{self.data.dataset}-{self.key[:12]}"
-        study = create_study(f"{name}-{run.run_id[:8]}" if anew else name, self.settings)
-        run.set_tags({"study": study.study_name})
+        # Of this run alone: another experiment or tracking server may use the same storage.
+        name = f"{self.variant.name}-{self.data.dataset}-{run.run_id[:12]}"
+        storage = create_storage(self.asked.storage)
+        begun = "study" in client.get_run(run.run_id).data.tags
+        if begun and name not in optuna.get_all_study_names(storage):
+            lost = f"its study {name} is gone from {hide_passwords(self.asked.storage)}"
+            progress.update(message=f"{self.name}: {lost}: its trials are made again.")
+        run.set_tags({"study": name})
+        study = create_study(name, self.settings, storage)
         link(study, run, {"variant": self.variant.name, "dataset": self.data.dataset})
         _optimize(study, self, run)
         _log_trials(study, run)

@@ -110,12 +110,13 @@ def _lowest(trial: FrozenTrial, epoch: float = math.inf) -> float:
     return min(values, default=math.inf)
 
 
-def create_study(name: str, settings: StudySettings) -> optuna.Study:
+def create_study(
+    name: str, settings: StudySettings, storage: optuna.storages.BaseStorage
+) -> optuna.Study:
     """Create a study, or open the one of that name; its first trials are spread over the range."""
     first = settings.first_judged
     otherwise = optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=first)
     pruner = FarBehindPruner(otherwise, first, settings.early_tolerance)
-    storage = create_storage(settings.asked.storage)
     study = optuna.create_study(
         storage=storage, pruner=pruner, study_name=name, load_if_exists=True
     )

@@ -36,6 +36,7 @@ class TrainStep(VariantStep):
     entry_point: ClassVar[str] = "train"
     packages: ClassVar[tuple[str, ...]] = ("tensorflow", "keras", "numpy")
     group: ClassVar[type[Training]] = Training
+    kept: ClassVar[tuple[str, ...]] = ("model/data/model.keras",)
 
     asked: Training
     seed: int  # decides weights, shuffling and dropout masks

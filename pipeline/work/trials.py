@@ -13,7 +13,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from optuna.trial import TrialState
 
 from pipeline.base import DivergenceError, InputError, hide_passwords, progress
-from pipeline.steps.ownership import checkpoint_directory, owner_tags
+from pipeline.steps.owners import owner_tags
+from pipeline.steps.ownership import checkpoint_directory
 from pipeline.steps.running import step_run
 from pipeline.tracking import client
 from pipeline.tracking.runs import StepRun
@@ -60,11 +61,13 @@ class Trial:
         tags |= {MLFLOW_PARENT_RUN_ID: search.run_id}
         given = {"variant": variant.name, "learning_rate": rate}
         earlier = trial.user_attrs.get("mlflow_run_id")
-        reopened = client.get_run(earlier) if earlier else None
+        reopened = client.find_run(earlier)
         try:
-            with step_run("trial", given, name=name, tags=tags, reopened=reopened) as run:
+            with step_run(
+                "trial", given, name=name, tags=tags, reopened=reopened, claim=search.claim
+            ) as run:
                 link(trial, run, {"name": name})
-                if not earlier:  # the scatter chart of the MLflow UI has no logarithmic axis
+                if not reopened:  # the scatter chart of the MLflow UI has no logarithmic axis
                     run.log_metrics({"log10_learning_rate": math.log10(rate)})
                 return self._train(trainer, rate, run)
         except DivergenceError as error:

@@ -77,7 +77,7 @@ def test_of_two_processes_the_second_waits_and_reuses_the_run_of_the_first(
     assert [run.info.run_id for run in client.finished_runs("train", client.experiment_id())] == [
         run_id
     ]
-    waiting = f"train bn: waiting for process {first.pid} on {socket.gethostname()} (run {run_id})"
+    waiting = f"train bn: waiting for process {first.pid} on {socket.gethostname()}"
     assert f"{waiting}, which runs it now." in said
 
 

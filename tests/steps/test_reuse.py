@@ -14,7 +14,8 @@ from step_runs import Small, SmallPrepare, SmallSearch, finish, opened_by_mlflow
 from pipeline.base import progress
 from pipeline.base.progress import Update
 from pipeline.comparisons.twenty_layers import BN
-from pipeline.steps import ownership, running
+from pipeline.steps import claims, running
+from pipeline.steps.claims import Claim
 from pipeline.steps.running import decide, once
 from pipeline.steps.step import Step, settings_tag
 from pipeline.tracking import client
@@ -140,12 +141,15 @@ def test_a_step_that_another_process_finished_just_before_the_lock_is_not_run_ag
 ) -> None:
     step, finished = Small(), []
 
-    @contextmanager
-    def hold(_step: Step) -> Iterator[bool]:
-        finished.append(finish(step))
-        yield False
+    hold = claims.hold
 
-    monkeypatch.setattr(ownership, "hold", hold)
+    @contextmanager
+    def held(key: str, name: str) -> Iterator[Claim]:
+        with hold(key, name) as claim:
+            finished.append(finish(step))
+            yield claim
+
+    monkeypatch.setattr(claims, "hold", held)
     assert once(step, reuse="auto").info.run_id == finished[0]
 
 

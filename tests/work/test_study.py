@@ -191,7 +191,9 @@ def _search(storage: str, number: int) -> None:
     """Create a study at the same moment as the others, and run its trials."""
     _start.wait(60)
     asked = Asked(variant="elu", storage=storage, n_trials=TRIALS)
-    study = create_study(f"study-{number}", StudySettings(variant=ELU, asked=asked))
+    study = create_study(
+        f"study-{number}", StudySettings(variant=ELU, asked=asked), create_storage(asked.storage)
+    )
 
     def objective(trial: optuna.Trial) -> float:
         rate = trial.suggest_float("learning_rate", 1e-5, 1e-1, log=True)

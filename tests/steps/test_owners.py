@@ -8,14 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from conftest import PROJECT
 from mlflow.entities import Run, RunData, RunInfo, RunTag
 
 from pipeline.base import progress
-from pipeline.steps import ownership
+from pipeline.steps import owners
 
 
 def owner(**changes: object) -> dict[str, str]:
-    return ownership.owner_tags() | {name: str(value) for name, value in changes.items()}
+    return owners.owner_tags() | {name: str(value) for name, value in changes.items()}
 
 
 def run_of(run_id: str, tags: dict[str, str]) -> Run:
@@ -26,7 +27,7 @@ def run_of(run_id: str, tags: dict[str, str]) -> Run:
 
 def is_alive(tags: dict[str, str]) -> bool:
     """Whether the owner is known by now, so that no heartbeat has to be listened for."""
-    return ownership.living([run_of("run", tags)]) == {"run"}
+    return owners.living([run_of("run", tags)]) == {"run"}
 
 
 @contextmanager
@@ -68,7 +69,7 @@ def test_processors_of_one_name_are_told_apart(
     tmp_path: Path, model: int, flags: str, name: str
 ) -> None:
     (tmp_path / "cpuinfo").write_text(CPU_INFO.format(model=model, flags=flags))
-    assert ownership.processor(tmp_path / "cpuinfo") == name
+    assert owners.processor(tmp_path / "cpuinfo") == name
 
 
 @pytest.mark.parametrize("cpu_info", ["processor\t: 0\nBogoMIPS\t: 50.00\n\n", None])
@@ -78,7 +79,7 @@ def test_a_processor_that_is_not_described_has_the_name_that_python_knows(
     if cpu_info:
         (tmp_path / "cpuinfo").write_text(cpu_info)
     known = platform.processor() or platform.machine()
-    assert ownership.processor(tmp_path / "cpuinfo") == known
+    assert owners.processor(tmp_path / "cpuinfo") == known
 
 
 def test_this_process_is_alive() -> None:
@@ -97,23 +98,44 @@ def test_another_process_with_the_same_id_is_not_the_owner() -> None:
     assert not is_alive(owner(process_started=earlier))
 
 
-def test_on_another_host_a_young_heartbeat_tells_of_life() -> None:
-    assert is_alive(owner(host="elsewhere", pid=1))
+def test_where_a_process_cannot_be_looked_up_a_young_heartbeat_tells_of_life() -> None:
+    with sleeping_process() as process:
+        gone = {"pid": process.pid, "process_started": time.time()}
+    assert is_alive(owner(process_table="of another container", **gone))
+    before_it_was_recorded = owner(**gone)
+    del before_it_was_recorded["process_table"]
+    assert is_alive(before_it_was_recorded)
+
+
+def test_a_container_of_the_same_host_name_has_a_process_table_of_its_own() -> None:
+    print_table = "from pipeline.steps import owners; print(owners.process_table())"
+    command = [sys.executable, "-c", print_table]
+    apart = ["unshare", "--pid", "--fork", "--mount-proc"]
+    here, there = (
+        subprocess.run([*how, *command], capture_output=True, text=True, cwd=PROJECT)
+        for how in ([], apart)
+    )
+    if there.returncode:
+        pytest.skip(f"no process namespaces here: {there.stderr}")
+    assert here.stdout.strip() == owners.process_table()
+    assert there.stdout.strip() != here.stdout.strip()
 
 
 def test_old_heartbeats_of_other_hosts_are_watched_all_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ownership, "HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(owners, "HEARTBEAT_SECONDS", 0.1)
     later = {"silent": "1.0", "beating": "2.0", "silent too": "1.0"}
-    runs = [run_of(run, owner(host=f"{run} host", heartbeat="1.0")) for run in later]
+    runs = [
+        run_of(run, owner(process_table=run, host=f"{run} host", heartbeat="1.0")) for run in later
+    ]
     monkeypatch.setattr(
-        ownership.client, "get_run", lambda run: run_of(run, {"heartbeat": later[run]})
+        owners.client, "get_run", lambda run: run_of(run, {"heartbeat": later[run]})
     )
     said: list[str] = []
     started = time.monotonic()
     with progress.sending_to(lambda news: said.append(news["message"])):
-        assert ownership.living(runs) == {"beating"}
+        assert owners.living(runs) == {"beating"}
     assert 0.3 < time.monotonic() - started < 0.6
     (message,) = said
     assert message.startswith("Runs of beating host, silent host, silent too host have not been")
@@ -122,9 +144,9 @@ def test_old_heartbeats_of_other_hosts_are_watched_all_at_once(
 def test_a_shell_is_alive_while_a_process_works_for_its_run() -> None:
     run_id = f"run-{os.getpid()}-{time.time_ns()}"
     with sleeping_process(MLFLOW_RUN_ID=run_id):
-        assert ownership.shell_is_alive(run_id, opened=0)
-        assert not ownership.shell_is_alive(f"{run_id}-other", opened=0)
-    assert not ownership.shell_is_alive(run_id, opened=0)
+        assert owners.shell_is_alive(run_id, opened=0)
+        assert not owners.shell_is_alive(f"{run_id}-other", opened=0)
+    assert not owners.shell_is_alive(run_id, opened=0)
 
 
 def test_a_shell_may_have_opened_the_runs_that_are_younger_than_itself(
@@ -136,18 +158,18 @@ def test_a_shell_may_have_opened_the_runs_that_are_younger_than_itself(
     before = time.time() - 1
     shell = subprocess.Popen([sys.executable, program, "run", "."])
     try:
-        assert ownership.shell_is_alive("a-run", opened=time.time() + 1)
-        assert not ownership.shell_is_alive("a-run", opened=before)
+        assert owners.shell_is_alive("a-run", opened=time.time() + 1)
+        assert not owners.shell_is_alive("a-run", opened=before)
     finally:
         shell.kill()
         shell.wait()
-    assert not ownership.shell_is_alive("a-run", opened=time.time() + 1)
+    assert not owners.shell_is_alive("a-run", opened=time.time() + 1)
 
 
 def test_the_heart_beats_until_the_end_and_survives_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ownership, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(owners, "HEARTBEAT_SECONDS", 0.01)
     beats: list[str] = []
 
     def beat(now: str) -> None:
@@ -155,7 +177,7 @@ def test_the_heart_beats_until_the_end_and_survives_an_error(
         if len(beats) == 1:
             raise ConnectionError("away")
 
-    with ownership.heartbeat(beat):
+    with owners.heartbeat(beat):
         while len(beats) < 3:
             time.sleep(0.01)
     time.sleep(0.05)
