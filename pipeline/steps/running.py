@@ -195,23 +195,29 @@ def step_run(
             if claim:
                 claim.confirm()
         end_run(run.run_id, "FINISHED")
-    except LostClaimError:
-        raise
-    except DivergenceError as error:
-        _delete_checkpoints(run)  # they would only diverge again
-        run.flush()
-        run.set_tags({"diverged": error})
-        end_run(run.run_id, "FAILED", reason=f"{type(error).__name__}: {error}")
-        raise
     except BaseException as error:
-        killed = isinstance(error, KeyboardInterrupt)
-        reason = "interrupted" if killed else f"{type(error).__name__}: {error}"
-        # Without waiting for the server: where it is away, the next command ends the run.
-        with not_waiting(), suppress(TrackingUnavailableError):
-            end_run(run.run_id, "KILLED" if killed else "FAILED", reason=reason)
+        _end_cut_short(run, error)
         raise
     finally:
         run.stop_publishing()
+
+
+def _end_cut_short(run: StepRun, error: BaseException) -> None:
+    """End a run that an error has cut short, unless it is another process's by now."""
+    status, reason = "FAILED", f"{type(error).__name__}: {error}"
+    if isinstance(error, LostClaimError):
+        return
+    if isinstance(error, DivergenceError):
+        _delete_checkpoints(run)  # they would only diverge again
+        run.flush()
+        run.set_tags({"diverged": error})
+        end_run(run.run_id, status, reason=reason)
+        return
+    if isinstance(error, KeyboardInterrupt):
+        status, reason = "KILLED", "interrupted"
+    # Without waiting for the server: where it is away, the next command ends the run.
+    with not_waiting(), suppress(TrackingUnavailableError):
+        end_run(run.run_id, status, reason=reason)
 
 
 def _delete_checkpoints(run: StepRun) -> None:
