@@ -54,8 +54,14 @@ def experiment_id() -> str:
     if given := os.environ.get("MLFLOW_EXPERIMENT_ID"):
         return given
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "Default")
-    experiment = connect().get_experiment_by_name(name)
-    return experiment.experiment_id if experiment else connect().create_experiment(name)
+    if experiment := connect().get_experiment_by_name(name):
+        return experiment.experiment_id
+    try:
+        return connect().create_experiment(name)
+    except mlflow.MlflowException:  # another process has made it just before
+        if experiment := connect().get_experiment_by_name(name):
+            return experiment.experiment_id
+        raise
 
 
 def get_run(run_id: str) -> Run:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from pipeline.base import hide_passwords
@@ -41,11 +41,12 @@ def free_port(host: str, wanted: int) -> int:
 
 @contextmanager
 def server(
-    *, host: str, port: int, store: str = ""
+    *, host: str, port: int, store: str = "", options: Sequence[str] = ()
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """Run a lean MLflow server; leaving the context ends it and everything it started.
 
-    Its store is a URI, or MLflow's own default in the working directory.
+    Its store is a URI, or MLflow's own default in the working directory; `options` are further
+    ones of `mlflow server`.
 
     Yields:
         The server's process and its address, once it answers; `ServerError` if it does not start.
@@ -60,7 +61,7 @@ def server(
     }
     if store:  # not among the arguments: they, and a password in them, are public
         environment["MLFLOW_BACKEND_STORE_URI"] = store
-    command = [sys.executable, "-m", "mlflow", "server", *listening, *lean]
+    command = [sys.executable, "-m", "mlflow", "server", *listening, *lean, *options]
     reached = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     address, process, none = f"http://{reached}:{port}", None, subprocess.DEVNULL
     try:
