@@ -204,12 +204,12 @@ def run_in(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def start_in(directory: Path, *arguments: str) -> subprocess.Popen[bytes]:
+def start_in(directory: Path, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
     """Start a command of this environment in a directory, in a process group of its own."""
     return subprocess.Popen(
         arguments,
         cwd=directory,
-        env=environment_of_a_user(),
+        env={**environment_of_a_user(), **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

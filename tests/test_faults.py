@@ -1,7 +1,8 @@
 """Commands killed at random moments and started again, against the same without a kill.
 
 `make faults` does it 50 times: `FAULTS` is how often `main` and `search` are killed each, `train`
-three times as many. Among all tests is one kill of `main`, with one variant and seed.
+three times as many; of these two, every third while a clone waits for it. Among all tests is one
+kill of `main`, with one variant and seed.
 """
 
 import os
@@ -115,7 +116,7 @@ def results_in(client: mlflow.MlflowClient) -> Results:
     assert client.search_runs(["0"], "attributes.status = 'RUNNING'") == []
     finished = client.search_runs(["0"], "attributes.status = 'FINISHED'", max_results=10_000)
     steps = [run for run in finished if run.data.tags.get("step") in ("train", "trial", "search")]
-    names = [_name(run) for run in steps]
+    names = [run.info.run_name for run in steps]
     assert len(set(names)) == len(names)
     curves = {
         name: {metric: _points(client, run, metric) for metric in CURVE}
@@ -132,10 +133,6 @@ def results_in(client: mlflow.MlflowClient) -> Results:
         for name, run in zip(names, steps, strict=True)
     }
     return Results(curves, figures)
-
-
-def _name(run: Run) -> str:
-    return f"{run.info.run_name} {run.data.tags.get('optuna_study', '')}"
 
 
 def _points(client: mlflow.MlflowClient, run: Run, metric: str) -> Points:
@@ -155,6 +152,25 @@ def check_killed(directory: Path, arguments: tuple[str, ...], expected: Whole, f
     time.sleep(random.Random(fault).uniform(0.1, 1.0) * expected.seconds)
     kill_all(process)
     run_whole(directory, arguments)
+    assert results_in(store_of(directory)) == expected.results
+
+
+def check_taken_over(
+    directory: Path, arguments: tuple[str, ...], expected: Whole, fault: int
+) -> None:
+    """Kill a command at a random moment while a clone wants the same: that comes to the same."""
+    arguments = (*arguments, "-P", f"storage=sqlite:///{directory}/optuna.db")
+    shared = {"MLFLOW_TRACKING_URI": f"sqlite:///{directory}/mlflow.db"}
+    kill_at = time.monotonic() + random.Random(fault).uniform(0.1, 1.0) * expected.seconds
+    process = start_in(project(directory), *arguments, **shared)
+    # Of two `mlflow run` that make a new store, MLflow lets one fail.
+    while not (directory / "mlflow.db").exists() or not store_of(directory).search_runs(["0"]):
+        assert process.poll() is None
+        time.sleep(0.2)
+    other = start_in(project(directory.with_name("clone")), *arguments, **shared)
+    time.sleep(max(0, kill_at - time.monotonic()))
+    kill_all(process)
+    assert other.wait(600) == 0
     assert results_in(store_of(directory)) == expected.results
 
 
@@ -187,7 +203,8 @@ def test_a_step_killed_and_started_again_comes_to_the_same(
     fault: int,
 ) -> None:
     arguments, expected = uninterrupted(entry_point)
-    check_killed(tmp_path / "project", arguments, expected, fault)
+    check = check_taken_over if fault % 3 == 2 else check_killed
+    check(tmp_path / "project", arguments, expected, fault)
 
 
 @pytest.mark.slow
