@@ -13,6 +13,7 @@ from pipeline.base.environment import configure
 from pipeline.steps.running import pipeline_run_id
 from pipeline.tracking import outages
 from pipeline.tracking.client import StepRun, tracking_uri
+from pipeline.training import runtime
 
 CLUSTER_SETTINGS = {
     "distributed.logging.distributed": "critical",
@@ -113,6 +114,8 @@ def _run_in_worker(
     pipeline_run: str,
 ) -> Any:
     configure()
+    runtime.configure()
+    runtime.refuse_other_settings()
     os.environ.pop("MLFLOW_RUN_ID", None)  # the run that `mlflow run` opened belongs to `main`
     os.environ |= environment
     outages.expect_server()  # the process of `main` has had its answers
