@@ -33,6 +33,9 @@ def connect(jobs: int, scheduler: str) -> Iterator[Client]:
     Raises:
         InputError: if nobody answers at the address.
     """
+    if scheduler == "none":
+        # As Dask comes: what DASK_... and ~/.config/dask say of other clusters can break this one.
+        dask.config.refresh(paths=[], env={})
     with dask.config.set(CLUSTER_SETTINGS), ExitStack() as stack:
         if scheduler == "none":
             cluster = LocalCluster(

@@ -23,12 +23,15 @@ SETTINGS = {
 }
 # What else begins like this is not taken from the environment: by the module that reads it, once.
 # Seen to change digits: KERAS_MAX_EPOCHS, ONEDNN_MAX_CPU_ISA, DNNL_MAX_CPU_ISA, XLA_FLAGS and
-# TF_ENABLE_ONEDNN_OPTS; to break training: KERAS_BACKEND, KERAS_NNX_ENABLED, TF_DETERMINISTIC_OPS,
-# TF_ENABLED_DEVICE_TYPES, TF_XLA_FLAGS, NPY_DISABLE_CPU_FEATURES and PANDAS_FUTURE.
+# TF_ENABLE_ONEDNN_OPTS; to break a step: KERAS_BACKEND, KERAS_NNX_ENABLED, TF_DETERMINISTIC_OPS,
+# TF_ENABLED_DEVICE_TYPES, TF_XLA_FLAGS, NPY_DISABLE_CPU_FEATURES, PANDAS_FUTURE, and the model that
+# MLflow adds every metric to.
 READ_BY = {
     "CUDA_VISIBLE_DEVICES": "tensorflow",
     "DNNL_": "tensorflow",
     "KERAS_": "keras",
+    "MLFLOW_ACTIVE_MODEL_ID": "mlflow",
+    "_MLFLOW_ACTIVE_MODEL_ID": "mlflow",
     "NPY_": "numpy",
     "ONEDNN_": "tensorflow",
     "PANDAS_": "pandas",

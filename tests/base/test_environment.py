@@ -24,6 +24,25 @@ def test_a_log_level_that_is_set_is_respected(monkeypatch: pytest.MonkeyPatch) -
     logging.getLogger("mlflow").setLevel(logging.WARNING)
 
 
+@pytest.mark.parametrize(("given", "level"), [("debug", "DEBUG"), ("nonsense", "WARNING")])
+def test_a_log_level_is_one_that_mlflow_knows(
+    given: str, level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_LOGGING_LEVEL", given)
+    environment.configure()
+    assert os.environ["MLFLOW_LOGGING_LEVEL"] == level
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+
+
+@pytest.mark.parametrize("name", environment.SETTINGS)
+def test_what_would_break_a_step_is_not_taken_from_the_environment(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "another")
+    environment.configure()
+    assert os.environ[name] == environment.SETTINGS[name]
+
+
 def test_what_a_process_holds_is_not_taken_apart_at_its_end() -> None:
     program = (
         "from pipeline.base import environment\n"
