@@ -50,6 +50,7 @@ def run(entry_point: Callable[[Any], Any]) -> NoReturn:
         asked = _parse(entry_point)
         if asked is not None:
             runtime.refuse_other_settings()
+            environment.refuse_unreadable()
         with progress.display():
             result = 0 if asked is None else entry_point(asked)
         code = result if isinstance(result, int) else 0

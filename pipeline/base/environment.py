@@ -4,6 +4,10 @@ import atexit
 import gc
 import logging
 import os
+import sys
+from typing import Any
+
+from pipeline.base.errors import InputError
 
 # What imports make is there to stay: to look through it again and again takes 0.4 s of a command.
 # `import_tensorflow` sets Python's own threshold again.
@@ -35,3 +39,23 @@ def configure() -> None:
     os.environ |= SETTINGS
     # For an MLflow that has been imported already.
     logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"])
+
+
+def refuse_unreadable() -> None:
+    """Refuse a value that MLflow, where it is imported, cannot read of one of its variables.
+
+    Raises:
+        InputError: such as for a number of seconds that is no number.
+    """
+    mlflow: Any = sys.modules.get("mlflow.environment_variables")
+    for one in vars(mlflow).values() if mlflow else ():
+        if isinstance(one, mlflow._EnvironmentVariable) and one.defined:
+            try:
+                one.get()
+            except ValueError as error:
+                raise InputError(
+                    one.name,
+                    expected="a value that MLflow can read",
+                    received=f"{os.environ[one.name]!r} ({error})",
+                    action="Correct or unset it.",
+                ) from error

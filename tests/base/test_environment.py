@@ -6,7 +6,7 @@ import sys
 import pytest
 from conftest import PROJECT
 
-from pipeline.base import environment
+from pipeline.base import InputError, environment
 
 
 def test_mlflow_is_quiet_where_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,6 +41,22 @@ def test_what_would_break_a_step_is_not_taken_from_the_environment(
     monkeypatch.setenv(name, "another")
     environment.configure()
     assert os.environ[name] == environment.SETTINGS[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "readable"),
+    [("MLFLOW_HTTP_REQUEST_TIMEOUT", "60"), ("MLFLOW_ENABLE_WORKSPACES", "false")],
+)
+def test_a_value_that_mlflow_cannot_read_is_refused(
+    name: str, readable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow.environment_variables  # noqa: F401
+
+    monkeypatch.setenv(name, readable)
+    environment.refuse_unreadable()
+    monkeypatch.setenv(name, "abc")
+    with pytest.raises(InputError, match=f"{name}: expected a value .*; received 'abc'"):
+        environment.refuse_unreadable()
 
 
 def test_what_a_process_holds_is_not_taken_apart_at_its_end() -> None:
