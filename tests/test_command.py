@@ -202,6 +202,13 @@ def test_the_run_that_mlflow_opened_gets_the_same_end_and_the_reason(
         assert end_of("--how", "refused") == ("FAILED", command.shown(refused))
         assert end_of("--how", "fails") == ("FAILED", "OSError: disk full")
         assert end_of("--how", "terminated") == ("KILLED", "interrupted")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "soon")
+        status, reason = end_of("--how", "well")
+        assert status == "FAILED"
+        assert reason.startswith(
+            "MLFLOW_HTTP_REQUEST_TIMEOUT: expected a value that MLflow can read"
+        )
+        monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT")
         # `mlflow run` itself ends the run of a command that succeeds.
         assert end_of("--how", "well") == ("RUNNING", "")
     finally:
