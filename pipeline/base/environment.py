@@ -1,4 +1,4 @@
-"""What is read from the environment: MLflow, Matplotlib, pandas; and when Python frees memory."""
+"""What MLflow and Matplotlib read from the environment, and when Python frees memory."""
 
 import atexit
 import gc
@@ -30,7 +30,7 @@ SETTINGS = {
 
 
 def configure() -> None:
-    """Set what MLflow and others read, and MLflow's verbosity; call it before importing them."""
+    """Set what both read, and how much MLflow says; call it before importing them."""
     level = os.environ.get("MLFLOW_LOGGING_LEVEL", "").upper()
     known = level in logging.getLevelNamesMapping()
     os.environ["MLFLOW_LOGGING_LEVEL"] = level if known else "WARNING"
