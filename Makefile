@@ -9,6 +9,8 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 # uv installs no bytecode: without any, every process would compile TensorFlow's modules anew.
 unexport PYTHONDONTWRITEBYTECODE
+# `python -m` is to find modules in this folder.
+unexport PYTHONSAFEPATH
 
 .DEFAULT_GOAL := help
 .PHONY: help run test ui dashboard lint MLproject bench faults

@@ -139,9 +139,9 @@ def clean_environment() -> dict[str, str]:
     prefixes = ("TF_", "XLA_", "OMP_", "MLFLOW_", "PYTHONDONTWRITEBYTECODE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     return {
-        "CUDA_VISIBLE_DEVICES": "-1",  # the pipeline's default, so one device for all sides
         "MLFLOW_DISABLE_TELEMETRY": "true",
         **kept,
+        "CUDA_VISIBLE_DEVICES": "-1",  # as the pipeline sets it, so one device for all sides
         "PYTHONPATH": str(PROJECT),
     }
 

@@ -28,6 +28,11 @@ from pipeline.base import (
 )
 from pipeline.parameters import REQUIRED, Parameters
 from pipeline.tracking import outages
+from pipeline.training import runtime
+
+# Here, since the modules that an entry point imports after this one read the environment.
+environment.configure()
+runtime.configure()
 
 EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
 LONGEST_MESSAGE = 4000  # characters
@@ -40,10 +45,12 @@ def run(entry_point: Callable[[Any], Any]) -> NoReturn:
     Exit codes: 0 done; 1 a step failed; 2 bad input; 130 Ctrl-C; 143 SIGTERM. The run that
     `mlflow run` opened for this process gets the same end, and the reason as a tag.
     """
-    environment.configure()
     signals.interrupt_on_signals(lambda: outages.set_waiting(False))
     try:
         asked = _parse(entry_point)
+        if asked is not None:
+            runtime.refuse_other_settings()
+            environment.refuse_unreadable()
         with progress.display():
             result = 0 if asked is None else entry_point(asked)
         code = result if isinstance(result, int) else 0

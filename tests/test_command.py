@@ -114,6 +114,18 @@ def test_a_wrong_command_line_exits_2_with_one_line(
     assert said in ran.stderr
 
 
+def test_a_setting_that_would_change_results_exits_2_with_one_line(
+    program: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
+    ran = run_program(program, "--variant", "elu")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == (
+        "Error: XLA_FLAGS: expected --xla_cpu_prefer_vector_width=512, with which results are made;"
+        " received '--xla_cpu_enable_fast_math=true'. Unset it: the pipeline sets its own.\n"
+    )
+
+
 def test_an_unexpected_error_exits_1_with_its_traceback_but_without_passwords(
     program: list[str],
 ) -> None:
@@ -190,6 +202,13 @@ def test_the_run_that_mlflow_opened_gets_the_same_end_and_the_reason(
         assert end_of("--how", "refused") == ("FAILED", command.shown(refused))
         assert end_of("--how", "fails") == ("FAILED", "OSError: disk full")
         assert end_of("--how", "terminated") == ("KILLED", "interrupted")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "soon")
+        status, reason = end_of("--how", "well")
+        assert status == "FAILED"
+        assert reason.startswith(
+            "MLFLOW_HTTP_REQUEST_TIMEOUT: expected a value that MLflow can read"
+        )
+        monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT")
         # `mlflow run` itself ends the run of a command that succeeds.
         assert end_of("--how", "well") == ("RUNNING", "")
     finally:
@@ -214,7 +233,7 @@ def test_only_the_command_line_of_an_adopted_run_needs_mlflow() -> None:
         "try:\n"
         "    command.run(step)\n"
         "finally:\n"
-        "    assert not {'mlflow', 'tensorflow'} & set(sys.modules)\n"
+        "    assert not {'mlflow', 'numpy', 'pandas', 'tensorflow'} & set(sys.modules)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(command.__file__).parents[1])}
     ran = subprocess.run(

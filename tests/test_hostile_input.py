@@ -35,6 +35,7 @@ from pipeline.comparisons.declarations import LARGEST_BATCH
 from pipeline.comparisons.twenty_layers import COMPARISON
 from pipeline.data import npz
 from pipeline.parameters import Main, Prepare
+from pipeline.parameters.generated import PYTHON
 from pipeline.parameters.groups import LARGEST_SEED
 from pipeline.parameters.parameter import MOST
 from pipeline.prepare import prepare
@@ -369,7 +370,7 @@ def test_mlflow_passes_every_parameter_to_the_shell_as_one_word(tmp_path: Path) 
         entry_point = project.get_entry_point(name)
         given = {key: f"{METACHARACTERS} {key}" for key in entry_point.parameters}
         composed = entry_point.compute_command(given, str(tmp_path))
-        module = f"python -m pipeline.{name}"
+        module = f"{PYTHON} -m pipeline.{name}"
         assert composed.startswith(module)
         shown = ["bash", "-c", composed.replace(module, "printf '%s\\0'", 1)]
         ran = subprocess.run(shown, cwd=tmp_path, capture_output=True, text=True, check=True)

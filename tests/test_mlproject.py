@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import PROJECT
+from conftest import PROJECT, copy_database
 
 from pipeline.parameters import ENTRY_POINTS
-from pipeline.parameters.generated import mlproject, readme_table
+from pipeline.parameters.generated import PYTHON, mlproject, readme_table
 from pipeline.uncertainty import served_model
 
 PIPELINE = PROJECT / "pipeline"
@@ -56,7 +56,27 @@ def test_mlproject_has_the_types_defaults_and_command_of_every_entry_point() -> 
             assert isinstance(declared["default"], expected[1])
             assert declared["default"] == default
         given = [f"--{option.replace('_', '-')} {{{option}}}" for _, option, _, _ in options]
-        assert entry_point["command"] == " ".join([f"python -m pipeline.{name}", *given])
+        assert entry_point["command"] == " ".join([f"{PYTHON} -m pipeline.{name}", *given])
+
+
+@pytest.mark.slow
+def test_mlflow_runs_it_where_no_python_is_found_and_python_takes_no_module_from_a_folder(
+    tmp_path: Path, empty_database: Path
+) -> None:
+    copy_database(empty_database, tmp_path / "mlflow.db", artifacts=str(tmp_path / "mlruns"))
+    for name in ("MLproject", "conda.yaml", "pipeline"):
+        (tmp_path / name).symlink_to(PROJECT / name)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    command = [".venv/bin/mlflow", "run", ".", "--env-manager", "local", "-P", "seeds=x"]
+    ran = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={"PYTHONSAFEPATH": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert "Error: seeds: expected an integer" in ran.stdout
 
 
 def test_the_table_of_the_readme_is_what_is_declared() -> None:

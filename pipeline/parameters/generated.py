@@ -6,6 +6,9 @@ from pipeline.parameters.entry_points import ENTRY_POINTS
 from pipeline.parameters.parameter import REQUIRED
 
 PROJECT = Path(__file__).parents[2]
+# Where no `python` is found, as under cron, that of `make .venv`. It finds `pipeline` in the folder
+# that MLflow starts it in, which PYTHONSAFEPATH would hide.
+PYTHON = 'PATH="$PATH:$PWD/.venv/bin" PYTHONSAFEPATH= python'
 
 
 def mlproject() -> str:
@@ -13,7 +16,7 @@ def mlproject() -> str:
     lines = ["name: twenty-layers", "conda_env: conda.yaml", "entry_points:"]
     for entry_point, parameters in ENTRY_POINTS.items():
         lines += [f"  {entry_point}:", "    parameters:"]
-        command = ["    command: >-", f"      python -m pipeline.{entry_point}"]
+        command = ["    command: >-", f"      {PYTHON} -m pipeline.{entry_point}"]
         for _, name, default, parameter in parameters.options():
             # MLproject has no type for integers.
             kind = "string" if parameter.plain is str else "float"

@@ -21,6 +21,8 @@ from matplotlib.ticker import MaxNLocator
 from pipeline.base import InputError
 from pipeline.comparisons.colors import GREY
 
+matplotlib.rcdefaults()  # not what a matplotlibrc of the home or working directory says
+
 GRID = "#E5E5E5"
 WIDTH, DOTS_PER_INCH = 8.0, 150  # inches; together 1200 pixels
 

@@ -14,6 +14,7 @@ from pipeline.steps.running import pipeline_run_id
 from pipeline.tracking import outages
 from pipeline.tracking.client import tracking_uri
 from pipeline.tracking.runs import StepRun
+from pipeline.training import runtime
 
 CLUSTER_SETTINGS = {
     "distributed.logging.distributed": "critical",
@@ -33,6 +34,9 @@ def connect(jobs: int, scheduler: str) -> Iterator[Client]:
     Raises:
         InputError: if nobody answers at the address.
     """
+    if scheduler == "none":
+        # As Dask comes: what DASK_... and ~/.config/dask say of other clusters can break this one.
+        dask.config.refresh(paths=[], env={})
     with dask.config.set(CLUSTER_SETTINGS), ExitStack() as stack:
         if scheduler == "none":
             cluster = LocalCluster(
@@ -114,6 +118,8 @@ def _run_in_worker(
     pipeline_run: str,
 ) -> Any:
     configure()
+    runtime.configure()
+    runtime.refuse_other_settings()
     os.environ.pop("MLFLOW_RUN_ID", None)  # the run that `mlflow run` opened belongs to `main`
     os.environ |= environment
     outages.expect_server()  # the process of `main` has had its answers

@@ -132,6 +132,7 @@ def _log_trials(study: optuna.Study, run: StepRun) -> None:
     with matplotlib.rc_context(), warnings.catch_warnings():
         # Optuna marks its matplotlib plots experimental; they are pinned with Optuna.
         warnings.simplefilter("ignore")
+        matplotlib.rcdefaults()  # not what a matplotlibrc says
         figures: Mapping[str, Callable[..., Any]] = {
             "optimization_history": plots.plot_optimization_history,
             "intermediate_values": plots.plot_intermediate_values,

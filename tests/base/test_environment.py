@@ -6,7 +6,7 @@ import sys
 import pytest
 from conftest import PROJECT
 
-from pipeline.base import environment
+from pipeline.base import InputError, environment
 
 
 def test_mlflow_is_quiet_where_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,6 +22,41 @@ def test_a_log_level_that_is_set_is_respected(monkeypatch: pytest.MonkeyPatch) -
     assert os.environ["MLFLOW_LOGGING_LEVEL"] == "DEBUG"
     assert logging.getLogger("mlflow").level == logging.DEBUG
     logging.getLogger("mlflow").setLevel(logging.WARNING)
+
+
+@pytest.mark.parametrize(("given", "level"), [("debug", "DEBUG"), ("nonsense", "WARNING")])
+def test_a_log_level_is_one_that_mlflow_knows(
+    given: str, level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_LOGGING_LEVEL", given)
+    environment.configure()
+    assert os.environ["MLFLOW_LOGGING_LEVEL"] == level
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+
+
+@pytest.mark.parametrize("name", environment.SETTINGS)
+def test_what_would_break_a_step_is_not_taken_from_the_environment(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "another")
+    environment.configure()
+    assert os.environ[name] == environment.SETTINGS[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "readable"),
+    [("MLFLOW_HTTP_REQUEST_TIMEOUT", "60"), ("MLFLOW_ENABLE_WORKSPACES", "false")],
+)
+def test_a_value_that_mlflow_cannot_read_is_refused(
+    name: str, readable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow.environment_variables  # noqa: F401
+
+    monkeypatch.setenv(name, readable)
+    environment.refuse_unreadable()
+    monkeypatch.setenv(name, "abc")
+    with pytest.raises(InputError, match=f"{name}: expected a value .*; received 'abc'"):
+        environment.refuse_unreadable()
 
 
 def test_what_a_process_holds_is_not_taken_apart_at_its_end() -> None:

@@ -62,7 +62,7 @@ def test_a_measured_process_gets_neither_the_pipelines_threads_nor_its_flags_and
     received = harness.clean_environment()
     assert not [name for name in received if name.startswith(("TF_", "XLA_", "OMP_"))]
     assert received.keys().isdisjoint({"MLFLOW_TRACKING_URI", "PYTHONDONTWRITEBYTECODE"})
-    assert received["CUDA_VISIBLE_DEVICES"] == "0"
+    assert received["CUDA_VISIBLE_DEVICES"] == "-1"
     assert received["PATH"] == os.environ["PATH"]
 
 

@@ -1,7 +1,13 @@
 """What the figures of one run show: axes with units, lines, order, colours; saved as PNG."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+from conftest import PROJECT
 from drawn import assert_saves_as_a_png_of_1200_pixels, labels_of, make_curve, xs, ys
 from matplotlib.colors import same_color
 
@@ -51,6 +57,23 @@ DRAWN = {
 @pytest.mark.parametrize("name", DRAWN)
 def test_figure_saves_as_a_png_of_1200_pixels(name, tmp_path):
     assert_saves_as_a_png_of_1200_pixels(DRAWN[name](), tmp_path / "figure.png")
+
+
+def test_figures_do_not_look_as_a_matplotlibrc_says(tmp_path: Path) -> None:
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfont.size: 40\n")
+    program = (
+        "import matplotlib; before = dict(matplotlib.rcParams)\n"
+        "from pipeline.report import run_figures\n"
+        "for rc in (before, matplotlib.rcParams): print(rc['text.usetex'], rc['font.size'])\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.stdout == "True 40.0\nFalse 10.0\n", ran.stderr
 
 
 def test_learning_curve_has_loss_and_accuracy_and_marks_the_best_epoch():

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import mlflow
 import pytest
 from distributed import Client, get_worker
@@ -29,7 +30,10 @@ def client(updates: list[Update]) -> Iterator[Client]:
     """A local cluster of two workers, whose progress goes to `updates`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_RUN_ID", "the run that mlflow run opened")
-        patch.delenv("MLFLOW_DISABLE_TELEMETRY")  # which the workers are to set
+        for name in ("MLFLOW_DISABLE_TELEMETRY", "KERAS_BACKEND"):  # which the workers are to set
+            patch.delenv(name)
+        patch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
+        dask.config.refresh()
         with workers.connect(jobs=2, scheduler="none") as client:
             yield client
 
@@ -89,6 +93,7 @@ def surroundings() -> dict[str, Any]:
     return {
         **{name: os.environ.get(name) for name in names},
         "telemetry": os.environ["MLFLOW_DISABLE_TELEMETRY"],
+        "backend": os.environ["KERAS_BACKEND"],
         "pipeline_run": running.pipeline_run_id.get(),
         "pid": os.getpid(),
     }
@@ -98,6 +103,10 @@ def watched() -> set[str]:
     """What the worker's event loop does at least ten times a second."""
     callbacks = get_worker().periodic_callbacks
     return {name for name, callback in callbacks.items() if callback.callback_time <= 100}
+
+
+def allowed_failures() -> int:
+    return dask.config.get("distributed.scheduler.allowed-failures")
 
 
 def die_once(*, marker: Path) -> str:
@@ -201,6 +210,11 @@ def test_a_worker_is_not_watched_so_often_that_training_slows_down(
     assert results == {"train": set()}
 
 
+def test_what_dask_is_told_of_other_clusters_is_not_taken(steps: workers.Submitter) -> None:
+    results, _ = workers.gather({"train": steps.submit(allowed_failures, {})})
+    assert results == {"train": 3}
+
+
 def test_nothing_to_wait_for_is_no_error() -> None:
     assert workers.gather({}) == ({}, {})
 
@@ -244,6 +258,7 @@ def test_a_worker_knows_the_store_and_the_pipeline_run_and_forgets_the_adopted_o
         "MLFLOW_EXPERIMENT_ID": "the-experiment",
         "MLFLOW_RUN_ID": None,
         "telemetry": "true",
+        "backend": "tensorflow",
         "pipeline_run": "the-pipeline-run",
     }
     assert running.pipeline_run_id.get() is None

@@ -1,41 +1,98 @@
 import gc
 import importlib
+import json
 import os
 import subprocess
 import sys
 import weakref
+from pathlib import Path
 
 import pytest
 from conftest import PROJECT, environment_of_a_user
+from digits import digits
 
+from pipeline.base import InputError
 from pipeline.training import runtime
 
-DEFAULTS = {
-    "TF_NUM_INTRAOP_THREADS": "1",
-    "TF_NUM_INTEROP_THREADS": "1",
-    "CUDA_VISIBLE_DEVICES": "-1",
-    "XLA_FLAGS": "--xla_cpu_prefer_vector_width=512",
+# Each of these, alone, changed a digit of what is trained or predicted, or broke it.
+HOSTILE = {
+    "DNNL_MAX_CPU_ISA": "SSE41",
+    "KERAS_BACKEND": "torch",
+    "KERAS_NNX_ENABLED": "1",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V2",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "PANDAS_FUTURE": "all",
+    "TF_DETERMINISTIC_OPS": "1",
+    "TF_ENABLED_DEVICE_TYPES": "GPU",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+    "TF_XLA_FLAGS": "--nonsense",
+}
+KERAS_JSON = {
+    "backend": "torch",
+    "epsilon": 1,
+    "floatx": "float16",
+    "image_data_format": "channels_first",
+    "nnx_enabled": True,
 }
 
 
-def test_configure_sets_one_thread_and_wide_vectors_where_nothing_is_set(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name in DEFAULTS:
-        monkeypatch.delenv(name)  # set when the tests were collected
-    runtime.configure()
-    assert {name: os.environ[name] for name in DEFAULTS} == DEFAULTS
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process in which nothing has been imported yet, or set."""
+    monkeypatch.setattr(runtime, "READ_BY", dict.fromkeys(runtime.READ_BY, "not imported"))
+    for name in runtime.SETTINGS:
+        monkeypatch.delenv(name, raising=False)  # set when the tests were collected
 
 
-def test_configure_respects_what_is_set_already_but_not_more_threads(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("name", [*runtime.SETTINGS, *runtime.READ_BY])
+def test_what_decides_results_is_not_taken_from_the_environment(
+    name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = {"CUDA_VISIBLE_DEVICES": "0", "XLA_FLAGS": "--xla_dump_to=/tmp/xla"}
-    for name, value in {**given, "TF_NUM_INTRAOP_THREADS": "8"}.items():
-        monkeypatch.setenv(name, value)
+    variable = f"{name}SOMETHING" if name.endswith("_") else name
+    monkeypatch.setenv(variable, "" if name in runtime.REFUSED else "another")
     runtime.configure()
-    assert {name: os.environ[name] for name in given} == given
-    assert os.environ["TF_NUM_INTRAOP_THREADS"] == "1"
+    runtime.refuse_other_settings()
+    assert runtime.SETTINGS.items() <= os.environ.items()
+    assert os.environ.get(variable) == runtime.SETTINGS.get(variable)
+
+
+@pytest.mark.usefixtures("fresh")
+def test_where_data_sets_are_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", "/data")
+    runtime.configure()
+    runtime.refuse_other_settings()
+    assert os.environ["KERAS_HOME"] == "/data"
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("name", runtime.REFUSED)
+def test_what_is_set_on_purpose_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "1")
+    runtime.configure()
+    with pytest.raises(InputError, match=rf"{name}: expected .*; received '1'. Unset it"):
+        runtime.refuse_other_settings()
+
+
+def test_what_was_read_before_it_could_be_set_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "READ_BY", dict.fromkeys(runtime.READ_BY, "os"))
+    monkeypatch.delenv("KERAS_BACKEND")
+    runtime.configure()
+    with pytest.raises(InputError, match=r"KERAS_BACKEND: expected tensorflow.* os has read it"):
+        runtime.refuse_other_settings()
+
+
+@pytest.mark.slow
+def test_a_hostile_environment_and_home_change_no_digit(tiny_npz: Path, tmp_path: Path) -> None:
+    (tmp_path / "keras.json").write_text(json.dumps(KERAS_JSON))
+    paths = {"PYTHONPATH": f"{PROJECT}:{PROJECT / 'tests'}", "KERAS_HOME": str(tmp_path)}
+    ran = subprocess.run(
+        [sys.executable, "-m", "digits", str(tiny_npz)],
+        env={**environment_of_a_user(), **HOSTILE, **paths},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.stdout.strip() == digits(tiny_npz), ran.stderr
 
 
 def test_stderr_is_silent_inside_and_back_afterwards_even_after_an_error(

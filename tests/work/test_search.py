@@ -3,9 +3,12 @@
 import dataclasses
 from pathlib import Path
 
+import matplotlib
 import mlflow
+import optuna
 import pytest
 from conftest import Finished
+from matplotlib.figure import Figure
 from small_layers import SMALL
 
 from pipeline.base import InputError
@@ -13,7 +16,9 @@ from pipeline.comparisons import Variant
 from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, ELU
 from pipeline.parameters import Search as Asked
 from pipeline.search import search
-from pipeline.work.search import SearchStep
+from pipeline.tracking import client
+from pipeline.tracking.runs import StepRun
+from pipeline.work.search import SearchStep, _log_trials
 from pipeline.work.variant_step import LoggedData
 
 DATA = LoggedData(
@@ -81,6 +86,28 @@ def test_study_run_holds_plots_and_table(finished_store: Finished) -> None:
         }
         saved = run.data.metrics["epochs_saved_by_pruning"]
         assert saved == run.data.metrics["trials"] * 2 - run.data.metrics["epochs_trained"]
+
+
+def test_plots_of_a_study_do_not_look_as_a_matplotlibrc_says(store: Path) -> None:
+    figures: list[Figure] = []
+
+    class Run(StepRun):
+        def log_figure(self, figure: Figure, path: str) -> None:
+            figures.append(figure)
+            assert not figure.axes[0].title.get_usetex(), path
+
+    study = optuna.create_study()
+    for rate in (0.1, 0.2):
+        trial = study.ask()
+        trial.suggest_float("learning_rate", rate, 1)
+        trial.report(rate, 1)
+        study.tell(trial, rate)
+    experiment = client.experiment_id()
+    run = Run(client.connect().create_run(experiment).info.run_id, experiment)
+    with matplotlib.rc_context({"text.usetex": True}):
+        _log_trials(study, run)
+        assert matplotlib.rcParams["text.usetex"]
+    assert len(figures) == 3
 
 
 @pytest.mark.slow
