@@ -89,7 +89,7 @@ def _train(run: StepRun, step: TrainStep, rate: float, checkpoints: Checkpoints)
 
     variant = step.variant
     progress.update(step=step.name, text="preparing the model")
-    trainer = shared_trainer(variant, step.data.directory)
+    trainer = shared_trainer(variant, step.data.splits)
     run.log_datasets(trainer.splits, location=step.data.location)
 
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 from pipeline.comparisons import Variant
+from pipeline.data.splits import PREPARE_AGAIN, Splits, open_splits, refused_if_damaged
 from pipeline.parameters import ModelSettings, mlflow_run, recorded, settings_of
 from pipeline.steps.step import Step, settings_tag
 from pipeline.tracking import client
@@ -22,15 +22,27 @@ class LoggedData:
     found_again: str  # the value of `dataset` that finds it from anywhere on this machine
 
     @property
-    def directory(self) -> Path:
+    def splits(self) -> Splits:
         """The arrays, downloaded where the artifact store is remote."""
-        return client.local_artifact(self.run_id, "data")
+        return logged_splits(self.run_id, self.fingerprint)
 
     @property
     def tags(self) -> dict[str, str]:
         """What a run on this data is tagged with."""
         tags = {"dataset": self.dataset, "data_fingerprint": self.fingerprint}
         return {**tags, "prepare_run": self.run_id}
+
+
+def logged_splits(run_id: str, fingerprint: str) -> Splits:
+    """The data set that a `prepare` run has logged, if it still has a fingerprint.
+
+    Raises:
+        InputError: if its artifact is gone, damaged or changed.
+    """
+    subject = f"artifact 'data' of run {run_id}"
+    with refused_if_damaged(subject, PREPARE_AGAIN):
+        directory = client.local_artifact(run_id, "data")
+    return open_splits(directory, fingerprint, subject=subject)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -178,7 +178,7 @@ def test_a_rerun_that_imports_tensorflow_is_refused(tmp_path: Path) -> None:
 
 def test_images_that_grow_are_saved_whole(tmp_path: Path) -> None:
     growth.save_images(tmp_path, 2500)
-    saved = splits.open_splits(tmp_path)
+    saved = growth.open_images(tmp_path)
     assert saved.x_train.shape == (2500, 32, 32, 3)
     assert saved.x_val.shape == (250, 32, 32, 3)
     assert len(saved.y_train) == 2500
