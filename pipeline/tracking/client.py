@@ -30,7 +30,6 @@ from pipeline.data.splits import Splits, class_counts
 from pipeline.tracking.outages import Publisher, patiently, wait_seconds
 
 if TYPE_CHECKING:
-    import keras
     from matplotlib.figure import Figure
 
 RUN_NOTE_LENGTH = 8000  # characters: MLflow cuts longer tags of a run
@@ -108,15 +107,6 @@ def metric_histories(run_id: str, names: Sequence[str]) -> dict[str, dict[int, f
     """Per metric, its value at every epoch."""
     history = partial(connect().get_metric_history, run_id)
     return {name: {metric.step: metric.value for metric in history(name)} for name in names}
-
-
-def load_model(run_id: str) -> "keras.Model":
-    """The Keras model that a training run logged."""
-    import mlflow.tensorflow
-
-    # Safe mode, Keras's default, runs no code that a model brings along.
-    load = mlflow.tensorflow.load_model
-    return patiently(load, f"runs:/{run_id}/model", keras_model_kwargs={"safe_mode": True})
 
 
 @cache
