@@ -20,6 +20,7 @@ BENCHMARKS = {
     "rerun": False,
     "startup": True,
     "memory": True,
+    "opening": True,
     "growth": False,
     "compare": False,
 }

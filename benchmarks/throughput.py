@@ -15,6 +15,7 @@ import pandas as pd
 from benchmarks import harness, outcomes, turns
 from pipeline import command
 from pipeline.comparisons.files import find_variant
+from pipeline.data.splits import open_splits
 from pipeline.parameters import parameter
 from pipeline.training import runtime
 
@@ -41,7 +42,7 @@ def compiled(
         val_losses.append(metrics["val_loss"])
         clock.epoch_ended()
 
-    shared_trainer(find_variant(variant)[0], Path(directory)).fit(
+    shared_trainer(find_variant(variant)[0], open_splits(Path(directory))).fit(
         learning_rate=learning_rate,
         epochs=epochs + 1,
         patience=epochs + 1,  # early stopping does its work, as in the pipeline; never stops

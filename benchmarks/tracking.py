@@ -15,6 +15,7 @@ from benchmarks import harness, outcomes, turns
 from pipeline import command
 from pipeline.base import environment, progress
 from pipeline.comparisons.files import find_variant
+from pipeline.data.splits import open_splits
 from pipeline.parameters import Train, parameter
 from pipeline.training import runtime
 
@@ -136,7 +137,7 @@ def untracked(directory: str, epochs: int, seeds: list[int]) -> harness.Row:
     clock = turns.Clock(alternating=True)
     rests: list[float] = []
     losses: list[float] = []
-    trainer = shared_trainer(variant, Path(directory))
+    trainer = shared_trainer(variant, open_splits(Path(directory)))
     for seed in seeds:
         started = clock.worked()
         fit = trainer.fit(

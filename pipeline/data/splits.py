@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import mmap
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.base import InputError
+from pipeline.base import InputError, TrackingUnavailableError
 from pipeline.comparisons import Data
+from pipeline.data.fingerprints import fingerprint_of, parts, unload
 
 Labels = npt.NDArray[np.integer[Any]]
 # A file changed less than this ago is read anew each time: a clock that ticks slowly would hide
 # another change soon after (FAT counts in 2 seconds).
 SETTLED_SECONDS = 2
+PREPARE_AGAIN = "Run the prepare step again, with -P reuse=never."
 _ARRAYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "mean", "variance")
 FILES = (*(f"{name}.npy" for name in _ARRAYS), "metadata.json")  # that `save` writes
 
@@ -47,8 +49,8 @@ class Splits(Arrays):
     Args:
         mean, variance: what images are standardised with, (h * w * c,): those of every feature of
             the training split alone, or 0 and 255**2, which lead to 0 to 1.
-        fingerprint: SHA-256 (hex) over names, shapes, dtypes and bytes of the six arrays, and of
-            the mean and variance where they do not follow from these.
+        fingerprint: that of the six arrays, and of the mean and variance where they do not follow
+            from these.
     """
 
     x_val: npt.NDArray[np.uint8]
@@ -69,8 +71,7 @@ class Splits(Arrays):
     def unload(self) -> None:
         """Let go of the pages of memory-mapped images; they are read again when they are used."""
         for images in (self.x_train, self.x_val, self.x_test):
-            if isinstance(images.base, mmap.mmap):
-                images.base.madvise(mmap.MADV_DONTNEED)
+            unload(images)
 
 
 def split_arrays(arrays: Arrays, data: Data) -> Splits:
@@ -104,11 +105,8 @@ def split_arrays(arrays: Arrays, data: Data) -> Splits:
     for split, ((images, labels), indices) in chosen.items():
         splits |= {f"x_{split}": images[indices], f"y_{split}": labels[indices]}
     scale: dict[str, Any] = _scale_of_pixels(splits["x_train"], standardized=data.standardized)
-    digest = hashlib.sha256()
-    for name, array in (splits if data.standardized else splits | scale).items():
-        digest.update(f"{name} {array.shape} {array.dtype.str}\n".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    names, fingerprint = tuple(arrays.class_names[label] for label in classes), digest.hexdigest()
+    names = tuple(arrays.class_names[label] for label in classes)
+    fingerprint = fingerprint_of(splits if data.standardized else splits | scale)
     return Splits(name=arrays.name, **splits, **scale, class_names=names, fingerprint=fingerprint)
 
 
@@ -132,18 +130,49 @@ def save(splits: Splits, directory: Path) -> None:
     (directory / "metadata.json").write_text(json.dumps(described, indent=2), encoding="utf-8")
 
 
-def open_splits(directory: Path) -> Splits:
+def open_splits(directory: Path, fingerprint: str | None = None, *, subject: str = "") -> Splits:
     """Open what `save` wrote, memory-mapped and read-only: processes share one copy in memory.
 
+    Its content is checked, once in a process, against its own metadata and the fingerprint that it
+    is known to have, where one is given; an error calls it the subject.
+
     Raises:
-        InputError: a file is missing or damaged.
+        InputError: a file is missing or damaged, or the content is not what was saved.
     """
-    with refused_if_damaged(f"splits in {directory}", "Run the prepare step again."):
-        described = json.loads((directory / "metadata.json").read_text(encoding="utf-8"))
-        described["class_names"] = tuple(described["class_names"])
-        paths = {name: directory / f"{name}.npy" for name in _ARRAYS}
-        arrays = {name: np.load(path, mmap_mode="r") for name, path in paths.items()}
-        return Splits(**arrays, **described)
+    subject = subject or f"splits in {directory}"
+    with refused_if_damaged(subject, PREPARE_AGAIN):
+        splits = _opened(directory)
+    expected, received = f"arrays of fingerprint {fingerprint}", splits.fingerprint
+    require(fingerprint in (None, received), subject, expected, received, PREPARE_AGAIN)
+    return splits
+
+
+@lru_cache(maxsize=8)
+def _opened(directory: Path) -> Splits:
+    described = json.loads((directory / "metadata.json").read_text(encoding="utf-8"))
+    described["class_names"] = tuple(described["class_names"])
+    paths = {name: directory / f"{name}.npy" for name in _ARRAYS}
+    arrays = {name: np.load(path, mmap_mode="r") for name, path in paths.items()}
+    splits = Splits(**arrays, **described)
+    if not _is_as_described(splits):
+        raise ValueError("the arrays are others than metadata.json tells")
+    return splits
+
+
+def _is_as_described(splits: Splits) -> bool:
+    """Whether all of its arrays are those that the fingerprint was taken of, and of its classes."""
+    arrays = {name: getattr(splits, name) for name in _ARRAYS}
+    six = {name: arrays[name] for name in _ARRAYS if name not in ("mean", "variance")}
+    standardized = fingerprint_of(six) == splits.fingerprint
+    if not standardized and fingerprint_of(arrays) != splits.fingerprint:
+        return False
+    labels = (splits.y_train, splits.y_val, splits.y_test)
+    scale = _scale_of_pixels(splits.x_train, standardized=standardized)
+    return splits.n_classes == 1 + max(one.max() for one in labels) and all(
+        # Another processor may round the last digit in another way.
+        array.shape == arrays[name].shape and np.allclose(arrays[name], array, rtol=1e-6, atol=0)
+        for name, array in scale.items()
+    )
 
 
 def _kept(arrays: Arrays, data: Data) -> tuple[list[int], npt.NDArray[np.intp]]:
@@ -185,14 +214,16 @@ def _first_of_each(labels: Labels, counts: Labels, seed: int) -> npt.NDArray[np.
 
 def _scale_of_pixels(images: npt.NDArray[np.uint8], *, standardized: bool) -> dict[str, np.ndarray]:
     """The mean and variance that images are standardised with, by feature, in float32."""
-    features = images.reshape(len(images), -1)
+    n, n_features = len(images), math.prod(images.shape[1:])
     if not standardized:
-        zeros = np.zeros(features.shape[1], np.float32)
+        zeros = np.zeros(n_features, np.float32)
         return {"mean": zeros, "variance": zeros + 255**2}
-    n = len(features)
-    # Of these neither makes a float64 copy of all images, which would take 1 GB.
-    total = features.sum(axis=0, dtype=np.float64)
-    total_of_squares = np.einsum("ij,ij->j", features, features, dtype=np.float64)
+    total, total_of_squares = np.zeros((2, n_features))
+    for part in parts(images):
+        features = part.reshape(len(part), -1)
+        # Of these neither makes a float64 copy of the images.
+        total += features.sum(axis=0, dtype=np.float64)
+        total_of_squares += np.einsum("ij,ij->j", features, features, dtype=np.float64)
     # Sums of integers are exact in float64, so this difference does not cancel.
     variance = (n * total_of_squares - total**2) / n**2
     # A pixel that hardly ever changes in the training split (MNIST's corners are always 0) would
@@ -212,7 +243,7 @@ def refused_if_damaged(subject: str, action: str) -> Iterator[None]:
     """Turn whatever a decoder raises into an InputError; a broken file can raise anything."""
     try:
         yield
-    except InputError:
+    except (InputError, TrackingUnavailableError):
         raise
     except Exception as error:
         expected, received = "complete, undamaged files", f"{type(error).__name__}: {error}"

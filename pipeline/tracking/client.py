@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
 from filelock import FileLock
@@ -17,9 +17,6 @@ from mlflow.utils.uri import is_local_uri
 
 from pipeline.base import InputError, hide_passwords
 from pipeline.tracking.outages import patiently
-
-if TYPE_CHECKING:
-    import keras
 
 MODEL = "model"  # the name of the logged model of a training run
 tracking_uri = mlflow.get_tracking_uri  # the address of the server in force
@@ -116,15 +113,6 @@ def metric_histories(run_id: str, names: Sequence[str]) -> dict[str, dict[int, f
     """Per metric, its value at every epoch."""
     history = partial(connect().get_metric_history, run_id)
     return {name: {metric.step: metric.value for metric in history(name)} for name in names}
-
-
-def load_model(run_id: str) -> "keras.Model":
-    """The Keras model that a training run logged."""
-    import mlflow.tensorflow
-
-    # Safe mode, Keras's default, runs no code that a model brings along.
-    load = mlflow.tensorflow.load_model
-    return patiently(load, f"runs:/{run_id}/model", keras_model_kwargs={"safe_mode": True})
 
 
 def missing_artifact(run: Run, paths: Iterable[str]) -> str | None:

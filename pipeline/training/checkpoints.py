@@ -4,7 +4,6 @@ import json
 import math
 import os
 import shutil
-import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from pipeline.data.fingerprints import fingerprint_of
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,12 @@ class Checkpoint:
     epoch: int
     arrays: Mapping[str, np.ndarray]
     state: Mapping[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the arrays and the state."""
+        ordered = dict(sorted(self.arrays.items()))
+        return fingerprint_of({**ordered, "state": np.array(json.dumps(self.state).encode())})
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ class Checkpoints:
     def newest(self) -> Checkpoint | None:
         """The newest checkpoint that is not damaged, or None."""
         for path in self._newest_first():
-            with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            with suppress(Exception):  # a damaged one can raise anything
                 return _read(path)
         return None
 

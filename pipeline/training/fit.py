@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 import numpy as np
@@ -25,6 +26,7 @@ class Fit:
     """
 
     patience: int | None
+    training: Mapping[str, Any] = field(default_factory=dict)  # what decides its epochs
     history: list[dict[str, float]] = field(default_factory=list)  # the metrics of epoch 1, 2, ...
     best_weights: list[np.ndarray] | None = None  # those of the best epoch; None without patience
 
@@ -56,10 +58,13 @@ class Fit:
         values = [one.numpy() for one in (*model.weights, *model.optimizer.variables)]
         kinds = {"variable": values, "best": self.best_weights or []}
         arrays = {f"{kind} {i:06}": one for kind, of in kinds.items() for i, one in enumerate(of)}
-        return Checkpoint(len(self.history), arrays, state={"history": self.history})
+        state = {"training": self.training, "history": self.history}
+        return Checkpoint(len(self.history), arrays, state)
 
     def go_on_from(self, checkpoint: Checkpoint, model: keras.Model) -> None:
-        """Put fit and model where a checkpoint left them; one of another model changes nothing."""
+        """Put fit and model where a checkpoint left them; one of another training does nothing."""
+        if checkpoint.state.get("training") != self.training:
+            return
         named, history = sorted(checkpoint.arrays.items()), checkpoint.state.get("history", [])
         values = [value for name, value in named if name.startswith("variable ")]
         variables = [*model.weights, *model.optimizer.variables]

@@ -8,7 +8,6 @@ import ctypes
 import time
 from contextlib import suppress
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.comparisons import Variant
-from pipeline.data.splits import Splits, open_splits
+from pipeline.data.splits import Splits
 from pipeline.training.blocks import Blocks, as_dataset, evaluation_batches
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.fit import EachEpoch, Fit, OnEpoch
@@ -125,7 +124,15 @@ class Trainer:
             OSError: if a checkpoint cannot be written.
         """
         self.reset(learning_rate=learning_rate, epochs=epochs, seed=seed)
-        fit = Fit(patience=patience)
+        # All that decides its epochs, by which a checkpoint is known to be of this training.
+        training = {
+            "variant": self.variant.content("search"),
+            "data": self.splits.fingerprint,
+            "learning_rate": learning_rate,
+            "schedule_epochs": epochs if self.one_cycle else None,
+            "seed": seed,
+        }
+        fit = Fit(patience=patience, training=training)
         if checkpoints and (newest := checkpoints.newest()):
             fit.go_on_from(newest, self.block_model)
         for epoch, metrics in enumerate(fit.history, start=1):
@@ -179,6 +186,6 @@ def _settle_memory() -> None:
 # Of every variant that a worker meets in turn: TensorFlow frees hardly any of the memory of a
 # compiled model that is let go of (of five, 40 of 670 MB).
 @lru_cache(maxsize=8)
-def shared_trainer(variant: Variant, directory: Path) -> Trainer:
-    """The compiled trainer of a variant on the data set that `data.splits.save` put somewhere."""
-    return Trainer(variant, open_splits(directory))
+def shared_trainer(variant: Variant, splits: Splits) -> Trainer:
+    """The compiled trainer of a variant on a data set, as `open_splits` gives it."""
+    return Trainer(variant, splits)

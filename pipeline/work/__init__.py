@@ -3,5 +3,6 @@
 All but `mc_dropout`, which adds to a finished run, are a `steps.step.Step`; `variant_step` has what
 search and training share. Read `train` first, then `comparison`, which decides and runs all of a
 comparison's steps for `main`, and `plan`, which says what that would do. `study` and `trials` are
-of a search; `evidence` and `champion` of `compare`. Imports every room.
+of a search; `evidence`, `artifacts` and `champion` of `compare`. What decides results is checked
+where it is read back: data in `variant_step`, models in `trained_model`. Imports every room.
 """

@@ -17,10 +17,12 @@ from mlflow.entities.model_registry import ModelVersion
 
 from pipeline.answers.statistics import paired_tests
 from pipeline.answers.verdicts import answers
-from pipeline.base import InputError
 from pipeline.comparisons import Question
+from pipeline.data.splits import Splits
 from pipeline.tracking import client
 from pipeline.training import runtime
+from pipeline.work.trained_model import logged_model, trained_model
+from pipeline.work.variant_step import logged_splits
 
 CHAMPION = "champion"
 _METRIC = "best_val_accuracy"  # of the weights that a run kept, as `compare` names it
@@ -94,15 +96,7 @@ def _registered(name: str, run: Mapping[Hashable, Any], data: Mapping[str, str])
     connection, run_id = client.connect(), run["run_id"]
     if found := connection.search_model_versions(f"name = '{name}' and run_id = '{run_id}'"):
         return found[0]
-    models = connection.search_logged_models(
-        [client.get_run(run_id).info.experiment_id],
-        filter_string=f"name = 'model' AND source_run_id = '{run_id}'",
-        order_by=[{"field_name": "creation_timestamp", "ascending": False}],
-    )
-    if not models:
-        expected, action = "a logged model named 'model'", "Train it again with -P reuse=never."
-        raise InputError(f"run {run_id}", expected=expected, received="none", action=action)
-    model_id = models[0].model_id  # A run that went on has logged it again.
+    model_id = logged_model(client.get_run(run_id)).model_id
     description = (
         f"`{run['variant']}`, seed {run['seed']}, on {data['dataset']}: validation accuracy "
         f"{run[_METRIC]:.2%}, test accuracy {run['test_accuracy']:.2%}."
@@ -166,32 +160,31 @@ def _on_validation_images(
 
     The challenger is the best of all runs compared: Bonferroni's correction counts them.
     """
-    from pipeline.data.splits import open_splits
     from pipeline.uncertainty.calibration import mcnemar_exact
 
-    splits = open_splits(client.local_artifact(prepare_run, "data"))
-    images, labels = np.asarray(splits.x_val), np.asarray(splits.y_val)
+    splits = logged_splits(prepare_run, challenger.tags["data_fingerprint"])
     try:
-        holder_right = _right(holder, images, labels)
+        holder_right = _right(holder, splits)
     except Exception as error:  # A comparison must not fail for whatever an old model may raise.
         return False, f"it cannot be loaded to be compared ({error})"
-    right = _right(challenger, images, labels)
+    right = _right(challenger, splits)
     test = mcnemar_exact(right, holder_right)
     candidates = int((runs["run_id"] != holder.run_id).sum())
     p_value = min(1.0, candidates * test.p_value)
     wins = p_value < 0.05 and test.only_a > test.only_b
     return wins, (
         f"{_who(challenger)} is {'' if wins else 'not '}better beyond noise than {_who(holder)} "
-        f"on the {len(labels):,} validation images: {right.mean():.2%} against "
+        f"on the {len(right):,} validation images: {right.mean():.2%} against "
         f"{holder_right.mean():.2%}, {test.only_a} and {test.only_b} that only one has right "
         f"(exact McNemar test, p = {p_value:.3g} after Bonferroni's correction for {candidates})"
     )
 
 
-def _right(version: ModelVersion, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _right(version: ModelVersion, splits: Splits) -> np.ndarray:
     runtime.import_tensorflow()
-    model = client.load_model(str(version.run_id))
-    return model.predict(images, batch_size=1000, verbose=0).argmax(axis=1) == labels
+    model = trained_model(client.get_run(str(version.run_id)), splits)
+    predicted = model.predict(np.asarray(splits.x_val), batch_size=1000, verbose=0)
+    return predicted.argmax(axis=1) == splits.y_val
 
 
 def _who(version: ModelVersion) -> str:

@@ -117,7 +117,7 @@ def _identity(run: client.Run) -> str:
 def compared(step: CompareStep, reuse: str) -> str:
     """The id of the run of a comparison, made now if there is none; prints it."""
     run_id = once(step, reuse).info.run_id
-    text = client.local_artifact(run_id, "comparison.md").read_text("utf-8")
+    text = client.local_artifact(run_id, "comparison.md").read_text("utf-8", errors="replace")
     Console(soft_wrap=False, width=max(Console().width, 125)).print(Markdown(text))
     experiment = client.experiment_id()
     views.write_views(experiment)

@@ -1,8 +1,6 @@
 """What a comparison rests on: results and curves of its runs, and artifacts of one per variant."""
 
 import contextlib
-import io
-import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,9 +15,11 @@ from pipeline.answers import fairness
 from pipeline.answers.fairness import RunRecord
 from pipeline.answers.statistics import OPTIONAL_COLUMNS, RUN_COLUMNS
 from pipeline.answers.verdicts import Evidence
+from pipeline.base import progress
 from pipeline.comparisons import Comparison
 from pipeline.steps.step import recorded_inputs, recorded_settings, resolved_parameters
 from pipeline.tracking import client
+from pipeline.work import artifacts
 
 CURVE_METRICS = ["loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
 CURVE_METRICS += ["epoch_seconds", "elapsed_seconds"]
@@ -60,9 +60,9 @@ def collect(
         colors=colors | _colors(runs),
         facts=fairness.facts(runs, absent=absent),
         left_out=absent,
-        searches=_of_each(searches, "trials.csv", _trials),
-        activations=_of_each(ids, "activations.json", json.loads),
-        uncertainty=_of_each(uncertain, "mc_dropout/record.json", json.loads),
+        searches=_of_each(searches, "trials.csv", artifacts.trials),
+        activations=_of_each(ids, "activations.json", artifacts.activations),
+        uncertainty=_of_each(uncertain, "mc_dropout/record.json", artifacts.uncertainty),
         examples={name: run.name for name, run in examples.items()},
     )
 
@@ -181,13 +181,9 @@ def _of_each(
     for variant, run_id in run_ids.items():
         with contextlib.suppress(OSError, MlflowException):
             if run_id and (content := client.local_artifact(run_id, path).read_bytes()):
-                found[variant] = read(content)
+                try:
+                    found[variant] = read(content)
+                except Exception as error:  # damaged: the comparison is of figures, not of these
+                    text = f"is not shown, as it is damaged ({type(error).__name__})"
+                    progress.update(message=f"{path} of {variant} {text}.")
     return found
-
-
-def _trials(content: bytes) -> pd.DataFrame:
-    """The trials of a search, as `comparison_figures.search_panels` takes them."""
-    trials = pd.read_csv(io.BytesIO(content))
-    if "user_attrs_diverged" in trials:
-        trials.loc[trials["user_attrs_diverged"].notna(), "state"] = "DIVERGED"
-    return trials.rename(columns={"params_learning_rate": "learning_rate"})

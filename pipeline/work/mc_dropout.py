@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.base import InputError, progress
-from pipeline.data.splits import Splits, open_splits
+from pipeline.data.splits import Splits
 from pipeline.steps import running
 from pipeline.steps.step import resolved_parameters
 from pipeline.tracking import client
 from pipeline.tracking.runs import StepRun
 from pipeline.training.runtime import import_tensorflow
 from pipeline.uncertainty import calibration, sampling
+from pipeline.work.trained_model import trained_model
+from pipeline.work.variant_step import logged_splits
 
 if TYPE_CHECKING:
     import keras
@@ -35,9 +37,9 @@ def add_mc_dropout(run_id: str, samples: int) -> None:
     parameters = {"run_id": run_id, "mc_samples": samples}
     with running.step_run("mc_dropout", parameters, name=f"mc_dropout {name}") as run:
         run.set_note(f"MC Dropout, logged onto the run {name} ({run_id}).")
-        splits = open_splits(client.local_artifact(tags["prepare_run"], "data"))
+        splits = logged_splits(tags["prepare_run"], tags["data_fingerprint"])
         import_tensorflow()
-        model = client.load_model(run_id)
+        model = trained_model(trained, splits)
         log_mc_dropout(
             StepRun(run_id, trained.info.experiment_id),
             model,

@@ -12,13 +12,13 @@ from pipeline.base import progress
 from pipeline.comparisons import Comparison, Data, Variant
 from pipeline.comparisons.files import find_variant
 from pipeline.data import sources
-from pipeline.data.splits import FILES, Splits, class_counts, save, split_arrays
+from pipeline.data.splits import Splits, class_counts, save, split_arrays
 from pipeline.parameters import DataSet, Search, Train, mlflow_run
 from pipeline.steps.running import once
 from pipeline.steps.step import Step
 from pipeline.tracking import client
 from pipeline.tracking.runs import StepRun
-from pipeline.work.variant_step import LoggedData
+from pipeline.work.variant_step import DATA_FILES, LoggedData
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class PrepareStep(Step):
 
     entry_point: ClassVar[str] = "prepare"
     packages: ClassVar[tuple[str, ...]] = ("numpy",)
-    kept: ClassVar[tuple[str, ...]] = tuple(f"data/{name}" for name in FILES)
+    kept: ClassVar[tuple[str, ...]] = DATA_FILES
 
     source: sources.Source
     data: Data

@@ -73,7 +73,7 @@ def _optimize(study: optuna.Study, step: SearchStep, run: StepRun) -> None:
     from pipeline.training.trainer import shared_trainer
 
     progress.update(step=step.name, text="compiling")
-    trainer, settings = shared_trainer(step.variant, step.data.directory), step.settings
+    trainer, settings = shared_trainer(step.variant, step.data.splits), step.settings
 
     def run_trials(bounds: tuple[float, float], total: int) -> None:
         while len(study.get_trials(deepcopy=False, states=ENDED)) < total:

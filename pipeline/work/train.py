@@ -20,6 +20,7 @@ from pipeline.training.runtime import import_tensorflow
 from pipeline.uncertainty.calibration import negative_log_likelihood
 from pipeline.work.mc_dropout import log_mc_dropout
 from pipeline.work.search import SearchStep
+from pipeline.work.trained_model import WEIGHTS, weights_fingerprint
 from pipeline.work.trials import begin_with
 from pipeline.work.variant_step import VariantStep
 
@@ -90,7 +91,7 @@ def _train(run: StepRun, step: TrainStep, rate: float, checkpoints: Checkpoints)
 
     variant = step.variant
     progress.update(step=step.name, text="preparing the model")
-    trainer = shared_trainer(variant, step.data.directory)
+    trainer = shared_trainer(variant, step.data.splits)
     run.log_datasets(trainer.splits, location=step.data.location)
 
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
@@ -206,6 +207,7 @@ def _log_model(run: StepRun, trainer: "Trainer", step: TrainStep, model: "keras.
     run.log_text("\n".join(lines), "model_summary.txt")
     example = np.asarray(trainer.splits.x_test[:2])
     patiently(logged_models.log, model, example=example, run_id=run.run_id)
+    run.set_tags({WEIGHTS: weights_fingerprint(model)})
 
 
 def _set_note(run: StepRun, step: TrainStep, rate: float, metrics: Mapping[str, float]) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipeline.training.trainer import Trainer
 
 FOLDER = "best_trial"  # of its checkpoint, among the artifacts of the search
+FINGERPRINT = "best_trial_fingerprint"  # the tag of the search that tells its checkpoint's
 Outcome = tuple[TrialState, float | None]  # RUNNING where it waits; the value of a COMPLETE one
 
 
@@ -151,7 +152,7 @@ def log_checkpoint(study: optuna.Study, run: StepRun) -> None:
         with tempfile.TemporaryDirectory() as folder:
             Checkpoints(Path(folder)).save(checkpoint)
             run.log_directory(Path(folder), FOLDER)
-        run.set_tags({"best_trial_run": best})
+        run.set_tags({"best_trial_run": best, FINGERPRINT: checkpoint.fingerprint})
     for trial in study.get_trials(deepcopy=False):
         if run_id := trial.user_attrs.get("mlflow_run_id"):
             Checkpoints(checkpoint_directory(run_id)).delete()
@@ -172,7 +173,11 @@ def begin_with(search: client.Run, run: StepRun, checkpoints: Checkpoints, *, na
     except (InputError, OSError, MlflowException):  # a person has deleted one of them
         return
     same_machine = all(there.get(one) == here[one] for one in ("host", "processor"))
-    if checkpoint and same_machine:
+    logged = search.data.tags.get(FINGERPRINT)
+    if checkpoint and checkpoint.fingerprint != logged:
+        text = "the checkpoint of its search's best trial was changed"
+        progress.update(message=f"{name}: {text}, and is not gone on from.")
+    elif checkpoint and same_machine:
         # First what tells of it: a run that is cut off here begins with the trial again.
         run.set_tags({"trial_run": trial_run})
         elapsed = checkpoint.state["history"][-1]["elapsed_seconds"]

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 from pipeline.comparisons import Variant
+from pipeline.data.splits import FILES, PREPARE_AGAIN, Splits, open_splits, refused_if_damaged
 from pipeline.parameters import ModelSettings, mlflow_run, recorded, settings_of
 from pipeline.steps.step import Step, settings_tag
 from pipeline.tracking import client
+
+DATA_FILES = tuple(f"data/{name}" for name in FILES)  # that `prepare` logs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,15 +24,40 @@ class LoggedData:
     found_again: str  # the value of `dataset` that finds it from anywhere on this machine
 
     @property
-    def directory(self) -> Path:
+    def splits(self) -> Splits:
         """The arrays, downloaded where the artifact store is remote."""
-        return client.local_artifact(self.run_id, "data")
+        return logged_splits(self.run_id, self.fingerprint)
 
     @property
     def tags(self) -> dict[str, str]:
         """What a run on this data is tagged with."""
         tags = {"dataset": self.dataset, "data_fingerprint": self.fingerprint}
         return {**tags, "prepare_run": self.run_id}
+
+
+def logged_splits(run_id: str, fingerprint: str) -> Splits:
+    """The data set that a `prepare` run has logged, if it still has a fingerprint.
+
+    Raises:
+        InputError: if its artifact is gone, damaged or changed.
+    """
+    subject = f"artifact 'data' of run {run_id}"
+    with refused_if_damaged(subject, PREPARE_AGAIN):
+        run_id = _not_gone(run_id, fingerprint)
+        directory = client.local_artifact(run_id, "data")
+    return open_splits(directory, fingerprint, subject=subject)
+
+
+def _not_gone(run_id: str, fingerprint: str) -> str:
+    """A `prepare` run, or another one of the same data where what it has logged is gone."""
+    run = client.find_run(run_id)
+    if run is None or client.missing_artifact(run, DATA_FILES):
+        experiment = run.info.experiment_id if run else client.experiment_id()
+        of_data = f"tags.step = 'prepare' and tags.data_fingerprint = '{fingerprint}'"
+        for other in client.search_runs(experiment, of_data):
+            if not client.missing_artifact(other, DATA_FILES):
+                return other.info.run_id
+    return run_id
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ from benchmarks import (
     limit,
     mc_dropout,
     memory,
+    opening,
     recipe,
     rerun,
     search,
@@ -176,9 +177,15 @@ def test_a_rerun_that_imports_tensorflow_is_refused(tmp_path: Path) -> None:
         rerun.check_tensorflow_is_not_imported([*python, "import mlflow, tensorflow"], tmp_path)
 
 
+def test_data_that_is_checked_is_the_data_that_is_mapped(directory: str) -> None:
+    ours, peer = opening.checked(directory), opening.mapped(directory)
+    assert ours["images"] == peer["images"] == 240
+    assert ours["wall_seconds"] > 0
+
+
 def test_images_that_grow_are_saved_whole(tmp_path: Path) -> None:
     growth.save_images(tmp_path, 2500)
-    saved = splits.open_splits(tmp_path)
+    saved = growth.open_images(tmp_path)
     assert saved.x_train.shape == (2500, 32, 32, 3)
     assert saved.x_val.shape == (250, 32, 32, 3)
     assert len(saved.y_train) == 2500

@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import re
 from pathlib import Path
@@ -292,6 +293,7 @@ def test_unloaded_images_hold_no_memory_until_they_are_read_again(
     saved = split_arrays(tiny, NINE)
     save(saved, tmp_path)
     opened = open_splits(tmp_path)
+    assert resident() == 0  # also what was read to be checked
     np.testing.assert_array_equal(opened.x_train, saved.x_train)
     assert resident() > 0
     opened.unload()
@@ -314,3 +316,54 @@ def test_open_splits_refuses(tmp_path: Path, tiny: Arrays, damage: str) -> None:
         described.write_text("{")
     with pytest.raises(InputError, match="Run the prepare step again"):
         open_splits(tmp_path / "splits")
+
+
+UNSTANDARDIZED = Data(val_size=9, split_seed=42, standardized=False)
+
+
+@pytest.mark.parametrize("data", [NINE, UNSTANDARDIZED], ids=["standardized", "0 to 1"])
+@pytest.mark.parametrize("changed", [*_ARRAYS, "fingerprint", "class_names"])
+def test_content_that_was_changed_is_refused(
+    tmp_path: Path, tiny: Arrays, data: Data, changed: str
+) -> None:
+    splits = split_arrays(tiny, data)
+    content = getattr(splits, changed)
+    if changed == "fingerprint":
+        other: Any = "0" * 64
+    elif changed == "class_names":
+        other = (*content, "one more")
+    else:
+        other = content.copy()
+        other.ravel()[-1] += 1
+    save(dataclasses.replace(splits, **{changed: other}), tmp_path)
+    with pytest.raises(InputError, match=r"others than metadata.json tells.*-P reuse=never"):
+        open_splits(tmp_path)
+    save(splits, tmp_path)
+    assert open_splits(tmp_path).fingerprint == splits.fingerprint
+
+
+def test_mean_and_variance_may_differ_by_rounding(tmp_path: Path, tiny: Arrays) -> None:
+    splits = split_arrays(tiny, NINE)
+    save(dataclasses.replace(splits, variance=np.nextafter(splits.variance, np.inf)), tmp_path)
+    assert open_splits(tmp_path).fingerprint == splits.fingerprint
+
+
+def test_a_whole_other_data_set_is_refused_where_the_fingerprint_is_known(
+    tmp_path: Path, tiny: Arrays
+) -> None:
+    expected = split_arrays(tiny, NINE).fingerprint
+    save(other := split_arrays(tiny, Data(val_size=9, split_seed=43)), tmp_path)
+    with pytest.raises(InputError) as refused:
+        open_splits(tmp_path, expected, subject="artifact 'data' of run 1")
+    assert refused.value.subject == "artifact 'data' of run 1"
+    assert (expected in refused.value.expected, refused.value.received) == (True, other.fingerprint)
+    assert open_splits(tmp_path, other.fingerprint).name == "tiny"
+
+
+def test_content_is_read_once_in_a_process(
+    tmp_path: Path, tiny: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(split_arrays(tiny, NINE), tmp_path)
+    opened = open_splits(tmp_path)
+    monkeypatch.delattr("pipeline.data.splits.fingerprint_of")
+    assert open_splits(tmp_path, opened.fingerprint) is opened

@@ -70,7 +70,7 @@ def test_the_last_two_are_kept(checkpoints: Checkpoints) -> None:
     assert newest(checkpoints).epoch == 11
 
 
-@pytest.mark.parametrize("damage", ["cut short", "one bit", "emptied", "other text"])
+@pytest.mark.parametrize("damage", ["cut short", "one bit", "a header", "emptied", "other text"])
 def test_of_a_damaged_checkpoint_the_one_before_is_used(
     checkpoints: Checkpoints, damage: str
 ) -> None:
@@ -78,11 +78,14 @@ def test_of_a_damaged_checkpoint_the_one_before_is_used(
         checkpoints.save(checkpoint(epoch))
     path = checkpoints.directory / "epoch-000002.npz"
     content = bytearray(path.read_bytes())
+    header = content.copy()
+    header[content.index(b"PK\x01\x02") + 10] ^= 4  # how the first member is compressed
     content[content.index(np.full(6, 2, np.float32).tobytes())] ^= 1
     path.write_bytes(
         {
             "cut short": bytes(content[: len(content) // 2]),
             "one bit": bytes(content),
+            "a header": bytes(header),
             "emptied": b"",
             "other text": b"epoch 2",
         }[damage]

@@ -11,6 +11,7 @@ import tensorflow as tf
 from pipeline.base import DivergenceError
 from pipeline.comparisons import Data, Variant, twenty_layers
 from pipeline.data import npz
+from pipeline.data.fingerprints import fingerprint_of
 from pipeline.data.splits import Splits, open_splits, save, split_arrays
 from pipeline.training.blocks import Blocks
 from pipeline.training.checkpoints import Checkpoint, Checkpoints
@@ -45,9 +46,11 @@ ONE_CYCLE = small(twenty_layers.ONE_CYCLE, batch_size=32, dropout_rate=0.0)
 def directory(tiny_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set with wrong labels in the validation split, so that val_loss soon rises."""
     splits = split_arrays(npz.read(tiny_npz), Data(val_size=40, split_seed=0))
-    y_val = np.where(np.arange(40) % 5 == 0, (splits.y_val + 1) % 3, splits.y_val)
+    y_val = np.where(np.arange(40) % 5 == 0, (splits.y_val + 1) % 3, splits.y_val).astype(np.int32)
+    names = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test")
+    six = {name: getattr(splits, name) for name in names} | {"y_val": y_val}
     path = tmp_path_factory.mktemp("splits")
-    save(dataclasses.replace(splits, y_val=y_val.astype(np.int32)), path)
+    save(dataclasses.replace(splits, y_val=y_val, fingerprint=fingerprint_of(six)), path)
     return path
 
 
@@ -57,8 +60,8 @@ def splits(directory: Path) -> Splits:
 
 
 @pytest.fixture(scope="module")
-def bn_trainer(directory: Path) -> Iterator[Trainer]:
-    yield shared_trainer(BN, directory)
+def bn_trainer(splits: Splits) -> Iterator[Trainer]:
+    yield shared_trainer(BN, splits)
     shared_trainer.cache_clear()
 
 
@@ -260,11 +263,12 @@ def test_a_longer_run_begins_like_a_shorter_one(trainer: Trainer, fresh_run: Ref
 def test_the_shared_trainer_is_the_same_for_the_same_variant_and_data(
     bn_trainer: Trainer, directory: Path, fresh_run: Reference
 ) -> None:
-    assert shared_trainer(dataclasses.replace(BN), Path(str(directory))) is bn_trainer
-    other = shared_trainer(ALPHA_DROPOUT, directory)
+    splits = open_splits(Path(str(directory)))
+    assert shared_trainer(dataclasses.replace(BN), splits) is bn_trainer
+    other = shared_trainer(ALPHA_DROPOUT, splits)
     assert other.variant == ALPHA_DROPOUT
     assert_equals_fresh_run(other, fit(other), fresh_run)
-    assert shared_trainer(BN, directory) is bn_trainer  # a worker goes from one to another
+    assert shared_trainer(BN, splits) is bn_trainer  # a worker goes from one to another
 
 
 def test_on_epoch_gets_every_epoch_from_1_with_its_metrics(trainer: Trainer) -> None:
@@ -472,15 +476,44 @@ def test_an_epoch_is_told_only_when_its_checkpoint_is_whole(
     assert found == [1, 2, 3]
 
 
-@pytest.mark.parametrize("state", [{}, {"history": [{"val_loss": 1.0}]}])
-@pytest.mark.parametrize("name", ["weight 000000", "variable 000000"])
+@pytest.mark.parametrize("changed", ["variant", "data", "learning_rate", "seed"])
 def test_a_checkpoint_of_another_training_is_not_gone_on_from(
-    trainer: Trainer, fresh_run: Reference, tmp_path: Path, name: str, state: dict[str, Any]
+    trainer: Trainer, fresh_run: Reference, tmp_path: Path, changed: str
 ) -> None:
     checkpoints = Checkpoints(tmp_path)
-    arrays: dict[str, np.ndarray] = {
-        name: np.zeros((3, 2), np.float32),
-        "best_weights": np.zeros(1),
-    }
-    checkpoints.save(Checkpoint(epoch=1, arrays=arrays, state=state))
+    with pytest.raises(CutOff):
+        fit(trainer, checkpoints=checkpoints, on_epoch=cut_off_after(2))
+    left = checkpoints.newest()
+    assert left is not None
+    other = {**left.state["training"], changed: "another"}
+    exchanged = {name: array + 1 for name, array in left.arrays.items()}
+    checkpoints.save(Checkpoint(2, exchanged, {**left.state, "training": other}))
     assert_equals_fresh_run(trainer, fit(trainer, checkpoints=checkpoints), fresh_run)
+
+
+@pytest.mark.parametrize("arrays", [{}, {"variable 000000": np.zeros((3, 2), np.float32)}])
+def test_a_checkpoint_that_does_not_fit_the_model_is_not_gone_on_from(
+    trainer: Trainer, fresh_run: Reference, tmp_path: Path, arrays: dict[str, np.ndarray]
+) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    with pytest.raises(CutOff):
+        fit(trainer, checkpoints=checkpoints, on_epoch=cut_off_after(1))
+    left = checkpoints.newest()
+    assert left is not None
+    checkpoints.save(Checkpoint(1, arrays, left.state))
+    assert_equals_fresh_run(trainer, fit(trainer, checkpoints=checkpoints), fresh_run)
+
+
+def test_a_schedules_checkpoint_is_of_trainings_as_long(
+    one_cycle_trainer: Trainer, tmp_path: Path
+) -> None:
+    whole = curves(fit(one_cycle_trainer, epochs=4))
+    with pytest.raises(CutOff):
+        fit(
+            one_cycle_trainer,
+            epochs=3,
+            checkpoints=Checkpoints(tmp_path),
+            on_epoch=cut_off_after(2),
+        )
+    run = fit(one_cycle_trainer, epochs=4, checkpoints=Checkpoints(tmp_path))
+    assert curves(run) == whole

@@ -141,7 +141,8 @@ def search_run(store: Path) -> str:
     with running.step_run("search", {}, name="search elu") as run:
         Checkpoints(store / "logged").save(checkpoint(2))
         run.log_directory(store / "logged", trials.FOLDER)
-        run.set_tags({"best_trial_run": trial.run_id})
+        fingerprint = checkpoint(2).fingerprint
+        run.set_tags({"best_trial_run": trial.run_id, trials.FINGERPRINT: fingerprint})
     return run.run_id
 
 
@@ -188,8 +189,17 @@ def _artifact(search_run: str) -> Path:
         lambda search_run: client.connect().set_tag(search_run, "best_trial_run", "0" * 32),
         lambda search_run: shutil.rmtree(_artifact(search_run)),
         lambda search_run: (_artifact(search_run) / "epoch-000002.npz").write_bytes(b"PK"),
+        lambda search_run: Checkpoints(_artifact(search_run)).save(
+            Checkpoint(2, {"weight_0": np.ones(3)}, checkpoint(2).state)
+        ),
+        lambda search_run: Checkpoints(_artifact(search_run)).save(
+            Checkpoint(2, checkpoint(2).arrays, {"history": [{"elapsed_seconds": 0.1}] * 2})
+        ),
     ],
-    ids=["another host", "another processor", "none kept", "trial deleted", "deleted", "damaged"],
+    ids=[
+        *("another host", "another processor", "none kept", "trial deleted", "deleted", "damaged"),
+        *("other weights", "another history"),
+    ],
 )
 def test_where_the_trial_is_not_to_be_had_or_not_the_same_all_epochs_are_trained(
     store: Path, search_run: str, change: Callable[[str], None]

@@ -27,9 +27,10 @@ from mlflow.entities import LoggedModelOutput
 from step_runs import finish
 
 from pipeline.base import InputError
-from pipeline.comparisons import Data
+from pipeline.comparisons import Data, Variant
 from pipeline.data.splits import Arrays, Splits, open_splits, save, split_arrays
 from pipeline.steps import running
+from pipeline.steps.step import settings_tag
 from pipeline.tracking import client
 from pipeline.uncertainty import logged_models
 from pipeline.work.champion import CHAMPION, Registration, register, registered_model_name
@@ -237,6 +238,7 @@ def test_pairs_are_tested_without_tensorflow(store: Path, monkeypatch: pytest.Mo
 # What follows has real models. The images hold what each of them shall say: pixel k of an image is
 # the class that model k gives it.
 IMAGES = 500
+DATA_OF_PIXELS = Data(val_size=100, standardized=False)
 RIGHT = {"weak": 0.5, "fair": 0.76, "fair too": 0.82, "strong": 0.97}
 
 
@@ -259,13 +261,18 @@ def prepare_run(store: Path) -> str:
     )
     with running.step_run("prepare", {}, name="prepare") as run:
         with tempfile.TemporaryDirectory() as directory:
-            save(split_arrays(arrays, Data(val_size=100)), Path(directory))
+            save(split_arrays(arrays, DATA_OF_PIXELS), Path(directory))
             run.log_directory(Path(directory), "data")
         return run.run_id
 
 
 def _splits(prepare_run: str) -> Splits:
     return open_splits(client.local_artifact(prepare_run, "data"))
+
+
+def _register_on(prepare_run: str, runs: pd.DataFrame) -> Registration:
+    fingerprint = _splits(prepare_run).fingerprint
+    return _register(runs, prepare_run=prepare_run, data_fingerprint=fingerprint)
 
 
 def _right(prepare_run: str, model: str) -> np.ndarray:
@@ -275,28 +282,27 @@ def _right(prepare_run: str, model: str) -> np.ndarray:
 
 def _trained(prepare_run: str, variant: str, model: str, seed: int = 1) -> pd.DataFrame:
     """A run that logged a model that says what its pixel says."""
-    import keras
+    from pipeline.training.models import build_model
 
-    image = keras.Input((1, len(RIGHT), 1), dtype="uint8")
-    hidden = keras.layers.Rescaling(1.0)(keras.layers.Flatten()(image))
-    output = keras.layers.Dense(2, activation="softmax")
-    network = keras.Model(image, output(hidden))
-    kernel = np.zeros((len(RIGHT), 2))
-    kernel[list(RIGHT).index(model), 1] = 10
-    output.set_weights([kernel, np.array([5.0, 0.0])])
-    with running.step_run("train", {}, name=f"train {variant} seed {seed}") as run:
-        example = np.asarray(_splits(prepare_run).x_val[:2])
-        logged_models.log(network, example=example, run_id=run.run_id)
+    pixels, splits = len(RIGHT), _splits(prepare_run)
+    network = Variant(name=variant, hidden_layers=1, units=pixels, activation="linear")
+    built = build_model(network, splits, seed=seed)
+    kernel = np.zeros((pixels, 2))
+    kernel[list(RIGHT).index(model), 1] = 10 * 255  # pixels are scaled
+    built.set_weights([np.eye(pixels), np.zeros(pixels), kernel, np.array([5.0, 0.0])])
+    tags = settings_tag(network, {})
+    with running.step_run("train", {}, name=f"train {variant} seed {seed}", tags=tags) as run:
+        logged_models.log(built, example=np.asarray(splits.x_val[:2]), run_id=run.run_id)
     accuracy = float(_right(prepare_run, model).mean())
     row = make_run(variant, seed, run_id=run.run_id, best_val_accuracy=accuracy)
     return pd.DataFrame([row])
 
 
 def test_champion_of_an_earlier_comparison_is_replaced_by_a_better_model(prepare_run: str) -> None:
-    _register(_trained(prepare_run, "elu", "weak"))
+    _register_on(prepare_run, _trained(prepare_run, "elu", "weak"))
     strong, weak = _trained(prepare_run, "bn", "strong"), _trained(prepare_run, "selu", "weak")
     runs = pd.concat([strong, weak], ignore_index=True)
-    done = _register(runs, prepare_run=prepare_run)
+    done = _register_on(prepare_run, runs)
     assert done.replaced
     assert _champion_run(done.name) == _run_id(runs, "bn", 1)
     right, old = _right(prepare_run, "strong"), _right(prepare_run, "weak")
@@ -312,10 +318,10 @@ def test_retrained_or_other_variant_within_noise_does_not_take_over(
     prepare_run: str, variant: str
 ) -> None:
     held = _trained(prepare_run, "elu", "fair")
-    _register(held)
+    _register_on(prepare_run, held)
     again = _trained(prepare_run, variant, "fair too")
     assert again["best_val_accuracy"].item() > held["best_val_accuracy"].item()
-    done = _register(again, prepare_run=prepare_run)
+    done = _register_on(prepare_run, again)
     assert not done.replaced
     assert _champion_run(done.name) == held["run_id"].item()
     assert "not better beyond noise" in done.reason
@@ -323,9 +329,9 @@ def test_retrained_or_other_variant_within_noise_does_not_take_over(
 
 def test_single_seed_is_judged_by_the_validation_images(prepare_run: str) -> None:
     held = _trained(prepare_run, "elu", "weak")
-    _register(held)
+    _register_on(prepare_run, held)
     runs = pd.concat([held, _trained(prepare_run, "bn", "strong")], ignore_index=True)
-    done = _register(runs, prepare_run=prepare_run)
+    done = _register_on(prepare_run, runs)
     assert done.replaced
     assert "exact McNemar test" in done.reason
     assert "correction for 1)" in done.reason  # the champion is no candidate
@@ -333,8 +339,8 @@ def test_single_seed_is_judged_by_the_validation_images(prepare_run: str) -> Non
 
 def test_champion_whose_model_is_gone_stays_and_it_is_said_why(prepare_run: str) -> None:
     held = _logged_runs({"elu": {1: 0.1}})  # a logged model without files
-    _register(held)
-    done = _register(_trained(prepare_run, "bn", "strong"), prepare_run=prepare_run)
+    _register_on(prepare_run, held)
+    done = _register_on(prepare_run, _trained(prepare_run, "bn", "strong"))
     assert not done.replaced
     assert _champion_run(done.name) == held["run_id"].item()
     assert "cannot be loaded" in done.reason

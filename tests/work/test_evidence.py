@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 
+import pytest
 from compared_runs import train_run
 
 from pipeline.comparisons.twenty_layers import ELU
 from pipeline.steps.step import settings_tag
 from pipeline.tracking import client
-from pipeline.work import evidence
+from pipeline.work import artifacts, evidence
 
 
 def test_record_of_a_run_has_its_variant_as_it_was_and_what_was_given(store: Path) -> None:
@@ -74,3 +75,16 @@ def test_colours_are_those_that_the_runs_have_in_the_ui_where_they_can_be_read(
     runs = [train_run(name, tags={"mlflow.runColor": color}) for name, color in tags.items()]
     records = [evidence.record(run) for run in runs]
     assert evidence._colors(records) == {"elu": "#123456", "selu": "#ABCDEF"}
+
+
+def test_a_damaged_artifact_is_left_out_and_said_to_be(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    contents = {"elu": '{"after training": 1}', "bn": "{}", "selu": ""}
+    ids = {name: train_run(name).info.run_id for name in contents}
+    for name, run_id in ids.items():
+        client.connect().log_text(run_id, contents[name], "activations.json")
+    read = evidence._of_each(ids, "activations.json", artifacts.activations)
+    assert read == {"bn": {}}
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line == "activations.json of elu is not shown, as it is damaged (TypeError)."

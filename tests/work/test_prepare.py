@@ -76,7 +76,7 @@ def test_a_second_call_reuses_the_run_and_another_split_does_not(
     first = made()
     assert made() == first
     assert first.location == str(tiny_npz)
-    assert first.directory.is_dir()
+    assert first.splits.fingerprint == first.fingerprint
     assert first.tags == {
         "dataset": "stripes",
         "data_fingerprint": first.fingerprint,

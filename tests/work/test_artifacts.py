@@ -1,0 +1,71 @@
+"""Artifacts that are shown: read as they are drawn, or refused whatever they hold."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.work import artifacts
+
+TRIALS = """number,value,params_learning_rate,user_attrs_diverged,state
+0,1.5,0.001,,COMPLETE
+1,,0.1,loss became nan,PRUNED
+2,1.9,0.01,,PRUNED
+"""
+ACTIVATIONS = {"after training": {"mean": [0.1, 0.2], "standard_deviation": [1.0, 0.9]}}
+IMAGE = {
+    "true": "cat",
+    "guesses": [["dog", 0.5], ["cat", 0.4]],
+    "entropy": 1.25,
+    "image": "data:image/png;base64,iVBORw0KGgo=",
+}
+UNCERTAINTY: dict[str, Any] = {
+    "deterministic_accuracy": 0.5,
+    "accuracy_by_samples": [0.4, 0.5],
+    "calibration": {"MC Dropout": {"confidence": [None], "accuracy": [None], "count": [0]}},
+    "most_uncertain": [IMAGE],
+}
+
+
+def test_trials_say_which_diverged() -> None:
+    table = artifacts.trials(TRIALS.encode())
+    assert table["state"].tolist() == ["COMPLETE", "DIVERGED", "PRUNED"]
+    assert table["learning_rate"].tolist() == [0.001, 0.1, 0.01]
+
+
+def test_what_was_logged_is_read_as_it_was() -> None:
+    assert artifacts.activations(json.dumps(ACTIVATIONS).encode()) == ACTIVATIONS
+    read = artifacts.uncertainty(json.dumps(UNCERTAINTY).encode())
+    bins = {name: bins.tolist() for name, bins in read.pop("calibration")["MC Dropout"].items()}
+    np.testing.assert_equal(bins, {"confidence": [np.nan], "accuracy": [np.nan], "count": [0]})
+    assert read == {name: one for name, one in UNCERTAINTY.items() if name != "calibration"}
+
+
+@pytest.mark.parametrize(
+    ("read", "content"),
+    [
+        *((artifacts.trials, text) for text in ("", "number\n0\n", "\0", "a,b\n1,2,3\n4\n")),
+        (artifacts.trials, TRIALS.replace("1.5", "low")),
+        (artifacts.trials, TRIALS.replace("1.5", "")),
+        *((artifacts.activations, text) for text in ("", "[]", '"text"', "{", "1")),
+        (artifacts.activations, json.dumps({"after training": {"mean": [0.1]}})),
+        (artifacts.activations, json.dumps({"after training": [0.1]})),
+        *(
+            (artifacts.uncertainty, json.dumps({**UNCERTAINTY, **changed}))
+            for changed in (
+                {"deterministic_accuracy": None},
+                {"accuracy_by_samples": 0.5},
+                {"calibration": {"MC Dropout": {"confidence": [0.5]}}},
+                {"calibration": {"": {"confidence": [0.5], "accuracy": [], "count": [1]}}},
+                {"most_uncertain": [{**IMAGE, "guesses": []}]},
+                {"most_uncertain": [{**IMAGE, "image": "https://example.org/pixel.png"}]},
+                {"most_uncertain": [{"true": "cat"}]},
+            )
+        ),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(read: Callable[[bytes], Any], content: str) -> None:
+    with pytest.raises(Exception):  # noqa: B017, PT011 whatever it is
+        read(content.encode())
