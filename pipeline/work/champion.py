@@ -21,7 +21,7 @@ from pipeline.comparisons import Question
 from pipeline.data.splits import Splits
 from pipeline.tracking import client
 from pipeline.training import runtime
-from pipeline.work.trained_model import logged_model, trained_model
+from pipeline.work.trained_model import WEIGHTS_FILE, logged_model, trained_model
 from pipeline.work.variant_step import logged_splits
 
 CHAMPION = "champion"
@@ -121,10 +121,17 @@ def _contest(
             "it stays, as it was trained on other data than the runs compared: their accuracies "
             "cannot be compared with its own. Take the alias away to start anew"
         )
+    if _is_gone(holder) and not _is_gone(challenger):
+        return True, f"it took over from version {holder.version}, whose model is gone: {_BEST}"
     models = challenger, holder, runs
     wins, reason = _paired_by_seed(*models) or _on_validation_images(*models, prepare_run)
     outcome = f"it took over from version {holder.version}" if wins else "it stays"
     return wins, f"{outcome}, as {reason}"
+
+
+def _is_gone(version: ModelVersion) -> bool:
+    run = client.find_run(version.run_id)
+    return run is None or client.missing_artifact(run, [WEIGHTS_FILE]) is not None
 
 
 def _paired_by_seed(

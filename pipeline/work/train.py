@@ -20,7 +20,7 @@ from pipeline.training.runtime import import_tensorflow
 from pipeline.uncertainty.calibration import negative_log_likelihood
 from pipeline.work.mc_dropout import log_mc_dropout
 from pipeline.work.search import SearchStep
-from pipeline.work.trained_model import WEIGHTS, weights_fingerprint
+from pipeline.work.trained_model import WEIGHTS, WEIGHTS_FILE, weights_fingerprint
 from pipeline.work.trials import begin_with
 from pipeline.work.variant_step import VariantStep
 
@@ -37,7 +37,7 @@ class TrainStep(VariantStep):
     entry_point: ClassVar[str] = "train"
     packages: ClassVar[tuple[str, ...]] = ("tensorflow", "keras", "numpy")
     group: ClassVar[type[Training]] = Training
-    kept: ClassVar[tuple[str, ...]] = ("model/data/model.keras",)
+    kept: ClassVar[tuple[str, ...]] = (WEIGHTS_FILE,)
 
     asked: Training
     seed: int  # decides weights, shuffling and dropout masks

@@ -21,6 +21,7 @@ from pipeline.tracking.outages import patiently
 if TYPE_CHECKING:
     import keras
 
+WEIGHTS_FILE = "model/data/model.keras"
 WEIGHTS = "weights_fingerprint"  # the tag of a run that tells its model's
 _ACTION = "Train it again with -P reuse=never."
 
@@ -33,7 +34,7 @@ def trained_model(run: client.Run, splits: Splits) -> "keras.Model":
     """
     from pipeline.training.models import build_model
 
-    subject, file = f"the model of run {run.info.run_id}", "data/model.keras"
+    subject, file = f"the model of run {run.info.run_id}", WEIGHTS_FILE.removeprefix("model/")
     location = logged_model(run).artifact_location
     download = mlflow.artifacts.download_artifacts
     with tempfile.TemporaryDirectory() as folder, refused_if_damaged(subject, _ACTION):

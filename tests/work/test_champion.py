@@ -337,13 +337,18 @@ def test_single_seed_is_judged_by_the_validation_images(prepare_run: str) -> Non
     assert "correction for 1)" in done.reason  # the champion is no candidate
 
 
-def test_champion_whose_model_is_gone_stays_and_it_is_said_why(prepare_run: str) -> None:
-    held = _logged_runs({"elu": {1: 0.1}})  # a logged model without files
+def test_champion_whose_model_is_gone_loses_the_title_to_one_that_can_be_loaded(
+    prepare_run: str,
+) -> None:
+    held = _logged_runs({"elu": {1: 0.9}})  # a logged model without files
     _register_on(prepare_run, held)
-    done = _register_on(prepare_run, _trained(prepare_run, "bn", "strong"))
-    assert not done.replaced
-    assert _champion_run(done.name) == held["run_id"].item()
-    assert "cannot be loaded" in done.reason
+    gone_as_well = _register_on(prepare_run, _logged_runs({"elu": {2: 0.95}}))
+    assert not gone_as_well.replaced
+    trained = _trained(prepare_run, "bn", "strong")
+    done = _register_on(prepare_run, trained)
+    assert done.replaced
+    assert _champion_run(done.name) == trained["run_id"].item()
+    assert "took over from version 1, whose model is gone" in done.reason
 
 
 @pytest.fixture
