@@ -10,7 +10,7 @@ import pickle
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, chdir, contextmanager, nullcontext
+from contextlib import ExitStack, chdir, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,9 +60,9 @@ class Needs:
         lacks = dict.fromkeys(sorted(others), "Install there what conda.yaml pins.")
         if threads != 1:
             lacks[f"{threads} threads"] = "Start workers with `dask worker --nthreads 1`."
-        reach = "Give a tracking server and a storage that it reaches, or let it share the folder."
+        reach = "Give a tracking server and a storage that all reach, or share their folder."
         missing = [store for store, file in self.stores.items() if file in unseen]
-        return lacks | {f"no {store}, which is on this machine": reach for store in missing}
+        return lacks | {f"no {store} of this machine": reach for store in missing}
 
 
 @contextmanager
@@ -86,11 +86,16 @@ def joined(
         archive = Path(stack.enter_context(tempfile.TemporaryDirectory()), f"{name}.zip")
         archive.write_bytes(code)
         client.register_plugin(UploadFile(str(archive), load=False), name=name)
-        stack.callback(client.unregister_worker_plugin, name)
+        stack.callback(_unregister, client, name)
         digest = hashlib.sha256(code).hexdigest()[:16]
         yield lambda work: _brought(
             archive.name, digest, pickle.dumps(partial(_do, needs, pickle.dumps(work)))
         )
+
+
+def _unregister(client: Client, name: str) -> None:
+    with suppress(OSError):  # the scheduler has gone
+        client.unregister_worker_plugin(name)
 
 
 def _needs(stack: ExitStack, stores: Iterable[str], packages: Iterable[str]) -> Needs:
@@ -144,7 +149,7 @@ def _check(client: Client, needs: Needs) -> None:
 
 
 def _refuse(lacks: Mapping[str, Mapping[str, str]]) -> None:
-    who = [f"{name} has {', '.join(one)}" for name, one in sorted(lacks.items()) if one]
+    who = [f"{name} with {', '.join(one)}" for name, one in sorted(lacks.items()) if one]
     if who:
         actions = dict.fromkeys(action for one in lacks.values() for action in one.values())
         raise InputError(

@@ -1,15 +1,17 @@
 """Where the steps of a comparison run: Dask workers, local by default."""
 
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from multiprocessing import Semaphore
 from typing import Any
 
 import dask
 from distributed import Client, Future, LocalCluster, get_worker, wait
+from distributed.client import FuturesCancelledError
 from distributed.versions import VersionMismatchWarning
 
 from pipeline.base import InputError, progress
@@ -68,6 +70,7 @@ def _check_semaphores() -> None:
 
 def _remote(scheduler: str) -> Client:
     warnings.simplefilter("ignore", VersionMismatchWarning)  # what differs is refused
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what fails is raised, too
     try:
         return Client(scheduler, timeout=10)
     except (OSError, TypeError, ValueError) as error:  # TypeError: tls:// without certificates
@@ -153,7 +156,12 @@ def _run_in_worker(
 
 def gather(futures: Mapping[str, Future]) -> tuple[dict[str, Any], dict[str, str]]:
     """Wait for futures: the results of those that ended well, the errors of the others."""
-    wait(list(futures.values()))
-    errors = {name: error for name, future in futures.items() if (error := future.exception())}
-    results = {name: future.result() for name, future in futures.items() if name not in errors}
-    return results, {name: f"{type(error).__name__}: {error}" for name, error in errors.items()}
+    with suppress(FuturesCancelledError):
+        wait(list(futures.values()))
+    results, errors = {}, {}
+    for name, future in futures.items():
+        try:
+            results[name] = future.result()
+        except Exception as error:  # it is anyone's; or the scheduler has gone
+            errors[name] = f"{type(error).__name__}: {error}"
+    return results, errors
