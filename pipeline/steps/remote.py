@@ -24,7 +24,7 @@ from pipeline.base import InputError, hide_passwords, progress
 from pipeline.steps.step import PACKAGE
 
 OF_DASK = ("dask", "distributed")  # which a scheduler needs, too
-Work = Callable[[Sequence[Any]], Any]  # it is given the results that it waits for
+Work = Callable[[Any], Any]  # it is given the results that it waits for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ def joined(
 
 
 def _unregister(client: Client, name: str) -> None:
-    with suppress(OSError):  # the scheduler has gone
+    with suppress(OSError, ValueError):  # the scheduler has gone, or is another one
         client.unregister_worker_plugin(name)
 
 

@@ -113,12 +113,13 @@ class Submitter:
     ) -> Future:
         """Submit a step; it starts when those it comes after are done, of a higher priority first.
 
-        Steps of one group run in the same worker unless another one is idle; those of none (None)
-        run where what they come after has run.
+        Steps of one group run in the same worker of this machine unless another one is idle; those
+        of none (None) run where what they come after has run.
         """
         where: dict[str, Any] = {}
         addresses = sorted(self._client.scheduler_info()["workers"])
-        if group is not None and addresses:  # those of another scheduler may have yet to join
+        # Where all workers are gone for a moment, Dask waits for the one at the address for good.
+        if group is not None and self._client.cluster and len(addresses) > 1:
             where = {"workers": addresses[group % len(addresses)], "allow_other_workers": True}
         work = partial(
             _run_in_worker,
