@@ -163,7 +163,7 @@ def test_a_store_is_a_file_or_a_server_s(store: str, path: str | None) -> None:
 def test_a_comparison_runs_on_workers_with_folders_of_their_own(
     address: str, store: Path, tiny_npz: Path
 ) -> None:
-    given: dict[str, Any] = {"scheduler": address, "dataset": tiny_npz, "learning_rate": 0.001}
+    given: dict[str, Any] = {"scheduler": address, "dataset": str(tiny_npz), "learning_rate": 0.001}
     main(Main(**given, variants=("elu",), seeds=(1,), epochs=1))
     (run,) = mlflow.MlflowClient().search_runs(["0"], "tags.step = 'train'")
     assert run.info.status == "FINISHED"
