@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +22,8 @@ from pipeline.steps.step import Step
 from pipeline.tracking import client
 
 HEARTBEAT_SECONDS = 20.0  # after three without one, its process is in doubt
-CHECKPOINTS = Path("checkpoints")
+# The folder of those of the step that runs; set where it runs.
+checkpoints: ContextVar[Path] = ContextVar("checkpoints", default=Path("checkpoints"))
 CPU_INFO = Path("/proc/cpuinfo")  # of Linux
 
 
@@ -124,8 +126,8 @@ def hold(step: Step) -> Iterator[bool]:
     A lock on a file, which ends with its process, decides on this host; runs with a living owner
     tell of other hosts.
     """
-    CHECKPOINTS.mkdir(exist_ok=True)
-    lock = FileLock(CHECKPOINTS / f"{step.key[:32]}.lock")
+    checkpoints.get().mkdir(parents=True, exist_ok=True)
+    lock = FileLock(checkpoints.get() / f"{step.key[:32]}.lock")
     waited = False
     try:
         lock.acquire(timeout=0)
@@ -165,14 +167,18 @@ def cut_off(step: Step) -> Run | None:
         went_on = "elapsed_seconds" in run.data.metrics
         # Without its checkpoint, what it has logged could not be gone on from.
         can_go_on = checkpoint_directory(run.info.run_id).exists() or not went_on
-        if can_go_on and "diverged" not in run.data.tags:
+        if "diverged" in run.data.tags:
+            continue
+        if can_go_on:
             return run
+        kept = f"{checkpoints.get().absolute()} has nothing of run {run.info.run_id}"
+        progress.update(message=f"{step.name}: begins again, since {kept}.")
     return None
 
 
 def checkpoint_directory(run_id: str) -> Path:
     """Where a training run keeps its checkpoints, on the machine that trains."""
-    return CHECKPOINTS / run_id
+    return checkpoints.get() / run_id
 
 
 def _unfinished(step: Step, status: str) -> list[Run]:
