@@ -118,7 +118,16 @@ class DataSet(Compared):
         return dataclasses.replace(comparison.data, **changes)
 
 
-class ModelSettings(Parameters):
+class Resuming(Parameters):
+    """How it runs."""
+
+    checkpoints: str = asked(
+        "checkpoints",
+        "Folder of what interrupted runs go on from; of a Dask cluster, one that all workers see.",
+    )
+
+
+class ModelSettings(Resuming):
     """Model and training."""
 
     batch_size: int | None = auto("Images per mini-batch.", OF_VARIANT, int, most=LARGEST_BATCH)

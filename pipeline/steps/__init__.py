@@ -2,5 +2,6 @@
 
 Read `step` first (what a step is, and what its key is made of), then `running` (the one shape in
 which all of them run); `ownership` holds a step and finds abandoned runs, `workers` runs steps on
-Dask, `plan_text` says what would run. Imports `tracking`, `parameters`, `comparisons` and `base`.
+Dask, `remote` prepares workers that were started elsewhere, `plan_text` says what would run.
+Imports `tracking`, `parameters`, `comparisons` and `base`.
 """

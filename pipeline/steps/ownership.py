@@ -3,17 +3,20 @@
 import os
 import time
 from contextlib import suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from mlflow.entities import Run
 
+from pipeline.base import progress
 from pipeline.parameters import ENTRY_POINTS
 from pipeline.steps.owners import living, shell_is_alive
 from pipeline.steps.step import Step
 from pipeline.tracking import client
 from pipeline.tracking.runs import end_if_running, end_run
 
-CHECKPOINTS = Path("checkpoints")
+# The folder of those of the step that runs; set where it runs.
+checkpoints: ContextVar[Path] = ContextVar("checkpoints", default=Path("checkpoints"))
 GONE = "its process is gone: killed, or a machine died"
 
 
@@ -23,14 +26,18 @@ def cut_off(step: Step) -> Run | None:
         went_on = "elapsed_seconds" in run.data.metrics
         # Without its checkpoint, what it has logged could not be gone on from.
         can_go_on = checkpoint_directory(run.info.run_id).exists() or not went_on
-        if can_go_on and "diverged" not in run.data.tags:
+        if "diverged" in run.data.tags:
+            continue
+        if can_go_on:
             return run
+        kept = f"{checkpoints.get().absolute()} has nothing of run {run.info.run_id}"
+        progress.update(message=f"{step.name}: begins again, since {kept}.")
     return None
 
 
 def checkpoint_directory(run_id: str) -> Path:
     """Where a training run keeps its checkpoints, on the machine that trains."""
-    return CHECKPOINTS / run_id
+    return checkpoints.get() / run_id
 
 
 def move_checkpoints(run_id: str, to: str) -> None:

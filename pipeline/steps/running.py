@@ -66,6 +66,7 @@ def once(step: Step, reuse: str, *, announce: bool = True) -> Run:
 
     Announces what is reused, or why it is not, unless `main` has done so.
     """
+    ownership.checkpoints.set(step.checkpoints)
     ownership.end_abandoned(client.experiment_id())
     if found := _reused(step, reuse, announce=announce):
         return found

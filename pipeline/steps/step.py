@@ -61,6 +61,11 @@ class Step(ABC):
         """Why its key cannot be told yet; empty where it can."""
         return ""
 
+    @property
+    def checkpoints(self) -> Path:
+        """The folder that keeps what it goes on from."""
+        return Path("checkpoints")
+
     def logged(self) -> Mapping[str, Any]:
         """Parameters that its run logs besides those that change the result."""
         return {}

@@ -1,15 +1,22 @@
 """Where the steps of a comparison run: Dask workers, local by default."""
 
+import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from multiprocessing import Semaphore
 from typing import Any
 
 import dask
 from distributed import Client, Future, LocalCluster, get_worker, wait
+from distributed.client import FuturesCancelledError
+from distributed.versions import VersionMismatchWarning
 
 from pipeline.base import InputError, progress
 from pipeline.base.environment import configure
+from pipeline.steps.remote import Work
 from pipeline.steps.running import pipeline_run_id
 from pipeline.tracking import outages
 from pipeline.tracking.client import tracking_uri
@@ -32,26 +39,43 @@ def connect(jobs: int, scheduler: str) -> Iterator[Client]:
     """A Dask client: of a local cluster of so many workers, or of the scheduler at an address.
 
     Raises:
-        InputError: if nobody answers at the address.
+        InputError: if nobody answers at the address, or this machine cannot start workers.
     """
     if scheduler == "none":
         # As Dask comes: what DASK_... and ~/.config/dask say of other clusters can break this one.
         dask.config.refresh(paths=[], env={})
     with dask.config.set(CLUSTER_SETTINGS), ExitStack() as stack:
         if scheduler == "none":
+            _check_semaphores()
             cluster = LocalCluster(
                 n_workers=jobs,
                 threads_per_worker=1,
                 dashboard_address="127.0.0.1:0",  # any port: several comparisons may run at once
                 memory_limit=0,
                 silence_logs="CRITICAL",
+                security=True,  # TLS, with keys of its own: its ports run whatever they are sent
             )
             yield stack.enter_context(Client(stack.enter_context(cluster)))
         else:
             yield stack.enter_context(_remote(scheduler))
 
 
+def _check_semaphores() -> None:
+    """Refuse a machine without those of processes, which Dask starts and ends its workers by."""
+    try:
+        Semaphore()
+    except OSError as error:
+        raise InputError(
+            "workers on this machine",
+            expected="semaphores, which Linux keeps in /dev/shm",
+            received=str(error),
+            action="Make /dev/shm writable (a container: --tmpfs /dev/shm), or give a scheduler.",
+        ) from error
+
+
 def _remote(scheduler: str) -> Client:
+    warnings.simplefilter("ignore", VersionMismatchWarning)  # what differs is refused
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what fails is raised, too
     try:
         return Client(scheduler, timeout=10)
     except (OSError, TypeError, ValueError) as error:  # TypeError: tls:// without certificates
@@ -64,10 +88,15 @@ def _remote(scheduler: str) -> Client:
 
 
 class Submitter:
-    """Submits the steps of one comparison, linked to the run of `main`, to its workers."""
+    """Submits the steps of one comparison, linked to the run of `main`, to its workers.
 
-    def __init__(self, client: Client, run: StepRun):
-        self._client = client
+    What is submitted can be made to bring along what workers elsewhere lack, see `remote.joined`.
+    """
+
+    def __init__(
+        self, client: Client, run: StepRun, brought: Callable[[Work], Work] = lambda work: work
+    ):
+        self._client, self._brought = client, brought
         self._pipeline_run = run.run_id  # also the topic of its news: others may share a scheduler
         self._environment = {
             "MLFLOW_TRACKING_URI": tracking_uri(),
@@ -89,20 +118,24 @@ class Submitter:
     ) -> Future:
         """Submit a step; it starts when those it comes after are done, of a higher priority first.
 
-        Steps of one group run in the same worker unless another one is idle; those of none (None)
-        run where what they come after has run.
+        Steps of one group run in the same worker of this machine unless another one is idle; those
+        of none (None) run where what they come after has run.
         """
         where: dict[str, Any] = {}
         addresses = sorted(self._client.scheduler_info()["workers"])
-        if group is not None and addresses:  # those of another scheduler may have yet to join
+        # Where all workers are gone for a moment, Dask waits for the one at the address for good.
+        if group is not None and self._client.cluster and len(addresses) > 1:
             where = {"workers": addresses[group % len(addresses)], "allow_other_workers": True}
-        return self._client.submit(
+        work = partial(
             _run_in_worker,
             function,
             dict(arguments),
-            list(after),
             environment=self._environment,
             pipeline_run=self._pipeline_run,
+        )
+        return self._client.submit(
+            self._brought(work),
+            list(after),
             pure=False,
             priority=priority,
             **where,
@@ -131,7 +164,12 @@ def _run_in_worker(
 
 def gather(futures: Mapping[str, Future]) -> tuple[dict[str, Any], dict[str, str]]:
     """Wait for futures: the results of those that ended well, the errors of the others."""
-    wait(list(futures.values()))
-    errors = {name: error for name, future in futures.items() if (error := future.exception())}
-    results = {name: future.result() for name, future in futures.items() if name not in errors}
-    return results, {name: f"{type(error).__name__}: {error}" for name, error in errors.items()}
+    with suppress(FuturesCancelledError):
+        wait(list(futures.values()))
+    results, errors = {}, {}
+    for name, future in futures.items():
+        try:
+            results[name] = future.result()
+        except Exception as error:  # it is anyone's; or the scheduler has gone
+            errors[name] = f"{type(error).__name__}: {error}"
+    return results, errors

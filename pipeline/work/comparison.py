@@ -1,7 +1,9 @@
 """A whole comparison: its steps, what becomes of each, and running those that are not done."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline.base import InputError, StepsFailedError, progress, unknown_name
@@ -108,6 +110,9 @@ def run(of: Wanted) -> None:
         StepsFailedError: if a step failed; the others are compared.
     """
     asked = of.asked
+    if asked.scheduler != "none":
+        with _workers(of, 1):  # to be refused before a run is opened
+            pass
     data = prepare.prepared(asked, of.comparison, asked.reuse)
     parameters = {
         "variants": ",".join(variant.name for variant in of.variants),
@@ -149,11 +154,10 @@ def _train(
     from pipeline.steps import workers
 
     create_storage(of.asked.storage)
-    scheduler = of.asked.scheduler
     jobs = min(of.workers(), len(steps.missing) + len(steps.searches))
     try:
-        with workers.connect(jobs, scheduler) as dask, progress.display() as sink:
-            queue = workers.Submitter(dask, main_run)
+        with _workers(of, jobs) as submitting, progress.display() as sink:
+            queue = submitting(main_run)
             queue.show_progress(sink)
             futures = submit(queue, steps, of.asked.reuse)
             import pipeline.report.page  # noqa: F401  for the comparison, while workers are busy
@@ -161,8 +165,24 @@ def _train(
             return workers.gather(futures)
     finally:
         # The workers on this machine have ended by now; those of another scheduler go on.
-        if scheduler == "none":
+        if of.asked.scheduler == "none":
             kill_running_steps(main_run.run_id, main_run.experiment)
+
+
+@contextmanager
+def _workers(of: Wanted, jobs: int) -> Iterator[Callable[[StepRun], "workers.Submitter"]]:
+    """Dask workers that can do the steps; yields what submits those of a run of `main`."""
+    from pipeline.steps import remote, workers
+
+    with workers.connect(jobs, of.asked.scheduler) as dask:
+        if of.asked.scheduler == "none":
+            yield partial(workers.Submitter, dask)
+            return
+        artifacts = client.connect().get_experiment(client.experiment_id()).artifact_location
+        stores = (client.tracking_uri(), artifacts, of.asked.storage)
+        packages = dict.fromkeys((*TrainStep.packages, *SearchStep.packages, "mlflow"))
+        with remote.joined(dask, stores, [*packages]) as brought:
+            yield partial(workers.Submitter, dask, brought=brought)
 
 
 def submit(

@@ -82,6 +82,9 @@ class Trial:
             self.report(epoch, metrics["val_loss"])
 
         checkpoints = Checkpoints(checkpoint_directory(run.run_id))
+        if self.reported and not checkpoints.newest():
+            kept = f"{checkpoints.directory.absolute()} has nothing to go on from"
+            progress.update(message=f"trial {self.trial.number}: begins again, since {kept}.")
         state = TrialState.COMPLETE
         try:
             trainer.fit(

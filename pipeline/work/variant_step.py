@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pipeline.comparisons import Variant
@@ -82,6 +83,10 @@ class VariantStep(Step):
         return self.prepared
 
     @property
+    def checkpoints(self) -> Path:
+        return Path(self.asked.checkpoints).expanduser()
+
+    @property
     def waits_for(self) -> str:
         return "" if self.prepared else "the data set is not prepared yet"
 
@@ -91,6 +96,7 @@ class VariantStep(Step):
 
     def parameters(self) -> dict[str, Any]:
         settings = recorded(self.asked, self.group, self.entry_point, self.variant)
+        del settings["checkpoints"]  # where they are kept changes no result
         return {"variant": self.variant.name, **settings}
 
     def upstream(self) -> Mapping[str, str]:

@@ -196,6 +196,7 @@ def test_what_is_recorded_of_a_group_is_spelt_out() -> None:
         "dropout_layers": "last",
     }
     assert recorded(asked, Searching, "search", variant) == {
+        "checkpoints": "checkpoints",
         "batch_size": "128",
         "dropout_rate": "0.1",
         "dropout_layers": "last",
@@ -207,6 +208,7 @@ def test_what_is_recorded_of_a_group_is_spelt_out() -> None:
         "storage": "sqlite:///optuna.db",
     }
     assert recorded(asked, Training, "train", variant) == {
+        "checkpoints": "checkpoints",
         "batch_size": "128",
         "dropout_rate": "0.1",
         "dropout_layers": "last",

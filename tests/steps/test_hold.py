@@ -162,6 +162,23 @@ def test_a_run_goes_on_where_its_checkpoint_is_or_nothing_was_logged(store: Path
     assert found.info.run_id == empty
 
 
+def test_a_step_goes_on_from_the_folder_that_it_keeps_checkpoints_in(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Elsewhere(GoesOn):
+        checkpoints = tmp_path / "elsewhere"
+
+    cut = fail(GoesOn(), KeyboardInterrupt(), epochs=2)
+    (tmp_path / "elsewhere" / cut).mkdir(parents=True)
+    again = once(GoesOn(), reuse="never").info.run_id
+    assert again != cut
+    said = f"begins again, since {Path.cwd()}/checkpoints has nothing of run {cut}."
+    assert said in capsys.readouterr().out
+    assert once(Elsewhere(), reuse="never").info.run_id == cut
+    assert "begins again" not in capsys.readouterr().out
+    assert list((tmp_path / "elsewhere").glob("*/")) == []
+
+
 def test_a_diverged_run_does_not_go_on(store: Path) -> None:
     step = Small()
     run_id = fail(step, DivergenceError("loss became nan in epoch 2"), epochs=1)

@@ -1,3 +1,4 @@
+import errno
 import gc
 import os
 import signal
@@ -10,6 +11,7 @@ import dask
 import mlflow
 import pytest
 from distributed import Client, get_worker
+from distributed.security import Security
 
 from pipeline.base import InputError, progress
 from pipeline.base.progress import Update
@@ -273,6 +275,26 @@ def test_the_step_of_a_worker_that_died_is_run_again(
     assert marker.exists()
 
 
+def test_a_step_of_a_group_outlives_the_only_worker(
+    steps: workers.Submitter, tmp_path: Path
+) -> None:
+    with workers.connect(jobs=1, scheduler="none") as alone:
+        steps = workers.Submitter(alone, StepRun("another-pipeline-run", "the-experiment"))
+        step = steps.submit(die_once, {"marker": tmp_path / "died"}, group=0)
+        assert step.result(timeout=60) == "finished by another worker"
+
+
+def test_what_a_scheduler_that_goes_away_leaves_undone_is_an_error_of_its_own(
+    steps: workers.Submitter, client: Client
+) -> None:
+    left, done = (steps.submit(surroundings, {}) for _ in range(2))
+    done.result()
+    client.cancel([left], force=True)
+    results, errors = workers.gather({"left": left, "done": done})
+    assert list(results) == ["done"]
+    assert errors["left"].startswith("FutureCancelledError: ")
+
+
 @pytest.mark.parametrize(
     "address",
     [
@@ -298,18 +320,24 @@ def test_an_address_where_no_scheduler_answers_is_refused_in_seconds(
     )
 
 
-def test_steps_run_on_the_workers_of_a_scheduler_that_is_there(
-    client: Client, steps: workers.Submitter
+def test_another_process_of_this_machine_cannot_send_work_to_the_local_workers(
+    client: Client, collected: None
 ) -> None:
+    keys = client.security.get_connection_args("client")
+    assert keys["require_encryption"]
     address = client.scheduler_info()["address"]
-    run = StepRun("another-pipeline-run", "the-experiment")
-    with workers.connect(jobs=1, scheduler=address) as remote:
-        results, _ = workers.gather(
-            {"step": workers.Submitter(remote, run).submit(surroundings, {})}
-        )
-        assert results["step"]["pipeline_run"] == "another-pipeline-run"
-    results, _ = workers.gather({"step": steps.submit(surroundings, {})})
-    assert results["step"]["pipeline_run"] == "the-pipeline-run"  # the scheduler goes on
+    with pytest.raises(OSError, match="certificate"):
+        Client(address, security=Security.temporary(), timeout=2)
+
+
+def test_a_machine_that_can_start_no_workers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only() -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(workers, "Semaphore", read_only)
+    with pytest.raises(InputError, match="Read-only file system"):  # noqa: SIM117
+        with workers.connect(jobs=1, scheduler="none"):
+            pass
 
 
 def test_another_comparison_on_the_same_scheduler_does_not_show_the_news(

@@ -55,6 +55,7 @@ def test_a_search_is_another_with_other_parameters(name: str, value: object) -> 
 
 def test_where_the_trials_are_kept_makes_for_no_other_search() -> None:
     assert _key(ELU, storage="sqlite:///another.db") == _key(ELU)
+    assert _key(ELU, checkpoints="elsewhere") == _key(ELU)
 
 
 def test_a_setting_that_is_given_as_it_is_makes_for_no_other_search() -> None:

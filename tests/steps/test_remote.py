@@ -1,0 +1,170 @@
+"""A Dask scheduler and workers that were started elsewhere: no `pipeline`, folders of their own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from conftest import environment_of_a_user
+from distributed import Client
+
+from pipeline.base import InputError
+from pipeline.main import main
+from pipeline.parameters import Main
+from pipeline.steps import remote, workers
+
+DASK = Path(sys.executable).with_name("dask")
+FOLDER, PID = "__import__('os').getcwd()", "__import__('os').getpid()"
+CODE = "__import__('pipeline').__file__"
+NEW = "__import__('pipeline.new').new.VALUE"  # a module that only other code has
+
+
+def environment() -> dict[str, str]:
+    return {name: one for name, one in environment_of_a_user().items() if name != "PYTHONPATH"}
+
+
+@contextmanager
+def started(folder: Path, *command: object, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A command that runs in a folder of its own."""
+    folder.mkdir()
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            cwd=folder,
+            env=environment() | variables,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A scheduler with two workers."""
+    folder = tmp_path_factory.mktemp("cluster")
+    file = folder / "scheduler.json"
+    scheduler = (DASK, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+    worker = (DASK, "worker", "--scheduler-file", file, "--nthreads", "1", "--no-dashboard")
+    with (
+        started(folder / "scheduler", *scheduler, "--scheduler-file", file),
+        started(folder / "one", *worker),
+        started(folder / "other", *worker),
+    ):
+        while not file.exists():
+            time.sleep(0.05)
+        found = json.loads(file.read_text("utf-8"))["address"]
+        with workers.connect(1, found) as client:
+            client.wait_for_workers(2, timeout=60)
+        yield found
+
+
+@pytest.fixture
+def client(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """A client that works in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    with workers.connect(1, address) as client:
+        yield client
+
+
+def test_work_runs_on_the_code_of_this_process_in_its_folder(client: Client) -> None:
+    with remote.joined(client, [], []) as brought:
+        said = client.map(brought(eval), [FOLDER, CODE], pure=False)
+        folder, code = client.gather(said)
+    assert folder == os.getcwd()
+    assert Path(code).parent != remote.PACKAGE
+
+
+def test_a_worker_that_has_run_other_code_begins_anew(
+    client: Client, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = shutil.copytree(remote.PACKAGE, tmp_path / "pipeline")
+    (other / "new.py").write_text("VALUE = 'of the other code'", "utf-8")
+    only = {"workers": min(client.scheduler_info()["workers"]), "pure": False}
+    with remote.joined(client, [], []) as brought:
+        before = client.submit(brought(eval), PID, **only).result()
+        assert client.submit(brought(eval), PID, **only).result() == before
+        with pytest.raises(ModuleNotFoundError, match="new"):
+            client.submit(brought(eval), NEW, **only).result()
+        monkeypatch.setattr(remote, "PACKAGE", other)
+        with (
+            workers.connect(1, address) as other_client,
+            remote.joined(other_client, [], []) as brought_other,
+        ):
+            said = other_client.map(brought_other(eval), [NEW, PID] * 2, pure=False)
+            texts = other_client.gather(said)
+    assert texts[0] == texts[2] == "of the other code"
+    assert before not in texts
+
+
+def test_what_workers_lack_is_refused_one_by_one_also_of_one_that_joins_later(
+    client: Client, address: str, tmp_path: Path
+) -> None:
+    package = tmp_path / "packages" / "optuna-4.9.9.dist-info"
+    package.mkdir(parents=True)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: optuna\nVersion: 4.9.9\n")
+    store = tmp_path / "store"
+    store.mkdir()
+    hidden = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs "$0" && exec "$@"', store)
+    if subprocess.run([*hidden, "true"], capture_output=True).returncode:
+        pytest.skip("hiding a folder from a process takes root")
+    worker = (DASK, "worker", address, "--nthreads", "2", "--no-dashboard", "--name", "odd")
+    stores, packages = [f"sqlite:///{store}/mlflow.db", "http://127.0.0.1:9"], ["optuna", "numpy"]
+    with (
+        remote.joined(client, stores, packages) as brought,
+        started(tmp_path / "odd", *hidden, *worker, PYTHONPATH=str(package.parent)),
+    ):
+        client.wait_for_workers(3, timeout=60)
+        info = client.scheduler_info()["workers"]
+        (odd,) = (where for where, one in info.items() if one["name"] == "odd")
+        with pytest.raises(InputError) as later:
+            client.submit(brought(eval), PID, workers=odd, pure=False).result()
+        with pytest.raises(InputError) as refused, remote.joined(client, stores, packages):
+            pass
+    assert str(refused.value) == (
+        "scheduler: expected workers of one thread, with the packages that are here, that see the "
+        f"stores; received worker {odd} with optuna 4.9.9 instead of 5.0.0, 2 threads, no "
+        f"sqlite:///{store}/mlflow.db of this machine. Install there what conda.yaml pins. Start "
+        "workers with `dask worker --nthreads 1`. Give a tracking server and a storage that all "
+        "reach, or share their folder."
+    )
+    assert str(later.value) == str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("store", "path"),
+    [
+        ("sqlite:///optuna.db", "optuna.db"),
+        ("sqlite+pysqlite:////data/optuna.db?timeout=3", "/data/optuna.db"),
+        ("/data/mlruns", "/data/mlruns"),
+        ("file:///data/mlruns", "/data/mlruns"),
+        ("postgresql+psycopg2://user@host/optuna", None),
+        ("http://127.0.0.1:5000", None),
+        ("mlflow-artifacts:/0", None),
+        ("s3://bucket/0", None),
+    ],
+)
+def test_a_store_is_a_file_or_a_server_s(store: str, path: str | None) -> None:
+    assert remote._path(store) == (Path(path) if path else None)
+
+
+@pytest.mark.slow
+def test_a_comparison_runs_on_workers_with_folders_of_their_own(
+    address: str, store: Path, tiny_npz: Path
+) -> None:
+    given: dict[str, Any] = {"scheduler": address, "dataset": str(tiny_npz), "learning_rate": 0.001}
+    main(Main(**given, variants=("elu",), seeds=(1,), epochs=1))
+    (run,) = mlflow.MlflowClient().search_runs(["0"], "tags.step = 'train'")
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["pid"] != str(os.getpid())
