@@ -46,21 +46,21 @@ def test_step_key_changes_with_the_entry_point_the_packages_and_the_code() -> No
 
 def test_step_inputs_can_be_read_by_a_person() -> None:
     class OfData(Small):
-        __module__ = "pipeline.training.checkpoints"
+        __module__ = "pipeline.data.fingerprints"
 
     inputs = OfData(settings={"activation": "swish", "epochs": 7}).inputs
     assert list(inputs) == [
         "parameter variant",
         "parameter epochs",
         "variant activation",  # the epochs are a parameter, and given in full
-        "code of pipeline.training.checkpoints",
+        "code of pipeline.data.fingerprints",
         "version of numpy",
         "search",
     ]
     assert inputs["parameter epochs"] == "2"
     assert inputs["version of numpy"] == np.__version__
     assert inputs["search"] == "a-key"
-    assert len(inputs["code of pipeline.training.checkpoints"]) == 16
+    assert len(inputs["code of pipeline.data.fingerprints"]) == 16
 
 
 def test_a_run_records_its_variant_whatever_is_declared_later() -> None:
