@@ -17,11 +17,10 @@ BENCHMARKS = {
     "tracking": True,
     "recipe": True,
     "jobs": True,
-    "rerun": False,
     "startup": True,
     "memory": True,
     "growth": False,
-    "compare": False,
+    "store": False,
 }
 
 
