@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 PEER = "import mlflow"
-SMALL = {"seeds": "1,2,3", "n_trials": 3, "search_epochs": 1, "epochs": 1}
-MAIN = harness.entry_point("main", dataset="mnist_5k", **SMALL)
+GIVEN = {"dataset": "mnist_5k", "seeds": "1,2,3", "n_trials": 3, "search_epochs": 1, "epochs": 1}
+MAIN = harness.entry_point("main", **GIVEN)
 COMMANDS = {
-    "plan=only": [*MAIN, "--plan", "only"],
+    "plan=only": harness.entry_point("main", **(GIVEN | {"seeds": "1,2,3,4", "plan": "only"})),
     "main": MAIN,
     "compare": harness.entry_point("compare", reuse="never"),
     "ui": [sys.executable, "-m", "pipeline.ui", "--open", "never"],  # of a server that is there
@@ -74,7 +74,7 @@ def store(asked: ManyRuns) -> None:
         "store",
         _results(measured),
         machine=machine,
-        conditions={"epochs of a training": asked.epochs, **SMALL},
+        conditions={"epochs of a training": asked.epochs, **GIVEN},
         measured=measured,
         notes=["TensorFlow was not imported.", *_growth(measured)],
     )

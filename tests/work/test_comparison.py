@@ -272,13 +272,14 @@ def finished_run(step: str, seconds: float, metrics: Mapping[str, float], **valu
         "prepare_run": values.pop("prepare_run", ""),
         "dataset": values.pop("dataset"),
     }
-    run_id = connection.create_run("0", start_time=1000, tags=tags).info.run_id
+    started = values.pop("start_time", 1000)
+    run_id = connection.create_run("0", start_time=started, tags=tags).info.run_id
     connection.log_batch(
         run_id,
         metrics=[Metric(name, value, 0, 0) for name, value in metrics.items()],
         params=[Param(name, str(value)) for name, value in values.items()],
     )
-    connection.set_terminated(run_id, end_time=1000 + int(seconds * 1000))
+    connection.set_terminated(run_id, end_time=started + int(seconds * 1000))
 
 
 def trained_run(seconds: float = 30.0, **changes: Any) -> None:
@@ -385,7 +386,7 @@ def test_a_plan_reads_no_more_of_a_store_with_more_runs(
     def read() -> int:
         """How many runs a plan reads, after four more nights."""
         for _ in range(4):
-            finished_run("prepare", 1.0, {}, dataset="stripes")
+            finished_run("prepare", 1.0, {}, dataset="stripes", start_time=2**42)
             for variant in ("elu", "bn"):
                 trained_run(variant=variant)
                 of = {"variant": variant, "dataset": "stripes", "batch_size": 32}
