@@ -34,7 +34,9 @@ COMMANDS = {
     "compare": harness.entry_point("compare", reuse="never"),
     "ui": [sys.executable, "-m", "pipeline.ui", "--open", "never"],  # of a server that is there
 }
+BY_SERVER, SERVER_CPU = ", server", "server_cpu_seconds"
 FIGURES = {"wall_seconds": "wall s", "cpu_seconds": "CPU s", "peak_mib": "MiB"}
+FIGURES[SERVER_CPU] = "CPU s of the server"
 METRICS_PER_REQUEST = 1000  # MLflow takes no more
 CURVES = ["loss", "accuracy", "val_loss", "val_accuracy"]
 CURVES += ["learning_rate", "epoch_seconds", "elapsed_seconds"]
@@ -64,10 +66,9 @@ def store(asked: ManyRuns) -> None:
         tables = []
         for count in counts:
             copies.fill(count)
-            with _served(uri) as (address, of_server):
-                sides = _sides(directory, address)
-                table = harness.in_turns(sides, rounds=asked.rounds)
-                tables.append(table.assign(runs=count, **of_server()))
+            with _served(uri) as (address, used):
+                sides = _sides(directory, address, used)
+                tables.append(harness.in_turns(sides, rounds=asked.rounds).assign(runs=count))
         copies.check_registered()
     measured = pd.concat(tables)
     outcomes.publish(
@@ -80,22 +81,27 @@ def store(asked: ManyRuns) -> None:
     )
 
 
-def _sides(directory: Path, address: str) -> dict[str, Callable[[int], harness.Row]]:
+def _sides(
+    directory: Path, address: str, of_server: Callable[[], harness.Row]
+) -> dict[str, Callable[[int], harness.Row]]:
     def side(arguments: Sequence[str], **environment: str) -> Callable[[int], harness.Row]:
-        return lambda _: asdict(
-            harness.run(arguments, directory=directory, environment=environment)[0]
-        )
+        def measure(_round: int) -> harness.Row:
+            before = of_server()[SERVER_CPU]
+            usage, _ = harness.run(arguments, directory=directory, environment=environment)
+            after = of_server()
+            return {**asdict(usage), **after, SERVER_CPU: after[SERVER_CPU] - before}
 
-    by_server = {
-        f"{name}, server": side(one, MLFLOW_TRACKING_URI=address) for name, one in COMMANDS.items()
-    }
+        return measure
+
+    on_server = {"MLFLOW_TRACKING_URI": address}
     by_file = {name: side(one) for name, one in COMMANDS.items() if name != "ui"}
+    by_server = {f"{name}{BY_SERVER}": side(one, **on_server) for name, one in COMMANDS.items()}
     return {**by_file, **by_server, PEER: side([sys.executable, "-c", PEER])}
 
 
 @contextmanager
 def _served(uri: str) -> Iterator[tuple[str, Callable[[], harness.Row]]]:
-    """The address of the server that `ui` starts on a store, and what that has used until asked."""
+    """The address of the server that `ui` starts on a store, and what it has used until asked."""
     import psutil
 
     started, host = time.perf_counter(), "127.0.0.1"
@@ -106,7 +112,8 @@ def _served(uri: str) -> Iterator[tuple[str, Callable[[], harness.Row]]]:
             parent = psutil.Process(process.pid)
             every = [parent, *parent.children(recursive=True)]
             memory = sum(one.memory_info().rss for one in every) / harness.MIB
-            return {"server_seconds": seconds, "server_mib": memory}
+            cpu = sum(sum(one.cpu_times()[:2]) for one in every)
+            return {"server_seconds": seconds, "server_mib": memory, SERVER_CPU: cpu}
 
         yield where, used
 
@@ -215,28 +222,30 @@ def _results(measured: pd.DataFrame) -> list[outcomes.Result]:
         rows = measured[(measured.side == side) & (measured.runs == runs)]
         return rows.sort_values("round")[column].tolist()
 
-    counts, names = sorted(set(measured.runs)), dict.fromkeys(measured.side)
+    fewest, most = min(measured.runs), max(measured.runs)
     results = [
-        outcomes.Result(what=f"{side}, {runs:,} runs: {unit}", ours=of(side, runs, column))
-        for side in names
+        outcomes.Result(what=f"{side}, {most:,} runs: {unit}", ours=of(side, most, column))
+        for side in dict.fromkeys(measured.side)
         if side != PEER
         for column, unit in FIGURES.items()
-        for runs in counts
+        if column != SERVER_CPU or side.endswith(BY_SERVER)
     ]
-    alone, peer = (of(side, counts[0], "wall_seconds") for side in ("main", PEER))
-    more = [ours - theirs for ours, theirs in zip(alone, peer, strict=True)]
-    what = f"main, {counts[0]:,} runs: wall s more than `{PEER}`"
+    main, peer = (of(side, fewest, "wall_seconds") for side in ("main", PEER))
+    more = [ours - theirs for ours, theirs in zip(main, peer, strict=True)]
+    what = f"main, {fewest:,} runs: wall s more than `{PEER}`"
     return [*results, outcomes.Result(what=what, ours=more, at_most=2)]
 
 
 def _growth(measured: pd.DataFrame) -> Iterator[str]:
-    """What a run more costs each command, by a straight line through the medians."""
+    """What the commands take with every number of runs, and what a run more adds."""
     for side, rows in measured.groupby("side", sort=False):
         medians = rows.groupby("runs")[list(FIGURES)].median()
-        if side != PEER and len(medians) > 1:
-            wall, cpu, memory = (np.polyfit(medians.index, medians[of], 1)[0] for of in FIGURES)
-            times = f"{1000 * wall:.2f} ms, of the CPU {1000 * cpu:.2f} ms"
-            yield f"A run more costs {side} {times}, and {1024 * memory:.1f} KiB."
+        for column, unit in FIGURES.items():
+            if side == PEER or (column == SERVER_CPU and not str(side).endswith(BY_SERVER)):
+                continue
+            each = ", ".join(f"{value:.3g}" for value in medians[column])
+            slope = np.polyfit(medians.index, medians[column], 1)[0] if len(medians) > 1 else 0
+            yield f"{side}: {unit} {each}; with 1,000 runs more {1000 * slope:.2g} more."
     of_server = measured.groupby("runs")[["server_seconds", "server_mib"]].median()
     for runs, (seconds, memory) in of_server.iterrows():
         yield f"The server of {runs:,} runs: {seconds:.1f} s until it answers, {memory:.0f} MiB."
