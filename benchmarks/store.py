@@ -245,7 +245,7 @@ def _growth(measured: pd.DataFrame) -> Iterator[str]:
                 continue
             each = ", ".join(f"{value:.3g}" for value in medians[column])
             slope = np.polyfit(medians.index, medians[column], 1)[0] if len(medians) > 1 else 0
-            yield f"{side}: {unit} {each}; with 1,000 runs more {1000 * slope:.2g} more."
+            yield f"{side}: {unit} {each}; {1000 * slope:+.2g} per 1,000 runs."
     of_server = measured.groupby("runs")[["server_seconds", "server_mib"]].median()
     for runs, (seconds, memory) in of_server.iterrows():
         yield f"The server of {runs:,} runs: {seconds:.1f} s until it answers, {memory:.0f} MiB."
