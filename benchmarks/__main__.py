@@ -17,12 +17,11 @@ BENCHMARKS = {
     "tracking": True,
     "recipe": True,
     "jobs": True,
-    "rerun": False,
     "startup": True,
     "memory": True,
     "opening": True,
     "growth": False,
-    "compare": False,
+    "store": False,
 }
 
 

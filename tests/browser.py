@@ -201,7 +201,7 @@ def main(store: Path, pictures: Path) -> None:
         newest = views.newest_training_run([one.experiment_id for one in experiments])
         assert newest, f"no finished training run in {database}"
         experiment = newest.info.experiment_id
-        compared = client.finished_runs("compare", experiment)[0].info.run_id
+        compared = next(client.finished_runs("compare", experiment)).info.run_id
         with opened() as browser:
             take_pictures(
                 browser,

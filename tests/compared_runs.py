@@ -129,6 +129,7 @@ def train_run(
     parameters: dict[str, Any] | None = None,
     tags: dict[str, str] | None = None,
     stopped_early: float = 1.0,
+    start_time: int | None = None,
 ) -> client.Run:
     """A training run as the `train` entry point leaves it, without the training."""
     known = {one.name: one for one in COMPARISON.variants}
@@ -148,7 +149,8 @@ def train_run(
         **settings_tag(own, {}),
     }
     connection = client.connect()
-    run_id = connection.create_run("0", run_name=f"train {own.name} seed {seed}").info.run_id
+    name = f"train {own.name} seed {seed}"
+    run_id = connection.create_run("0", start_time, run_name=name).info.run_id
     connection.log_batch(
         run_id,
         metrics=[Metric("stopped_early", stopped_early, 0, 0)],

@@ -77,6 +77,28 @@ def store(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
+def runs_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ids of the runs that are read from this test's store from now on."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    read: list[str] = []
+    search, get = SqlAlchemyStore._search_runs, SqlAlchemyStore.get_run
+
+    def search_and_note(*arguments: Any, **named: Any) -> Any:
+        runs, token = search(*arguments, **named)
+        read.extend(run.info.run_id for run in runs)
+        return runs, token
+
+    def get_and_note(store: SqlAlchemyStore, run_id: str) -> Any:
+        read.append(run_id)
+        return get(store, run_id)
+
+    monkeypatch.setattr(SqlAlchemyStore, "_search_runs", search_and_note)
+    monkeypatch.setattr(SqlAlchemyStore, "get_run", get_and_note)
+    return read
+
+
+@pytest.fixture
 def dropout_model(store: Path) -> Any:
     """A small network with dropout, beside an empty store."""
     from networks import with_dropout

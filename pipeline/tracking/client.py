@@ -19,6 +19,7 @@ from pipeline.base import InputError, hide_passwords
 from pipeline.tracking.outages import patiently
 
 MODEL = "model"  # the name of the logged model of a training run
+FEW = 20  # runs, where the newest may do
 tracking_uri = mlflow.get_tracking_uri  # the address of the server in force
 
 
@@ -93,20 +94,21 @@ def deleted_run(error: mlflow.MlflowException) -> str | None:
 
 def search_runs(experiment: str, query: str) -> list[Run]:
     """All runs of an experiment that a query finds, newest first."""
-    order = ["attributes.start_time DESC"]
-    search = partial(connect().search_runs, [experiment], query, order_by=order)
-    page = search()
-    runs = list(page)
+    return list(newest_first(experiment, query))
+
+
+def newest_first(experiment: str, query: str) -> Iterator[Run]:
+    """The runs that a query finds: the first few, and the others where they are asked for, too."""
+    search = partial(connect().search_runs, [experiment], query, order_by=["start_time DESC"])
+    yield from (page := search(max_results=FEW))
     while page.token:
-        page = search(page_token=page.token)
-        runs += page
-    return runs
+        yield from (page := search(page_token=page.token))
 
 
-def finished_runs(entry_point: str, experiment: str) -> list[Run]:
-    """The finished runs of an entry point, newest first."""
-    query = f"tags.step = '{entry_point}' and attributes.status = 'FINISHED'"
-    return search_runs(experiment, query)
+def finished_runs(entry_point: str, experiment: str, *conditions: str) -> Iterator[Run]:
+    """The finished runs of an entry point, under conditions; as `newest_first`."""
+    finished = (f"tags.step = '{entry_point}'", "attributes.status = 'FINISHED'")
+    return newest_first(experiment, " and ".join((*finished, *conditions)))
 
 
 def metric_histories(run_id: str, names: Sequence[str]) -> dict[str, dict[int, float]]:

@@ -1,8 +1,10 @@
 """The work of `compare`: finished training runs side by side, and what they answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache, partial
 from hashlib import sha256
+from itertools import islice
 from typing import Any, ClassVar
 
 from rich.console import Console
@@ -11,7 +13,7 @@ from rich.markdown import Markdown
 from pipeline.answers import words
 from pipeline.answers.fairness import LeftOut
 from pipeline.base import InputError, progress, unknown_name
-from pipeline.comparisons import Comparison, Data
+from pipeline.comparisons import Comparison, Data, Variant
 from pipeline.steps.running import once
 from pipeline.steps.step import Step, is_training_of, recorded_inputs
 from pipeline.tracking import client, views
@@ -193,37 +195,40 @@ def choose(run_ids: Sequence[str] | None, comparison: Comparison) -> list[client
 
 def _newest_of_each(comparison: Comparison) -> list[client.Run]:
     """The newest run of every variant and seed, on the data of the newest run of all."""
-    variants, other_data = comparison.variants, _with_another_selection(comparison.data)
-    places = {variant.name: place for place, variant in enumerate(variants)}
-    found = client.finished_runs("train", client.experiment_id())
-    of_variants = [
-        run
-        for run in found
-        if (place := places.get(run.data.params["variant"])) is not None
-        and is_training_of(variants[place], run.data.tags)
-        and run.data.tags["data_fingerprint"] not in other_data
-    ]
-    if not of_variants:
-        expected = f"finished training runs of {', '.join(places)}, as they are declared now"
-        action = f"Train first, e.g. `mlflow run . -e train -P variant={variants[0].name}`."
+    experiment = client.experiment_id()
+    may_be = cache(partial(_may_be, comparison.data, experiment))
+
+    def trainings(variant: Variant, *conditions: str) -> Iterator[client.Run]:
+        of_variant = f"params.variant = '{variant.name}'"
+        for run in client.finished_runs("train", experiment, of_variant, *conditions):
+            tags = run.data.tags
+            if is_training_of(variant, tags) and may_be(tags["data_fingerprint"]):
+                yield run
+
+    last = [run for variant in comparison.variants for run in islice(trainings(variant), 1)]
+    if not last:
+        names = [variant.name for variant in comparison.variants]
+        expected = f"finished training runs of {', '.join(names)}, as they are declared now"
+        action = f"Train first, e.g. `mlflow run . -e train -P variant={names[0]}`."
         raise InputError("runs", expected=expected, received="none", action=action)
-    fingerprint = of_variants[0].data.tags["data_fingerprint"]
-    newest = {
-        (places[run.data.params["variant"]], int(run.data.params["seed"])): run
-        for run in reversed(of_variants)
-        if run.data.tags["data_fingerprint"] == fingerprint
-    }
-    return [newest[place] for place in sorted(newest)]
+    newest = max(last, key=lambda run: run.info.start_time)
+    on_data = f"tags.data_fingerprint = '{newest.data.tags['data_fingerprint']}'"
+    chosen: list[client.Run] = []
+    for variant in comparison.variants:
+        of_seed: dict[int, client.Run] = {}
+        for run in trainings(variant, on_data):
+            of_seed.setdefault(int(run.data.params["seed"]), run)
+        chosen += [of_seed[seed] for seed in sorted(of_seed)]
+    return chosen
 
 
-def _with_another_selection(data: Data) -> set[str]:
-    """The fingerprints of what was prepared with other classes, images or scaling."""
+def _may_be(data: Data, experiment: str, fingerprint: str) -> bool:
+    """Whether what has a fingerprint was not prepared with other classes, images or scaling."""
     split = {"val_size", "seed"}  # may be given on the command line
     declared = {name: str(value) for name, value in data.selection.items()}
-    same: set[str] = set()  # as data may be: all classes, by name or left out
-    other: set[str] = set()
-    for run in client.finished_runs("prepare", client.experiment_id()):
-        recorded = recorded_inputs(run.data.tags, "parameter ")
-        is_same = {name: recorded[name] for name in recorded.keys() - split} == declared
-        (same if is_same else other).add(run.data.tags["data_fingerprint"])
-    return other - same
+    of_it = f"tags.data_fingerprint = '{fingerprint}'"
+    found = client.finished_runs("prepare", experiment, of_it)
+    recorded = (recorded_inputs(run.data.tags, "parameter ") for run in found)
+    selections = ({name: one[name] for name in one.keys() - split} for one in recorded)
+    # It may have been prepared both ways: with all classes by name, and left out.
+    return next(selections, declared) == declared or declared in selections

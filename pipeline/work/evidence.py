@@ -4,7 +4,6 @@ import contextlib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
@@ -18,7 +17,7 @@ from pipeline.answers.verdicts import Evidence
 from pipeline.base import progress
 from pipeline.comparisons import Comparison
 from pipeline.steps.step import recorded_inputs, recorded_settings, resolved_parameters
-from pipeline.tracking import client
+from pipeline.tracking import client, curves
 from pipeline.work import artifacts
 
 CURVE_METRICS = ["loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
@@ -133,44 +132,9 @@ def _row(run: RunRecord) -> dict[str, object]:
 
 def _curves(runs: Sequence[RunRecord]) -> pd.DataFrame:
     """A row per run and epoch; the runs in their order."""
-    from mlflow.store.db.db_types import DATABASE_ENGINES
-
     of_run = pd.DataFrame([{name: getattr(run, name) for name in CURVE_OF} for run in runs])
-    has_database = client.tracking_uri().startswith(tuple(DATABASE_ENGINES))
-    found = (_from_database if has_database else _from_server)(list(of_run["run_id"]))
+    found = curves.curves(list(of_run["run_id"]), CURVE_METRICS)
     return of_run.merge(found).reindex(columns=["epoch", *CURVE_METRICS, *CURVE_OF])
-
-
-def _from_database(run_ids: list[str]) -> pd.DataFrame:
-    """The curves of many runs in a few queries; MLflow's own API takes one per run and metric."""
-    import sqlalchemy
-    from mlflow.store.db.utils import create_sqlalchemy_engine
-    from mlflow.store.tracking.dbmodels.models import SqlMetric
-
-    columns = (SqlMetric.run_uuid, SqlMetric.step, SqlMetric.key, SqlMetric.value)
-    query: sqlalchemy.Select = (
-        sqlalchemy.select(*columns)
-        .where(SqlMetric.key.in_(CURVE_METRICS), ~SqlMetric.is_nan)
-        .order_by(SqlMetric.timestamp)
-    )
-    engine = create_sqlalchemy_engine(client.tracking_uri())
-    rows: list[tuple] = []
-    with engine.connect() as connection:
-        for start in range(0, len(run_ids), 500):
-            some = query.where(SqlMetric.run_uuid.in_(run_ids[start : start + 500]))
-            rows += map(tuple, connection.execute(some))
-    engine.dispose()
-    long = pd.DataFrame(rows, columns=["run_id", "epoch", "metric", "value"])
-    last = long.drop_duplicates(["run_id", "epoch", "metric"], keep="last")
-    return last.pivot(index=["run_id", "epoch"], columns="metric", values="value").reset_index()
-
-
-def _from_server(run_ids: list[str]) -> pd.DataFrame:
-    """The curves of many runs from a tracking server, several requests at a time."""
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        histories = pool.map(lambda key: client.metric_histories(key, CURVE_METRICS), run_ids)
-        tables = [pd.DataFrame(by_metric) for by_metric in histories]
-    return pd.concat(tables, keys=run_ids, names=["run_id", "epoch"]).sort_index().reset_index()
 
 
 def _of_each(

@@ -2,8 +2,11 @@
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,8 @@ from pipeline.work.comparison import Wanted, decided
 from pipeline.work.search import SearchStep
 from pipeline.work.train import TrainStep
 from pipeline.work.variant_step import LoggedData
+
+NO_QUERY = r"['\\]"  # characters
 
 
 def say_plan(of: Wanted) -> None:
@@ -92,7 +97,8 @@ def _plan_data(of: Wanted, experiment: str | None) -> tuple[Decision, str, Logge
     if found := decision.reused:
         return decision, step.source.name, step.result(found)
     # The newest preparation of the same data with the same parameters, by whatever code.
-    for run in _finished("prepare", experiment):
+    of_content = f"tags.step_inputs LIKE '%{step.source.identity}%'"
+    for run in client.finished_runs("prepare", experiment, of_content) if experiment else ():
         if _but_of_code(recorded_inputs(run.data.tags)) == _but_of_code(step.inputs):
             reason = f"{decision.reason} (taken to give the same data)"
             return replace(decision, reason=reason), step.source.name, step.result(run)
@@ -105,32 +111,12 @@ def _but_of_code(inputs: Mapping[str, str]) -> dict[str, str]:
 
 
 class Measured:
-    """Times of finished runs, by which those to come are estimated."""
+    """Times of the newest finished runs, by which those to come are estimated."""
 
     def __init__(self, experiment: str | None, *, dataset: str, data: LoggedData | None):
-        prepared = _finished("prepare", experiment)
-        images = {run.info.run_id: run.data.metrics["train_images"] for run in prepared}
-        images_now = images.get(data.run_id, math.nan) if data else math.nan
-        self._dataset = dataset
-
-        def row(run: client.Run) -> dict[str, Any]:
-            """What a run came to, and by how much more images an epoch has now, if known."""
-            tags, parameters = run.data.tags, resolved_parameters(run)
-            more = images_now / images.get(tags.get("prepare_run", ""), math.nan)
-            return (
-                {"trial_seconds": 0.0}
-                | run.data.metrics
-                | {
-                    "variant": parameters["variant"],
-                    "batch_size": int(parameters["batch_size"]),
-                    "dataset": tags["dataset"],
-                    "more_images": 1.0 if tags["dataset"] == dataset else more,
-                    "seconds": (run.info.end_time - run.info.start_time) / 1000,
-                }
-            )
-
-        rows = {of: map(row, _finished(of, experiment)) for of in ("search", "train")}
-        self._runs = {of: pd.DataFrame(list(every)) for of, every in rows.items()}
+        self._experiment, self._dataset = experiment, dataset
+        self._prepared = data.run_id if data else ""
+        self._newest = cache(self._read)  # seeds and variants have them in common
 
     def estimate(self, step: SearchStep | TrainStep, anew: bool = False) -> Estimate | None:
         """The time of a step, anew: with all epochs; None where nothing like it was measured."""
@@ -168,21 +154,53 @@ class Measured:
 
         Their `scale` is by how much more mini-batches an epoch has now.
         """
-        past, basis, rough = self._runs[of], "on other data", True
-        if past.empty:
-            return past, basis, rough
-        past = past.assign(scale=past["more_images"] * past["batch_size"] / variant.batch_size)
-        past = past[past["scale"].notna()]
-        for name, now, alike in (
-            ("dataset", self._dataset, "at other batch sizes"),
-            ("batch_size", variant.batch_size, "of other variants"),
-            ("variant", variant.name, f"of {variant.name}"),
+        # A name may hold what would end the text of a query; there, any character will do.
+        on_data = f"tags.dataset LIKE '{re.sub(NO_QUERY, '_', self._dataset)}'"
+        of_variant, size = f"params.variant = '{variant.name}'", variant.batch_size
+        for basis, same_size, *conditions in (
+            (f"of {variant.name}", True, on_data, of_variant),
+            ("of other variants", True, on_data),
+            ("at other batch sizes", False, on_data),
+            ("on other data", False),
         ):
-            if (same := past[past[name] == now]).empty:
-                break
-            past, basis, rough = same, alike, name != "variant"
-        return past, f"{len(past)} run{'s'[: len(past) > 1]} {basis}", rough
+            past = [
+                one | {"scale": one["more_images"] * one["batch_size"] / size}
+                for one in self._newest(of, *conditions)
+                if not same_size or one["batch_size"] == size
+            ]
+            if past:
+                runs = f"{len(past)} run{'s'[: len(past) > 1]} {basis}"
+                return pd.DataFrame(past), runs, of_variant not in conditions
+        return pd.DataFrame(), "", True
+
+    def _read(self, of: str, *conditions: str) -> list[dict[str, Any]]:
+        """What the newest runs of a step came to, where it is known how large their data was."""
+        if self._experiment is None:
+            return []
+        found = client.finished_runs(of, self._experiment, *conditions)
+        rows = [self._row(run) for run in islice(found, client.FEW)]
+        return [row for row in rows if not math.isnan(row["more_images"])]
+
+    def _row(self, run: client.Run) -> dict[str, Any]:
+        """What a run came to, and by how much more images an epoch has now."""
+        tags, parameters = run.data.tags, resolved_parameters(run)
+        same = tags["dataset"] == self._dataset
+        prepared = tags.get("prepare_run", "")
+        return (
+            {"trial_seconds": 0.0}
+            | run.data.metrics
+            | {
+                "batch_size": int(parameters["batch_size"]),
+                "more_images": 1.0 if same else _images(self._prepared) / _images(prepared),
+                "seconds": (run.info.end_time - run.info.start_time) / 1000,
+            }
+        )
 
 
-def _finished(entry_point: str, experiment: str | None) -> list[client.Run]:
-    return client.finished_runs(entry_point, experiment) if experiment else []
+@cache
+def _images(prepare_run: str) -> float:
+    """The training images that a run has prepared; NaN where it is gone."""
+    try:
+        return client.get_run(prepare_run).data.metrics.get("train_images", math.nan)
+    except InputError:
+        return math.nan

@@ -54,8 +54,8 @@ def _not_gone(run_id: str, fingerprint: str) -> str:
     run = client.find_run(run_id)
     if run is None or client.missing_artifact(run, DATA_FILES):
         experiment = run.info.experiment_id if run else client.experiment_id()
-        of_data = f"tags.step = 'prepare' and tags.data_fingerprint = '{fingerprint}'"
-        for other in client.search_runs(experiment, of_data):
+        of_data = f"tags.data_fingerprint = '{fingerprint}'"
+        for other in client.finished_runs("prepare", experiment, of_data):
             if not client.missing_artifact(other, DATA_FILES):
                 return other.info.run_id
     return run_id

@@ -16,12 +16,12 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.entities import Metric
 from small_layers import COMPARISON as SMALL
 from step_runs import Small, finish
 
 from benchmarks import (
     __main__,
-    compare,
     growth,
     harness,
     jobs,
@@ -30,12 +30,12 @@ from benchmarks import (
     memory,
     opening,
     recipe,
-    rerun,
     search,
     throughput,
     tracking,
     turns,
 )
+from benchmarks import store as many_runs
 from benchmarks.peers import Peer
 from pipeline.base import InputError
 from pipeline.comparisons import Data, Variant, files
@@ -172,9 +172,9 @@ def test_a_rerun_that_imports_tensorflow_is_refused(tmp_path: Path) -> None:
     python = [sys.executable, "-c"]
     for name in ("mlflow", "tensorflow"):  # what is imported does not matter, but its name
         (tmp_path / f"{name}.py").touch()
-    rerun.check_tensorflow_is_not_imported([*python, "import mlflow"], tmp_path)
+    many_runs.check_tensorflow_is_not_imported([*python, "import mlflow"], tmp_path)
     with pytest.raises(RuntimeError, match="imported TensorFlow"):
-        rerun.check_tensorflow_is_not_imported([*python, "import mlflow, tensorflow"], tmp_path)
+        many_runs.check_tensorflow_is_not_imported([*python, "import mlflow, tensorflow"], tmp_path)
 
 
 def test_data_that_is_checked_is_the_data_that_is_mapped(directory: str) -> None:
@@ -201,25 +201,36 @@ def test_without_control_groups_there_is_no_limited_memory(
         assert group is None
 
 
-def test_copied_runs_have_whole_curves_and_are_no_better_than_the_original(store: Path) -> None:
-    original = finish(Small(given={"variant": "elu", "seed": 1}), name="train elu")
+def test_copied_runs_are_of_earlier_nights_and_no_better_than_the_original(store: Path) -> None:
+    original = finish(
+        Small(given={"variant": "elu", "seed": 1}),
+        name="train elu",
+        tags={"data_fingerprint": "f" * 64, "dataset": "mnist_5k"},
+    )
     client = mlflow.MlflowClient()
-    client.log_metric(original, "best_val_loss", 1.0)
-    client.log_metric(original, "judged_val_accuracy", 0.5)
-    client.log_metric(original, "val_loss", 1.0, step=1)
-    copies = compare.Store(mlflow.get_tracking_uri(), epochs=150)
+    once = {"best_val_loss": 1.0, "judged_val_accuracy": 0.5}
+    curves = {"val_loss": 1.0, "elapsed_seconds": 1.0}
+    points = [Metric(name, value, 0, 0) for name, value in (once | curves).items()]
+    client.log_batch(original, metrics=points)
+    copies = many_runs.Copies(mlflow.get_tracking_uri(), epochs=150)
     for count in (3, 6):
         copies.fill(count)
-        runs = client.search_runs(["0"], "tags.step = 'train'")
-        assert len(runs) == count
-    assert {run.info.status for run in runs} == {"FINISHED"}
-    added = [run for run in runs if run.info.run_id != original]
-    assert len({(run.data.params["variant"], run.data.params["seed"]) for run in added}) == 5
+        newest, *added = client.search_runs(["0"], order_by=["attributes.start_time DESC"])
+        assert (newest.info.run_id, 1 + len(added)) == (original, count)
+    assert {run.info.status for run in added} == {"FINISHED"}
+    # In turn of older code, on two other data sets, and with a seed of its own.
+    assert [run.data.params["seed"] for run in added] == ["1", "1", "1", "4001", "1"]
+    names = [run.data.tags["dataset"] for run in added]
+    assert names == ["mnist_5k", "other_2", "other_3", "mnist_5k", "mnist_5k"]
+    assert len({(run.data.tags["data_fingerprint"]) for run in added}) == 3
+    assert len({run.data.tags["step_key"] for run in (newest, *added)}) == count
     for run in added:
         history = client.get_metric_history(run.info.run_id, "val_loss")
         assert [point.step for point in history] == list(range(1, 151))
         assert run.data.metrics["best_val_loss"] >= 1.0
         assert run.data.metrics["judged_val_accuracy"] <= 0.5
+        assert run.outputs
+        assert len(run.outputs.model_outputs) == 1
     elapsed = client.get_metric_history(added[0].info.run_id, "elapsed_seconds")
     assert all(b.value > a.value for a, b in pairwise(elapsed))
 

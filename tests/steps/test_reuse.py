@@ -176,4 +176,4 @@ def test_what_a_step_reads_is_made_first_and_handed_to_its_work(store: Path) -> 
     (search,) = client.finished_runs("search", client.experiment_id())
     assert search.data.metrics["anew"] == 0
     once(After(), reuse="never")  # the search is finished, and reused
-    assert len(client.finished_runs("search", client.experiment_id())) == 1
+    assert len(list(client.finished_runs("search", client.experiment_id()))) == 1

@@ -118,18 +118,6 @@ def test_curves_are_those_that_were_logged(four_runs: list[str]) -> None:
     assert not curves[list(evidence.CURVE_METRICS)].isna().any().any()
 
 
-def test_curves_from_a_tracking_server_equal_those_from_its_database(
-    four_runs: list[str],
-) -> None:
-    tables = [
-        read(four_runs)[["run_id", "epoch", *evidence.CURVE_METRICS]].sort_values("run_id")
-        for read in (evidence._from_database, evidence._from_server)
-    ]
-    database, server = (table.reset_index(drop=True) for table in tables)
-    assert len(database) == 4 * 3
-    pd.testing.assert_frame_equal(database, server, check_names=False)
-
-
 def test_runs_that_failed_are_named_and_make_for_a_new_comparison(four_runs: list[str]) -> None:
     before = _key()
     assert _key() == before
@@ -182,6 +170,26 @@ def test_the_newest_run_of_every_seed_is_compared_on_the_data_of_the_newest(stor
     newest = [train_run(BN, 2), train_run(BN, 1), train_run(ELU, 1)]
     chosen = work.choose(None, COMPARISON)
     assert [run.info.run_id for run in chosen] == [run.info.run_id for run in reversed(newest)]
+
+
+def test_what_is_read_grows_with_the_runs_on_the_data_alone(
+    store: Path, runs_read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "FEW", 2)
+    long_ago = iter(range(1, 1000))
+    chosen = [train_run(variant, seed).info.run_id for variant in (ELU, BN) for seed in (1, 2)]
+
+    def read() -> int:
+        """How many runs are read to choose, after three nights on other data and as many others."""
+        for seed in range(3):
+            other = {"data_fingerprint": "e" * 64}
+            train_run(ELU, seed, tags=other, start_time=next(long_ago))
+            train_run(ELU.derive(name="other"), seed)
+        runs_read.clear()
+        assert [run.info.run_id for run in work.choose(None, COMPARISON)] == chosen
+        return len(runs_read)
+
+    assert read() == read() == read()
 
 
 def test_runs_of_another_variant_of_the_same_name_are_compared_only_where_they_are_named(

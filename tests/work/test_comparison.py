@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import mlflow
 import pytest
 from conftest import Finished
 from declared import BN_SWISH
+from mlflow.entities import Metric, Param
 
 from pipeline.base import InputError
 from pipeline.comparisons import Comparison, Data
@@ -270,12 +272,14 @@ def finished_run(step: str, seconds: float, metrics: Mapping[str, float], **valu
         "prepare_run": values.pop("prepare_run", ""),
         "dataset": values.pop("dataset"),
     }
-    run_id = connection.create_run("0", start_time=1000, tags=tags).info.run_id
-    for name, value in values.items():
-        connection.log_param(run_id, name, value)
-    for name, value in metrics.items():
-        connection.log_metric(run_id, name, value)
-    connection.set_terminated(run_id, end_time=1000 + int(seconds * 1000))
+    started = values.pop("start_time", 1000)
+    run_id = connection.create_run("0", start_time=started, tags=tags).info.run_id
+    connection.log_batch(
+        run_id,
+        metrics=[Metric(name, value, 0, 0) for name, value in metrics.items()],
+        params=[Param(name, str(value)) for name, value in values.items()],
+    )
+    connection.set_terminated(run_id, end_time=started + int(seconds * 1000))
 
 
 def trained_run(seconds: float = 30.0, **changes: Any) -> None:
@@ -361,6 +365,38 @@ def test_time_is_taken_from_other_runs_where_there_are_none_of_the_same_kind(
     assert estimates(tiny_npz, learning_rate="0.1") == {
         "train elu seed 1": Estimate(40, 310, "1 run of other variants", True)
     }
+
+
+def test_a_name_that_would_end_the_text_of_a_query_is_found(store: Path, tiny_npz: Path) -> None:
+    named = store / 'it\'s \\ "100%".npz'
+    shutil.copy(tiny_npz, named)
+    trained_run(dataset=named.stem)
+    trained_run(dataset=named.stem.upper(), epoch=1000.0)
+    expected = Estimate(30, 210, "1 run of elu", False)
+    assert estimates(named, learning_rate="0.1") == {"train elu seed 1": expected}
+
+
+def test_a_plan_reads_no_more_of_a_store_with_more_runs(
+    store: Path, tiny_npz: Path, runs_read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "FEW", 2)
+    searched = {"epochs_trained": 30, "epochs_saved_by_pruning": 10}
+    _by_older_code(prepared_from(tiny_npz))
+
+    def read() -> int:
+        """How many runs a plan reads, after four more nights."""
+        for _ in range(4):
+            finished_run("prepare", 1.0, {}, dataset="stripes", start_time=2**42)
+            for variant in ("elu", "bn"):
+                trained_run(variant=variant)
+                of = {"variant": variant, "dataset": "stripes", "batch_size": 32}
+                finished_run("search", 90.0, searched, **of)
+        runs_read.clear()
+        found = estimates(tiny_npz)
+        assert {one.basis for one in found.values() if one} == {"2 runs of elu"}
+        return len(runs_read)
+
+    assert read() == read()
 
 
 def test_search_takes_as_long_as_finished_ones_or_as_its_epochs(
