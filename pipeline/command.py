@@ -123,6 +123,8 @@ def _end(status: str, reason: str) -> None:
     try:
         with outages.not_waiting():
             client.end_if_running(run_id, status, reason=shown(reason))
+    except (InputError, TrackingUnavailableError):
+        pass  # the command has met with it as well, and the next one ends the run
     except Exception as error:  # what the command itself came to must not be lost over this
         _print_error(f"the run could not be ended as {status} ({type(error).__name__}: {error})")
 

@@ -24,5 +24,8 @@ def configure() -> None:
         # MLflow's line at the end of a run shows a password that the server's address holds.
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     }
+    # Tracebacks of what these raise as well.
+    for name in ("mlflow.store.db.utils", "mlflow.utils.databricks_utils"):
+        logging.getLogger(name).setLevel("CRITICAL")
     # For an MLflow that has been imported already.
     logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"])

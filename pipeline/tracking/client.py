@@ -19,71 +19,23 @@ from typing import TYPE_CHECKING, Any
 
 import mlflow
 import numpy as np
-from filelock import FileLock
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.types.schema import Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PROJECT_ENTRY_POINT
 from mlflow.utils.uri import is_local_uri
 
-from pipeline.base import InputError, TrackingUnavailableError, hide_passwords
+from pipeline.base import TrackingUnavailableError, hide_passwords
 from pipeline.data.splits import Splits, class_counts
+from pipeline.tracking.experiments import experiment_id as experiment_id
 from pipeline.tracking.outages import Publisher, patiently, wait_seconds
+from pipeline.tracking.store import connect, get_run
+from pipeline.tracking.store import tracking_uri as tracking_uri
 
 if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
 
 RUN_NOTE_LENGTH = 8000  # characters: MLflow cuts longer tags of a run
-tracking_uri = mlflow.get_tracking_uri  # the address of the server in force
-
-
-class PatientClient(mlflow.MlflowClient):
-    """An MLflow client whose every public method waits while the tracking server is away."""
-
-    def __getattribute__(self, name: str) -> Any:
-        found = super().__getattribute__(name)
-        return partial(patiently, found) if not name.startswith("_") and callable(found) else found
-
-
-def connect() -> PatientClient:
-    """A client of the tracking server in force, which waits while that is away."""
-    _make_store(tracking_uri())
-    return PatientClient()
-
-
-@cache
-def _make_store(uri: str) -> None:
-    """Make a new sqlite store, one process at a time: at once, they would break it."""
-    if uri.startswith("sqlite:///"):
-        with FileLock(f"{uri.removeprefix('sqlite:///')}.lock"):
-            mlflow.MlflowClient(uri)
-
-
-def experiment_id() -> str:
-    """The experiment in force: that of `mlflow run`, MLFLOW_EXPERIMENT_NAME or the default."""
-    if adopted := os.environ.get("MLFLOW_RUN_ID"):
-        return connect().get_run(adopted).info.experiment_id
-    if given := os.environ.get("MLFLOW_EXPERIMENT_ID"):
-        return given
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "Default")
-    experiment = connect().get_experiment_by_name(name)
-    return experiment.experiment_id if experiment else connect().create_experiment(name)
-
-
-def get_run(run_id: str) -> Run:
-    """A run by its id.
-
-    Raises:
-        InputError: if there is none on this tracking server.
-    """
-    try:
-        return connect().get_run(run_id)
-    except mlflow.exceptions.MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        expected = f"the id of a run on {hide_passwords(tracking_uri())}"
-        action, received = "Copy the id from the run's page in `mlflow ui`.", repr(run_id)
-        raise InputError("run_id", expected=expected, received=received, action=action) from error
 
 
 def search_runs(experiment: str, query: str) -> list[Run]:
@@ -257,7 +209,7 @@ def _finite(metrics: Mapping[str, float], epoch: int) -> list[Metric]:
 def adopted_run(entry_point: str) -> StepRun | None:
     """The run that `mlflow run` opened for this entry point, if it did."""
     if run_id := os.environ.get("MLFLOW_RUN_ID"):
-        run = connect().get_run(run_id)
+        run = get_run(run_id, "MLFLOW_RUN_ID")
         if run.data.tags.get(MLFLOW_PROJECT_ENTRY_POINT) == entry_point:
             return StepRun(run_id, run.info.experiment_id)
     return None

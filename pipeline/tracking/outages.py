@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from pipeline.base import InputError, TrackingUnavailableError, hide_passwords, progress
+from pipeline.tracking.refusals import reason, refusal
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -29,6 +30,11 @@ _answered = threading.Event()
 expect_server = _answered.set  # where another process has had its answers
 _waits: ContextVar[bool] = ContextVar("waits", default=True)
 set_waiting = _waits.set  # from here on; False where the process has been told to end
+
+
+def has_answered() -> bool:
+    """Whether the server has answered this process, or the one that started it."""
+    return _answered.is_set()
 
 
 @contextmanager
@@ -79,12 +85,15 @@ def again_while_away(
     """Make a call, which may be made twice, again and again while the server is away.
 
     In between, `wait` is given what went wrong and seconds to wait, which double from `pause` up to
-    `LONGEST_PAUSE`; it raises where the call is not to be made again.
+    `LONGEST_PAUSE`; it raises where the call is not to be made again. What the server refuses is
+    raised as a `refusal`.
     """
     while True:
         try:
             result = call()
         except Exception as error:
+            if refused := refusal(error):
+                raise refused from error
             if not is_away(error):
                 raise
             wait(error, min(pause, LONGEST_PAUSE))
@@ -105,29 +114,29 @@ def patiently(function: Callable[..., Result], *arguments: Any, **named: Any) ->
 
     def wait(error: Exception, pause: float) -> None:
         nonlocal deadline
-        reason, now = hide_passwords(str(error)), time.monotonic()
+        why, now = reason(error), time.monotonic()
         if not _answered.is_set():
-            raise _never_answered(reason) from error
+            raise _never_answered(why) from error
         if deadline is None:
             deadline = now + wait_seconds()
             if deadline > now:
-                _say_that_it_waits(reason)
+                _say_that_it_waits(why)
         if now >= deadline:
-            raise TrackingUnavailableError(reason) from error
+            raise TrackingUnavailableError(why) from error
         time.sleep(min(pause, deadline - now))
 
     return again_while_away(partial(function, *arguments, **named), wait)
 
 
-def _say_that_it_waits(reason: str) -> None:
-    waiting = f"waiting for it for up to {wait_seconds():.0f} s ({reason})."
+def _say_that_it_waits(why: str) -> None:
+    waiting = f"waiting for it for up to {wait_seconds():.0f} s ({why})."
     progress.update(message=f"The tracking server does not answer; {waiting}")
 
 
-def _never_answered(reason: str) -> InputError:
+def _never_answered(why: str) -> InputError:
     import mlflow
 
-    received = f"{hide_passwords(mlflow.get_tracking_uri())}, which does not ({reason})"
+    received = f"{hide_passwords(mlflow.get_tracking_uri())}, which does not ({why})"
     expected = "the address of a tracking server that answers"
     action = "Start the server, or correct the address."
     return InputError("MLFLOW_TRACKING_URI", expected=expected, received=received, action=action)
@@ -186,7 +195,7 @@ class Publisher(Generic[Item]):
 
     def _wait(self, error: Exception, pause: float) -> None:
         if self._error is None:
-            kept = f"training goes on, its metrics are kept ({hide_passwords(str(error))})."
+            kept = f"training goes on, its metrics are kept ({reason(error)})."
             progress.update(message=f"The tracking server does not answer: {kept}")
         self._error = error
         if self._gave_up.wait(pause):

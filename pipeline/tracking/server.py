@@ -24,7 +24,14 @@ PORTS_TRIED = 20
 
 
 class ServerError(RuntimeError):
-    """The server could not be started or read, or no port is free; the message is for a person."""
+    """The server could not be started or read, or no port is free; the message is for a person.
+
+    The code is what the command exits with: 2 where something that was given is wrong.
+    """
+
+    def __init__(self, message: str, code: int = 1):
+        super().__init__(message)
+        self.code = code
 
 
 def free_port(host: str, wanted: int) -> int:
@@ -98,16 +105,22 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], address: str) -> No
     raise ServerError(f"The MLflow server did not answer at {address} {within}.")
 
 
-def address_to_open(address: str) -> str:
-    """The comparison's address on a server, asked by a process that ends: MLflow takes 0.2 GB."""
+def address_to_open() -> str:
+    """The comparison's address, asked by a process that ends: MLflow takes 0.2 GB.
+
+    Raises:
+        ServerError: the runs of the tracking store in force cannot be read.
+    """
     asked = subprocess.run(
         [sys.executable, "-m", "pipeline.tracking.views"],
-        env=os.environ | {"MLFLOW_TRACKING_URI": address, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"},
+        env=os.environ | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"},
         capture_output=True,
         text=True,
         start_new_session=True,
     )
     if asked.returncode:
         reason = hide_passwords(asked.stderr.strip().rpartition("\n")[2])
-        raise ServerError(f"The runs cannot be read from the MLflow server. {reason}")
+        if asked.returncode == 2:  # a refusal, which says all
+            raise ServerError(reason, asked.returncode)
+        raise ServerError(f"The runs cannot be read. {reason}")
     return asked.stdout.splitlines()[-1]

@@ -2,13 +2,14 @@
 
 import html
 import re
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from mlflow.entities import Run
 
-from pipeline.base import progress
+from pipeline.base import InputError, environment, progress
 from pipeline.tracking import client, page_state
 from pipeline.tracking.page_state import View, bars, line, scatter
 
@@ -199,4 +200,9 @@ def address_to_open() -> str:
 
 
 if __name__ == "__main__":  # for `pipeline.ui`, in a process that ends and gives its memory back
-    print(address_to_open())
+    environment.configure()
+    try:
+        print(address_to_open())
+    except InputError as refused:
+        print(refused, file=sys.stderr)
+        sys.exit(2)

@@ -1,10 +1,8 @@
 """What `main` would do with every step, and how long that takes by the times of finished ones."""
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -17,6 +15,7 @@ from pipeline.steps.running import Decision, decide
 from pipeline.steps.step import recorded_inputs, resolved_parameters
 from pipeline.tracking import client
 from pipeline.tracking.client import adopted_run
+from pipeline.tracking.experiments import find_experiment
 from pipeline.work import compare, prepare
 from pipeline.work.comparison import Wanted, decided
 from pipeline.work.search import SearchStep
@@ -39,7 +38,7 @@ def plan(of: Wanted) -> list[Planned]:
     Raises:
         InputError: if the data set is unknown or cannot be used.
     """
-    experiment = _experiment()
+    experiment = find_experiment()
     preparation, dataset, data = _plan_data(of, experiment)
     steps = decided(of, data, experiment)
     measured = Measured(experiment, dataset=dataset, data=data)
@@ -59,18 +58,6 @@ def plan(of: Wanted) -> list[Planned]:
         comparing = decide(step, of.asked.reuse, experiment=experiment)
     timed = [*map(planned, steps.searches), *map(planned, steps.trainings)]
     return [Planned(decision=preparation), *timed, Planned(decision=comparing)]
-
-
-def _experiment() -> str | None:
-    """The experiment in force; None where there is none yet, which MLflow would create."""
-    uri = client.tracking_uri()
-    database = uri.removeprefix("sqlite:///")
-    if database != uri and not Path(database).exists():
-        return None
-    named = os.environ.get("MLFLOW_EXPERIMENT_NAME")
-    if named and client.connect().get_experiment_by_name(named) is None:
-        return None
-    return client.experiment_id()
 
 
 def _plan_data(of: Wanted, experiment: str | None) -> tuple[Decision, str, LoggedData | None]:
