@@ -23,6 +23,7 @@ from pipeline.base import (
     TrackingUnavailableError,
     environment,
     hide_passwords,
+    output,
     progress,
     signals,
 )
@@ -37,9 +38,11 @@ _DISK_ERRORS = (ENOSPC, EDQUOT, EFBIG, EROFS, EACCES, EPERM, EIO)
 def run(entry_point: Callable[[Any], Any]) -> NoReturn:
     """Run an entry point, a function of its parameters, as a command and exit.
 
-    Exit codes: 0 done; 1 a step failed; 2 bad input; 130 Ctrl-C; 143 SIGTERM. The run that
-    `mlflow run` opened for this process gets the same end, and the reason as a tag.
+    Exit codes: 0 done; 1 a step failed; 2 bad input; 129 the terminal is gone; 130 Ctrl-C; 143
+    SIGTERM. The run that `mlflow run` opened for this process gets the same end, and the reason as
+    a tag.
     """
+    output.never_fails()
     environment.configure()
     signals.interrupt_on_signals(lambda: outages.set_waiting(False))
     try:

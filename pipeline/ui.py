@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.base import environment, signals
+from pipeline.base import environment, output, signals
 from pipeline.tracking.server import ServerError, address_to_open, free_port, server
 
 PORT = typer.Option(help="Port; where it is taken, the next free one.", min=1, max=65535)
@@ -60,5 +60,6 @@ def show(address: str, open: str) -> None:
 
 
 if __name__ == "__main__":
+    output.never_fails()
     environment.configure()
     typer.run(ui)

@@ -8,7 +8,7 @@ from typing import Any
 import dask
 from distributed import Client, Future, LocalCluster, get_worker, wait
 
-from pipeline.base import InputError, progress
+from pipeline.base import InputError, output, progress
 from pipeline.base.environment import configure
 from pipeline.steps.running import pipeline_run_id
 from pipeline.tracking import outages
@@ -112,6 +112,7 @@ def _run_in_worker(
     environment: Mapping[str, str],
     pipeline_run: str,
 ) -> Any:
+    output.never_fails()
     configure()
     os.environ.pop("MLFLOW_RUN_ID", None)  # the run that `mlflow run` opened belongs to `main`
     os.environ |= environment

@@ -15,8 +15,9 @@ _NO_SERVER = "Reading Databricks credential configuration failed"
 _ACTIONS = {
     "out-of-date database schema": "If an older MLflow made it, back it up and run "
     "`mlflow db upgrade` on it; if a newer one did, install that.",
-    "already exists|duplicate column|no such (table|column)": "MLflow was cut off while it made or upgraded "
-    "it: if it holds no runs yet, delete it and give the command again; else restore a backup.",
+    "already exists|duplicate column|no such (table|column)": "MLflow was cut off while it made or "
+    "upgraded it: if it holds no runs yet, delete it and give the command again; else restore a "
+    "backup.",
     "readonly database": "Make the file and its folder writable.",
     "No module named": "Install the driver, or name one that is, e.g. postgresql+psycopg2://.",
     "maintenance mode": "Leave MLFLOW_TRACKING_URI unset, or set it to a database such as "

@@ -4,7 +4,8 @@ import html
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from mlflow.entities import Run
@@ -98,9 +99,24 @@ VIEWS = (
 )
 
 
+@contextmanager
+def _said_where_not_allowed(what: str) -> Iterator[None]:
+    """Go on where a person may not change the experiment, which fails no comparison."""
+    try:
+        yield
+    except InputError as refused:
+        progress.update(message=f"{what} not written: {refused}")
+
+
 def write_views(experiment: str) -> dict[str, str]:
     """Save the views of an experiment's newest data, but none that a person edited; `view_urls`."""
     shown = newest_training_run([experiment])
+    with _said_where_not_allowed("The views of the experiment were"):
+        _save_views(experiment, shown)
+    return view_urls(experiment, shown)
+
+
+def _save_views(experiment: str, shown: Run | None) -> None:
     tags = client.connect().get_experiment(experiment).tags
     if KIND_TAG not in tags:  # without it, the UI offers its pages for GenAI
         client.connect().set_experiment_tag(experiment, KIND_TAG, "custom_model_development")
@@ -113,7 +129,6 @@ def write_views(experiment: str) -> dict[str, str]:
         created, state = found[2] if found else now - place, page_state.state(view, shown)
         value = page_state.encode(name, state, created=created, updated=now)
         _write(experiment, tags, tag, value)
-    return view_urls(experiment, shown)
 
 
 def write_experiment_note(experiment: str, *, title: str, report: str, command: str) -> None:
@@ -130,7 +145,8 @@ def write_experiment_note(experiment: str, *, title: str, report: str, command: 
     verdict, _, rest = beginning(report, room).strip().partition("\n\n")
     note = f"{data}{verdict}\n\n{title}\n\n{rest}\n\n{ending}\n"
     tags = client.connect().get_experiment(experiment).tags
-    _write(experiment, tags, "mlflow.note.content", note)
+    with _said_where_not_allowed("The experiment's note was"):
+        _write(experiment, tags, "mlflow.note.content", note)
 
 
 def beginning(text: str, length: int) -> str:

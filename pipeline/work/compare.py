@@ -17,7 +17,7 @@ from pipeline.steps.step import Step, is_training_of, recorded_inputs
 from pipeline.tracking import client, views
 from pipeline.tracking.client import RUN_NOTE_LENGTH, StepRun
 from pipeline.work import evidence
-from pipeline.work.champion import register
+from pipeline.work.champion import register, registered_model_name
 
 MOST_NAMED = 60  # runs: MLflow cuts longer parameters and tags
 
@@ -80,9 +80,13 @@ def _registered(found: "evidence.Evidence", data: Mapping[str, str]) -> str:
     """Register each variant's best model; what came of it, as Markdown."""
     try:
         return register(found.runs, data).text
-    except InputError as error:  # a model was deleted; what the runs came to can be compared
-        progress.update(message=f"No model was registered: {error}")
-        return f"No model was registered: {views.escape_markdown(str(error))}"
+    # A model was deleted, or another person's: what the runs came to can be compared all the same.
+    except InputError as error:
+        name = registered_model_name(data["dataset"])
+        said = f"The models are not all registered as {name}: {error} Then compare again with "
+        said += "reuse=never."
+        progress.update(message=said)
+        return views.escape_markdown(said)
 
 
 def _asked(comparison: Comparison) -> list[dict[str, Any]]:
@@ -117,12 +121,12 @@ def compared(step: CompareStep, reuse: str) -> str:
     """The id of the run of a comparison, made now if there is none; prints it."""
     run_id = once(step, reuse).info.run_id
     text = client.local_artifact(run_id, "comparison.md").read_text("utf-8")
-    Console(soft_wrap=False, width=max(Console().width, 125)).print(Markdown(text))
     experiment = client.experiment_id()
     views.write_views(experiment)
     views.write_experiment_note(
         experiment, title=step.comparison.title, report=text, command=step.command
     )
+    Console(soft_wrap=False, width=max(Console().width, 125)).print(Markdown(text))
     return run_id
 
 
