@@ -6,7 +6,6 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
-from errno import EACCES, EDQUOT, EFBIG, EIO, ENOSPC, EPERM, EROFS
 from itertools import pairwise
 from typing import Annotated, Any, NoReturn, get_type_hints
 
@@ -21,6 +20,7 @@ from pipeline.base import (
     InputError,
     StepsFailedError,
     TrackingUnavailableError,
+    disks,
     environment,
     hide_passwords,
     output,
@@ -32,7 +32,6 @@ from pipeline.tracking import outages
 
 EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
 LONGEST_MESSAGE = 4000  # characters
-_DISK_ERRORS = (ENOSPC, EDQUOT, EFBIG, EROFS, EACCES, EPERM, EIO)
 
 
 def run(entry_point: Callable[[Any], Any]) -> NoReturn:
@@ -101,8 +100,8 @@ def _fail(error: Exception) -> int:
             message = f"Diverged: {error}"
         case StepsFailedError() | TrackingUnavailableError():
             pass
-        case OSError(errno=number) if number in _DISK_ERRORS:
-            message = f"{error}. Mend that and give the same command again: what is kept is used."
+        case _ if said := disks.failure(error):
+            message = f"{said}. Mend that and give the same command again: what is kept is used."
         case _:  # a defect
             sys.stderr.write(hide_passwords(traceback.format_exc()))
             _end("FAILED", f"{type(error).__name__}: {error}")
@@ -138,8 +137,7 @@ def shown(message: str) -> str:
     Messages repeat what was given, and a path or a class name can hold anything: sequences that a
     terminal obeys, bytes that are no text, thousands of characters.
     """
-    hidden = hide_passwords(message)
-    text = "".join(one if one.isprintable() else repr(one)[1:-1] for one in hidden)
+    text = output.printable(hide_passwords(message))
     cut = len(text) - LONGEST_MESSAGE
     return text if cut <= 0 else f"{text[:LONGEST_MESSAGE]}... ({cut} more characters)"
 

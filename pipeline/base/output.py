@@ -38,3 +38,9 @@ def never_fails() -> None:
             io.BufferedWriter(raw), encoding, "backslashreplace", line_buffering=line_by_line
         )
         setattr(sys, name, printed)
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """A text without what a terminal would obey, or nobody see; lines stay where they are to."""
+    kept = "\n" if lines else ""
+    return "".join(one if one.isprintable() or one in kept else repr(one)[1:-1] for one in text)

@@ -8,7 +8,7 @@ from typing import Any
 import dask
 from distributed import Client, Future, LocalCluster, get_worker, wait
 
-from pipeline.base import InputError, output, progress
+from pipeline.base import InputError, disks, output, progress
 from pipeline.base.environment import configure
 from pipeline.steps.running import pipeline_run_id
 from pipeline.tracking import outages
@@ -120,7 +120,13 @@ def _run_in_worker(
     pipeline_run_id.set(pipeline_run)
     worker = get_worker()
     with progress.sending_to(lambda news: worker.log_event(pipeline_run, dict(news))):
-        return function(**arguments)
+        try:
+            return function(**arguments)
+        except Exception as error:
+            # What an error was raised from does not come along to another process.
+            if said := disks.failure(error):
+                raise OSError(said) from error
+            raise
 
 
 def gather(futures: Mapping[str, Future]) -> tuple[dict[str, Any], dict[str, str]]:

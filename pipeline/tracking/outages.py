@@ -18,6 +18,7 @@ Item = TypeVar("Item")
 
 WAIT = "TRACKING_WAIT_SECONDS"
 LONGEST_PAUSE = 15.0  # seconds between two attempts
+MOMENT = 5.0  # seconds for what is on its way, of which nobody is told
 _OUTAGES = (
     "TEMPORARILY_UNAVAILABLE",
     "SERVICE_UNDER_MAINTENANCE",
@@ -156,27 +157,40 @@ class Publisher(Generic[Item]):
         self.put = self._queue.put  # queues an item
         self._gave_up = threading.Event()
         self._error: Exception | None = None
+        self._sent = 0
         # In the context of this thread, which knows where news of the progress go.
         run = partial(copy_context().run, self._run)
         self._thread = threading.Thread(target=run, name="publisher", daemon=True)
         self._thread.start()
 
     def close(self, *, timeout: float) -> None:
-        """Wait until everything is sent, for at most so many seconds.
+        """Wait until everything is sent, for at most so many seconds in which nothing is.
 
         Raises:
             TrackingUnavailableError: if the server is away until then; else what it refused with.
         """
         self.put(None)
-        self._thread.join(min(timeout, 5.0))
-        if self._thread.is_alive() and timeout > 5.0:
-            _say_that_it_waits(hide_passwords(str(self._error)))
-            self._thread.join(timeout - 5.0)
+        self._thread.join(min(timeout, MOMENT))
+        before = -1
+        # As long as some arrive, the server is slow, not away.
+        while self._thread.is_alive() and timeout > MOMENT and self._sent > before:
+            if before < 0:
+                self._say_what_is_left()
+            before = self._sent
+            self._thread.join(timeout)
         if self._thread.is_alive():
             self._gave_up.set()
-            raise TrackingUnavailableError(hide_passwords(str(self._error))) from self._error
+            why = reason(self._error) if self._error else f"it took nothing for {timeout:g} s"
+            raise TrackingUnavailableError(why) from self._error
         if self._error:
             raise self._error
+
+    def _say_what_is_left(self) -> None:
+        if self._error:
+            _say_that_it_waits(reason(self._error))
+        else:
+            text = f"waiting for it to take the last {self._queue.qsize()} epochs."
+            progress.update(message=f"The tracking server is slow: {text}")
 
     def give_up(self) -> None:
         """Send no more, and do not wait."""
@@ -190,6 +204,7 @@ class Publisher(Generic[Item]):
                 if self._error:
                     progress.update(message="The tracking server is back: metrics are sent again.")
                 self._error = None
+                self._sent += 1
         except Exception as error:  # the server refuses the item, or is given up
             self._error = error
 

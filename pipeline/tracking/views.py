@@ -1,7 +1,5 @@
 """What the MLflow UI opens on: saved views of the experiment, its note, and their addresses."""
 
-import html
-import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +8,7 @@ from urllib.parse import urlsplit
 
 from mlflow.entities import Run
 
-from pipeline.base import InputError, environment, progress
+from pipeline.base import InputError, environment, markdown, progress
 from pipeline.tracking import client, page_state
 from pipeline.tracking.page_state import View, bars, line, scatter
 
@@ -139,7 +137,7 @@ def write_experiment_note(experiment: str, *, title: str, report: str, command: 
     """
     shown = newest_training_run([experiment])
     links = [f"- [{name}]({url})" for name, url in view_urls(experiment, shown).items()]
-    data = f"On {escape_markdown(shown.data.tags['dataset'])}: " if shown else ""
+    data = f"On {markdown.escaped(shown.data.tags['dataset'])}: " if shown else ""
     ending = "\n".join(["## Views", "", *links, "", "## Make it again", "", f"    {command}"])
     room = EXPERIMENT_NOTE_LENGTH - len(title + data + ending) - 10
     verdict, _, rest = beginning(report, room).strip().partition("\n\n")
@@ -195,12 +193,6 @@ def server_address() -> str:
     if parts.scheme not in ("http", "https"):
         return SERVER
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
-
-
-def escape_markdown(text: str) -> str:
-    """Text that Markdown and HTML show as it is, in one line."""
-    line = html.escape(" ".join(text.split()), quote=False)
-    return re.sub(r"([\\`*_{}\[\]()#+.!|~-])", r"\\\1", line)
 
 
 def _id(view: View, shown: Run | None) -> str:

@@ -17,7 +17,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from pipeline.answers.statistics import paired_tests
 from pipeline.answers.verdicts import answers
-from pipeline.base import InputError
+from pipeline.base import InputError, markdown
 from pipeline.comparisons import Question
 from pipeline.tracking import client
 from pipeline.training import runtime
@@ -103,8 +103,9 @@ def _registered(name: str, run: Mapping[Hashable, Any], data: Mapping[str, str])
         expected, action = "a logged model named 'model'", "Train it again with -P reuse=never."
         raise InputError(f"run {run_id}", expected=expected, received="none", action=action)
     model_id = models[0].model_id  # A run that went on has logged it again.
+    dataset = markdown.escaped(data["dataset"])
     description = (
-        f"`{run['variant']}`, seed {run['seed']}, on {data['dataset']}: validation accuracy "
+        f"`{run['variant']}`, seed {run['seed']}, on {dataset}: validation accuracy "
         f"{run[_METRIC]:.2%}, test accuracy {run['test_accuracy']:.2%}."
     )
     tags = {"variant": run["variant"], "seed": str(run["seed"])}
@@ -174,7 +175,7 @@ def _on_validation_images(
     try:
         holder_right = _right(holder, images, labels)
     except Exception as error:  # A comparison must not fail for whatever an old model may raise.
-        return False, f"it cannot be loaded to be compared ({error})"
+        return False, f"it cannot be loaded to be compared ({markdown.escaped(str(error))})"
     right = _right(challenger, images, labels)
     test = mcnemar_exact(right, holder_right)
     candidates = int((runs["run_id"] != holder.run_id).sum())

@@ -10,7 +10,7 @@ from rich.markdown import Markdown
 
 from pipeline.answers import words
 from pipeline.answers.fairness import LeftOut
-from pipeline.base import InputError, progress, unknown_name
+from pipeline.base import InputError, markdown, output, progress, unknown_name
 from pipeline.comparisons import Comparison, Data
 from pipeline.steps.running import once
 from pipeline.steps.step import Step, is_training_of, recorded_inputs
@@ -71,7 +71,7 @@ class CompareStep(Step):
         run.log_text(page.html_report(found, panels), "report.html")
         for name, of in panels.items():
             run.log_figure(drawing.sheet(of), f"{name}.png")
-        ending += f"\nRun again: `{self.command}`"
+        ending += f"\nRun again: {markdown.code(self.command)}"
         run.set_note(views.beginning(text, RUN_NOTE_LENGTH - len(ending)) + ending)
         progress.update(step="compare", state="finished")
 
@@ -86,7 +86,7 @@ def _registered(found: "evidence.Evidence", data: Mapping[str, str]) -> str:
         said = f"The models are not all registered as {name}: {error} Then compare again with "
         said += "reuse=never."
         progress.update(message=said)
-        return views.escape_markdown(said)
+        return markdown.escaped(said)
 
 
 def _asked(comparison: Comparison) -> list[dict[str, Any]]:
@@ -104,10 +104,12 @@ def _asked(comparison: Comparison) -> list[dict[str, Any]]:
 def _identities(runs: Sequence[client.Run]) -> dict[str, str]:
     """What tells the results of the runs, by their names, or of many runs one hash."""
     by_id = sorted(runs, key=lambda run: run.info.run_id)
-    identities = [(f"run {run.info.run_name}", _identity(run)) for run in by_id]
     if len(by_id) <= MOST_NAMED:
-        return dict(identities)
-    joined = ",".join(identity for _, identity in identities)
+        named: dict[str, list[str]] = {}
+        for run in by_id:  # a person may have given several one name
+            named.setdefault(f"run {run.info.run_name}", []).append(_identity(run))
+        return {name: "; ".join(of) for name, of in named.items()}
+    joined = ",".join(map(_identity, by_id))
     return {f"the {len(by_id)} runs": sha256(joined.encode()).hexdigest()}
 
 
@@ -126,7 +128,8 @@ def compared(step: CompareStep, reuse: str) -> str:
     views.write_experiment_note(
         experiment, title=step.comparison.title, report=text, command=step.command
     )
-    Console(soft_wrap=False, width=max(Console().width, 125)).print(Markdown(text))
+    shown = output.printable(text, lines=True)
+    Console(soft_wrap=False, width=max(Console().width, 125)).print(Markdown(shown))
     return run_id
 
 

@@ -13,7 +13,7 @@ from pipeline.data import sources
 from pipeline.steps.plan_text import Estimate, Planned, as_text
 from pipeline.steps.running import Decision, decide
 from pipeline.steps.step import recorded_inputs, resolved_parameters
-from pipeline.tracking import client
+from pipeline.tracking import client, names
 from pipeline.tracking.client import adopted_run
 from pipeline.tracking.experiments import find_experiment
 from pipeline.work import compare, prepare
@@ -28,7 +28,7 @@ def say_plan(of: Wanted) -> None:
     text = as_text(plan(of), of.workers(), of.asked.scheduler)
     progress.update(message=text)
     if opened := adopted_run("main"):
-        opened.set_tags({"mlflow.runName": "plan"})
+        opened.set_tags(names.named(opened.run_id, "plan"))
         opened.set_note(f"Nothing was run.\n\n```\n{text}\n```")
 
 
