@@ -34,7 +34,7 @@ from pipeline.base import InputError
 from pipeline.comparisons.declarations import LARGEST_BATCH
 from pipeline.comparisons.twenty_layers import COMPARISON
 from pipeline.data import npz
-from pipeline.parameters import Main, Prepare
+from pipeline.parameters import Main, Prepare, mlflow_run
 from pipeline.parameters.groups import LARGEST_SEED
 from pipeline.parameters.parameter import MOST
 from pipeline.prepare import prepare
@@ -358,6 +358,9 @@ def test_strange_but_printable_names_are_taken_as_they_are(store: Path) -> None:
     run = mlflow.MlflowClient().get_run(data.run_id)
     assert run.data.tags["dataset"] == path.stem
     assert run.data.params["dataset"] == str(path)
+    text, _, again = run.data.tags["mlflow.note.content"].partition("Run again: ")
+    assert text.startswith(r"**&lt;img src=x onerror=alert\(1\)&gt; $\(touch pwned\)")
+    assert again == f"`{mlflow_run('prepare', asked)}`"
     assert prepared(asked, COMPARISON) == data
     assert npz.read(path).class_names == tuple(NAMES)
     assert not list(store.rglob("pwned"))

@@ -159,6 +159,13 @@ def test_a_model_that_was_deleted_is_said_and_the_runs_are_compared(four_runs: l
     assert f"run {four_runs[-1]}: expected a logged model" in text
 
 
+def test_runs_that_a_person_gave_one_name_are_all_told_apart(four_runs: list[str]) -> None:
+    for run_id in four_runs[:2]:
+        client.connect().set_tag(run_id, "mlflow.runName", "nightly")
+    runs = [client.get_run(run_id) for run_id in four_runs]
+    assert len({_key(runs), _key(runs[1:]), _key([runs[0], *runs[2:]])}) == 3
+
+
 def _rank_first(run_id: str) -> None:
     """Make a run the best one of its variant."""
     mlflow.MlflowClient().log_metric(run_id, "val_accuracy", 0.99, step=3)
