@@ -6,7 +6,6 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
-from errno import EACCES, EDQUOT, EFBIG, EIO, ENOSPC, EPERM, EROFS
 from itertools import pairwise
 from typing import Annotated, Any, NoReturn, get_type_hints
 
@@ -21,8 +20,10 @@ from pipeline.base import (
     InputError,
     StepsFailedError,
     TrackingUnavailableError,
+    disks,
     environment,
     hide_passwords,
+    output,
     progress,
     signals,
 )
@@ -36,15 +37,16 @@ runtime.configure()
 
 EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
 LONGEST_MESSAGE = 4000  # characters
-_DISK_ERRORS = (ENOSPC, EDQUOT, EFBIG, EROFS, EACCES, EPERM, EIO)
 
 
 def run(entry_point: Callable[[Any], Any]) -> NoReturn:
     """Run an entry point, a function of its parameters, as a command and exit.
 
-    Exit codes: 0 done; 1 a step failed; 2 bad input; 130 Ctrl-C; 143 SIGTERM. The run that
-    `mlflow run` opened for this process gets the same end, and the reason as a tag.
+    Exit codes: 0 done; 1 a step failed; 2 bad input; 129 the terminal is gone; 130 Ctrl-C; 143
+    SIGTERM. The run that `mlflow run` opened for this process gets the same end, and the reason as
+    a tag.
     """
+    output.never_fails()
     signals.interrupt_on_signals(lambda: outages.set_waiting(False))
     try:
         asked = _parse(entry_point)
@@ -105,8 +107,8 @@ def _fail(error: Exception) -> int:
             message = f"Diverged: {error}"
         case StepsFailedError() | TrackingUnavailableError():
             pass
-        case OSError(errno=number) if number in _DISK_ERRORS:
-            message = f"{error}. Mend that and give the same command again: what is kept is used."
+        case _ if said := disks.failure(error):
+            message = f"{said}. Mend that and give the same command again: what is kept is used."
         case _:  # a defect
             sys.stderr.write(hide_passwords(traceback.format_exc()))
             _end("FAILED", f"{type(error).__name__}: {error}")
@@ -130,6 +132,8 @@ def _end(status: str, reason: str) -> None:
     try:
         with outages.not_waiting():
             runs.end_if_running(run_id, status, reason=shown(reason))
+    except (InputError, TrackingUnavailableError):
+        pass  # the command has met with it as well, and the next one ends the run
     except Exception as error:  # what the command itself came to must not be lost over this
         _print_error(f"the run could not be ended as {status} ({type(error).__name__}: {error})")
 
@@ -140,8 +144,7 @@ def shown(message: str) -> str:
     Messages repeat what was given, and a path or a class name can hold anything: sequences that a
     terminal obeys, bytes that are no text, thousands of characters.
     """
-    hidden = hide_passwords(message)
-    text = "".join(one if one.isprintable() else repr(one)[1:-1] for one in hidden)
+    text = output.printable(hide_passwords(message))
     cut = len(text) - LONGEST_MESSAGE
     return text if cut <= 0 else f"{text[:LONGEST_MESSAGE]}... ({cut} more characters)"
 

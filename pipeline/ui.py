@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.base import environment
+from pipeline.base import environment, output, signals
 from pipeline.tracking.server import ServerError, address_to_open, free_port, server
 
 PORT = typer.Option(help="Port; where it is taken, the next free one.", min=1, max=65535)
@@ -27,24 +27,26 @@ def ui(
     With MLFLOW_TRACKING_URI set to a database, its runs are shown; set to a server, nothing is
     started and the address there is shown. Ctrl-C ends it.
     """
-    for ending in (signal.SIGINT, signal.SIGTERM):
+    for ending in signals.INTERRUPTING:
         signal.signal(ending, signal.default_int_handler)
     store = os.environ.get("MLFLOW_TRACKING_URI", "")
     try:
         if store.startswith(("http://", "https://")):
-            show(address_to_open(store), open)
+            show(address_to_open(), open)
             return
+        # Before the server starts: MLflow's would say in a traceback what is wrong with a database.
+        opened_on = address_to_open().partition("/#")
         free = free_port(host, port)
         if free != port:
             print(f"Port {port} is taken: using {free}.", flush=True)
         with server(host=host, port=free, store=store) as (process, address):
-            show(address_to_open(address), open)
+            show("".join((address, *opened_on[1:])), open)
             print("Ctrl-C ends it.", flush=True)
             code = process.wait()
         raise ServerError(f"The MLflow server ended with code {code}.")
     except ServerError as error:
         print(f"Error: {error}", file=sys.stderr, flush=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(error.code) from error
     except KeyboardInterrupt:
         print("Ended.", flush=True)
 
@@ -58,5 +60,6 @@ def show(address: str, open: str) -> None:
 
 
 if __name__ == "__main__":
+    output.never_fails()
     environment.configure()
     typer.run(ui)

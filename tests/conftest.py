@@ -18,6 +18,7 @@ import pytest
 from filelock import FileLock
 
 from pipeline.base import environment
+from pipeline.base.signals import INTERRUPTING
 from pipeline.tracking import outages
 from pipeline.training import runtime
 
@@ -36,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def signal_handlers() -> Iterator[None]:
     """Undo what a command that ran in this process has set; child processes would inherit it."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in INTERRUPTING}
     yield
     outages.set_waiting(True)
     for number, handler in handlers.items():

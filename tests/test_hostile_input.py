@@ -34,7 +34,7 @@ from pipeline.base import InputError
 from pipeline.comparisons.declarations import LARGEST_BATCH
 from pipeline.comparisons.twenty_layers import COMPARISON
 from pipeline.data import npz
-from pipeline.parameters import Main, Prepare
+from pipeline.parameters import Main, Prepare, mlflow_run
 from pipeline.parameters.generated import PYTHON
 from pipeline.parameters.groups import LARGEST_SEED
 from pipeline.parameters.parameter import MOST
@@ -316,7 +316,16 @@ def test_a_link_to_a_file_is_that_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["\0.npz", "~\0.npz", "a\nb.npz", "\x1b[2J.npz", "\udcff.npz", "x" * 10_000 + ".npz"]
+    "path",
+    [
+        "\0.npz",
+        "~\0.npz",
+        "a\nb.npz",
+        "\x1b[2J.npz",
+        "\udcff.npz",
+        "\u202ezpn.npz",
+        "x" * 10_000 + ".npz",
+    ],
 )
 def test_paths_that_cannot_be_named_are_refused(path: str) -> None:
     with pytest.raises(InputError, match="data set"):
@@ -326,6 +335,7 @@ def test_paths_that_cannot_be_named_are_refused(path: str) -> None:
 # --- Names that mean something to a page, a shell or a terminal ---------------------------------
 
 NAMES = [
+    "\u0646\u0645\u06cc\u200c\u062f\u0627\u0646\u0645",  # a joiner that belongs to the word
     "<b>",
     "\"'`;$(x)",
     "$\\frac{",
@@ -349,15 +359,20 @@ def test_strange_but_printable_names_are_taken_as_they_are(store: Path) -> None:
     run = mlflow.MlflowClient().get_run(data.run_id)
     assert run.data.tags["dataset"] == path.stem
     assert run.data.params["dataset"] == str(path)
+    text, _, again = run.data.tags["mlflow.note.content"].partition("Run again: ")
+    assert text.startswith(r"**&lt;img src=x onerror=alert\(1\)&gt; $\(touch pwned\)")
+    assert again == f"`{mlflow_run('prepare', asked)}`"
     assert prepared(asked, COMPARISON) == data
     assert npz.read(path).class_names == tuple(NAMES)
     assert not list(store.rglob("pwned"))
 
 
-@pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "x" * 51, "\x7f", "nul\0inside"])
+@pytest.mark.parametrize(
+    "name", ["a\nb", "\x1b[2J", "x" * 51, "\x7f", "nul\0inside", "\u202eeeb", "bee\u200b"]
+)
 def test_class_names_without_a_place_in_a_figure_are_refused(tmp_path: Path, name: str) -> None:
     written_npz(tmp_path / "tiny.npz", class_names=np.array(["ant", "bee", name]))
-    with pytest.raises(InputError, match="class_names of at most 50 characters, on one line"):
+    with pytest.raises(InputError, match="class_names of at most 50 characters, all visible"):
         npz.read(npz.find(str(tmp_path / "tiny.npz")))
 
 

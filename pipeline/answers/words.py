@@ -12,6 +12,7 @@ from pipeline.answers import tables
 from pipeline.answers.fairness import ABSENT
 from pipeline.answers.tables import PLUS_MINUS
 from pipeline.answers.verdicts import Answer, Evidence, Headline, is_equal
+from pipeline.base import markdown
 
 
 class Said(NamedTuple):
@@ -234,5 +235,6 @@ def markdown_report(evidence: Evidence) -> str:
         sections += ["## Tests", tables.markdown(tables.tests_table(evidence))]
         sections += ["Paired by seed; p corrected over all these tests by Holm's method."]
     if evidence.left_out:
-        sections += ["## Not compared", "\n".join(f"- {one}" for one in evidence.left_out)]
+        lines = [f"- {markdown.escaped(str(one))}" for one in evidence.left_out]
+        sections += ["## Not compared", "\n".join(lines)]
     return "\n\n".join(sections) + "\n"

@@ -37,6 +37,9 @@ def configure() -> None:
     # Only the first retry, which is at once: `patience` waits, and says that it does.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ |= SETTINGS
+    # Tracebacks of what these raise as well.
+    for name in ("mlflow.store.db.utils", "mlflow.utils.databricks_utils"):
+        logging.getLogger(name).setLevel("CRITICAL")
     # For an MLflow that has been imported already.
     logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"])
 

@@ -10,6 +10,8 @@ from typing import Any, TypedDict, cast
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from pipeline.base import output
+
 
 class Update(TypedDict, total=False):
     """One piece of news about a running step."""
@@ -41,7 +43,7 @@ def update(**news: Any) -> None:
     if sink := _sink.get():
         sink(cast(Update, news))
     elif "message" in news:
-        print(news["message"], flush=True)
+        print(output.printable(news["message"], lines=True), flush=True)
 
 
 @contextmanager
@@ -73,7 +75,7 @@ def _showing(bars: Progress, *, seconds_between_lines: float = 10.0) -> Sink:
     first: dict[str, tuple[float, int]] = {}
 
     def say(line: str) -> None:
-        bars.console.print(line, markup=False, soft_wrap=True)
+        bars.console.print(output.printable(line, lines=True), markup=False, soft_wrap=True)
         sys.stdout.flush()
 
     def sink(news: Update) -> None:

@@ -1,15 +1,18 @@
-"""What happens on SIGTERM and Ctrl-C: both interrupt a command, once."""
+"""What happens on SIGTERM, Ctrl-C and the end of the terminal: they interrupt a command, once."""
 
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-INTERRUPTING = (signal.SIGINT, signal.SIGTERM)
+INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def interrupt_on_signals(first: Callable[[], object]) -> None:
-    """Let SIGTERM and Ctrl-C raise KeyboardInterrupt with their number, after `first` is called."""
+    """Let these signals raise KeyboardInterrupt with their number, after `first` is called.
+
+    Where `nohup` lets the end of the terminal be ignored, it is.
+    """
 
     def interrupt(received: int, _frame: object) -> NoReturn:
         # `mlflow run` answers Ctrl-C with a SIGTERM of its own: it must not cut short what the
@@ -20,11 +23,12 @@ def interrupt_on_signals(first: Callable[[], object]) -> None:
         raise KeyboardInterrupt(received)
 
     for number in INTERRUPTING:
-        signal.signal(number, interrupt)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, interrupt)
 
 
 def exit_code(interrupt: KeyboardInterrupt) -> int:
-    """130 for Ctrl-C and 143 for SIGTERM, as shells count."""
+    """129 for the end of the terminal, 130 for Ctrl-C and 143 for SIGTERM, as shells count."""
     return 128 + (*interrupt.args, signal.SIGINT)[0]
 
 

@@ -40,7 +40,8 @@ def load(comparison: str) -> Comparison:
         if os.sep not in comparison and path.suffix != ".py":
             raise unknown_name("comparison", comparison, [*names(), "the path of a .py file"])
     if not path.is_file():
-        near = did_you_mean(path.name, (file.name for file in path.parent.glob("*.py")))
+        files = (file.name for file in path.parent.glob("*.py") if file.is_file())
+        near = did_you_mean(path.name, files)
         raise InputError(
             "comparison",
             expected=f"the path of a Python file, or one of {', '.join(names())}",

@@ -40,7 +40,7 @@ Header: TypeAlias = tuple[tuple[int, ...], np.dtype]  # what is known before con
 
 def find(dataset: str) -> Path:
     """The absolute path of an .npz file; refused unless its arrays have usable shapes and types."""
-    expected = "a path without control characters, in valid Unicode"
+    expected = "a path without control or invisible characters, in valid Unicode"
     action = "Rename the file or its folder."
     require(not _unprintable(dataset), "data set", expected, repr(dataset), action)
     path = Path(os.path.abspath(os.path.expanduser(dataset)))
@@ -48,7 +48,7 @@ def find(dataset: str) -> Path:
     is_npz = path.suffix == ".npz" and os.path.isfile(path)
     if not is_npz:
         with suppress(OSError):  # the folder's name is too long, or it cannot be read
-            beside = [sibling.name for sibling in path.parent.glob("*.npz")]
+            beside = [sibling.name for sibling in path.parent.glob("*.npz") if sibling.is_file()]
     received = "another kind of file" if os.path.exists(path) else "no such file"
     action = did_you_mean(path.name, beside) or "Check the path."
     require(is_npz, subject, "the path of an .npz file", received, action)
@@ -70,8 +70,14 @@ def read(path: Path) -> Arrays:
 
 
 def _unprintable(text: str) -> bool:
-    """Whether a text has control characters, line ends or bytes that are no text."""
-    return bool({"Cc", "Cs", "Zl", "Zp"} & set(map(unicodedata.category, text)))
+    """Whether a text has control characters, line ends or bytes that are no text.
+
+    Among them are those that nobody sees, and that reverse what is written after them or make two
+    names look alike; of these, only the joiners belong to words.
+    """
+    joiners = dict.fromkeys(map(ord, "\u200c\u200d"))
+    categories = set(map(unicodedata.category, text.translate(joiners)))
+    return bool({"Cc", "Cf", "Cs", "Zl", "Zp"} & categories)
 
 
 @contextmanager
@@ -175,7 +181,7 @@ def assemble(
     require(fits, subject, expected, f"{len(names)}: {shown}", action)
     longest = max(map(len, names))
     fits = longest <= MAX_CLASS_NAME and not any(map(_unprintable, names))
-    expected = f"class_names of at most {MAX_CLASS_NAME} characters, on one line"
+    expected = f"class_names of at most {MAX_CLASS_NAME} characters, all visible, on one line"
     require(fits, subject, expected, f"up to {longest} characters: {shown}", action)
     checked: dict[str, Any] = {key: y.astype(np.int64) for key, y in labels.items()}
     for key in ("x_train", "x_test"):

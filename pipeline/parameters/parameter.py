@@ -8,6 +8,7 @@ from typing import Any, ClassVar, dataclass_transform
 from pipeline.base import InputError, unknown_name
 
 MOST = 1_000_000  # of epochs, trials, ...: more is a slip of the keyboard
+MOST_ITEMS = 1_000  # of a list: of seeds, no question takes more than some dozens
 REQUIRED = MISSING
 
 
@@ -56,11 +57,12 @@ class Parameter:
     def _read_list(self, name: str, text: str) -> tuple[Any, ...]:
         items = [item.strip() for item in text.split(",") if item.strip()]
         read = tuple(items if self.kind is str else (self._number(name, item) for item in items))
-        if not items or len(set(read)) < len(items):
+        if not items or len(set(read)) < len(items) or len(items) > MOST_ITEMS:
+            many = len(items) > MOST_ITEMS
             raise InputError(
                 name,
-                expected="different items, separated by commas",
-                received=repr(text),
+                expected=f"different items, at most {MOST_ITEMS}, separated by commas",
+                received=str(len(items)) if many else repr(text),
                 action=f"For example: -P {name}=" + ("elu,bn" if self.kind is str else "1,2,3"),
             )
         return read

@@ -12,6 +12,7 @@ from rich.text import Text
 from pipeline.steps.running import Decision
 
 NARROWEST = 150  # columns, where there is no terminal
+MOST_LISTED = 200  # steps
 
 
 class Estimate(NamedTuple):
@@ -39,6 +40,15 @@ class Planned:
     def is_left(self) -> bool:
         """Whether it is to run, for more than seconds."""
         return self.timed and not self.decision.reused
+
+
+def listed(decisions: Sequence[Decision]) -> str:
+    """What becomes of some steps, one to a line; of very many the first."""
+    lines = [str(decision) for decision in decisions[:MOST_LISTED]]
+    if rest := decisions[MOST_LISTED:]:
+        left = sum(not decision.reused for decision in rest)
+        lines.append(f"... and {len(rest)} more: {len(rest) - left} reused, {left} to run")
+    return "\n".join(lines)
 
 
 def time_left(steps: Sequence[Planned], jobs: int) -> tuple[float, float] | None:
@@ -71,7 +81,7 @@ def as_text(steps: Sequence[Planned], jobs: int, scheduler: str) -> str:
         right = column in ("expected", "at most")
         table.add_column(column, justify="right" if right else "left", no_wrap=column != "why")
     above = ""
-    for step in steps:
+    for step in steps[:MOST_LISTED]:
         found, time = step.decision.reused, step.estimate
         why = f"{found.info.run_name}, run {found.info.run_id}" if found else step.decision.reason
         cells = (
@@ -85,6 +95,8 @@ def as_text(steps: Sequence[Planned], jobs: int, scheduler: str) -> str:
         # As text: Rich would read square brackets in a cell as markup.
         table.add_row(*map(Text, cells))
         above = why
+    if len(steps) > MOST_LISTED:
+        table.add_row(f"... and {len(steps) - MOST_LISTED} more")
     width = max(Console().width, NARROWEST)
     console = Console(width=width, force_terminal=False, emoji=False, highlight=False)
     with console.capture() as printed:

@@ -13,12 +13,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME
 
-from pipeline.base import DivergenceError, TrackingUnavailableError, progress
+from pipeline.base import DivergenceError, TrackingUnavailableError, markdown, progress
 from pipeline.comparisons.declarations import default_setting
 from pipeline.steps import claims, owners, ownership
 from pipeline.steps.claims import Claim, LostClaimError
 from pipeline.steps.step import Step, recorded_inputs, recorded_settings
-from pipeline.tracking import client
+from pipeline.tracking import client, names
 from pipeline.tracking.outages import not_waiting
 from pipeline.tracking.runs import Ownership, StepRun, adopted_run, end_run
 
@@ -185,7 +185,7 @@ def step_run(
     run = _open(entry_point, name, reopened)
     keys = {"step_key": step.key, "step_inputs": json.dumps(step.inputs)} if step else {}
     main = {"pipeline_run": pipeline_run_id.get()} if pipeline_run_id.get() else {}
-    named = {"mlflow.runName": name, "step": entry_point}
+    named = {**names.named(run.run_id, name), "step": entry_point}
     run.set_tags({**named, **owners.owner_tags(), **keys, **main, **(tags or {})})
     try:
         with owners.heartbeat(run.beat):
@@ -246,6 +246,7 @@ def _link_adopted_run(entry_point: str, run: Run, verb: str, note: str) -> None:
     adopted, found = adopted_run(entry_point), run.info
     if adopted is None or adopted.run_id == found.run_id:
         return
-    adopted.set_tags({"mlflow.runName": f"{verb} {found.run_name}", f"{verb}_run": found.run_id})
+    named = names.named(adopted.run_id, f"{verb} {found.run_name}")
+    adopted.set_tags({**named, f"{verb}_run": found.run_id})
     address = f"#/experiments/{found.experiment_id}/runs/{found.run_id}"
-    adopted.set_note(f"[{found.run_name}]({address}) {note}")
+    adopted.set_note(f"[{markdown.escaped(found.run_name)}]({address}) {note}")

@@ -14,7 +14,7 @@ from distributed import Client, Future, LocalCluster, get_worker, wait
 from distributed.client import FuturesCancelledError
 from distributed.versions import VersionMismatchWarning
 
-from pipeline.base import InputError, progress
+from pipeline.base import InputError, disks, output, progress
 from pipeline.base.environment import configure
 from pipeline.steps.remote import Work
 from pipeline.steps.running import pipeline_run_id
@@ -150,6 +150,7 @@ def _run_in_worker(
     environment: Mapping[str, str],
     pipeline_run: str,
 ) -> Any:
+    output.never_fails()
     configure()
     runtime.configure()
     runtime.refuse_other_settings()
@@ -159,7 +160,13 @@ def _run_in_worker(
     pipeline_run_id.set(pipeline_run)
     worker = get_worker()
     with progress.sending_to(lambda news: worker.log_event(pipeline_run, dict(news))):
-        return function(**arguments)
+        try:
+            return function(**arguments)
+        except Exception as error:
+            # What an error was raised from does not come along to another process.
+            if said := disks.failure(error):
+                raise OSError(said) from error
+            raise
 
 
 def gather(futures: Mapping[str, Future]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -1,89 +1,36 @@
 """The tracking server: its client, and reading runs and artifacts."""
 
 import atexit
-import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import mlflow
-from filelock import FileLock
 from mlflow.entities import Run
 from mlflow.utils.uri import is_local_uri
 
-from pipeline.base import InputError, hide_passwords
+from pipeline.base import InputError
+from pipeline.tracking.experiments import experiment_id as experiment_id
 from pipeline.tracking.outages import patiently
+from pipeline.tracking.store import connect, get_run
+from pipeline.tracking.store import tracking_uri as tracking_uri
 
 MODEL = "model"  # the name of the logged model of a training run
 FEW = 20  # runs, where the newest may do
-tracking_uri = mlflow.get_tracking_uri  # the address of the server in force
-
-
-class PatientClient(mlflow.MlflowClient):
-    """An MLflow client whose every public method waits while the tracking server is away."""
-
-    def __getattribute__(self, name: str) -> Any:
-        found = super().__getattribute__(name)
-        return partial(patiently, found) if not name.startswith("_") and callable(found) else found
-
-
-def connect() -> PatientClient:
-    """A client of the tracking server in force, which waits while that is away."""
-    _make_store(tracking_uri())
-    return PatientClient()
-
-
-@cache
-def _make_store(uri: str) -> None:
-    """Make a new sqlite store, one process at a time: at once, they would break it."""
-    if uri.startswith("sqlite:///"):
-        with FileLock(f"{uri.removeprefix('sqlite:///')}.lock"):
-            mlflow.MlflowClient(uri)
-
-
-def experiment_id() -> str:
-    """The experiment in force: that of `mlflow run`, MLFLOW_EXPERIMENT_NAME or the default."""
-    if adopted := os.environ.get("MLFLOW_RUN_ID"):
-        return connect().get_run(adopted).info.experiment_id
-    if given := os.environ.get("MLFLOW_EXPERIMENT_ID"):
-        return given
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "Default")
-    if experiment := connect().get_experiment_by_name(name):
-        return experiment.experiment_id
-    try:
-        return connect().create_experiment(name)
-    except mlflow.MlflowException:  # another process has made it just before
-        if experiment := connect().get_experiment_by_name(name):
-            return experiment.experiment_id
-        raise
-
-
-def get_run(run_id: str) -> Run:
-    """A run by its id.
-
-    Raises:
-        InputError: if there is none on this tracking server.
-    """
-    try:
-        return connect().get_run(run_id)
-    except mlflow.exceptions.MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        expected = f"the id of a run on {hide_passwords(tracking_uri())}"
-        action, received = "Copy the id from the run's page in `mlflow ui`.", repr(run_id)
-        raise InputError("run_id", expected=expected, received=received, action=action) from error
 
 
 def find_run(run_id: str | None) -> Run | None:
     """A run by its id; None where there is none any more, or it was deleted."""
-    with suppress(InputError):
+    try:
         run = get_run(run_id) if run_id else None
-        return run if run and run.info.lifecycle_stage == "active" else None
-    return None
+    except InputError as error:
+        if error.subject != "run_id":  # the store refuses to say
+            raise
+        return None
+    return run if run and run.info.lifecycle_stage == "active" else None
 
 
 def deleted_run(error: mlflow.MlflowException) -> str | None:

@@ -11,12 +11,14 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from pipeline.base import InputError, TrackingUnavailableError, hide_passwords, progress
+from pipeline.tracking.refusals import reason, refusal
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 WAIT = "TRACKING_WAIT_SECONDS"
 LONGEST_PAUSE = 15.0  # seconds between two attempts
+MOMENT = 5.0  # seconds for what is on its way, of which nobody is told
 _OUTAGES = (
     "TEMPORARILY_UNAVAILABLE",
     "SERVICE_UNDER_MAINTENANCE",
@@ -29,6 +31,11 @@ _answered = threading.Event()
 expect_server = _answered.set  # where another process has had its answers
 _waits: ContextVar[bool] = ContextVar("waits", default=True)
 set_waiting = _waits.set  # from here on; False where the process has been told to end
+
+
+def has_answered() -> bool:
+    """Whether the server has answered this process, or the one that started it."""
+    return _answered.is_set()
 
 
 @contextmanager
@@ -79,12 +86,15 @@ def again_while_away(
     """Make a call, which may be made twice, again and again while the server is away.
 
     In between, `wait` is given what went wrong and seconds to wait, which double from `pause` up to
-    `LONGEST_PAUSE`; it raises where the call is not to be made again.
+    `LONGEST_PAUSE`; it raises where the call is not to be made again. What the server refuses is
+    raised as a `refusal`.
     """
     while True:
         try:
             result = call()
         except Exception as error:
+            if refused := refusal(error):
+                raise refused from error
             if not is_away(error):
                 raise
             wait(error, min(pause, LONGEST_PAUSE))
@@ -105,29 +115,29 @@ def patiently(function: Callable[..., Result], *arguments: Any, **named: Any) ->
 
     def wait(error: Exception, pause: float) -> None:
         nonlocal deadline
-        reason, now = hide_passwords(str(error)), time.monotonic()
+        why, now = reason(error), time.monotonic()
         if not _answered.is_set():
-            raise _never_answered(reason) from error
+            raise _never_answered(why) from error
         if deadline is None:
             deadline = now + wait_seconds()
             if deadline > now:
-                _say_that_it_waits(reason)
+                _say_that_it_waits(why)
         if now >= deadline:
-            raise TrackingUnavailableError(reason) from error
+            raise TrackingUnavailableError(why) from error
         time.sleep(min(pause, deadline - now))
 
     return again_while_away(partial(function, *arguments, **named), wait)
 
 
-def _say_that_it_waits(reason: str) -> None:
-    waiting = f"waiting for it for up to {wait_seconds():.0f} s ({reason})."
+def _say_that_it_waits(why: str) -> None:
+    waiting = f"waiting for it for up to {wait_seconds():.0f} s ({why})."
     progress.update(message=f"The tracking server does not answer; {waiting}")
 
 
-def _never_answered(reason: str) -> InputError:
+def _never_answered(why: str) -> InputError:
     import mlflow
 
-    received = f"{hide_passwords(mlflow.get_tracking_uri())}, which does not ({reason})"
+    received = f"{hide_passwords(mlflow.get_tracking_uri())}, which does not ({why})"
     expected = "the address of a tracking server that answers"
     action = "Start the server, or correct the address."
     return InputError("MLFLOW_TRACKING_URI", expected=expected, received=received, action=action)
@@ -147,27 +157,40 @@ class Publisher(Generic[Item]):
         self.put = self._queue.put  # queues an item
         self._gave_up = threading.Event()
         self._error: Exception | None = None
+        self._sent = 0
         # In the context of this thread, which knows where news of the progress go.
         run = partial(copy_context().run, self._run)
         self._thread = threading.Thread(target=run, name="publisher", daemon=True)
         self._thread.start()
 
     def close(self, *, timeout: float) -> None:
-        """Wait until everything is sent, for at most so many seconds.
+        """Wait until everything is sent, for at most so many seconds in which nothing is.
 
         Raises:
             TrackingUnavailableError: if the server is away until then; else what it refused with.
         """
         self.put(None)
-        self._thread.join(min(timeout, 5.0))
-        if self._thread.is_alive() and timeout > 5.0:
-            _say_that_it_waits(hide_passwords(str(self._error)))
-            self._thread.join(timeout - 5.0)
+        self._thread.join(min(timeout, MOMENT))
+        before = -1
+        # As long as some arrive, the server is slow, not away.
+        while self._thread.is_alive() and timeout > MOMENT and self._sent > before:
+            if before < 0:
+                self._say_what_is_left()
+            before = self._sent
+            self._thread.join(timeout)
         if self._thread.is_alive():
             self._gave_up.set()
-            raise TrackingUnavailableError(hide_passwords(str(self._error))) from self._error
+            why = reason(self._error) if self._error else f"it took nothing for {timeout:g} s"
+            raise TrackingUnavailableError(why) from self._error
         if self._error:
             raise self._error
+
+    def _say_what_is_left(self) -> None:
+        if self._error:
+            _say_that_it_waits(reason(self._error))
+        else:
+            text = f"waiting for it to take the last {self._queue.qsize()} epochs."
+            progress.update(message=f"The tracking server is slow: {text}")
 
     def give_up(self) -> None:
         """Send no more, and do not wait."""
@@ -181,12 +204,13 @@ class Publisher(Generic[Item]):
                 if self._error:
                     progress.update(message="The tracking server is back: metrics are sent again.")
                 self._error = None
+                self._sent += 1
         except Exception as error:  # the server refuses the item, or is given up
             self._error = error
 
     def _wait(self, error: Exception, pause: float) -> None:
         if self._error is None:
-            kept = f"training goes on, its metrics are kept ({hide_passwords(str(error))})."
+            kept = f"training goes on, its metrics are kept ({reason(error)})."
             progress.update(message=f"The tracking server does not answer: {kept}")
         self._error = error
         if self._gave_up.wait(pause):

@@ -23,7 +23,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PROJECT_ENTR
 
 from pipeline.base import TrackingUnavailableError, hide_passwords
 from pipeline.data.splits import Splits, class_counts
-from pipeline.tracking.client import connect, metric_histories, search_runs
+from pipeline.tracking.client import connect, get_run, metric_histories, search_runs
 from pipeline.tracking.outages import Publisher, wait_seconds
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _finite(metrics: Mapping[str, float], epoch: int) -> list[Metric]:
 def adopted_run(entry_point: str) -> StepRun | None:
     """The run that `mlflow run` opened for this entry point, if it did."""
     if run_id := os.environ.get("MLFLOW_RUN_ID"):
-        run = connect().get_run(run_id)
+        run = get_run(run_id, "MLFLOW_RUN_ID")
         of_entry_point = run.data.tags.get(MLFLOW_PROJECT_ENTRY_POINT) == entry_point
         if of_entry_point and run.info.lifecycle_stage == "active":
             return StepRun(run_id, run.info.experiment_id)

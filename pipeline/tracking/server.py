@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from pipeline.base import hide_passwords
 from pipeline.base.signals import interrupted_afterwards
@@ -24,7 +25,14 @@ PORTS_TRIED = 20
 
 
 class ServerError(RuntimeError):
-    """The server could not be started or read, or no port is free; the message is for a person."""
+    """The server could not be started or read, or no port is free; the message is for a person.
+
+    The code is what the command exits with: 2 where something that was given is wrong.
+    """
+
+    def __init__(self, message: str, code: int = 1):
+        super().__init__(message)
+        self.code = code
 
 
 def free_port(host: str, wanted: int) -> int:
@@ -63,15 +71,21 @@ def server(
         environment["MLFLOW_BACKEND_STORE_URI"] = store
     command = [sys.executable, "-m", "mlflow", "server", *listening, *lean, *options]
     reached = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-    address, process, none = f"http://{reached}:{port}", None, subprocess.DEVNULL
+    address, none = f"http://{reached}:{port}", subprocess.DEVNULL
+    with _started(command, env=environment, stdin=none, stdout=none) as process:
+        _wait_until_it_answers(process, address)
+        yield process, address
+
+
+@contextmanager
+def _started(command: Sequence[str], **options: Any) -> Iterator["subprocess.Popen[Any]"]:
+    """Start a process; leaving the context ends it and everything it started."""
+    process = None
     try:
         with interrupted_afterwards():  # else it could have started, and nobody would end it
             # In a session of its own: Ctrl-C reaches this process alone, which ends the others.
-            process = subprocess.Popen(
-                command, env=environment, stdin=none, stdout=none, start_new_session=True
-            )
-        _wait_until_it_answers(process, address)
-        yield process, address
+            process = subprocess.Popen(command, start_new_session=True, **options)
+        yield process
     finally:
         if process:
             _end(process)
@@ -99,16 +113,19 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], address: str) -> No
     raise ServerError(f"The MLflow server did not answer at {address} {within}.")
 
 
-def address_to_open(address: str) -> str:
-    """The comparison's address on a server, asked by a process that ends: MLflow takes 0.2 GB."""
-    asked = subprocess.run(
-        [sys.executable, "-m", "pipeline.tracking.views"],
-        env=os.environ | {"MLFLOW_TRACKING_URI": address, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"},
-        capture_output=True,
-        text=True,
-        start_new_session=True,
-    )
+def address_to_open() -> str:
+    """The comparison's address, asked by a process that ends: MLflow takes 0.2 GB.
+
+    Raises:
+        ServerError: the runs of the tracking store in force cannot be read.
+    """
+    command, pipe = [sys.executable, "-m", "pipeline.tracking.views"], subprocess.PIPE
+    environment = os.environ | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+    with _started(command, env=environment, stdout=pipe, stderr=pipe, text=True) as asked:
+        said, errors = asked.communicate()
     if asked.returncode:
-        reason = hide_passwords(asked.stderr.strip().rpartition("\n")[2])
-        raise ServerError(f"The runs cannot be read from the MLflow server. {reason}")
-    return asked.stdout.splitlines()[-1]
+        reason = hide_passwords(errors.strip().rpartition("\n")[2])
+        if asked.returncode == 2:  # a refusal, which says all
+            raise ServerError(reason, asked.returncode)
+        raise ServerError(f"The runs cannot be read. {reason}")
+    return said.splitlines()[-1]

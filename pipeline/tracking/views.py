@@ -1,14 +1,14 @@
 """What the MLflow UI opens on: saved views of the experiment, its note, and their addresses."""
 
-import html
-import re
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from mlflow.entities import Run
 
-from pipeline.base import progress
+from pipeline.base import InputError, environment, markdown, progress
 from pipeline.tracking import client, page_state
 from pipeline.tracking.page_state import View, bars, line, scatter
 
@@ -97,9 +97,24 @@ VIEWS = (
 )
 
 
+@contextmanager
+def _said_where_not_allowed(what: str) -> Iterator[None]:
+    """Go on where a person may not change the experiment, which fails no comparison."""
+    try:
+        yield
+    except InputError as refused:
+        progress.update(message=f"{what} not written: {refused}")
+
+
 def write_views(experiment: str) -> dict[str, str]:
     """Save the views of an experiment's newest data, but none that a person edited; `view_urls`."""
     shown = newest_training_run([experiment])
+    with _said_where_not_allowed("The views of the experiment were"):
+        _save_views(experiment, shown)
+    return view_urls(experiment, shown)
+
+
+def _save_views(experiment: str, shown: Run | None) -> None:
     tags = client.connect().get_experiment(experiment).tags
     if KIND_TAG not in tags:  # without it, the UI offers its pages for GenAI
         client.connect().set_experiment_tag(experiment, KIND_TAG, "custom_model_development")
@@ -112,7 +127,6 @@ def write_views(experiment: str) -> dict[str, str]:
         created, state = found[2] if found else now - place, page_state.state(view, shown)
         value = page_state.encode(name, state, created=created, updated=now)
         _write(experiment, tags, tag, value)
-    return view_urls(experiment, shown)
 
 
 def write_experiment_note(experiment: str, *, title: str, report: str, command: str) -> None:
@@ -123,13 +137,14 @@ def write_experiment_note(experiment: str, *, title: str, report: str, command: 
     """
     shown = newest_training_run([experiment])
     links = [f"- [{name}]({url})" for name, url in view_urls(experiment, shown).items()]
-    data = f"On {escape_markdown(shown.data.tags['dataset'])}: " if shown else ""
+    data = f"On {markdown.escaped(shown.data.tags['dataset'])}: " if shown else ""
     ending = "\n".join(["## Views", "", *links, "", "## Make it again", "", f"    {command}"])
     room = EXPERIMENT_NOTE_LENGTH - len(title + data + ending) - 10
     verdict, _, rest = beginning(report, room).strip().partition("\n\n")
     note = f"{data}{verdict}\n\n{title}\n\n{rest}\n\n{ending}\n"
     tags = client.connect().get_experiment(experiment).tags
-    _write(experiment, tags, "mlflow.note.content", note)
+    with _said_where_not_allowed("The experiment's note was"):
+        _write(experiment, tags, "mlflow.note.content", note)
 
 
 def beginning(text: str, length: int) -> str:
@@ -180,12 +195,6 @@ def server_address() -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
 
 
-def escape_markdown(text: str) -> str:
-    """Text that Markdown and HTML show as it is, in one line."""
-    line = html.escape(" ".join(text.split()), quote=False)
-    return re.sub(r"([\\`*_{}\[\]()#+.!|~-])", r"\\\1", line)
-
-
 def _id(view: View, shown: Run | None) -> str:
     # Runs on different data are never compared: every data set has its own views.
     return f"{view.id}-{shown.data.tags['data_fingerprint'][:8]}" if shown else view.id
@@ -199,4 +208,9 @@ def address_to_open() -> str:
 
 
 if __name__ == "__main__":  # for `pipeline.ui`, in a process that ends and gives its memory back
-    print(address_to_open())
+    environment.configure()
+    try:
+        print(address_to_open())
+    except InputError as refused:
+        print(refused, file=sys.stderr)
+        sys.exit(2)

@@ -58,6 +58,9 @@ class Checkpoints:
                 file.flush()
                 os.fsync(file.fileno())
             unfinished.replace(path)
+        except OSError as error:
+            error.filename = error.filename or str(path)  # which disk it is
+            raise
         finally:
             unfinished.unlink(missing_ok=True)
         for older in self._newest_first()[2:]:

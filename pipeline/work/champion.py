@@ -17,6 +17,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from pipeline.answers.statistics import paired_tests
 from pipeline.answers.verdicts import answers
+from pipeline.base import markdown
 from pipeline.comparisons import Question
 from pipeline.data.splits import Splits
 from pipeline.tracking import client
@@ -97,8 +98,9 @@ def _registered(name: str, run: Mapping[Hashable, Any], data: Mapping[str, str])
     if found := connection.search_model_versions(f"name = '{name}' and run_id = '{run_id}'"):
         return found[0]
     model_id = logged_model(client.get_run(run_id)).model_id
+    dataset = markdown.escaped(data["dataset"])
     description = (
-        f"`{run['variant']}`, seed {run['seed']}, on {data['dataset']}: validation accuracy "
+        f"`{run['variant']}`, seed {run['seed']}, on {dataset}: validation accuracy "
         f"{run[_METRIC]:.2%}, test accuracy {run['test_accuracy']:.2%}."
     )
     tags = {"variant": run["variant"], "seed": str(run["seed"])}
@@ -173,7 +175,7 @@ def _on_validation_images(
     try:
         holder_right = _right(holder, splits)
     except Exception as error:  # A comparison must not fail for whatever an old model may raise.
-        return False, f"it cannot be loaded to be compared ({error})"
+        return False, f"it cannot be loaded to be compared ({markdown.escaped(str(error))})"
     right = _right(challenger, splits)
     test = mcnemar_exact(right, holder_right)
     candidates = int((runs["run_id"] != holder.run_id).sum())

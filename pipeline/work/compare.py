@@ -12,14 +12,15 @@ from rich.markdown import Markdown
 
 from pipeline.answers import words
 from pipeline.answers.fairness import LeftOut
-from pipeline.base import InputError, progress, unknown_name
+from pipeline.base import InputError, markdown, output, progress, unknown_name
 from pipeline.comparisons import Comparison, Data, Variant
+from pipeline.steps.claims import hold
 from pipeline.steps.running import once
 from pipeline.steps.step import Step, is_training_of, recorded_inputs
 from pipeline.tracking import client, views
 from pipeline.tracking.runs import RUN_NOTE_LENGTH, StepRun
 from pipeline.work import evidence
-from pipeline.work.champion import register
+from pipeline.work.champion import register, registered_model_name
 
 MOST_NAMED = 60  # runs: MLflow cuts longer parameters and tags
 
@@ -74,7 +75,7 @@ class CompareStep(Step):
         run.log_text(page.html_report(found, panels), "report.html")
         for name, of in panels.items():
             run.log_figure(drawing.sheet(of), f"{name}.png")
-        ending += f"\nRun again: `{self.command}`"
+        ending += f"\nRun again: {markdown.code(self.command)}"
         run.set_note(views.beginning(text, RUN_NOTE_LENGTH - len(ending)) + ending)
         progress.update(step="compare", state="finished")
 
@@ -82,10 +83,16 @@ class CompareStep(Step):
 def _registered(found: "evidence.Evidence", data: Mapping[str, str]) -> str:
     """Register each variant's best model; what came of it, as Markdown."""
     try:
-        return register(found.runs, data).text
-    except InputError as error:  # a model was deleted; what the runs came to can be compared
-        progress.update(message=f"No model was registered: {error}")
-        return f"No model was registered: {views.escape_markdown(str(error))}"
+        # Comparisons of other variants may want to register the same runs at the same moment.
+        with hold(f"registry {data['data_fingerprint']}", "registering models"):
+            return register(found.runs, data).text
+    # A model was deleted, or another person's: what the runs came to can be compared all the same.
+    except InputError as error:
+        name = registered_model_name(data["dataset"])
+        said = f"The models are not all registered as {name}: {error} Then compare again with "
+        said += "reuse=never."
+        progress.update(message=said)
+        return markdown.escaped(said)
 
 
 def _asked(comparison: Comparison) -> list[dict[str, Any]]:
@@ -103,10 +110,12 @@ def _asked(comparison: Comparison) -> list[dict[str, Any]]:
 def _identities(runs: Sequence[client.Run]) -> dict[str, str]:
     """What tells the results of the runs, by their names, or of many runs one hash."""
     by_id = sorted(runs, key=lambda run: run.info.run_id)
-    identities = [(f"run {run.info.run_name}", _identity(run)) for run in by_id]
     if len(by_id) <= MOST_NAMED:
-        return dict(identities)
-    joined = ",".join(identity for _, identity in identities)
+        named: dict[str, list[str]] = {}
+        for run in by_id:  # a person may have given several one name
+            named.setdefault(f"run {run.info.run_name}", []).append(_identity(run))
+        return {name: "; ".join(of) for name, of in named.items()}
+    joined = ",".join(map(_identity, by_id))
     return {f"the {len(by_id)} runs": sha256(joined.encode()).hexdigest()}
 
 
@@ -120,12 +129,13 @@ def compared(step: CompareStep, reuse: str) -> str:
     """The id of the run of a comparison, made now if there is none; prints it."""
     run_id = once(step, reuse).info.run_id
     text = client.local_artifact(run_id, "comparison.md").read_text("utf-8", errors="replace")
-    Console(soft_wrap=False, width=max(Console().width, 125)).print(Markdown(text))
     experiment = client.experiment_id()
     views.write_views(experiment)
     views.write_experiment_note(
         experiment, title=step.comparison.title, report=text, command=step.command
     )
+    shown = output.printable(text, lines=True)
+    Console(soft_wrap=False, width=max(Console().width, 125)).print(Markdown(shown))
     return run_id
 
 

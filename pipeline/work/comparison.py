@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.base import InputError, StepsFailedError, progress, unknown_name
 from pipeline.comparisons import Comparison, Variant
 from pipeline.parameters import Main, comparison_of, mlflow_run
+from pipeline.steps.plan_text import listed
 from pipeline.steps.running import Decision, decide, once, pipeline_run_id, step_run
 from pipeline.steps.step import Step
 from pipeline.tracking import client, views
@@ -132,8 +133,7 @@ def run(of: Wanted) -> None:
 def _run_steps(main_run: StepRun, of: Wanted, data: LoggedData) -> None:
     """Train what is not finished, compare what is, and fail if a step did."""
     steps = decided(of, data, client.experiment_id())
-    for decision in steps.decisions.values():
-        progress.update(message=str(decision))
+    progress.update(message=listed(list(steps.decisions.values())))
     made, failures = _train(main_run, of, steps) if steps.missing else ({}, {})
     runs = [steps.decisions[one.name].reused or made.get(one.name) for one in steps.trainings]
     if finished := [run for run in runs if run]:

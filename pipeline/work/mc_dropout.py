@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.base import InputError, progress
+from pipeline.base import InputError, markdown, progress
 from pipeline.data.splits import Splits
 from pipeline.steps import running
 from pipeline.steps.step import resolved_parameters
@@ -36,7 +36,7 @@ def add_mc_dropout(run_id: str, samples: int) -> None:
     name, tags = trained.info.run_name, trained.data.tags
     parameters = {"run_id": run_id, "mc_samples": samples}
     with running.step_run("mc_dropout", parameters, name=f"mc_dropout {name}") as run:
-        run.set_note(f"MC Dropout, logged onto the run {name} ({run_id}).")
+        run.set_note(f"MC Dropout, logged onto the run {markdown.escaped(name)} ({run_id}).")
         splits = logged_splits(tags["prepare_run"], tags["data_fingerprint"])
         import_tensorflow()
         model = trained_model(trained, splits)

@@ -1,13 +1,11 @@
 """What `main` would do with every step, and how long that takes by the times of finished ones."""
 
 import math
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -18,7 +16,8 @@ from pipeline.data import sources
 from pipeline.steps.plan_text import Estimate, Planned, as_text
 from pipeline.steps.running import Decision, decide
 from pipeline.steps.step import recorded_inputs, resolved_parameters
-from pipeline.tracking import client
+from pipeline.tracking import client, names
+from pipeline.tracking.experiments import find_experiment
 from pipeline.tracking.runs import adopted_run
 from pipeline.work import compare, prepare
 from pipeline.work.comparison import Wanted, decided
@@ -34,7 +33,7 @@ def say_plan(of: Wanted) -> None:
     text = as_text(plan(of), of.workers(), of.asked.scheduler)
     progress.update(message=text)
     if opened := adopted_run("main"):
-        opened.set_tags({"mlflow.runName": "plan"})
+        opened.set_tags(names.named(opened.run_id, "plan"))
         opened.set_note(f"Nothing was run.\n\n```\n{text}\n```")
 
 
@@ -44,7 +43,7 @@ def plan(of: Wanted) -> list[Planned]:
     Raises:
         InputError: if the data set is unknown or cannot be used.
     """
-    experiment = _experiment()
+    experiment = find_experiment()
     preparation, dataset, data = _plan_data(of, experiment)
     steps = decided(of, data, experiment)
     measured = Measured(experiment, dataset=dataset, data=data)
@@ -64,18 +63,6 @@ def plan(of: Wanted) -> list[Planned]:
         comparing = decide(step, of.asked.reuse, experiment=experiment)
     timed = [*map(planned, steps.searches), *map(planned, steps.trainings)]
     return [Planned(decision=preparation), *timed, Planned(decision=comparing)]
-
-
-def _experiment() -> str | None:
-    """The experiment in force; None where there is none yet, which MLflow would create."""
-    uri = client.tracking_uri()
-    database = uri.removeprefix("sqlite:///")
-    if database != uri and not Path(database).exists():
-        return None
-    named = os.environ.get("MLFLOW_EXPERIMENT_NAME")
-    if named and client.connect().get_experiment_by_name(named) is None:
-        return None
-    return client.experiment_id()
 
 
 def _plan_data(of: Wanted, experiment: str | None) -> tuple[Decision, str, LoggedData | None]:

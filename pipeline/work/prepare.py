@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from pipeline.base import progress
+from pipeline.base import markdown, progress
 from pipeline.comparisons import Comparison, Data, Variant
 from pipeline.comparisons.files import find_variant
 from pipeline.data import sources
@@ -122,7 +122,7 @@ def _log_description(run: StepRun, splits: Splits, command: str) -> None:
     run.log_figure(run_figures.sample_images(*images, splits.class_names), "sample_images.png")
     sizes = ", ".join(f"{len(values):,} {split}" for split, values in labels.items())
     run.set_note(
-        f"**{splits.name}**: {sizes} images of shape {splits.image_shape} in "
+        f"**{markdown.escaped(splits.name)}**: {sizes} images of shape {splits.image_shape} in "
         f"{splits.n_classes} classes, split by class.\n\nSHA-256 of the arrays: "
-        f"`{splits.fingerprint}`. Run again: `{command}`"
+        f"`{splits.fingerprint}`. Run again: {markdown.code(command)}"
     )

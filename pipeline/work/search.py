@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import optuna
 from optuna.trial import TrialState
 
-from pipeline.base import hide_passwords, progress
+from pipeline.base import hide_passwords, markdown, progress
 from pipeline.parameters import Searching
 from pipeline.tracking import client
 from pipeline.tracking.runs import StepRun
@@ -116,7 +116,7 @@ def _log_study(study: optuna.Study, step: SearchStep, run: StepRun) -> None:
         f"Learning-rate search of **{step.variant.name}**: {len(trials)} trials of up to {most} "
         f"epochs, {pruned} pruned, {diverged} diverged; pruning saved {of_all}.\n\n"
         f"Best: learning rate **{rate:.3g}** with val_loss {loss:.4f} (trial {best.number}).\n\n"
-        f"Run again: `{step.again()}`"
+        f"Run again: {markdown.code(step.again())}"
     )
     text = f"learning rate {rate:.3g}, val_loss {loss:.4f}, {of_all} saved by pruning"
     progress.update(step=step.name, state="finished", text=text)

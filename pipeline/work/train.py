@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from pipeline.base import progress
+from pipeline.base import markdown, progress
 from pipeline.parameters import Searching, Training, declared
 from pipeline.steps.ownership import checkpoint_directory
 from pipeline.steps.step import Step
@@ -227,6 +227,8 @@ def _set_note(run: StepRun, step: TrainStep, rate: float, metrics: Mapping[str, 
     ours = declared(Training)
     unused = {one.name: one.default for one in fields(Searching) if one.name not in ours}
     again = step.again(**unused, seed=step.seed, learning_rate=rate)
-    note = f"**{step.variant.name}** on {step.data.dataset}, seed {step.seed}: "
-    note += f"{step.variant.description}.\n\n| | |\n|---|---|\n{table}\nRun again: `{again}`"
+    dataset = markdown.escaped(step.data.dataset)
+    note = f"**{step.variant.name}** on {dataset}, seed {step.seed}: "
+    note += f"{step.variant.description}.\n\n| | |\n|---|---|\n{table}\n"
+    note += f"Run again: {markdown.code(again)}"
     run.set_note(note)

@@ -8,7 +8,9 @@ import pytest
 from pipeline.base.signals import exit_code, interrupt_on_signals, interrupted_afterwards
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_waits_for_the_end_of_what_must_not_be_cut_short(
     number: signal.Signals, code: int
 ) -> None:
@@ -26,6 +28,13 @@ def test_a_signal_waits_for_the_end_of_what_must_not_be_cut_short(
     assert happened == ["whole", "told"]
     assert exit_code(interrupt.value) == code
     os.kill(os.getpid(), signal.SIGTERM)  # once: what the first set off is not cut short
+
+
+def test_under_nohup_the_end_of_the_terminal_is_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    interrupt_on_signals(lambda: None)
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 def test_without_a_signal_nothing_happens() -> None:

@@ -114,6 +114,7 @@ def test_load_refuses_a_file_that_changed_since_it_was_resolved(tmp_path: Path) 
         ("./tinny.npz", "Did you mean 'tiny.npz'"),
         ("./tiny.txt", r"tiny\.txt: .*another kind of file"),
         ("./", "another kind of file"),
+        ("./folder.npz", r"another kind of file\. Check the path"),
         ("./" + 300 * "x" + ".npz", "no such file"),
     ],
 )
@@ -123,6 +124,7 @@ def test_resolve_refuses(
     monkeypatch.chdir(tmp_path)
     written_npz(tmp_path / "tiny.npz")
     (tmp_path / "tiny.txt").write_text("text")
+    (tmp_path / "folder.npz").mkdir()
     with pytest.raises(InputError, match=message):
         sources.resolve(dataset)
 

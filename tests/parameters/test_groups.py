@@ -79,6 +79,7 @@ def test_an_empty_list_and_duplicates_are_refused(text: str) -> None:
     [
         ("", "different items"),
         ("1,2,1", "different items"),
+        (",".join(map(str, range(1001))), "at most 1000, separated by commas; received 1001"),
         ("1,01", "different items"),
         ("1,-2", "seeds: expected an integer from 0 to 4294967295; received '-2'"),
         ("1,two", "seeds: expected an integer from 0 to 4294967295; received 'two'"),

@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from pipeline.steps.plan_text import NARROWEST, Estimate, Planned, as_text, time_left
+from pipeline.steps.plan_text import (
+    MOST_LISTED,
+    NARROWEST,
+    Estimate,
+    Planned,
+    as_text,
+    listed,
+    time_left,
+)
 from pipeline.steps.running import Decision
 
 
@@ -104,3 +112,16 @@ def test_the_time_is_said_in_words() -> None:
         f"{number} of {number} steps" in as_text(steps[:number], jobs=2, scheduler="none")
         for number in itertools.chain([1, 2])
     )
+
+
+def test_of_very_many_steps_the_first_are_listed_and_all_are_counted() -> None:
+    many = MOST_LISTED + 50
+    steps = [step(f"train elu seed {seed}", 1) for seed in range(many)]
+    text = as_text(steps, 1, "none")
+    assert text.count("train elu seed") == MOST_LISTED
+    assert "... and 50 more" in text
+    assert f"{many} of {many} steps to run" in text
+    lines = listed([one.decision for one in steps]).splitlines()
+    assert len(lines) == MOST_LISTED + 1
+    assert lines[-1] == "... and 50 more: 0 reused, 50 to run"
+    assert listed([steps[0].decision]) == "train elu seed 0: to run ()"

@@ -84,6 +84,17 @@ def test_the_run_that_mlflow_run_opened_is_adopted_by_its_entry_point(
     assert len(client.connect().search_runs([experiment])) == 2
 
 
+def test_a_name_that_a_person_gave_to_mlflow_run_stays(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = opened_by_mlflow_run("train", experiment="0")
+    client.connect().set_tag(opened, "mlflow.runName", "nightly-run-7")  # as --run-name does
+    monkeypatch.setenv("MLFLOW_RUN_ID", opened)
+    with running.step_run("train", {}, name="train bn"):
+        pass
+    assert client.get_run(opened).info.run_name == "nightly-run-7"
+
+
 def test_the_reason_of_a_failure_is_logged_without_passwords(store: Path) -> None:
     error = OSError("no answer from postgresql://me:secret@host/db")
     with pytest.raises(OSError, match="secret"), running.step_run("train", {}, name="x") as run:

@@ -90,6 +90,11 @@ def fail() -> None:
     raise InputError("thing", expected="a", received="b", action="Do c.")
 
 
+def fill_the_disk() -> None:
+    full = OSError("database or disk is full")
+    raise RuntimeError("An exception is raised during the commit.") from full
+
+
 def surroundings() -> dict[str, Any]:
     names = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
     return {
@@ -348,3 +353,10 @@ def test_another_comparison_on_the_same_scheduler_does_not_show_the_news(
     workers.gather({"train": steps.submit(report_epochs, {"step": "train", "epochs": 2})})
     assert len(updates) == 3
     assert others == []
+
+
+def test_a_full_disk_is_told_in_its_own_words_though_another_error_was_raised_from_it(
+    steps: workers.Submitter,
+) -> None:
+    _, errors = workers.gather({"search": steps.submit(fill_the_disk, {})})
+    assert errors["search"].startswith("OSError: database or disk is full")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import PROJECT, environment_of_a_user
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
+from mlflow.protos.databricks_pb2 import INVALID_STATE
 from step_runs import ended, opened
 
 from pipeline.base import InputError, TrackingUnavailableError
@@ -104,10 +104,10 @@ def test_another_error_than_an_unknown_id_is_not_taken_for_one(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_client: object, _run_id: str) -> None:
-        raise MlflowException("Permission denied", error_code=PERMISSION_DENIED)
+        raise MlflowException("No such column", error_code=INVALID_STATE)
 
     monkeypatch.setattr(mlflow.MlflowClient, "get_run", refuse)
-    with pytest.raises(MlflowException, match="Permission denied"):
+    with pytest.raises(MlflowException, match="No such column"):
         client.get_run("0123456789abcdef0123456789abcdef")
 
 

@@ -63,6 +63,9 @@ def test_a_refusal_is_no_outage() -> None:
     call = failing(1, error)
     with pytest.raises(RestException, match="no run"):
         patiently(call, "run")
+    forbidden = RestException({"error_code": "PERMISSION_DENIED", "message": "no"})
+    with pytest.raises(InputError, match="permission on"):
+        patiently(failing(1, forbidden), "run")
     assert patiently(call, "run") == ("run", 1)
 
 
@@ -180,6 +183,32 @@ def test_a_server_that_stays_away_is_an_error_that_tells_what_went_wrong() -> No
         publisher.close(timeout=0.1)
     publisher._thread.join(5)
     assert not publisher._thread.is_alive()
+
+
+def test_a_server_that_is_slow_is_waited_for_as_long_as_it_takes_something(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(outages, "MOMENT", 0.05)
+    taken: list[int] = []
+
+    def take(item: int) -> None:
+        time.sleep(0.1)
+        taken.append(item)
+
+    publisher = Publisher(take)
+    for item in range(8):
+        publisher.put(item)
+    publisher.close(timeout=0.25)  # a third of what it takes
+    assert taken == list(range(8))
+    printed = capsys.readouterr().out
+    assert printed.count("The tracking server is slow: waiting for it to take the last") == 1
+    assert "None" not in printed
+    stuck = threading.Event()
+    publisher = Publisher(lambda _item: stuck.wait(5))
+    publisher.put(1)
+    with pytest.raises(TrackingUnavailableError, match=r"it took nothing for 0\.25 s"):
+        publisher.close(timeout=0.25)
+    stuck.set()
 
 
 def test_what_a_server_refuses_is_not_sent_again() -> None:

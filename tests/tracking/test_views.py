@@ -248,20 +248,6 @@ def test_a_report_too_long_for_a_note_is_cut_at_a_line(store: Path) -> None:
     assert note.endswith("    mlflow run .\n")
 
 
-@pytest.mark.parametrize(
-    ("text", "escaped"),
-    [
-        ("cifar10", "cifar10"),
-        ("a\n# b", "a \\# b"),
-        ("[x](http://y)", "\\[x\\]\\(http://y\\)"),
-        ("<img src=x>", "&lt;img src=x&gt;"),
-        ("a\\`b`|c", "a\\\\\\`b\\`\\|c"),
-    ],
-)
-def test_markdown_and_html_in_names_are_escaped(text: str, escaped: str) -> None:
-    assert views.escape_markdown(text) == escaped
-
-
 # --- In a browser -------------------------------------------------------------------------------
 
 

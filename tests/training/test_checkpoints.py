@@ -1,4 +1,6 @@
+from errno import ENOSPC
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -27,6 +29,17 @@ def newest(checkpoints: Checkpoints) -> Checkpoint:
 
 def test_without_a_checkpoint_there_is_none(checkpoints: Checkpoints) -> None:
     assert checkpoints.newest() is None
+
+
+def test_a_disk_that_is_full_is_told_with_the_file(
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As a write does, of which the system knows no name.
+    full = Mock(side_effect=OSError(ENOSPC, "No space left on device"))
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/run/epoch-000003\.npz'"):
+        checkpoints.save(checkpoint(3))
+    assert list(checkpoints.directory.iterdir()) == []
 
 
 def test_what_was_saved_is_read_to_the_last_digit(checkpoints: Checkpoints) -> None:

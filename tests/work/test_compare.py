@@ -125,7 +125,7 @@ def test_runs_that_failed_are_named_and_make_for_a_new_comparison(four_runs: lis
     train_run(BN, 3, status="FAILED", tags=reason)
     assert _key() != before
     after = compare()
-    said = "train bn seed 3: diverged (loss is nan in epoch 2 & <b>)"
+    said = r"train bn seed 3: diverged \(loss is nan in epoch 2 &amp; &lt;b&gt;\)"
     assert f"## Not compared\n\n- {said}\n" in _artifact(after, "comparison.md")
     page = _artifact(after, "report.html")
     assert "train bn seed 3: diverged (loss is nan in epoch 2 &amp; &lt;b&gt;)" in page
@@ -143,7 +143,15 @@ def test_a_model_that_was_deleted_is_said_and_the_runs_are_compared(four_runs: l
     run_id = compare()
     assert list(_table(run_id, "runs")["run_id"]) == four_runs
     text = _artifact(run_id, "comparison.md")
-    assert f"No model was registered: run {four_runs[-1]}: expected a logged model" in text
+    assert "not all registered as" in text
+    assert f"run {four_runs[-1]}: expected a logged model" in text
+
+
+def test_runs_that_a_person_gave_one_name_are_all_told_apart(four_runs: list[str]) -> None:
+    for run_id in four_runs[:2]:
+        client.connect().set_tag(run_id, "mlflow.runName", "nightly")
+    runs = [client.get_run(run_id) for run_id in four_runs]
+    assert len({_key(runs), _key(runs[1:]), _key([runs[0], *runs[2:]])}) == 3
 
 
 def _rank_first(run_id: str) -> None:

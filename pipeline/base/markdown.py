@@ -1,0 +1,17 @@
+"""Names from outside in Markdown: shown as they are, whatever they are made of."""
+
+import html
+import re
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown and HTML show as it is, in one line."""
+    line = html.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\`*_{}\[\]()#+.!|~-])", r"\\\1", line)
+
+
+def code(text: str) -> str:
+    """Text as code within a line, between more backticks than it has in a row itself."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " * (len(fence) > 1)
+    return f"{fence}{space}{text}{space}{fence}"

@@ -1,0 +1,62 @@
+"""The experiment in force: which one it is, and why one cannot be used."""
+
+import os
+
+from mlflow.exceptions import MlflowException
+from mlflow.utils.validation import MAX_EXPERIMENT_NAME_LENGTH
+
+from pipeline.base import InputError, hide_passwords
+from pipeline.tracking.store import NO_SUCH, connect, database, get_run, tracking_uri
+
+
+def find_experiment() -> str | None:
+    """The experiment in force, as `experiment_id`; None where that would make it.
+
+    Raises:
+        InputError: if it is deleted or cannot be, or there is none of its id.
+    """
+    if adopted := os.environ.get("MLFLOW_RUN_ID"):
+        return get_run(adopted, "MLFLOW_RUN_ID").info.experiment_id
+    given, name = os.environ.get("MLFLOW_EXPERIMENT_ID"), _experiment_name()
+    file = database(tracking_uri())
+    if file and not file.exists() and given in (None, "", "0"):
+        return None
+    try:
+        by_name, by_id = connect().get_experiment_by_name, connect().get_experiment
+        found = by_id(given) if given else by_name(name)
+    except MlflowException as error:
+        if error.error_code not in NO_SUCH:
+            raise
+        raise _no_experiment(given or name, "there is none") from error
+    if found and found.lifecycle_stage != "active":
+        raise _no_experiment(given or name, "it is deleted")
+    return found.experiment_id if found else None
+
+
+def experiment_id() -> str:
+    """The experiment in force: that of `mlflow run`, MLFLOW_EXPERIMENT_NAME or the default."""
+    connection = connect()  # which makes a new store, and its default experiment
+    if found := find_experiment():
+        return found
+    try:
+        return connection.create_experiment(_experiment_name())
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_ALREADY_EXISTS" and (found := find_experiment()):
+            return found  # another process has just made it
+        raise
+
+
+def _experiment_name() -> str:
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "Default")
+    if not 0 < len(name) <= MAX_EXPERIMENT_NAME_LENGTH:
+        raise _no_experiment(name[:50], f"its name has {len(name)} characters")
+    return name
+
+
+def _no_experiment(which: str, why: str) -> InputError:
+    return InputError(
+        "MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID",
+        expected=f"an experiment on {hide_passwords(tracking_uri())}, or the name of a new one",
+        received=f"{which!r}: {why}",
+        action="Give another, or restore it with `mlflow experiments restore`.",
+    )

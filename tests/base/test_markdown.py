@@ -1,0 +1,27 @@
+"""Names from outside, as Markdown shows them."""
+
+import pytest
+
+from pipeline.base import markdown
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("cifar10", "cifar10"),
+        ("a\n# b", "a \\# b"),
+        ("[x](http://y)", "\\[x\\]\\(http://y\\)"),
+        ("<img src=x>", "&lt;img src=x&gt;"),
+        ("a\\`b`|c", "a\\\\\\`b\\`\\|c"),
+    ],
+)
+def test_markdown_and_html_in_names_are_escaped(text: str, escaped: str) -> None:
+    assert markdown.escaped(text) == escaped
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("mlflow run .", "`mlflow run .`"), ("'a`b``c`'", "``` 'a`b``c`' ```"), ("`", "`` ` ``")],
+)
+def test_code_ends_where_it_ends_not_at_a_backtick_in_it(text: str, code: str) -> None:
+    assert markdown.code(text) == code
