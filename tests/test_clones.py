@@ -22,13 +22,11 @@ import optuna
 import pytest
 from browser import free_port
 from conftest import PROJECT, environment_of_a_user
+from logins import ADMIN, server_with_logins
 from postgresql import PostgreSQL
 from small_layers import SMALL
 
-from pipeline.tracking.server import server
-
 ROUNDS = int(os.environ.get("CLONE_ROUNDS", "1"))
-LOGIN = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": "a-long-pass-word"}
 TRIALS, VARIANTS, SEEDS = 2, ("elu", "bn"), (1, 2)
 MAIN = (
     *(sys.executable, "-m", "pipeline.main", "--comparison", SMALL, "--jobs", "2"),
@@ -51,28 +49,26 @@ class Team:
 
     def environment(self, experiment: str) -> dict[str, str]:
         where = {"MLFLOW_TRACKING_URI": self.address, "MLFLOW_EXPERIMENT_NAME": experiment}
-        return {**environment_of_a_user(), **LOGIN, **where, "PYTHONPATH": ""}
+        return {**environment_of_a_user(), **ADMIN, **where, "PYTHONPATH": ""}
 
 
 @pytest.fixture(scope="module")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
-    pytest.importorskip("flask_wtf", reason="MLflow's logins need Flask-WTF")
     directory = Path(tempfile.mkdtemp(prefix="postgresql-"))  # pytest's are closed to `postgres`
-    folder = tmp_path_factory.mktemp("server")
     database = PostgreSQL(directory, free_port())
-    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
-        stack.callback(shutil.rmtree, directory)
+    try:
         database.start()
-        stack.callback(database.stop)
-        patch.chdir(folder)  # where the server keeps its artifacts
-        for name, value in LOGIN.items():
-            patch.setenv(name, value)
-        patch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", LOGIN["MLFLOW_TRACKING_PASSWORD"])
-        patch.setenv("MLFLOW_FLASK_SERVER_SECRET_KEY", "a-key-of-this-test")
-        logins = ("--app-name", "basic-auth")
-        started = server(host="127.0.0.1", port=free_port(), store=database.uri, options=logins)
-        _, address = stack.enter_context(started)
-        yield Team(address, database.create_database("optuna"))
+        folder = tmp_path_factory.mktemp("server")
+        with (
+            server_with_logins(folder, database.uri) as address,
+            pytest.MonkeyPatch.context() as patch,
+        ):
+            for name, value in ADMIN.items():
+                patch.setenv(name, value)
+            yield Team(address, database.create_database("optuna"))
+    finally:
+        database.stop()
+        shutil.rmtree(directory)
 
 
 @dataclass(frozen=True)
