@@ -25,6 +25,8 @@ _OUTAGES = (
     "DEADLINE_EXCEEDED",
     "REQUEST_LIMIT_EXCEEDED",
 )
+_SAME_ROW = ("UNIQUE constraint failed", "duplicate key value", "Duplicate entry")
+MOST_MEETINGS = 5
 
 # Nobody waits for a server that never answered: its address is wrong, or it was not started.
 _answered = threading.Event()
@@ -80,6 +82,15 @@ def is_away(error: Exception) -> bool:
     return error.error_code in _OUTAGES or (error.error_code == "INTERNAL_ERROR" and from_server)
 
 
+def _met_another(error: Exception) -> bool:
+    """Whether another process wrote the same, a tag or a data set, just before.
+
+    MLflow looks whether a row is there before it adds one: with it there, it changes that.
+    """
+    is_known = getattr(error, "error_code", "") == "RESOURCE_ALREADY_EXISTS"
+    return not is_known and any(one in str(error) for one in _SAME_ROW)
+
+
 def again_while_away(
     call: Callable[[], Result], wait: Callable[[Exception, float], object], *, pause: float = 1.0
 ) -> Result:
@@ -89,10 +100,14 @@ def again_while_away(
     `LONGEST_PAUSE`; it raises where the call is not to be made again. What the server refuses is
     raised as a `refusal`.
     """
+    meetings = 0
     while True:
         try:
             result = call()
         except Exception as error:
+            meetings += _met_another(error)
+            if _met_another(error) and meetings <= MOST_MEETINGS:
+                continue
             if refused := refusal(error):
                 raise refused from error
             if not is_away(error):

@@ -69,6 +69,38 @@ def test_a_refusal_is_no_outage() -> None:
     assert patiently(call, "run") == ("run", 1)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        '(psycopg2.errors.UniqueViolation) duplicate key value violates "experiment_tag_pk"',
+        "(sqlite3.IntegrityError) UNIQUE constraint failed: datasets.experiment_id",
+        "(pymysql.err.IntegrityError) (1062, \"Duplicate entry '1-tag' for key 'PRIMARY'\")",
+    ],
+)
+def test_a_call_that_met_another_process_writing_the_same_is_made_again_a_few_times(
+    said: str, capsys: pytest.CaptureFixture
+) -> None:
+    met = RestException({"error_code": "BAD_REQUEST", "message": said})
+    calls = iter([met, met])
+
+    def write() -> str:
+        if error := next(calls, None):
+            raise error
+        return "written"
+
+    assert patiently(write) == "written"
+    assert capsys.readouterr().out == ""
+    always = []
+
+    def never() -> None:
+        always.append(1)
+        raise met
+
+    with pytest.raises(RestException):
+        patiently(never)
+    assert len(always) == outages.MOST_MEETINGS + 1
+
+
 def test_a_server_that_stays_away_is_given_up_and_its_password_hidden(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
