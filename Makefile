@@ -57,5 +57,5 @@ MLproject: .venv  ## Write MLproject and the README's table from the declaration
 bench: .venv/bench  ## Everything that is measured, against what people use today (hours on CIFAR-10).
 	$(BIN)/python -m benchmarks --dataset $(DATASET)
 
-faults: .venv  ## Kill commands 50 times at random moments, and take their server away.
-	FAULTS=10 OUTAGE_SECONDS=60 $(BIN)/python -m pytest -n auto --maxprocesses 2 -m faults
+faults: .venv  ## Kill commands 50 times, take their server away, start two at once.
+	FAULTS=10 OUTAGE_SECONDS=60 CLONE_ROUNDS=3 $(BIN)/python -m pytest -n auto --maxprocesses 2 -m faults

@@ -8,11 +8,11 @@ those further down alone:
     report       from verdicts to pages and pictures
     answers      from runs to verdicts
     steps        keys, reuse, ownership, resuming, workers, plans in words
-    tracking     MLflow: its client, outages, the views and server of its UI
+    tracking     MLflow: its client, outages, refusals, the views and server of its UI
     training     models, compiled fit, schedules, checkpoints
     uncertainty  MC Dropout, calibration, the served model
     data         sources, splits, .npz
     parameters   what can be asked for
     comparisons  what people edit: one file per comparison
-    base         errors, progress, signals, passwords, environment
+    base         errors, progress, output, signals, disks, passwords, environment
 """

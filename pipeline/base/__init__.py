@@ -1,4 +1,4 @@
-"""What every room may import, and what imports no other: errors, signals, passwords, progress.
+"""What every room may import, and what imports no other: errors, output, passwords, progress.
 
 Read `errors` first: a refusal says what was expected, what was received and what to do.
 """

@@ -62,6 +62,11 @@ def processor(cpu_info: Path = CPU_INFO) -> str:
     return f"{known['model name']}, family {known['cpu family']} model {known['model']}, {vectors}"
 
 
+def is_mine(owner: Mapping[str, str]) -> bool:
+    """Whether some `owner_tags` are those of this process."""
+    return (owner["process_table"], owner["pid"]) == (process_table(), str(os.getpid()))
+
+
 def silence() -> float:
     """Seconds without a heartbeat after which a process that cannot be looked up is in doubt."""
     return 3 * HEARTBEAT_SECONDS

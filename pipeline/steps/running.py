@@ -13,9 +13,15 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME
 
-from pipeline.base import DivergenceError, TrackingUnavailableError, markdown, progress
+from pipeline.base import (
+    DivergenceError,
+    InputError,
+    TrackingUnavailableError,
+    markdown,
+    progress,
+)
 from pipeline.comparisons.declarations import default_setting
-from pipeline.steps import claims, owners, ownership
+from pipeline.steps import claims, owners, resuming
 from pipeline.steps.claims import Claim, LostClaimError
 from pipeline.steps.step import Step, recorded_inputs, recorded_settings
 from pipeline.tracking import client, names
@@ -66,8 +72,8 @@ def once(step: Step, reuse: str, *, announce: bool = True) -> Run:
 
     Announces what is reused, or why it is not, unless `main` has done so.
     """
-    ownership.checkpoints.set(step.checkpoints)
-    ownership.end_abandoned(client.experiment_id())
+    resuming.checkpoints.set(step.checkpoints)
+    resuming.end_abandoned(client.experiment_id())
     if found := _reused(step, reuse, announce=announce):
         return found
     after = [once(one, reuse="auto", announce=announce) for one in step.after()]
@@ -77,7 +83,7 @@ def once(step: Step, reuse: str, *, announce: bool = True) -> Run:
             # Another process may have finished it just before.
             if found := _reused(step, reuse, announce=claim.waited):
                 return found
-            ownership.end_runs_left(step)
+            resuming.end_runs_left(step)
             try:
                 return _made(step, after, claim, anew=reuse == "never", deleted=deleted)
             except LostClaimError:
@@ -100,11 +106,11 @@ def _made(
         name=step.name,
         step=step,
         tags=step.tags(),
-        reopened=ownership.cut_off(step) if step.resumes else None,
+        reopened=resuming.cut_off(step) if step.resumes else None,
         claim=claim,
     ) as run:
         if deleted and client.get_run(deleted).data.tags.get("step_key") == step.key:
-            ownership.move_checkpoints(deleted, run.run_id)
+            resuming.move_checkpoints(deleted, run.run_id)
         step.work(run, after, anew=anew)
     _delete_checkpoints(run)
     return client.get_run(run.run_id)
@@ -206,23 +212,23 @@ def step_run(
 def _end_cut_short(run: StepRun, error: BaseException) -> None:
     """End a run that an error has cut short, unless it is another process's by now."""
     status, reason = "FAILED", f"{type(error).__name__}: {error}"
-    if isinstance(error, LostClaimError):
-        return
     if isinstance(error, DivergenceError):
         _delete_checkpoints(run)  # they would only diverge again
         run.flush()
         run.set_tags({"diverged": error})
-        end_run(run.run_id, status, reason=reason)
-        return
-    if isinstance(error, KeyboardInterrupt):
+    elif isinstance(error, KeyboardInterrupt):
         status, reason = "KILLED", "interrupted"
+    elif isinstance(error, LostClaimError):
+        status, reason = "KILLED", "another process took the step over"
+        if not owners.is_mine(client.get_run(run.run_id).data.tags):
+            return
     # Without waiting for the server: where it is away, the next command ends the run.
-    with not_waiting(), suppress(TrackingUnavailableError):
+    with not_waiting(), suppress(TrackingUnavailableError, InputError):
         end_run(run.run_id, status, reason=reason)
 
 
 def _delete_checkpoints(run: StepRun) -> None:
-    shutil.rmtree(ownership.checkpoint_directory(run.run_id), ignore_errors=True)
+    shutil.rmtree(resuming.checkpoint_directory(run.run_id), ignore_errors=True)
 
 
 def _open(entry_point: str, name: str, reopened: Run | None) -> StepRun:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.base import markdown, progress
 from pipeline.parameters import Searching, Training, declared
-from pipeline.steps.ownership import checkpoint_directory
+from pipeline.steps.resuming import checkpoint_directory
 from pipeline.steps.step import Step
 from pipeline.tracking import client
 from pipeline.tracking.outages import patiently

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from pipeline.base import DivergenceError, InputError, hide_passwords, progress
 from pipeline.steps.owners import owner_tags
-from pipeline.steps.ownership import checkpoint_directory
+from pipeline.steps.resuming import checkpoint_directory
 from pipeline.steps.running import step_run
 from pipeline.tracking import client
 from pipeline.tracking.runs import StepRun

@@ -1,12 +1,15 @@
 """One process runs a step at a time; runs whose process is gone are ended, or gone on with."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,11 +17,12 @@ from step_runs import Small, finish, opened_by_mlflow_run, status_of
 
 from pipeline.base import DivergenceError, progress
 from pipeline.base.progress import Update
-from pipeline.steps import running
-from pipeline.steps.ownership import checkpoint_directory, cut_off, end_abandoned
+from pipeline.steps import claims, owners, running
+from pipeline.steps.resuming import checkpoint_directory, cut_off, end_abandoned
 from pipeline.steps.running import once
 from pipeline.steps.step import Step
 from pipeline.tracking import client
+from pipeline.tracking.runs import StepRun
 
 RUN_ONCE = """
 import time
@@ -100,6 +104,32 @@ def test_a_hold_ends_with_its_process_and_the_run_is_marked_killed_and_gone_on_w
     finished = client.get_run(abandoned.info.run_id)
     assert finished.info.status == "FINISHED"
     assert "failure_reason" not in finished.data.tags
+
+
+def test_a_step_that_was_taken_over_is_left_to_who_took_it(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    others: list[str] = []
+
+    class TakenOver(Small):
+        __module__ = Small.__module__
+
+        def work(self, run: StepRun, after: Sequence[client.Run], *, anew: bool) -> None:
+            super().work(run, after, anew=anew)
+            # Another machine did not hear of this process, took over, and has finished.
+            tag = f"{claims.PREFIX}{self.key[:32]}.other"
+            owner = {**owners.owner_tags(), "process_table": "elsewhere"}
+            said = json.dumps({"number": 9, "holds": True, **owner})
+            client.connect().set_experiment_tag("0", tag, said)
+            others.extend((run.run_id, finish(self)))
+            let_go = partial(client.connect().delete_experiment_tag, "0", tag)
+            threading.Timer(0.5, let_go).start()
+
+    found = once(TakenOver(), reuse="auto").info.run_id
+    mine, finished = others
+    assert found == finished
+    assert status_of(mine) == "KILLED"
+    assert "train bn: another process took it over" in capsys.readouterr().out
 
 
 def test_the_run_of_a_living_process_on_any_host_is_left_alone(store: Path) -> None:

@@ -23,6 +23,15 @@ def test_a_run_is_ended_once(store: Path) -> None:
     assert (run.info.status, run.data.tags["failure_reason"]) == ("KILLED", "first")
 
 
+def test_a_run_that_was_taken_for_dead_and_finishes_has_no_reason_of_failure(store: Path) -> None:
+    run_id = opened().run_id
+    end_if_running(run_id, "KILLED", reason="its process is gone")
+    end_run(run_id, "FINISHED")
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert "failure_reason" not in run.data.tags
+
+
 def test_killing_the_steps_of_a_pipeline_leaves_finished_and_foreign_ones(store: Path) -> None:
     connection, mine = client.connect(), {"pipeline_run": "mine"}
     finished, *running = [connection.create_run("0", tags=mine).info.run_id for _ in range(3)]
