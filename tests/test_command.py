@@ -215,6 +215,16 @@ def test_the_run_that_mlflow_opened_gets_the_same_end_and_the_reason(
         signal.signal(signal.SIGTERM, before)
 
 
+def test_a_run_that_is_none_is_no_second_error(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", "none")
+    monkeypatch.setattr(sys, "argv", ["step", "--how", "refused"])
+    with pytest.raises(SystemExit):
+        command.run(adopted_step)
+    assert capsys.readouterr().err.count("Error:") == 1
+
+
 def test_a_message_is_shown_on_one_line_and_not_endlessly() -> None:
     assert command.shown("a\x1b[2Jb\r\nc\x00 \udc80 é 汉 [red]") == (
         "a\\x1b[2Jb\\r\\nc\\x00 \\udc80 é 汉 [red]"

@@ -1,7 +1,6 @@
 """A tracking server with users and permissions, and what each of them is told."""
 
 import re
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -9,27 +8,17 @@ from pathlib import Path
 import mlflow
 import pytest
 import requests
-from browser import free_port
-from conftest import Finished, copy_of, environment_of_a_user
+from conftest import Finished, copy_of
+from logins import ADMIN, server_with_logins
 
 from pipeline import command
 from pipeline.compare import compare
 from pipeline.main import main
 from pipeline.prepare import prepare
-from pipeline.tracking import outages, server, views
+from pipeline.tracking import outages, views
 
 pytestmark = pytest.mark.slow
 
-ADMIN = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": "the admin's, 12 or more"}
-# The cache saves a tenth of a second per request, of which there are hundreds.
-AUTH = """[mlflow]
-default_permission = READ
-database_uri = sqlite:///users.db
-admin_username = {MLFLOW_TRACKING_USERNAME}
-admin_password = {MLFLOW_TRACKING_PASSWORD}
-authorization_function = mlflow.server.auth:authenticate_request_basic_auth
-auth_cache_ttl_seconds = 600
-"""
 USERS = {name: {"username": name, "password": f"of {name}, 12 or more"} for name in ("bob", "eve")}
 Exited = tuple[int, str, str]  # the code, what was printed, and what as an error
 As = Callable[..., Exited]
@@ -64,25 +53,7 @@ def _set_up(address: str) -> None:
 def address(finished_original: Finished, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server with basic authentication on the finished comparison, one of its models deleted."""
     finished = copy_of(finished_original, tmp_path_factory.mktemp("users") / "finished")
-    address = f"http://127.0.0.1:{free_port()}"
-    listening = ("--host", "127.0.0.1", "--port", address.rpartition(":")[2], "--workers", "1")
-    (finished.directory / "auth.ini").write_text(AUTH.format(**ADMIN), "utf-8")
-    environment = environment_of_a_user() | {
-        "MLFLOW_AUTH_CONFIG_PATH": str(finished.directory / "auth.ini"),
-        "MLFLOW_FLASK_SERVER_SECRET_KEY": "any",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    }
-    with (
-        (finished.directory / "server.log").open("w") as log,
-        server._started(
-            [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", *listening],
-            cwd=finished.directory,
-            env=environment,
-            stdout=log,
-            stderr=log,
-        ) as process,
-    ):
-        server._wait_until_it_answers(process, address)
+    with server_with_logins(finished.directory) as address:
         _set_up(address)
         yield address
 

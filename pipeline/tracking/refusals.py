@@ -48,7 +48,8 @@ def refusal(error: Exception) -> InputError | TrackingUnavailableError | None:
         return TrackingUnavailableError(f"{reason(error)}, {_store()}")
     is_address = type(error).__name__ == "InvalidUrlException" or text.startswith(_NO_SERVER)
     is_address |= getattr(error, "error_code", "") == "ENDPOINT_NOT_FOUND"
-    is_database = "sqlite3." in text and re.search("readonly|not a database|malformed", text)
+    spoilt = "readonly|not a database|malformed|no such table|no such column"
+    is_database = "sqlite3." in text and re.search(spoilt, text)
     return _unusable(error) if is_address or is_database else None
 
 

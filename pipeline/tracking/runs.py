@@ -182,7 +182,7 @@ def end_run(run_id: str, status: str, *, reason: str | None = None) -> None:
 
 def end_if_running(run_id: str, status: str, *, reason: str) -> None:
     """End a run unless it has already ended."""
-    if connect().get_run(run_id).info.status == "RUNNING":
+    if get_run(run_id).info.status == "RUNNING":
         end_run(run_id, status, reason=reason)
 
 

@@ -12,12 +12,15 @@ from conftest import PROJECT
 from pipeline.base import output
 
 PROGRAM = textwrap.dedent("""
-    import os, sys
+    import contextlib, os, sys
     from pipeline.base import output, progress
 
     output.never_fails()
     print("an en dash \N{EN DASH}")
     with open("written", "w") as file:  # takes the lowest number that is free
+        for number in (1, 2):  # as C++ libraries do, past Python
+            with contextlib.suppress(OSError):
+                os.write(number, b"past Python\\n")
         for _ in range(2000):
             with progress.display():
                 progress.update(message="a line of a length that fills a pipe sooner or later")
@@ -65,7 +68,7 @@ def test_output_that_nobody_takes_is_lost_and_the_work_goes_on(tmp_path: Path, s
 def test_what_a_terminal_cannot_show_is_replaced(tmp_path: Path) -> None:
     ran = printing(tmp_path, "$program", PYTHONIOENCODING="ascii")
     assert ran.returncode == 0
-    assert ran.stdout.startswith("an en dash \\u2013\na line")
+    assert ran.stdout.startswith("past Python\nan en dash \\u2013\na line")
     assert ran.stdout.endswith("of a child\n")
 
 
