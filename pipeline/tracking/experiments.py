@@ -1,6 +1,7 @@
 """The experiment in force: which one it is, and why one cannot be used."""
 
 import os
+from functools import cache
 
 from mlflow.exceptions import MlflowException
 from mlflow.utils.validation import MAX_EXPERIMENT_NAME_LENGTH
@@ -35,6 +36,12 @@ def find_experiment() -> str | None:
 
 def experiment_id() -> str:
     """The experiment in force: that of `mlflow run`, MLFLOW_EXPERIMENT_NAME or the default."""
+    named = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
+    return _experiment_id(tracking_uri(), *map(os.environ.get, named))
+
+
+@cache  # every step asks many times, and the answer carries all that is saved of the UI
+def _experiment_id(*_named: str | None) -> str:
     connection = connect()  # which makes a new store, and its default experiment
     if found := find_experiment():
         return found
