@@ -85,8 +85,7 @@ def delete_checkpoints() -> None:
 
 
 def take_another_store() -> None:
-    uri = f"sqlite:///{Path.cwd()}/another.db"
-    mlflow.set_tracking_uri(uri)
+    mlflow.set_tracking_uri(f"sqlite:///{Path.cwd()}/another.db")
 
 
 @pytest.mark.parametrize(
@@ -103,6 +102,7 @@ def take_another_store() -> None:
 def test_a_search_that_was_cut_off_is_finished_whatever_was_lost_of_it(
     store: Path, tiny_npz: Path, whole: Trials, lose: Callable[[], None], news: str
 ) -> None:
+    shutil.copy("mlflow.db", "another.db")
     asked = replace(ASKED, dataset=str(tiny_npz))
     with (
         pytest.raises(KeyboardInterrupt),
