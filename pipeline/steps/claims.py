@@ -102,11 +102,12 @@ class Claim:
         return self._holds
 
     def _write(self) -> None:
-        said = {"number": self._number, "holds": self._holds, **owner_tags()}
         with self._writing:
-            if not self._ended:
-                connection = client.connect()
-                connection.set_experiment_tag(self._experiment, self._tag, json.dumps(said))
+            if self._ended:
+                return
+            said = {"number": self._number, "holds": self._holds, **owner_tags()}
+            connection = client.connect()
+            connection.set_experiment_tag(self._experiment, self._tag, json.dumps(said))
 
     def _others(self) -> dict[str, dict[str, Any]]:
         """What the others who claim the step say, by their tags; without those who are gone."""
