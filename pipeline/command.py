@@ -18,6 +18,7 @@ from typer._click.exceptions import ClickException
 from pipeline.base import (
     DivergenceError,
     InputError,
+    RunDeletedError,
     StepsFailedError,
     TrackingUnavailableError,
     disks,
@@ -105,7 +106,7 @@ def _fail(error: Exception) -> int:
             code = EXIT_BAD_INPUT
         case DivergenceError():
             message = f"Diverged: {error}"
-        case StepsFailedError() | TrackingUnavailableError():
+        case StepsFailedError() | TrackingUnavailableError() | RunDeletedError():
             pass
         case _ if said := disks.failure(error):
             message = f"{said}. Mend that and give the same command again: what is kept is used."
@@ -132,7 +133,7 @@ def _end(status: str, reason: str) -> None:
     try:
         with outages.not_waiting():
             runs.end_if_running(run_id, status, reason=shown(reason))
-    except (InputError, TrackingUnavailableError):
+    except (InputError, TrackingUnavailableError, RunDeletedError):
         pass  # the command has met with it as well, and the next one ends the run
     except Exception as error:  # what the command itself came to must not be lost over this
         _print_error(f"the run could not be ended as {status} ({type(error).__name__}: {error})")

@@ -6,6 +6,7 @@ Read `errors` first: a refusal says what was expected, what was received and wha
 from pipeline.base.errors import (
     DivergenceError,
     InputError,
+    RunDeletedError,
     StepsFailedError,
     TrackingUnavailableError,
     did_you_mean,
@@ -13,5 +14,6 @@ from pipeline.base.errors import (
 )
 from pipeline.base.passwords import has_password, hide_passwords, is_secret
 
-__all__ = ["DivergenceError", "InputError", "StepsFailedError", "TrackingUnavailableError"]
-__all__ += ["did_you_mean", "has_password", "hide_passwords", "is_secret", "unknown_name"]
+__all__ = ["DivergenceError", "InputError", "RunDeletedError", "StepsFailedError"]
+__all__ += ["TrackingUnavailableError", "did_you_mean", "has_password", "hide_passwords"]
+__all__ += ["is_secret", "unknown_name"]

@@ -40,6 +40,20 @@ class TrackingUnavailableError(ConnectionError):
         )
 
 
+class RunDeletedError(RuntimeError):
+    """A run, by its id, was deleted while something was to be written to it."""
+
+    def __init__(self, run_id: str):
+        self.run_id = run_id
+        super().__init__(run_id)
+
+    def __str__(self) -> str:
+        return (
+            f"The run {self.run_id} was deleted while it was written to. Give the same command "
+            "again: what is missing is made again."
+        )
+
+
 class StepsFailedError(RuntimeError):
     """Some steps of a comparison failed, by their names for a reason; the others were compared."""
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME
 
 from pipeline.base import (
     DivergenceError,
     InputError,
+    RunDeletedError,
     TrackingUnavailableError,
     markdown,
     progress,
@@ -88,10 +88,8 @@ def once(step: Step, reuse: str, *, announce: bool = True) -> Run:
                 return _made(step, after, claim, anew=reuse == "never", deleted=deleted)
             except LostClaimError:
                 news = "another process took it over, since this one was not heard of"
-            except MlflowException as error:
-                deleted = client.deleted_run(error)
-                if deleted is None:
-                    raise
+            except RunDeletedError as error:
+                deleted = error.run_id
                 news = f"the run {deleted} was deleted: what is missing is made again"
         progress.update(message=f"{step.name}: {news}.")
 
@@ -223,7 +221,7 @@ def _end_cut_short(run: StepRun, error: BaseException) -> None:
         if not owners.is_mine(client.get_run(run.run_id).data.tags):
             return
     # Without waiting for the server: where it is away, the next command ends the run.
-    with not_waiting(), suppress(TrackingUnavailableError, InputError):
+    with not_waiting(), suppress(TrackingUnavailableError, InputError, RunDeletedError):
         end_run(run.run_id, status, reason=reason)
 
 

@@ -1,7 +1,6 @@
 """The tracking server: its client, and reading runs and artifacts."""
 
 import atexit
-import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -31,12 +30,6 @@ def find_run(run_id: str | None) -> Run | None:
             raise
         return None
     return run if run and run.info.lifecycle_stage == "active" else None
-
-
-def deleted_run(error: mlflow.MlflowException) -> str | None:
-    """The id of the run that a call was refused for, since a person has deleted it."""
-    found = re.search(r"run (\w+) must be in the 'active' state", str(error))
-    return found[1] if found else None
 
 
 def search_runs(experiment: str, query: str) -> list[Run]:

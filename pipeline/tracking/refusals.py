@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from pipeline.base import InputError, TrackingUnavailableError, hide_passwords
+from pipeline.base import InputError, RunDeletedError, TrackingUnavailableError, hide_passwords
 
 LONGEST_REASON = 200  # characters: what follows is SQL, or the page of some other server
 _STATUS = re.compile(r"error code (401|403)\b|\b(401|403) Client Error")
+_DELETED = re.compile(r"The run (\w+) must be in the 'active' state")
 _CODES = {"UNAUTHENTICATED": "401", "CUSTOMER_UNAUTHORIZED": "401", "PERMISSION_DENIED": "403"}
 _NO_SERVER = "Reading Databricks credential configuration failed"
 # Of a database or an address: what the error says of it, and what is to be done.
@@ -34,12 +35,16 @@ def reason(error: BaseException) -> str:
     return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}..."
 
 
-def refusal(error: Exception) -> InputError | TrackingUnavailableError | None:
+def refusal(
+    error: Exception,
+) -> InputError | TrackingUnavailableError | RunDeletedError | None:
     """What a person has to do about an error of the store; None where it is another kind of error.
 
     A database whose disk is full has not taken everything, and will once there is room.
     """
     text = str(error)
+    if deleted := _DELETED.search(text):
+        return RunDeletedError(deleted[1])
     found = _STATUS.search(text)
     status = found[1] or found[2] if found else _CODES.get(getattr(error, "error_code", ""))
     if status:

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from step_runs import Small, SmallPrepare, finish, opened_by_mlflow_run, status_of
 
+from pipeline import command
+from pipeline.parameters import Main
 from pipeline.steps import running
 from pipeline.tracking import client
 
@@ -101,3 +103,23 @@ def test_the_reason_of_a_failure_is_logged_without_passwords(store: Path) -> Non
         raise error
     reason = client.get_run(run.run_id).data.tags["failure_reason"]
     assert reason == "OSError: no answer from postgresql://me:***@host/db"
+
+
+def test_a_run_that_is_deleted_while_it_is_written_to_ends_its_command_in_one_line(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deleted: list[str] = []
+
+    def compare_all(_: Main) -> None:
+        with running.step_run("main", {}, name="comparison") as run:
+            deleted.append(run.run_id)
+            client.connect().delete_run(run.run_id)
+            run.set_note("what came of it")
+
+    monkeypatch.setattr("sys.argv", ["main"])
+    with pytest.raises(SystemExit) as exited:
+        command.run(compare_all)
+    assert exited.value.code == 1
+    again = "Give the same command again: what is missing is made again."
+    said = f"Error: The run {deleted[0]} was deleted while it was written to. {again}"
+    assert " ".join(capsys.readouterr().err.split()) == said
