@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import sys
+import warnings
 from typing import Any
 
 from pipeline.base.errors import InputError
@@ -22,6 +23,7 @@ SETTINGS = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # a model is its weights, never code
     # MLflow's line at the end of a run shows a password that the server's address holds.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_CONFIGURE_LOGGING": "true",  # another value fails its import
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",  # its queue drops what a server that is away missed
     "MLFLOW_TRUNCATE_LONG_VALUES": "true",  # else a long tag is refused, and its step fails
     "MLFLOW_LOCK_MODEL_DEPENDENCIES": "false",  # uv would resolve them again at every model
@@ -30,13 +32,17 @@ SETTINGS = {
 
 
 def configure() -> None:
-    """Set what both read, and how much MLflow says; call it before importing them."""
+    """Set what both read, and how much is said; call it before importing them."""
     level = os.environ.get("MLFLOW_LOGGING_LEVEL", "").upper()
     known = level in logging.getLevelNamesMapping()
     os.environ["MLFLOW_LOGGING_LEVEL"] = level if known else "WARNING"
     # Only the first retry, which is at once: `patience` waits, and says that it does.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ |= SETTINGS
+    if os.environ.pop("PYTHONWARNINGS", None):  # as errors, SQLAlchemy's end a step
+        warnings.resetwarnings()
+        for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning):
+            warnings.simplefilter("ignore", category)
     # Tracebacks of what these raise as well.
     for name in ("mlflow.store.db.utils", "mlflow.utils.databricks_utils"):
         logging.getLogger(name).setLevel("CRITICAL")

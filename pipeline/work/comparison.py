@@ -44,7 +44,8 @@ class Wanted:
 
     def workers(self) -> int:
         """Worker processes on this machine; a container may have fewer cores than its machine."""
-        from dask.system import CPU_COUNT  # a sixth of a second, where something is to run
+        _import_dask()
+        from dask.system import CPU_COUNT
 
         return self.asked.jobs or CPU_COUNT
 
@@ -151,10 +152,10 @@ def _train(
     main_run: StepRun, of: Wanted, steps: DecidedSteps
 ) -> tuple[dict[str, client.Run], dict[str, str]]:
     """Search and train on Dask workers: runs of the trainings, and why others failed."""
-    from pipeline.steps import workers
-
     create_storage(of.asked.storage)
     jobs = min(of.workers(), len(steps.missing) + len(steps.searches))
+    from pipeline.steps import workers
+
     try:
         with _workers(of, jobs) as submitting, progress.display() as sink:
             queue = submitting(main_run)
@@ -169,9 +170,23 @@ def _train(
             kill_running_steps(main_run.run_id, main_run.experiment)
 
 
+def _import_dask() -> None:
+    """Import Dask, which takes a sixth of a second, and reads its files in the home directory."""
+    try:
+        import dask  # noqa: F401
+    except ValueError as error:
+        raise InputError(
+            "the configuration of Dask",
+            expected="YAML files that it can read",
+            received=" ".join(str(error).split()),
+            action="Correct or delete that file.",
+        ) from error
+
+
 @contextmanager
 def _workers(of: Wanted, jobs: int) -> Iterator[Callable[[StepRun], "workers.Submitter"]]:
     """Dask workers that can do the steps; yields what submits those of a run of `main`."""
+    _import_dask()
     from pipeline.steps import remote, workers
 
     with workers.connect(jobs, of.asked.scheduler) as dask:

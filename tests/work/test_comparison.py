@@ -3,13 +3,15 @@
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pytest
-from conftest import Finished
+from conftest import PROJECT, Finished, environment_of_a_user
 from declared import BN_SWISH
 from mlflow.entities import Metric, Param
 
@@ -462,3 +464,21 @@ def test_without_a_search_the_trainings_of_a_variant_are_a_group() -> None:
         *(("train elu seed 1", 0), ("train elu seed 2", 0)),
         *(("train alpha_dropout seed 1", 1), ("train alpha_dropout seed 2", 1)),
     ]
+
+
+@pytest.mark.slow
+def test_a_file_of_dasks_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "dask.yaml").write_text("a: [")
+    main = ["pipeline.main", "--dataset", "mnist_5k", "--variants", "elu", "--plan", "only"]
+    ran = subprocess.run(
+        [sys.executable, "-m", *main],
+        env=environment_of_a_user()
+        | {"DASK_CONFIG": str(tmp_path), "PYTHONPATH": str(PROJECT), "HOME": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 2, ran.stderr
+    (line,) = ran.stderr.splitlines()
+    assert "the configuration of Dask: expected YAML files that it can read; received" in line
+    assert str(tmp_path / "dask.yaml") in line
