@@ -1,4 +1,4 @@
-"""Two machines with one tracking server and one study: network namespaces with host names.
+"""Two machines with one tracking server: namespaces of networks, host names and processes.
 
 Needs root, to make the namespaces, and PostgreSQL.
 """
@@ -36,14 +36,16 @@ def ip(*arguments: str) -> None:
 
 @dataclass(frozen=True)
 class Host:
-    """A network namespace with a host name of its own."""
+    """Namespaces with a host name of their own."""
 
     name: str
     directory: Path
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start a command; its output goes to `output`."""
-        named = ("unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', self.name)
+        # Nor do they see each other's processes; with the first of them the others end.
+        apart = ("unshare", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child")
+        named = (*apart, "sh", "-c", 'hostname "$0" && exec "$@"', self.name)
         return subprocess.Popen(
             ["ip", "netns", "exec", self.name, *named, *arguments],
             cwd=self.directory,
