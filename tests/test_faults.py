@@ -172,6 +172,8 @@ def check_taken_over(
     time.sleep(max(0, kill_at - time.monotonic()))
     kill_all(process)
     assert other.wait(600) == 0
+    # The next command, which has nothing left to do, ends what `mlflow run` had opened.
+    assert start_in(directory.with_name("clone"), *arguments, **shared).wait(600) == 0
     assert results_in(store_of(directory)) == expected.results
 
 
