@@ -186,11 +186,10 @@ def step_run(
         LostClaimError: if another process has taken the step over; the run may be its own by now.
         TrackingUnavailableError: if the tracking server did not take everything.
     """
-    run = _open(entry_point, name, reopened)
     keys = {"step_key": step.key, "step_inputs": json.dumps(step.inputs)} if step else {}
-    main = {"pipeline_run": pipeline_run_id.get()} if pipeline_run_id.get() else {}
-    named = {**names.named(run.run_id, name), "step": entry_point}
-    run.set_tags({**named, **owners.owner_tags(), **keys, **main, **(tags or {})})
+    main = {"pipeline_run": pipeline} if (pipeline := pipeline_run_id.get()) else {}
+    run = _open(entry_point, name, reopened, {"step": entry_point, **owners.owner_tags(), **main})
+    run.set_tags({**keys, **(tags or {})})
     try:
         with owners.heartbeat(run.beat):
             run.claim = claim
@@ -229,18 +228,21 @@ def _delete_checkpoints(run: StepRun) -> None:
     shutil.rmtree(resuming.checkpoint_directory(run.run_id), ignore_errors=True)
 
 
-def _open(entry_point: str, name: str, reopened: Run | None) -> StepRun:
+def _open(entry_point: str, name: str, reopened: Run | None, tags: Mapping[str, str]) -> StepRun:
+    """The run of a step, with some tags from the beginning.
+
+    By these it is known what becomes of it where its process is cut off right here.
+    """
     if reopened:
         _link_adopted_run(entry_point, reopened, "continued", "was cut off and goes on.")
         run = StepRun(reopened.info.run_id, reopened.info.experiment_id)
-        run.reopen(owners.owner_tags())
+        run.reopen(tags)
         return run
     if adopted := adopted_run(entry_point):
+        adopted.set_tags({**names.named(adopted.run_id, name), **tags})
         return adopted
     experiment = client.experiment_id()
-    # Its owner from the beginning: a run without one that was cut off here would stay RUNNING.
-    tags = {MLFLOW_SOURCE_NAME: f"pipeline.{entry_point}", **owners.owner_tags()}
-    tags = {**resolve_tags(), **tags}
+    tags = {**resolve_tags(), MLFLOW_SOURCE_NAME: f"pipeline.{entry_point}", **tags}
     created = client.connect().create_run(experiment, run_name=name, tags=tags)
     return StepRun(created.info.run_id, experiment)
 

@@ -9,6 +9,7 @@ from pipeline import command
 from pipeline.parameters import Main
 from pipeline.steps import running
 from pipeline.tracking import client
+from pipeline.tracking.runs import StepRun
 
 
 def test_a_finished_step_has_its_parameters_and_tags(store: Path) -> None:
@@ -31,9 +32,20 @@ def test_a_finished_step_has_its_parameters_and_tags(store: Path) -> None:
     assert "failure_reason" not in tags
 
 
-def test_a_run_has_its_owner_from_the_beginning(store: Path) -> None:
-    run_id = running._open("train", "train bn", None).run_id
-    assert client.get_run(run_id).data.tags.keys() >= {"host", "pid", "heartbeat"}
+def test_what_becomes_of_a_run_that_is_cut_off_is_known_from_the_beginning(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(_run: StepRun, _tags: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(StepRun, "set_tags", cut_off)
+    running.pipeline_run_id.set("main")
+    with pytest.raises(KeyboardInterrupt), running.step_run("train", {}, name="train bn"):
+        pass
+    running.pipeline_run_id.set(None)
+    (run,) = client.search_runs("0", "")
+    assert run.data.tags.items() >= {"step": "train", "pipeline_run": "main"}.items()
+    assert run.data.tags.keys() >= {"host", "process_table", "pid", "heartbeat"}
 
 
 def test_a_step_without_a_key_or_pipeline_has_no_such_tags(store: Path) -> None:
