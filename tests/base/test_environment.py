@@ -2,6 +2,7 @@ import logging
 import os
 import subprocess
 import sys
+import warnings
 
 import pytest
 from conftest import PROJECT
@@ -57,6 +58,15 @@ def test_a_value_that_mlflow_cannot_read_is_refused(
     monkeypatch.setenv(name, "abc")
     with pytest.raises(InputError, match=f"{name}: expected a value .*; received 'abc'"):
         environment.refuse_unreadable()
+
+
+def test_warnings_are_not_made_errors_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # as Python does where it starts
+        environment.configure()
+        warnings.warn("of a library", DeprecationWarning, stacklevel=1)
+    assert "PYTHONWARNINGS" not in os.environ  # other processes are started by this one
 
 
 def test_what_a_process_holds_is_not_taken_apart_at_its_end() -> None:

@@ -1,6 +1,7 @@
 """What MLflow, Optuna, checkpoints and artifacts say of one another can break: it is made again."""
 
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -140,9 +141,14 @@ def test_a_training_goes_on_in_a_new_run_where_its_own_is_deleted_meanwhile(
         variant="elu", comparison=SMALL, dataset=str(tiny_npz), learning_rate=0.01, epochs=4
     )
     watch = Watch()
+    first: list[float] = []
 
     def delete() -> None:
-        watch.said.append(only_run("train").info.run_id)
+        run = only_run("train")
+        while not (logged := history(run, "elapsed_seconds")):  # in the background
+            time.sleep(0.01)
+        first.append(logged[0].value)
+        watch.said.append(run.info.run_id)
         delete_runs("train")
 
     watch._at, watch._act = "val_accuracy", delete
@@ -153,9 +159,8 @@ def test_a_training_goes_on_in_a_new_run_where_its_own_is_deleted_meanwhile(
     assert news in watch.said
     assert run.info.status == "FINISHED"
     assert [one.step for one in history(run, "val_loss")] == [1, 2, 3, 4]
-    # It went on: none of the epochs was trained again.
-    elapsed = [one.value for one in history(run, "elapsed_seconds")]
-    assert sum(one.value for one in history(run, "epoch_seconds")) == pytest.approx(elapsed[-1])
+    # It went on: the first epoch was not trained again, which would have taken another time.
+    assert history(run, "elapsed_seconds")[0].value == first[0]
 
 
 def history(run: client.Run, name: str) -> list[mlflow.entities.Metric]:
