@@ -1,7 +1,9 @@
 """From runs to verdicts, as values; words come last.
 
-`statistics` has the figures and the tests of a comparison's questions, `verdicts` what they come
-to, `words` says it and `tables` shows the figures; `fairness` finds what else the runs differ in.
-Read `verdicts` first. Knows no MLflow: runs are tables and `fairness.RunRecord`s. May import
-`comparisons` and `base`.
+Read `verdicts` first: every answer of a comparison is made there, once. It rests on `measured`,
+what each metric makes of the runs, and on `intervals`, effects with their confidence intervals.
+`rounds` says which variants get another seed, `headlines` who is ahead; `summary` describes,
+`fairness` finds what else the runs differ in, and `evidence` has it all together. `words` says it
+and `tables` shows the figures. Knows no MLflow: runs are tables and `fairness.RunRecord`s. May
+import `comparisons` and `base`.
 """

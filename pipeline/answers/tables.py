@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.answers.verdicts import Evidence
+from pipeline.answers.evidence import Evidence
 
 MISSING = "\u2013"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"

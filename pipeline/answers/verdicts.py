@@ -1,194 +1,231 @@
-"""What the tests come to: an answer to every question, and who is first, as values.
+"""The verdict on every question: made once, here, and only put into words elsewhere.
 
-"Beyond noise" is decided here and nowhere else; see `answers`. `Evidence` has it all.
+A verdict follows from an interval: *equal* where all of it is within the question's margin,
+*better* or *worse* where it holds no zero, else *undecided*. How wide the interval is follows from
+the error rate that the questions of a family share.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from itertools import combinations
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from pipeline.answers.fairness import Fact, LeftOut
-from pipeline.answers.statistics import paired_tests, summarize, with_convergence
+from pipeline.answers.intervals import FEWEST, UNKNOWN, Errors, Estimate, Interval, MeanDifference
+from pipeline.answers.measured import Found, ImageVariances, Runs, estimates
 from pipeline.comparisons import Question
+
+FAMILY_ERROR = 0.05  # the chance of a false verdict in a family of questions
+MOST_SEEDS = 100  # that are thought of when it is told how many would decide
+ROOM = 1.3  # by how much the effect is to exceed the interval, for it to decide 4 times of 5
 
 
 class Verdict(StrEnum):
-    """The answer to a question in short."""
+    """The answer to a question in short: what its variant is, compared with the reference."""
 
-    YES = "yes"
-    CONTRARY = "no, the contrary"
-    PART = "in part"
+    BETTER = "better"
+    WORSE = "worse"
     EQUAL = "equal"
-    NOT_DISTINGUISHABLE = "not distinguishable"
-    NO_TEST = "no test is possible"
+    UNDECIDED = "undecided"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """A question and what its tests come to."""
+    """A question and its answer.
+
+    Args:
+        question: as it was asked.
+        verdict: None where the question is described, not tested.
+        effect, low, high: of the variant against the reference, and the interval that the verdict
+            rests on: a difference, or a ratio. NaN where it cannot be told.
+        confidence: that of the interval, 0.95 or more.
+        sizes: runs of the variant and of the reference.
+        covers_images: whether the interval allows for other test images, not for seeds alone.
+        reason: why there is no interval; empty where there is one.
+        seeds: of each variant, with which it would probably be decided; None where it is, or where
+            not even `MOST_SEEDS` would.
+        minutes: what training these takes, one after the other.
+    """
 
     question: Question
-    verdict: Verdict | None  # None where the figures are the answer
-    tests: Sequence[Any]  # its rows of `statistics.paired_tests`, as named tuples
+    verdict: Verdict | None
+    effect: float
+    low: float
+    high: float
+    confidence: float
+    sizes: tuple[int, int]
+    covers_images: bool = False
+    reason: str = ""
+    seeds: int | None = None
+    minutes: float | None = None
 
     @property
     def winner(self) -> str | None:
-        """The variant that is better than the other beyond noise."""
-        names = {Verdict.YES: self.question.variant, Verdict.CONTRARY: self.question.reference}
+        """The variant that is better than the other."""
+        names = {Verdict.BETTER: self.question.variant, Verdict.WORSE: self.question.reference}
+        return names.get(self.verdict) if self.verdict else None
+
+    @property
+    def loser(self) -> str | None:
+        """The variant that is worse than the other."""
+        names = {Verdict.BETTER: self.question.reference, Verdict.WORSE: self.question.variant}
         return names.get(self.verdict) if self.verdict else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Headline:
-    """One of the three things that a reader wants to know first: who is first in a metric."""
+def answers(
+    questions: Sequence[Question], runs: Runs, image_variances: ImageVariances | None = None
+) -> list[Answer]:
+    """The answers to the questions whose variants both have runs.
 
-    metric: str  # what is tested
-    column: str  # its mean, in the summary
-    leaders: tuple[str, ...]  # the first by the mean; more than one where they are level
-    tested: bool  # whether any two variants could be tested
-    ahead_of: tuple[str, ...]  # the variants that all leaders are ahead of, beyond noise
-    level_with: tuple[str, ...]  # all other variants
-    also: str  # another view of it, in the summary
-    also_first: tuple[str, ...]  # the first by that view; none where it has no value
-
-    @property
-    def proven(self) -> bool:
-        """Whether one variant is ahead of every other beyond noise."""
-        return self.tested and len(self.leaders) == 1 and not self.level_with
-
-
-@dataclass(kw_only=True)
-class Evidence:
-    """All that the report shows; what follows from the runs is worked out here, once.
-
-    Raises:
-        InputError: as in `statistics.with_convergence`.
-    """
-
-    dataset: str
-    baseline: str  # the variant whose best validation loss the others are timed against
-    questions: Sequence[Question]
-    title: str = ""  # what the comparison asks, in one line
-    runs: pd.DataFrame  # as in `statistics.with_convergence`
-    curves: pd.DataFrame  # the same, with val_accuracy and epoch_seconds
-    colors: Mapping[str, str]  # a hex colour for each variant
-    facts: Sequence[Fact]
-    left_out: Sequence[LeftOut] = ()
-    # By variant: the trials of its search and the activations, as `comparison_figures` takes them;
-    # what `mc_dropout` logged; and the name of the run that these two are of.
-    searches: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    activations: Mapping[str, Any] = field(default_factory=dict)
-    uncertainty: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    examples: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.timed = with_convergence(self.runs, self.curves, self.baseline)
-        self.summary = summarize(self.timed)
-        self.tests = paired_tests(self.timed, self.questions)
-        self.answers = answers(self.tests, self.questions)
-        self.headlines = headlines(self.timed, self.summary, self.tests)
-
-
-def answers(tests: pd.DataFrame, questions: Sequence[Question]) -> list[Answer]:
-    """The questions that were tested and that the tests cover, each with its verdict."""
-    return [
-        Answer(question=question, verdict=_verdict(question, own), tests=own)
-        for question in questions
-        if (own := tuple(tests[tests["question"] == question.id].itertuples()))
-    ]
-
-
-def is_equal(test: Any, margin: float) -> bool:
-    """Whether the whole interval of a difference is smaller than what would matter."""
-    # Without spread there is no interval: seeds can agree by chance.
-    return test.half_width > 1e-9 and abs(test.difference) + test.half_width < margin
-
-
-def _verdict(question: Question, tests: Sequence[Any]) -> Verdict | None:
-    if question.describes:
-        return None
-    if all(np.isnan(test.p_holm) for test in tests):
-        return Verdict.NO_TEST
-    matter = [test for test in tests if not is_equal(test, question.margin)]
-    if not matter:
-        return Verdict.EQUAL
-    signs = [int(np.sign(test.difference)) for test in matter if test.distinguishable]
-    if not signs:
-        return Verdict.NOT_DISTINGUISHABLE
-    if len(signs) < len(tests) or len(set(signs)) > 1:
-        return Verdict.PART
-    return Verdict.YES if signs[0] == question.better else Verdict.CONTRARY
-
-
-# The metric that is tested, its mean in the summary, and another view of the same there.
-_CONTESTS = (
-    ("test_accuracy", "test_accuracy", "val_accuracy"),
-    ("epochs_to_baseline", "epochs_to_baseline", "seconds_to_baseline"),
-    ("median_epoch_seconds", "seconds_per_epoch", "total_seconds"),
-)
-
-
-def headlines(timed: pd.DataFrame, summary: pd.DataFrame, planned: pd.DataFrame) -> list[Headline]:
-    """Which variant is best, converges fastest and trains fastest, each as far as it is known.
-
-    A variant is first by its mean over the seeds. It is called ahead of another where a paired
-    test over all pairs of variants, corrected by Holm's method, says so, and the planned test of
-    the same pair and metric, where there is one, does not contradict it.
+    The primary questions share the error rate `FAMILY_ERROR` however often they are looked at while
+    seeds are added. The secondary ones share another: no seed is added for their sake, so they are
+    tested by whatever the primary ones called for. Both are shared out by Holm's method (1979).
 
     Args:
-        timed, summary: from `statistics.with_convergence` and `statistics.summarize`.
-        planned: the planned tests, from `statistics.paired_tests`.
+        questions: of a comparison.
+        runs: from `measured.by_variant`.
+        image_variances: of an effect over other test images, by the ids of questions.
     """
-    found = []
-    names = [str(name) for name in summary["variant"]]
-    for metric, column, also in _CONTESTS:
-        pairs = [
-            Question(variant=one, reference=other, metric=metric)
-            for one, other in combinations(names, 2)
-        ]
-        tests = paired_tests(timed, pairs)
-        winner = {_pair(answer.question): answer.winner for answer in answers(tests, pairs)}
-        denied = planned[(planned["metric"] == metric) & ~planned["distinguishable"]]
-        winner |= dict.fromkeys(map(_pair, denied.itertuples()))
-        higher = bool(pairs) and pairs[0].better > 0
-        if leaders := _first(summary, column, higher):
-            others = [name for name in names if name not in leaders]
-            beaten = {
-                name
-                for name in others
-                if all(winner.get(frozenset({one, name})) == one for one in leaders)
-            }
-            headline = Headline(
-                metric=metric,
-                column=column,
-                leaders=leaders,
-                tested=bool((tests["n_pairs"] >= 2).any()),
-                ahead_of=tuple(name for name in others if name in beaten),
-                level_with=tuple(name for name in others if name not in beaten),
-                also=also,
-                also_first=_first(summary, also, higher),
-            )
-            found.append(headline)
-    return found
+    asked = [one for one in questions if {one.variant, one.reference} <= runs.keys()]
+    found = dict(zip(asked, estimates(asked, runs, image_variances or {}), strict=True))
+    judged: dict[str, _Judged] = {}
+    for role in _SHARES:
+        family = {
+            one: of for one, of in found.items() if one.role == role and isinstance(of, Estimate)
+        }
+        judged |= _judged(family)
+    return [_answer(one, of, judged.get(one.id, _Judged()), runs) for one, of in found.items()]
 
 
-def _pair(compared: Any) -> frozenset[str]:
-    """The variants of a question, or of a test."""
-    return frozenset({compared.variant, compared.reference})
+class _Share(NamedTuple):
+    """Of its share of the error rate, what a question spends at one look.
+
+    Primary questions are looked at again whenever a seed is added, which all looks together have to
+    pay for: `python -m benchmarks.verdicts` measures what comes of it. To be called equal by
+    mistake takes a narrow interval, which the first looks do not have.
+    """
+
+    beyond: float  # on better or worse
+    equal: float
+    looks: int | None = None  # seeds, beyond which a look may spend less and less
 
 
-def _first(summary: pd.DataFrame, column: str, higher: bool) -> tuple[str, ...]:
-    """The best by their means; for convergence of those that most seeds got there with."""
-    known = summary[summary[column].notna()]
-    if known.empty:
-        return ()
-    if column.endswith("to_baseline"):
-        share = known["reached_baseline"] / known["seeds"]
-        known = known[share == share.max()]
-    best = known[column].max() if higher else known[column].min()
-    return tuple(map(str, known["variant"][np.isclose(known[column], best, rtol=1e-9)]))
+_SHARES = {
+    "primary": _Share(0.15, 0.25, looks=12),
+    "secondary": _Share(1, 1),
+    "described": _Share(1, 0),
+}
+
+
+class _Judged(NamedTuple):
+    """What became of a question: its verdict, the interval that this rests on, and its errors."""
+
+    verdict: Verdict | None = Verdict.UNDECIDED
+    interval: Interval = UNKNOWN
+    error: float = FAMILY_ERROR  # its share of the family's
+    errors: Errors = Errors(FAMILY_ERROR, FAMILY_ERROR)
+
+
+def _errors(role: str, error: float, seeds: int, *, equal: bool = False) -> Errors:
+    """The error rates of an interval by that of the question, where variants have so many seeds.
+
+    An equal can be wrong at one end of its interval only (Schuirmann 1987).
+    """
+    share = _SHARES[role]
+    spent = 2 * share.equal if equal else share.beyond
+    of_looks = min(1.0, share.looks / seeds) if share.looks else 1.0
+    return Errors(seeds=spent * of_looks * error, images=2 * error if equal else error)
+
+
+def _judged(family: Mapping[Question, Estimate]) -> dict[str, _Judged]:
+    """Judge the questions of one role by Holm's method.
+
+    Every question gets an equal share of the error rate; what those decided no longer need is
+    shared by the others.
+    """
+    done: dict[str, _Judged] = {}
+    left = dict(family)
+    while left:
+        share = FAMILY_ERROR / (1 if _described(left) else len(left))
+        tried = {one: _tried(one, of, share) for one, of in left.items()}
+        beyond = [one for one, found in tried.items() if _excludes_zero(found.interval)]
+        for one in beyond or tried:
+            done[one.id] = tried[one]
+            del left[one]
+    return done
+
+
+def _described(family: Iterable[Question]) -> bool:
+    return any(one.role == "described" for one in family)
+
+
+def _tried(question: Question, found: Estimate, error: float) -> _Judged:
+    """The verdict that an error rate allows."""
+    role, seeds = question.role, max(found.sizes)
+    errors = _errors(role, error, seeds)
+    interval = found.interval(errors)
+    if role == "described":
+        return _Judged(None, interval, error, errors)
+    narrow = _errors(role, error, seeds, equal=True)
+    within = found.interval(narrow)
+    if max(-within[0], within[1]) < question.smallest:
+        return _Judged(Verdict.EQUAL, within, error, narrow)
+    verdict = Verdict.UNDECIDED
+    if _excludes_zero(interval):
+        is_better = (interval[0] > 0) == (question.about.better > 0)
+        verdict = Verdict.BETTER if is_better else Verdict.WORSE
+    return _Judged(verdict, interval, error, errors)
+
+
+def _excludes_zero(interval: Interval) -> bool:
+    return interval[0] > 0 or interval[1] < 0
+
+
+def _answer(question: Question, found: Found, judged: _Judged, runs: Runs) -> Answer:
+    shown: Callable[[float], float] = np.exp if question.about.is_ratio else float
+    (low, high), reason, seeds = judged.interval, "", None
+    if isinstance(found, str):
+        effect, sizes, reason = math.nan, (0, 0), found
+    else:
+        effect, sizes = found.effect, found.sizes
+        if math.isnan(low):
+            few = min(sizes) < FEWEST
+            reason = f"fewer than {FEWEST} seeds" if few else "the seeds do not differ at all"
+        elif judged.verdict is Verdict.UNDECIDED:
+            seeds = _enough(question, found, judged.error)
+    verdict = None if question.role == "described" else judged.verdict
+    names = question.variant, question.reference
+    return Answer(
+        question=question,
+        verdict=verdict,
+        effect=float(shown(effect)),
+        low=float(shown(low)),
+        high=float(shown(high)),
+        confidence=1 - judged.errors.seeds,
+        sizes=sizes,
+        covers_images=isinstance(found, MeanDifference) and found.image_variance > 0,
+        reason=reason,
+        seeds=seeds,
+        minutes=None if seeds is None else _minutes(names, seeds, runs),
+    )
+
+
+def _enough(question: Question, found: Estimate, error: float) -> int | None:
+    """With how many seeds it would probably be decided, if the effect is what it seems."""
+    effect, margin = abs(found.effect), question.smallest
+    for seeds in range(min(found.sizes) + 1, MOST_SEEDS + 1):
+        beyond, equal = (
+            found.half_width(_errors(question.role, error, seeds, equal=one), seeds)
+            for one in (False, True)
+        )
+        if ROOM * beyond < effect or effect + ROOM * equal < margin:
+            return seeds
+    return None
+
+
+def _minutes(names: Sequence[str], seeds: int, runs: Runs) -> float:
+    """What it takes to train the seeds that are missing."""
+    trained = {name: runs[name]["train_seconds"] for name in names}
+    return sum(max(0, seeds - len(one)) * float(one.mean()) for one in trained.values()) / 60

@@ -3,11 +3,12 @@
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from pipeline.base import InputError, unknown_name
 from pipeline.comparisons.checks import check_all, check_different, check_name, check_settings
 from pipeline.comparisons.colors import in_order
+from pipeline.comparisons.questions import IMPLIED, Question
 
 LARGEST_BATCH = 65_536
 
@@ -167,79 +168,6 @@ class Data:
         return {one: value for one in names if (value := getattr(self, one)) != getattr(Data, one)}
 
 
-class _Metric(NamedTuple):
-    """What a question can ask about: which sign of a difference is good, and how it is asked."""
-
-    topic: str
-    better: int
-    text: str
-
-
-METRICS: Mapping[str, _Metric] = {
-    "test_accuracy": _Metric("quality", 1, "Does `{0}` give a better model than `{1}`?"),
-    "best_val_accuracy": _Metric("quality", 1, "Does `{0}` validate better than `{1}`?"),
-    "epochs_to_baseline": _Metric("convergence", -1, "Does `{0}` converge faster than `{1}`?"),
-    "median_epoch_seconds": _Metric("speed", -1, "Is an epoch of `{0}` shorter than one of `{1}`?"),
-    "mc_gain": _Metric("mc", 1, "Does MC Dropout make `{0}` more accurate?"),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """A planned comparison of two variants, or of a variant with itself under MC Dropout.
-
-    Args:
-        variant: the name of the variant that the question is about.
-        reference: what it is compared with; of `mc_gain` the variant itself.
-        metric: what is tested, one or several of `METRICS`; `mc_gain` is MC Dropout's test accuracy
-            less the plain one.
-        margin: a difference too small to matter, in the metric's own unit (accuracies are
-            fractions); 0: any difference matters.
-        text: the question as a person asks it; left out, it follows from the others.
-        describes: whether the figures are the answer, and not yes or no.
-
-    Raises:
-        InputError: if a metric is unknown, or the margin is below 0.
-    """
-
-    variant: str
-    reference: str
-    metric: str | tuple[str, ...]
-    margin: float = 0.0
-    text: str = ""
-    describes: bool = False
-
-    def __post_init__(self) -> None:
-        for metric in self.metrics:
-            if metric not in METRICS:
-                raise unknown_name(f"metric of a question about '{self.variant}'", metric, METRICS)
-        if not (isinstance(self.margin, int | float) and 0 <= self.margin < float("inf")):
-            raise InputError(
-                f"margin of a question about '{self.variant}'",
-                expected="a number of at least 0, in the unit of its metric",
-                received=repr(self.margin),
-                action="0.01 of test_accuracy is one point; 0 lets any difference matter.",
-            )
-        text = self.text or METRICS[self.metrics[-1]].text.format(self.variant, self.reference)
-        object.__setattr__(self, "text", text)
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """What is tested."""
-        return (self.metric,) if isinstance(self.metric, str) else tuple(self.metric)
-
-    @property
-    def better(self) -> int:
-        """The sign of the difference, variant less reference, that means yes."""
-        return METRICS[self.metrics[0]].better
-
-    @property
-    def id(self) -> str:
-        """Its name in tables."""
-        other = "" if self.reference == self.variant else f"_over_{self.reference}"
-        return f"{self.variant}_{METRICS[self.metrics[-1]].topic}{other}"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Variants on the same data, and what is asked about them.
@@ -271,13 +199,21 @@ class Comparison:
         colored = (replace(one, color=next(colors)) for one in self.variants)
         object.__setattr__(self, "variants", tuple(colored))
         if self.questions is None:
-            object.__setattr__(self, "questions", tuple(_questions_of(self.variants)))
+            object.__setattr__(self, "questions", tuple(self._implied()))
         check_all("questions", self.questions or (), Question, least=0)
         for question in self.asked:
             for asked in (question.variant, question.reference):
                 if asked not in names:
                     raise unknown_name(f"variant of the question '{question.text}'", asked, names)
         check_different("questions", [question.id for question in self.asked])
+
+    def _implied(self) -> Iterator[Question]:
+        """The questions of a comparison that asks none."""
+        names = [variant.name for variant in self.variants]
+        for variant in self.variants[1:]:
+            reference = variant.derived_from if variant.derived_from in names else names[0]
+            for metric in IMPLIED:
+                yield Question(variant=variant.name, reference=reference, metric=metric)
 
     @property
     def baseline(self) -> str:
@@ -288,12 +224,3 @@ class Comparison:
     def asked(self) -> Sequence[Question]:
         """Its questions."""
         return self.questions or ()
-
-
-def _questions_of(variants: Sequence[Variant]) -> Iterator[Question]:
-    """The questions of a comparison that asks none."""
-    names = [variant.name for variant in variants]
-    for variant in variants[1:]:
-        reference = variant.derived_from if variant.derived_from in names else names[0]
-        for metric in ("test_accuracy", "epochs_to_baseline", "median_epoch_seconds"):
-            yield Question(variant=variant.name, reference=reference, metric=metric)

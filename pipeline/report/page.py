@@ -11,7 +11,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from pipeline.answers import tables, words
-from pipeline.answers.verdicts import Evidence
+from pipeline.answers.evidence import Evidence
 from pipeline.report import comparison_figures as figures
 from pipeline.report.drawing import Panel, svg
 

@@ -11,9 +11,9 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 
 from pipeline.answers import fairness
+from pipeline.answers.evidence import Evidence
 from pipeline.answers.fairness import RunRecord
-from pipeline.answers.statistics import OPTIONAL_COLUMNS, RUN_COLUMNS
-from pipeline.answers.verdicts import Evidence
+from pipeline.answers.summary import OPTIONAL_COLUMNS, RUN_COLUMNS
 from pipeline.base import progress
 from pipeline.comparisons import Comparison
 from pipeline.steps.step import recorded_inputs, recorded_settings, resolved_parameters
@@ -127,6 +127,8 @@ def _row(run: RunRecord) -> dict[str, object]:
         "learning_rate": float(run["learning_rate"]),
         "batch_size": int(run["batch_size"]),
         "capped": fairness.is_capped(run),
+        "started": run.start_time,
+        "processor": run.tags.get("processor", ""),
     }
 
 

@@ -1,0 +1,63 @@
+"""All that a report shows; what follows from the runs is worked out here, once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.answers import headlines, measured, verdicts
+from pipeline.answers.fairness import Fact, LeftOut
+from pipeline.answers.intervals import image_variance
+from pipeline.answers.summary import summarize, with_convergence
+from pipeline.comparisons import Question
+
+
+@dataclass(kw_only=True)
+class Evidence:
+    """What a comparison rests on, and what it came to.
+
+    `correct` has what a run had right on the test set, by its id; of runs that did not log their
+    predictions there is none, and the intervals then cover other seeds only.
+
+    Raises:
+        InputError: as in `summary.with_convergence`.
+    """
+
+    dataset: str
+    baseline: str  # the variant that the others are timed against
+    questions: Sequence[Question]
+    title: str = ""  # what the comparison asks, in a sentence
+    runs: pd.DataFrame
+    curves: pd.DataFrame
+    colors: Mapping[str, str] = field(default_factory=dict)
+    facts: Sequence[Fact] = ()
+    left_out: Sequence[LeftOut] = ()
+    searches: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    activations: Mapping[str, Any] = field(default_factory=dict)
+    uncertainty: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    examples: Mapping[str, str] = field(default_factory=dict)
+    correct: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
+    ensembles: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def __post_init__(self) -> None:
+        self.timed = with_convergence(self.runs, self.curves, self.baseline)
+        self.summary = summarize(self.timed)
+        self.answers = verdicts.answers(
+            self.questions, measured.by_variant(self.timed), self._image_variances()
+        )
+        self.headlines = headlines.headlines(self.answers, self.timed)
+
+    def _image_variances(self) -> dict[str, float]:
+        """Of the questions about accuracy, all of whose runs logged their predictions."""
+        logged: dict[str, npt.NDArray[np.bool_]] = {}
+        for variant, ids in self.runs.groupby("variant")["run_id"]:
+            if all(one in self.correct for one in ids):
+                logged[str(variant)] = np.stack([self.correct[one] for one in ids])
+        return {
+            one.id: image_variance(logged[one.variant], logged[one.reference])
+            for one in self.questions
+            if one.metric == "test_accuracy" and {one.variant, one.reference} <= logged.keys()
+        }

@@ -1,0 +1,220 @@
+"""An effect and its confidence interval, from few seeds.
+
+Effects are on an additive scale, variant less reference: differences, or logarithms of ratios. An
+interval is asked for by its error rates, the chance that it misses the effect: that of the seeds,
+and that of the test images. They differ because the seeds are looked at again whenever one is
+added, the images are always the same.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+Floats = npt.NDArray[np.float64]
+Interval = tuple[float, float]
+UNKNOWN: Interval = (math.nan, math.nan)
+FEWEST = 3  # runs of each variant, or pairs of them, without which no variance is worth a verdict
+
+
+class Errors(NamedTuple):
+    """The chances that an interval misses the effect, two-sided: for the seeds, for the images."""
+
+    seeds: float
+    images: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate(ABC):
+    """What is known of an effect."""
+
+    effect: float
+    sizes: tuple[int, int]  # runs of the variant and of the reference; of pairs, both their number
+
+    @abstractmethod
+    def interval(self, errors: Errors) -> Interval:
+        """The confidence interval; NaN where there is none."""
+
+    @abstractmethod
+    def half_width(self, errors: Errors, seeds: int) -> float:
+        """Half the width that is to be expected with so many seeds of each."""
+
+
+class Spread(NamedTuple):
+    """The variance of one run, and the degrees of freedom that it is known with."""
+
+    variance: float
+    freedom: float
+
+
+def spreads(samples: Sequence[Floats]) -> list[Spread]:
+    """The spread of each of some samples: its own variance, or that of all, whichever is larger.
+
+    Three seeds say little of a variance: now and then they agree by chance, and what differs by
+    nothing then seems to differ beyond noise. The others' spread is the floor that prevents it.
+    """
+    own = [(float(one.var(ddof=1)), one.size - 1) for one in samples if one.size > 1]
+    freedom = sum(count for _, count in own)
+    pooled = sum(variance * count for variance, count in own) / freedom if freedom else math.nan
+    return [
+        Spread(float(one.var(ddof=1)), one.size - 1)
+        if one.size > 1 and one.var(ddof=1) > pooled
+        else Spread(pooled, freedom)
+        for one in samples
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanDifference(Estimate):
+    """A difference of means, by Welch's t (1947), or with one sample a mean difference of pairs.
+
+    The image variance is that of the effect over other test images of the same kind, see
+    `image_variance`; of a time there is none.
+    """
+
+    samples: tuple[Spread, ...]
+    image_variance: float = 0.0
+
+    def interval(self, errors: Errors) -> Interval:
+        half_width = self._half_width(errors, self.sizes)
+        return self.effect - half_width, self.effect + half_width
+
+    def half_width(self, errors: Errors, seeds: int) -> float:
+        """With more seeds, the variances are known better, too."""
+        return self._half_width(errors, (seeds, seeds))
+
+    def _half_width(self, errors: Errors, sizes: tuple[int, int]) -> float:
+        parts = [
+            (one.variance / new, max(1.0, one.freedom + new - old))
+            for one, old, new in zip(self.samples, self.sizes, sizes, strict=False)
+        ]
+        variance = sum(part for part, _ in parts)
+        if min(self.sizes) < FEWEST or not variance > 0:  # seeds can agree by chance
+            return math.nan
+        # Welch and Satterthwaite's degrees of freedom.
+        freedom = variance**2 / sum(part**2 / known for part, known in parts)
+        of_seeds = special.stdtrit(freedom, 1 - errors.seeds / 2) ** 2 * variance
+        of_images = special.ndtri(1 - errors.images / 2) ** 2 * self.image_variance
+        return math.sqrt(of_seeds + of_images)
+
+
+def image_variance(*correct: npt.NDArray[np.bool_]) -> float:
+    """The variance of a difference of accuracies over other test images, seeds held fixed.
+
+    Seeds and images are crossed; what seeds add is taken off, since the spread of the runs holds it
+    already. Of one array, the difference is within the runs, -1, 0 or 1 per image. Source:
+    the components of variance that the Multi-Bootstrap resamples (Sellam et al. 2022, MultiBERTs,
+    section 3), in closed form.
+
+    Args:
+        correct: what the runs of the variant, and of the reference, had right: (runs, images).
+    """
+    signs = (1.0, -1.0)
+    means = [sign * one.mean(axis=0) for sign, one in zip(signs, correct, strict=False)]
+    # Of runs that only one seed made, what seeds add cannot be told from what images do.
+    seeds = [
+        one.astype(np.float64).var(axis=0, ddof=1).mean() / len(one)
+        for one in correct
+        if len(one) > 1
+    ]
+    between = float(np.sum(means, axis=0).var(ddof=1) - sum(seeds))
+    return max(0.0, between) / correct[0].shape[1]
+
+
+class Times(NamedTuple):
+    """How long runs took to get somewhere, and which of them got there."""
+
+    times: Floats  # the last time that it was looked for, of a run that never did
+    reached: npt.NDArray[np.bool_]
+
+    @property
+    def median(self) -> float:
+        """The median, a run that never got there being later than all others."""
+        return float(np.median(np.where(self.reached, self.times, np.inf)))
+
+    def scaled(self, factor: float) -> "Times":
+        """The same runs if each had taken that many times as long."""
+        return Times(self.times * factor, self.reached)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CensoredRatio(Estimate):
+    """The logarithm of how many times as long a variant takes as its reference, by the log-rank.
+
+    The test is exact, over the ways to deal the runs out to the two (Peto and Peto 1972); the
+    interval holds the ratios that it does not reject (Wei and Gail 1983). The effect is the ratio
+    of the medians.
+    """
+
+    variant: Times
+    reference: Times
+
+    def interval(self, errors: Errors) -> Interval:
+        if min(self.sizes) < FEWEST:
+            return UNKNOWN
+        # The order of the runs, and so the test, changes only where a ratio of two is passed.
+        ratios = np.log(np.divide.outer(self.variant.times, self.reference.times))
+        passed = np.unique(ratios.round(9))
+        beside = np.concatenate([[passed[0] - 1], passed, [passed[-1] + 1]])
+        tried = np.exp((beside[1:] + beside[:-1]) / 2)
+        middle = int(np.searchsorted(passed, np.median(ratios)))
+
+        def is_rejected(place: int) -> bool:
+            return self.p_value(tried[place]) <= errors.seeds
+
+        above = bisect_left(range(middle, len(tried)), True, key=is_rejected)
+        below = bisect_left(range(middle, -1, -1), True, key=is_rejected)
+        ends = np.concatenate([[-np.inf], passed, [np.inf]])
+        return float(ends[middle - below + 1]), float(ends[middle + above])
+
+    def p_value(self, ratio: float = 1.0) -> float:
+        """Of the variant taking that many times as long as the reference."""
+        return log_rank(self.variant, self.reference.scaled(ratio))
+
+    def half_width(self, errors: Errors, seeds: int) -> float:
+        low, high = self.interval(errors)
+        now = max(self.effect - low, high - self.effect)
+        most = 2 / math.comb(2 * seeds, seeds)  # the lowest p-value that so many can have
+        return now * math.sqrt(min(self.sizes) / seeds) if most < errors.seeds else math.inf
+
+
+MOST_DEALS = 20_000  # of which the exact test is made; of more a sample
+
+
+def log_rank(one: Times, other: Times) -> float:
+    """The two-sided p-value of a permutation test with log-rank scores."""
+    scores = log_rank_scores(
+        np.concatenate([one.times, other.times]), np.concatenate([one.reached, other.reached])
+    )
+    size, total = len(one.times), len(scores)
+    observed = abs(scores[:size].sum())
+    if math.comb(total, size) <= MOST_DEALS:
+        exact = np.abs(scores[_deals(total, size)].sum(axis=1)) >= observed - 1e-9
+        return float(exact.mean())
+    generator = np.random.default_rng(0)  # the same verdict every time
+    drawn = generator.permuted(np.tile(scores, (MOST_DEALS, 1)), axis=1)[:, :size].sum(axis=1)
+    extreme = np.count_nonzero(np.abs(drawn) >= observed - 1e-9)
+    return (extreme + 1) / (MOST_DEALS + 1)
+
+
+@lru_cache(maxsize=16)
+def _deals(total: int, size: int) -> npt.NDArray[np.intp]:
+    """Every way to choose so many of some runs."""
+    return np.array(list(combinations(range(total), size)))
+
+
+def log_rank_scores(times: Floats, reached: npt.NDArray[np.bool_]) -> Floats:
+    """The scores of runs, which add up to 0: whether one got there, less its hazard until then."""
+    moments = np.unique(times[reached])
+    at_risk = (times[:, None] >= moments).sum(axis=0)
+    arrived = ((times[:, None] == moments) & reached[:, None]).sum(axis=0)
+    hazard = np.concatenate([[0.0], np.cumsum(arrived / at_risk)])
+    return reached - hazard[np.searchsorted(moments, times, side="right")]

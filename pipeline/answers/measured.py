@@ -1,0 +1,171 @@
+"""What a question's metric measures: from the table of runs to an effect with its interval."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from pipeline.answers.intervals import (
+    CensoredRatio,
+    Estimate,
+    Floats,
+    MeanDifference,
+    Times,
+    spreads,
+)
+from pipeline.comparisons import Question
+
+Runs = Mapping[str, Mapping[str, Floats]]  # by variant and column, an entry per run
+ImageVariances = Mapping[str, float]  # by the ids of questions
+Found = Estimate | str  # an effect, or why there is none
+BLOCK = 3600_000  # milliseconds: the machine may be another one an hour later
+
+
+def by_variant(timed: pd.DataFrame) -> dict[str, dict[str, Floats]]:
+    """The columns of each variant's runs, from a table as `summary.with_convergence` gives it."""
+    return {
+        str(name): {str(column): of.to_numpy() for column, of in group.items()}
+        for name, group in timed.groupby("variant", sort=False)
+    }
+
+
+def estimates(
+    questions: Sequence[Question], runs: Runs, image_variances: ImageVariances
+) -> list[Found]:
+    """What is known of each question's effect; its variants have runs."""
+    found: dict[str, Found] = {}
+    for metric in dict.fromkeys(question.metric for question in questions):
+        asked = [question for question in questions if question.metric == metric]
+        of_metric = _ESTIMATES[metric](asked, runs, image_variances)
+        found |= {one.id: of for one, of in zip(asked, of_metric, strict=True)}
+    return [found[question.id] for question in questions]
+
+
+def _accuracies(
+    questions: Sequence[Question], runs: Runs, image_variances: ImageVariances
+) -> list[Found]:
+    values = {name: np.asarray(of["test_accuracy"], np.float64) for name, of in runs.items()}
+    spread = dict(zip(values, spreads(list(values.values())), strict=True))
+    return [
+        MeanDifference(
+            effect=float(values[one.variant].mean() - values[one.reference].mean()),
+            sizes=(values[one.variant].size, values[one.reference].size),
+            samples=(spread[one.variant], spread[one.reference]),
+            image_variance=image_variances.get(one.id, 0.0),
+        )
+        for one in questions
+    ]
+
+
+def _of_pairs(
+    questions: Sequence[Question],
+    pairs: Sequence[Floats | str],
+    image_variances: ImageVariances,
+) -> list[Found]:
+    """Mean differences of pairs; the pairs of each question, or why there are none."""
+    samples = [one for one in pairs if not isinstance(one, str)]
+    known = iter(zip(samples, spreads(samples), strict=True))
+    found: list[Found] = []
+    for question, of in zip(questions, pairs, strict=True):
+        if isinstance(of, str):
+            found.append(of)
+            continue
+        sample, spread = next(known)
+        found.append(
+            MeanDifference(
+                effect=float(sample.mean()),
+                sizes=(sample.size, sample.size),
+                samples=(spread,),
+                image_variance=image_variances.get(question.id, 0.0),
+            )
+        )
+    return found
+
+
+def _gains(
+    questions: Sequence[Question], runs: Runs, image_variances: ImageVariances
+) -> list[Found]:
+    """MC Dropout against the same run without it."""
+    pairs: list[Floats | str] = []
+    for question in questions:
+        of = runs[question.variant]
+        gains = of["mc_accuracy"] - of["test_accuracy"]
+        gains = gains[~np.isnan(gains)]
+        pairs.append(gains if gains.size else "no run of it has MC Dropout")
+    return _of_pairs(questions, pairs, image_variances)
+
+
+def _times(
+    questions: Sequence[Question], runs: Runs, _image_variances: ImageVariances
+) -> list[Found]:
+    """Logarithms of ratios of times, in blocks; of a time, test images say nothing."""
+    pairs = [_in_blocks(runs[one.variant], runs[one.reference], one.metric) for one in questions]
+    return _of_pairs(questions, pairs, {})
+
+
+def _in_blocks(one: Mapping[str, Floats], other: Mapping[str, Floats], metric: str) -> Floats | str:
+    """A variant's runs, each with the reference's that is nearest in time, on one processor.
+
+    Runs that other work disturbed are left out, and those of which it is not known where they ran.
+    """
+    from scipy.optimize import linear_sum_assignment  # a third of a second, for a few figures
+
+    ratios: list[float] = []
+    apart = 0
+    usable = [
+        (of["processor"] != "") & ~np.asarray(of["disturbed"], bool) & (of[metric] > 0)
+        for of in (one, other)
+    ]
+    for processor in np.unique(one["processor"][usable[0]].astype(str)):
+        mine, theirs = (
+            np.flatnonzero(good & (of["processor"] == processor))
+            for good, of in zip(usable, (one, other), strict=True)
+        )
+        gaps = np.abs(np.subtract.outer(one["started"][mine], other["started"][theirs]))
+        for i, j in zip(*linear_sum_assignment(gaps), strict=True):
+            if gaps[i, j] <= BLOCK:
+                ratios.append(math.log(one[metric][mine[i]] / other[metric][theirs[j]]))
+            else:
+                apart += 1
+    if ratios:
+        return np.array(ratios)
+    if apart:
+        return "the runs were more than an hour apart"
+    return "no two undisturbed runs on the same processor"
+
+
+def _convergence(
+    questions: Sequence[Question], runs: Runs, _image_variances: ImageVariances
+) -> list[Found]:
+    """How many times as many epochs it takes to the target."""
+    return [_convergence_of(runs[one.variant], runs[one.reference]) for one in questions]
+
+
+def _convergence_of(one: Mapping[str, Floats], other: Mapping[str, Floats]) -> Found:
+    if np.isnan(one["target"]).any():
+        return "the baseline has no run that could set the target"
+    variant, reference = (
+        Times(
+            np.where(np.isnan(of["epochs_to_target"]), of["last_epoch"], of["epochs_to_target"]),
+            ~np.isnan(of["epochs_to_target"]),
+        )
+        for of in (one, other)
+    )
+    medians = variant.median, reference.median
+    if not any(map(math.isfinite, medians)):
+        return "most runs of both never reached the target"
+    effect = math.log(medians[0] / medians[1]) if medians[0] < math.inf else math.inf
+    if medians[1] == math.inf:
+        effect = -math.inf
+    sizes = len(variant.times), len(reference.times)
+    return CensoredRatio(effect=effect, sizes=sizes, variant=variant, reference=reference)
+
+
+_ESTIMATES: Mapping[str, Callable[[Sequence[Question], Runs, ImageVariances], list[Found]]] = {
+    "test_accuracy": _accuracies,
+    "mc_gain": _gains,
+    "median_epoch_seconds": _times,
+    "train_seconds": _times,
+    "epochs_to_target": _convergence,
+}

@@ -1,0 +1,102 @@
+"""What the seeds show, described: means with intervals, and when runs reached the target."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import special
+
+from pipeline.base import InputError
+
+RUN_COLUMNS = ["run_id", "variant", "seed", "learning_rate", "best_epoch", "best_val_loss"]
+RUN_COLUMNS += ["best_val_accuracy", "test_accuracy", "median_epoch_seconds", "train_seconds"]
+OPTIONAL_COLUMNS = ["mc_accuracy", "mc_nll", "mc_ece", "nll", "ece", "capped"]
+# By which times are compared: when a run began (ms), where it ran, whether other work slowed it.
+OF_TIMES: Mapping[str, Any] = {"started": 0, "processor": "", "disturbed": False}
+CURVE_COLUMNS = ["run_id", "epoch", "val_loss", "elapsed_seconds"]
+AVERAGED = ["learning_rate", "best_epoch", "best_val_accuracy", "test_accuracy", "mc_accuracy"]
+AVERAGED += ["train_seconds"]
+RENAMED = {"best_val_accuracy": "val_accuracy", "train_seconds": "total_seconds"}
+TARGET_SEEDS = 3  # the baseline's first, whose worst best loss is the target
+
+
+def with_convergence(runs: pd.DataFrame, curves: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """The runs with what their curves say: target, epochs and seconds to reach it, last epoch.
+
+    Args:
+        runs: one row per finished training; see `RUN_COLUMNS` and, optionally, `OPTIONAL_COLUMNS`
+            and `OF_TIMES`: what it lacks is NaN, or not known.
+        curves: one row per run and epoch; see `CURVE_COLUMNS`.
+        baseline: the variant that sets the target: the validation loss that each of its first three
+            seeds reached, so that it stays what it is when seeds are added. NaN without it.
+
+    Raises:
+        InputError: a table is empty, lacks a column, or has a variant's seed twice.
+    """
+    _require("runs", runs, RUN_COLUMNS)
+    _require("curves", curves, CURVE_COLUMNS)
+    for variant, seed in runs.loc[runs.duplicated(["variant", "seed"]), ["variant", "seed"]].values:
+        expected, action = "one run for each variant and seed", "Compare only the newest of them."
+        received = f"more than one of {variant} with seed {seed}"
+        raise InputError("runs", expected=expected, received=received, action=action)
+    first_seeds = runs[runs["variant"] == baseline].nsmallest(TARGET_SEEDS, "seed")
+    target = first_seeds["best_val_loss"].max()
+    reached = curves[curves["val_loss"] <= target].sort_values("epoch")
+    first = reached.drop_duplicates("run_id").set_index("run_id")
+    unknown = dict.fromkeys(OPTIONAL_COLUMNS, np.nan) | OF_TIMES
+    return runs.assign(
+        **{column: value for column, value in unknown.items() if column not in runs},
+        target=target,
+        epochs_to_target=runs["run_id"].map(first["epoch"].astype(float)),
+        seconds_to_target=runs["run_id"].map(first["elapsed_seconds"].astype(float)),
+        last_epoch=runs["run_id"].map(curves.groupby("run_id")["epoch"].max()),
+    )
+
+
+def _require(subject: str, table: pd.DataFrame, columns: Sequence[str]) -> None:
+    missing = [column for column in columns if column not in table]
+    if table.empty or missing:
+        expected = f"at least one row with the columns {', '.join(columns)}"
+        received = f"a table without {', '.join(missing)}" if missing else "an empty table"
+        action = "Compare runs that have finished."
+        raise InputError(subject, expected=expected, received=received, action=action)
+
+
+def summarize(timed: pd.DataFrame) -> pd.DataFrame:
+    """One row per variant, in the order of first appearance; `timed` is from `with_convergence`.
+
+    Means over the seeds, of times per epoch and to the target the median, with
+    `<column>_half_width` half the width of the 95% confidence interval of a mean; accuracies are
+    fractions. Of the `reached_target` runs that reached the target, and the others that never did,
+    the median is infinite where most never did. `capped` counts the runs that ended at their last
+    permitted epoch.
+    """
+    rows = []
+    for variant, group in timed.groupby("variant", sort=False):
+        row: dict[str, object] = {"variant": variant, "seeds": len(group)}
+        for column in AVERAGED:
+            name = RENAMED.get(column, column)
+            row[name], row[f"{name}_half_width"] = mean_confidence_interval(group[column])
+        row["seconds_per_epoch"] = group["median_epoch_seconds"].median()
+        has_target = group["target"].notna().all()
+        row["reached_target"] = group["epochs_to_target"].count() if has_target else np.nan
+        for column in ("epochs_to_target", "seconds_to_target"):
+            row[column] = group[column].fillna(np.inf).median() if has_target else np.nan
+        row["capped"] = group["capped"].astype(float).sum()
+        rows.append(row | {name: group[name].mean() for name in ("nll", "mc_nll", "ece", "mc_ece")})
+    return pd.DataFrame(rows)
+
+
+def mean_confidence_interval(values: npt.ArrayLike) -> tuple[float, float]:
+    """The mean and the half-width of its 95% confidence interval by Student's t.
+
+    NaNs are left out. Both are NaN without values, the half-width also of a single one.
+    """
+    known = np.asarray(values, dtype=float)
+    known = known[~np.isnan(known)]
+    if known.size < 2:
+        return (float(known[0]) if known.size else np.nan), np.nan
+    half_width = special.stdtrit(known.size - 1, 0.975) * known.std(ddof=1) / np.sqrt(known.size)
+    return float(known.mean()), float(half_width)
