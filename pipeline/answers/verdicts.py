@@ -6,6 +6,7 @@ the error rate that the questions of a family share.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -113,7 +114,7 @@ class _Share(NamedTuple):
 
 
 _SHARES = {
-    "primary": _Share(0.15, 0.25, looks=12),
+    "primary": _Share(0.14, 0.22, looks=12),
     "secondary": _Share(1, 1),
     "described": _Share(1, 0),
 }
@@ -215,14 +216,17 @@ def _answer(question: Question, found: Found, judged: _Judged, runs: Runs) -> An
 def _enough(question: Question, found: Estimate, error: float) -> int | None:
     """With how many seeds it would probably be decided, if the effect is what it seems."""
     effect, margin = abs(found.effect), question.smallest
-    for seeds in range(min(found.sizes) + 1, MOST_SEEDS + 1):
+
+    def decides(seeds: int) -> bool:
         beyond, equal = (
             found.half_width(_errors(question.role, error, seeds, equal=one), seeds)
             for one in (False, True)
         )
-        if ROOM * beyond < effect or effect + ROOM * equal < margin:
-            return seeds
-    return None
+        return ROOM * beyond < effect or effect + ROOM * equal < margin
+
+    more = range(min(found.sizes) + 1, MOST_SEEDS + 1)
+    place = bisect_left(more, True, key=decides)  # the more seeds, the narrower the interval
+    return more[place] if place < len(more) else None
 
 
 def _minutes(names: Sequence[str], seeds: int, runs: Runs) -> float:
