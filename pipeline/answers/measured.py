@@ -155,9 +155,8 @@ def _convergence_of(one: Mapping[str, Floats], other: Mapping[str, Floats]) -> F
     medians = variant.median, reference.median
     if not any(map(math.isfinite, medians)):
         return "most runs of both never reached the target"
-    effect = math.log(medians[0] / medians[1]) if medians[0] < math.inf else math.inf
-    if medians[1] == math.inf:
-        effect = -math.inf
+    with np.errstate(divide="ignore"):  # never is infinitely late
+        effect = float(np.log(medians[0] / medians[1]))
     sizes = len(variant.times), len(reference.times)
     return CensoredRatio(effect=effect, sizes=sizes, variant=variant, reference=reference)
 

@@ -1,142 +1,187 @@
-"""Verdicts on questions, and who is called first, as values."""
+"""Verdicts: what follows from an interval, and how questions share an error rate."""
 
+import math
+from typing import Any
+
+import numpy as np
 import pytest
-from compared_runs import compare_accuracies, evidence_of, make_run
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
 
-from pipeline.answers.verdicts import Evidence, Verdict
+from pipeline.answers import verdicts
+from pipeline.answers.verdicts import Answer, Verdict, answers
 from pipeline.comparisons import Question
 
-NOISE = [0.001, -0.001, 0.0, 0.0005, -0.0005, 0.001, -0.001, 0.0, 0.0]
+NOISE = np.array([0.001, -0.001, 0.0005, -0.0005, 0.0])
+POINT = 0.01
 
 
-def accuracies(**by_variant: list[float]) -> list[dict]:
-    return [
-        make_run(variant, seed, test_accuracy=value, best_val_accuracy=value)
-        for variant, values in by_variant.items()
-        for seed, value in enumerate(values, start=1)
-    ]
+def accuracies(**by_variant: Any) -> dict[str, dict[str, np.ndarray]]:
+    return {
+        name: {"test_accuracy": np.array(of), "train_seconds": np.full(len(of), 90.0)}
+        for name, of in by_variant.items()
+    }
 
 
-def asked(bn: list[float], metric: str | tuple[str, ...] = "test_accuracy", **more) -> Evidence:
-    question = Question(variant="bn", reference="elu", metric=metric, **more)
-    return evidence_of(accuracies(elu=[0.5] * len(bn), bn=bn), questions=[question])
+def ask(variant: str = "bn", **question: Any) -> Question:
+    return Question(
+        **{"variant": variant, "reference": "elu", "metric": "test_accuracy"} | question
+    )
 
 
-def verdict(bn: list[float], **more) -> Verdict | None:
-    (answer,) = asked(bn, **more).answers
-    return answer.verdict
+def judged(shift: float, *, noise: np.ndarray = NOISE, **question: Any) -> Answer:
+    runs = accuracies(elu=0.5 + noise, bn=0.5 + shift + noise[::-1])
+    (answer,) = answers([ask(**question)], runs)
+    return answer
 
 
 @pytest.mark.parametrize(
     ("shift", "margin", "expected"),
     [
-        (0.03, 0, Verdict.YES),
-        (-0.03, 0, Verdict.CONTRARY),
-        (0.0, 0, Verdict.NOT_DISTINGUISHABLE),
-        (0.0, 0.01, Verdict.EQUAL),
-        (0.004, 0.01, Verdict.EQUAL),  # distinguishable, but too small to matter
-        (0.0, 0.0005, Verdict.NOT_DISTINGUISHABLE),
-        (0.0099, 0.01, Verdict.YES),  # part of the interval is beyond the margin
-        (-0.03, 0.01, Verdict.CONTRARY),
+        (0.03, 0, Verdict.BETTER),
+        (-0.03, 0, Verdict.WORSE),
+        (0.0, 0, Verdict.UNDECIDED),
+        (0.0, POINT, Verdict.EQUAL),
+        (0.006, POINT, Verdict.EQUAL),  # beyond noise, but too small to matter
+        (0.0, 0.0005, Verdict.UNDECIDED),
+        (0.0099, POINT, Verdict.BETTER),  # part of the interval is beyond the margin
+        (-0.03, POINT, Verdict.WORSE),
     ],
 )
 def test_verdict_follows_from_the_interval_and_the_margin(shift, margin, expected):
-    assert verdict([0.5 + shift + noise for noise in NOISE], margin=margin) == expected
+    answer = judged(shift, margin=margin)
+    assert answer.verdict is expected
+    assert answer.effect == pytest.approx(shift)
 
 
-def test_a_metric_of_which_less_is_better_turns_the_verdict_round():
-    rows = [make_run("elu", seed, median_epoch_seconds=2 + seed / 100) for seed in range(9)]
-    rows += [make_run("bn", seed, median_epoch_seconds=1 + seed / 90) for seed in range(9)]
-    question = Question(variant="bn", reference="elu", metric="median_epoch_seconds")
-    (answer,) = evidence_of(rows, questions=[question]).answers
-    assert (answer.verdict, answer.winner) == (Verdict.YES, "bn")
+@given(
+    shift=st.floats(-0.05, 0.05),
+    spread=st.floats(0.0001, 0.02),
+    seeds=st.integers(3, 12),
+    margin=st.sampled_from([0, 0.005, 0.02]),
+)
+def test_a_verdict_never_contradicts_the_interval_beside_it(shift, spread, seeds, margin):
+    noise = spread * np.random.default_rng(seeds).normal(size=seeds)
+    answer = judged(shift, noise=noise, margin=margin)
+    low, high = answer.low, answer.high
+    assert low <= answer.effect <= high
+    assert (answer.verdict is Verdict.EQUAL) <= (-margin < low and high < margin)
+    assert (answer.verdict is Verdict.BETTER) <= (low > 0)
+    assert (answer.verdict is Verdict.WORSE) <= (high < 0)
+    assert (answer.verdict is Verdict.UNDECIDED) <= (low <= 0 <= high)
 
 
-def test_without_two_pairs_no_test_is_possible_whatever_the_margin():
-    assert verdict([0.5], margin=0.1) == Verdict.NO_TEST
+def test_a_metric_of_which_less_is_better_turns_the_verdict_round_and_shows_ratios():
+    columns = {"processor": "EPYC", "disturbed": False, "started": 0, "train_seconds": 60.0}
+    runs = {
+        name: {
+            "median_epoch_seconds": seconds,
+            **{column: np.full(5, value) for column, value in columns.items()},
+        }
+        for name, seconds in {"elu": 2 + NOISE, "bn": 1 + NOISE[::-1]}.items()
+    }
+    (answer,) = answers([ask(metric="median_epoch_seconds")], runs)
+    assert answer.verdict is Verdict.BETTER
+    assert (answer.winner, answer.loser) == ("bn", "elu")
+    assert answer.low < answer.effect < answer.high < 1
+    assert answer.effect == pytest.approx(0.5, rel=0.001)
 
 
-def test_seeds_that_agree_to_the_last_digit_show_no_equality():
-    assert verdict([0.502] * 9, margin=0.01) == Verdict.YES
-    assert verdict([0.502] * 2, margin=0.01) == Verdict.NOT_DISTINGUISHABLE
+def test_a_winner_is_named_by_better_and_by_worse_alone():
+    found = [judged(shift, margin=POINT) for shift in (0.03, -0.03, 0.0)]
+    assert [one.winner for one in found] == ["bn", "elu", None]
+    assert [one.loser for one in found] == ["elu", "bn", None]
 
 
-def test_a_question_that_asks_for_figures_has_no_verdict():
-    assert verdict([0.53 + noise for noise in NOISE], describes=True) is None
+def test_a_described_question_has_an_interval_of_95_per_cent_and_no_verdict():
+    answer = judged(0.03, role="described")
+    assert (answer.verdict, answer.winner) == (None, None)
+    assert answer.confidence == 0.95
+    noise = stats.ttest_ind(0.53 + NOISE[::-1], 0.5 + NOISE, equal_var=False)
+    interval = noise.confidence_interval(0.95)
+    assert (answer.low, answer.high) == pytest.approx((interval.low, interval.high), rel=0.01)
 
 
-def test_metrics_that_disagree_are_answered_in_part():
-    rows = [make_run("elu", seed) for seed in range(9)]
-    rows += [make_run("bn", seed, test_accuracy=0.53 + NOISE[seed]) for seed in range(9)]
-    both = Question(variant="bn", reference="elu", metric=("best_val_accuracy", "test_accuracy"))
-    (answer,) = evidence_of(rows, questions=[both]).answers
-    assert answer.verdict == Verdict.PART
-    assert answer.winner is None
+def test_two_seeds_are_too_few_and_agreeing_ones_have_no_interval():
+    few = judged(0.03, noise=NOISE[:2])
+    assert (few.verdict, few.reason) == (Verdict.UNDECIDED, "fewer than 3 seeds")
+    same = judged(0.03, noise=np.zeros(4))
+    assert (same.verdict, same.reason) == (Verdict.UNDECIDED, "the seeds do not differ at all")
+    assert np.isnan([few.low, few.high, same.low, same.high]).all()
+    assert (few.seeds, few.minutes) == (None, None)
 
 
-def test_winner_is_the_variant_that_is_ahead_beyond_noise():
-    better, worse, same = ([0.5 + shift + one for one in NOISE] for shift in (0.03, -0.03, 0))
-    assert [asked(bn).answers[0].winner for bn in (better, worse, same)] == ["bn", "elu", None]
+def test_a_question_about_a_variant_without_runs_is_not_answered():
+    assert answers([ask("selu")], accuracies(elu=0.5 + NOISE)) == []
 
 
-# The headlines
+# Error rates
 
 
-def test_a_clear_lead_is_proven():
-    best, *_ = evidence_of(accuracies(elu=[0.40, 0.41, 0.42], bn=[0.501, 0.51, 0.519])).headlines
-    assert (best.metric, best.leaders, best.proven) == ("test_accuracy", ("bn",), True)
-    assert (best.ahead_of, best.level_with) == (("elu",), ())
+def family(**shifts: float) -> list[Answer]:
+    runs = accuracies(elu=0.5 + NOISE, **{name: 0.5 + by + NOISE for name, by in shifts.items()})
+    return answers([ask(name, margin=0) for name in shifts], runs)
 
 
-def test_a_lead_over_some_names_those_that_it_is_not_told_apart_from():
-    rows = accuracies(elu=[0.4, 0.41, 0.42], bn=[0.501, 0.51, 0.519], selu=[0.46, 0.52, 0.53])
-    best, *_ = evidence_of(rows).headlines
-    assert (best.ahead_of, best.level_with, best.proven) == (("elu",), ("selu",), False)
+def test_questions_that_are_decided_leave_their_share_to_the_others():
+    alone, one_of_two, last = family(a=0.0), family(a=0.0, b=0.0), family(a=0.0, b=0.05)
+    look = verdicts._SHARES["primary"].beyond
+    assert alone[0].confidence == pytest.approx(1 - look * 0.05)
+    assert one_of_two[0].confidence == pytest.approx(1 - look * 0.025)
+    assert [one.confidence for one in last] == pytest.approx([1 - look * 0.05, 1 - look * 0.025])
 
 
-def test_a_lead_that_the_planned_tests_do_not_bear_out_is_not_claimed():
-    found = evidence_of(accuracies(elu=[0.40, 0.41, 0.42], bn=[0.43, 0.445, 0.465]))
-    planned = found.tests.set_index("metric").loc["test_accuracy"]
-    assert planned["p_value"] < 0.05 <= planned["p_holm"]  # alone it would be distinguishable
-    best, *_ = found.headlines
-    assert (best.leaders, best.proven, best.level_with) == (("bn",), False, ("elu",))
+def test_beyond_twelve_seeds_a_look_spends_less_and_less():
+    noise = np.tile(NOISE, 10)
+    many, few = judged(0.0, noise=noise[:48], margin=0), judged(0.0, noise=noise[:12], margin=0)
+    assert 1 - many.confidence == pytest.approx((1 - few.confidence) / 4)
 
 
-def test_all_pairs_are_corrected_for_also_where_no_test_was_planned():
-    values = {name: [0.4, 0.41, 0.42] for name in ("elu", "bn", "selu", "alpha_dropout")}
-    rows = accuracies(**values, one_cycle=[0.42, 0.425, 0.445])  # p = 0.02 against each
-    best, *_ = evidence_of(rows).headlines
-    assert best.leaders == ("one_cycle",)
-    assert best.level_with == ("elu", "bn", "selu", "alpha_dropout")
+def test_secondary_questions_share_a_rate_of_their_own():
+    runs = accuracies(elu=0.5 + NOISE, bn=0.5 + NOISE, selu=0.5 + NOISE)
+    primary = [ask(margin=0)]
+    secondary = [ask("selu", role="secondary", margin=0)]
+    both = answers([*primary, *secondary], runs)
+    assert both == [*answers(primary, runs), *answers(secondary, runs)]
+    assert both[1].confidence == 0.95
 
 
-def test_variants_that_are_level_are_both_first():
-    best, *_ = evidence_of(accuracies(elu=[0.40, 0.42], bn=[0.42, 0.40])).headlines
-    assert (best.leaders, best.ahead_of, best.level_with) == (("elu", "bn"), (), ())
-    assert not best.proven
+def test_images_widen_the_interval_and_are_said():
+    runs = accuracies(elu=0.5 + NOISE, bn=0.503 + NOISE)
+    (without,) = answers([ask(margin=POINT)], runs)
+    (covering,) = answers([ask(margin=POINT)], runs, {ask().id: 0.005**2})
+    assert (without.covers_images, covering.covers_images) == (False, True)
+    assert (without.verdict, covering.verdict) == (Verdict.EQUAL, Verdict.UNDECIDED)
 
 
-def test_one_seed_is_no_test():
-    for headline in evidence_of(accuracies(elu=[0.4], bn=[0.5])).headlines:
-        assert not headline.tested
-        assert not headline.proven
+# What would decide it
 
 
-def test_the_one_that_more_seeds_got_there_with_converges_fastest():
-    rows = [make_run(variant, seed) for variant in ("elu", "bn") for seed in (1, 2, 3)]
-    losses = {f"elu-{seed}": [1.9, 1.8, 1.7, 1.6, 1.5] for seed in (1, 2, 3)}
-    losses |= {"bn-1": [1.4], "bn-2": [1.9] * 5, "bn-3": [1.9] * 5}  # fast, but once only
-    _, converges, _ = evidence_of(rows, losses).headlines
-    assert converges.leaders == ("elu",)
+def test_undecided_tells_how_many_seeds_would_decide_it_and_how_long_they_take():
+    noise = np.array([0.01, -0.01, 0.005, -0.005])
+    answer = judged(0.012, noise=noise, margin=0)
+    assert answer.verdict is Verdict.UNDECIDED
+    assert answer.seeds is not None
+    assert 4 < answer.seeds < 40
+    assert answer.minutes == pytest.approx(2 * (answer.seeds - 4) * 90 / 60)
+    enough = judged(0.012, noise=np.resize(noise, answer.seeds), margin=0)
+    assert enough.verdict is Verdict.BETTER
 
 
-def test_a_comparison_without_the_baseline_has_no_headline_on_convergence():
-    found = evidence_of(accuracies(bn=[0.4, 0.41], selu=[0.5, 0.52]))
-    assert [one.metric for one in found.headlines] == ["test_accuracy", "median_epoch_seconds"]
+def test_no_number_of_seeds_that_is_thought_of_decides_what_is_nothing():
+    answer = judged(0.00001, noise=10 * NOISE, margin=0)
+    assert (answer.seeds, answer.minutes) == (None, None)
 
 
-def test_answers_are_made_once_for_all_that_show_them():
-    _, tests, _ = compare_accuracies({1: 0.4, 2: 0.5}, {1: 0.5, 2: 0.61})
-    found = evidence_of(accuracies(elu=[0.4, 0.5], bn=[0.5, 0.61]))
-    assert tests.equals(found.tests)
-    assert sum(len(answer.tests) for answer in found.answers) == len(found.tests)
+def test_equality_is_forecast_where_the_effect_is_small():
+    answer = judged(0.001, noise=9 * NOISE, margin=POINT)
+    assert answer.verdict is Verdict.UNDECIDED
+    assert answer.seeds is not None
+    enough = judged(0.001, noise=np.resize(9 * NOISE, answer.seeds), margin=POINT)
+    assert enough.verdict is Verdict.EQUAL
+
+
+def test_what_is_decided_needs_no_more_seeds():
+    assert judged(0.03).seeds is None
+    assert not math.isnan(judged(0.03).low)
