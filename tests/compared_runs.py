@@ -9,7 +9,8 @@ from mlflow.entities import Metric, Param, RunTag
 
 from pipeline.answers.evidence import Evidence
 from pipeline.answers.fairness import Fact
-from pipeline.comparisons import Variant
+from pipeline.answers.verdicts import Answer, Verdict
+from pipeline.comparisons import Question, Variant
 from pipeline.comparisons.twenty_layers import COMPARISON, ELU
 from pipeline.steps.step import settings_tag
 from pipeline.tracking import client
@@ -90,6 +91,20 @@ def accuracies(**by_variant):
         for variant, values in by_variant.items()
         for seed, value in enumerate(values, start=1)
     ]
+
+
+def answer(verdict="better", metric="test_accuracy", **changes):
+    """An answer on `bn` and `elu`, made up."""
+    values = {
+        "question": Question(variant="bn", reference="elu", metric=metric),
+        "verdict": Verdict(verdict) if verdict else None,
+        "effect": 1.16 if metric != "test_accuracy" else 0.0398,
+        "low": 1.12 if metric != "test_accuracy" else 0.021,
+        "high": 1.2 if metric != "test_accuracy" else 0.0586,
+        "confidence": 0.979,
+        "sizes": (3, 3),
+    }
+    return Answer(**(values | changes))
 
 
 def five_variants(seeds):

@@ -104,4 +104,4 @@ def _draw_answer(
     if high < ends[1]:
         axes.plot(high, place, marker=">", **arrow)
     if limits[0] < effect < limits[1]:
-        axes.plot(effect, place, marker="o", color=color, ms=6)
+        axes.plot(effect, place, marker="o", color=color, ms=5)
