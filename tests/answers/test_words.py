@@ -33,7 +33,7 @@ def evidence_with(*answers, **validation):
 def test_the_best_is_named_with_its_lead():
     found = evidence_of(accuracies(elu=ELU, bn=BN))
     best, converges, trains = words.cards(found)
-    assert best == ("Best model", {"bn": "than `elu`, +10.00 points"}, [])
+    assert best == words.Card("Best model", {"bn": "than `elu`, +10.00 points"}, [])
     assert words.verdict(found) == (
         f"Best model: **bn** (than `elu`, +10.00 points). {converges.title}. {trains.title}."
     )
@@ -73,7 +73,7 @@ def test_nobody_is_named_without_a_verdict_but_what_would_decide_is():
     given = [answer("undecided", seeds=6, minutes=14.0), answer("equal", question=selu)]
     found = evidence_with(*given)
     (card,) = words.cards(found)
-    assert card == (
+    assert card == words.Card(
         "No model is shown to be better (1 undecided, 1 equal)",
         {},
         [
@@ -96,7 +96,7 @@ def test_why_a_question_is_not_tested_is_said_in_its_headline():
 def test_a_winner_that_validation_denies_is_said_to_be_none():
     found = evidence_with(answer(), bn=0.4)
     (card,) = words.cards(found)
-    assert card == (
+    assert card == words.Card(
         "No model is shown to be better (1 denied by validation)",
         {},
         [
