@@ -17,8 +17,9 @@ SPEED, CONVERGENCE = "median_epoch_seconds", "epochs_to_target"
 
 
 def evidence_with(*answers, **validation):
-    """The evidence of a run of `elu` and of `bn` that has come to some answers."""
-    rows = [make_run(name, 1) for name in ("elu", "bn")]
+    """The evidence of a run of each variant that has come to some answers."""
+    asked = [name for one in answers for name in (one.question.reference, one.question.variant)]
+    rows = [make_run(name, 1) for name in dict.fromkeys(asked)]
     for row in rows:
         row["best_val_accuracy"] = validation.get(row["variant"], 0.5)
     found = evidence_of(rows)
@@ -46,11 +47,20 @@ def test_where_not_all_are_compared_the_winners_are_named_with_whom_they_beat():
     assert winners == dict.fromkeys(("bn", "selu"), "than `elu`, +10.00 points")
 
 
+def test_beside_the_best_no_other_winner_is_named():
+    pairs = [("bn", "elu"), ("bn", "selu"), ("selu", "elu")]
+    asked = [Question(variant=one, reference=other, metric=SPEED) for one, other in pairs]
+    found = evidence_with(*(answer("better", SPEED, question=one, effect=0.8) for one in asked))
+    (card,) = words.cards(found)
+    than = "than `elu`, 0.80 times as long; than `selu`, 0.80 times as long"
+    assert card == words.Card("Trains fastest", {"bn": than}, [])
+
+
 def test_a_winner_over_several_is_named_once():
     selu = Question(variant="selu", reference="elu", metric=SPEED)
     found = evidence_with(answer("worse", SPEED), answer("worse", SPEED, question=selu))
     (card,) = words.cards(found)
-    assert card.title == "Trains faster"
+    assert card.title == "Trains fastest"
     assert card.winners == {"elu": "than `bn`, 0.86 times as long; than `selu`, 0.86 times as long"}
 
 
