@@ -10,7 +10,7 @@ def compare(asked: Compare) -> str:
     """Compare finished training runs on the same data and answer what the variants differ in.
 
     Prints the table and the answers, and logs them with the curves of all variants. Several seeds
-    per variant give confidence intervals and paired tests; runs on different data are refused.
+    per variant give verdicts with intervals; runs on different data are refused.
     """
     comparison = comparison_of(asked)
     runs = choose(asked.runs, comparison)

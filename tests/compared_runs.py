@@ -7,17 +7,14 @@ import numpy as np
 import pandas as pd
 from mlflow.entities import Metric, Param, RunTag
 
-from pipeline.answers import words
+from pipeline.answers.evidence import Evidence
 from pipeline.answers.fairness import Fact
-from pipeline.answers.verdicts import Evidence
-from pipeline.comparisons import Variant
+from pipeline.answers.verdicts import Answer, Verdict
+from pipeline.comparisons import Question, Variant
 from pipeline.comparisons.twenty_layers import COMPARISON, ELU
 from pipeline.steps.step import settings_tag
 from pipeline.tracking import client
 
-BN_CONVERGENCE = "Does batch normalisation converge faster than the baseline?"
-BN_QUALITY = "Does batch normalisation give a better model than the baseline?"
-BN_SPEED = "How does batch normalisation affect training speed?"
 COMPARED_VARIANTS = ["elu", "bn", "selu", "alpha_dropout", "one_cycle"]
 
 
@@ -40,6 +37,8 @@ def make_run(variant, seed, **changes):
         "median_epoch_seconds": 2.0,
         "train_seconds": 12.0,
         "capped": False,
+        "started": 1000 * seed,
+        "processor": "one",
     }
     return values | changes
 
@@ -85,20 +84,27 @@ def evidence_of(rows, val_losses=None, **more):
     return Evidence(**(given | more))
 
 
-def compare(rows, val_losses=None, **more):
-    """The summary, the tests and every answer in words, by its question."""
-    found = evidence_of(rows, val_losses, **more)
-    said = {one.question: f"{one.verdict}. {one.evidence}" for one in words.answers(found)}
-    return found.summary, found.tests, {text: said[text].removeprefix(". ") for text in said}
-
-
-def compare_accuracies(elu, bn, **changes):
-    rows = [make_run("elu", seed, best_val_accuracy=a, test_accuracy=a) for seed, a in elu.items()]
-    rows += [
-        make_run("bn", seed, **{"best_val_accuracy": a, "test_accuracy": a} | changes)
-        for seed, a in bn.items()
+def accuracies(**by_variant):
+    """Runs with these accuracies, of validation and of test; the seeds begin at 1."""
+    return [
+        make_run(variant, seed, test_accuracy=value, best_val_accuracy=value)
+        for variant, values in by_variant.items()
+        for seed, value in enumerate(values, start=1)
     ]
-    return compare(rows)
+
+
+def answer(verdict="better", metric="test_accuracy", **changes):
+    """An answer on `bn` and `elu`, made up."""
+    values = {
+        "question": Question(variant="bn", reference="elu", metric=metric),
+        "verdict": Verdict(verdict) if verdict else None,
+        "effect": 1.16 if metric != "test_accuracy" else 0.0398,
+        "low": 1.12 if metric != "test_accuracy" else 0.021,
+        "high": 1.2 if metric != "test_accuracy" else 0.0586,
+        "confidence": 0.979,
+        "sizes": (3, 3),
+    }
+    return Answer(**(values | changes))
 
 
 def five_variants(seeds):
@@ -107,8 +113,11 @@ def five_variants(seeds):
     for place, variant in enumerate(COMPARED_VARIANTS):
         for seed in seeds:
             accuracy = 0.45 + 0.02 * place + generator.normal(0, 0.002)
-            dropout = {"mc_accuracy": accuracy + generator.normal(0, 0.001)} if place > 2 else {}
+            dropout = {"mc_nll": 1.4, "mc_ece": 0.02} if place > 2 else {}
+            dropout |= {"mc_accuracy": accuracy + generator.normal(0, 0.001)} if place > 2 else {}
             noise = {
+                "nll": 1.5,
+                "ece": 0.07,
                 "best_val_loss": 1.5 - 0.05 * place + generator.normal(0, 0.01),
                 "median_epoch_seconds": 2.0 + generator.normal(0, 0.05),
                 "best_val_accuracy": accuracy,

@@ -1,75 +1,178 @@
 """Figures as text, alone and in tables; an en dash where there is nothing."""
 
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
 import numpy as np
+import pandas as pd
 
 from pipeline.answers.evidence import Evidence
+from pipeline.answers.verdicts import Answer
+from pipeline.comparisons import Question
 
 MISSING = "\u2013"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
+DESCRIBED = "described, not tested"  # in place of a verdict
 _SUMMARY = ["Variant", "Seeds", "Learning rate", "Best epoch", "Val accuracy", "Test accuracy"]
-_SUMMARY += ["MC accuracy", "s/epoch", "Total s", "Epochs to baseline's best loss"]
-_TESTS = ["Compared", "Metric", "Difference", f"95% {PLUS_MINUS}"]
-_TESTS += ["Pairs", "p", "p (Holm)", "Distinguishable"]
+_SUMMARY += ["MC accuracy", "s/epoch", "Total s", "Epochs to target"]
+_ENSEMBLES = ["Variant", "Model", "Seeds", "Accuracy", "NLL", "ECE"]
+_ANSWERS = ["Compared", "Metric", "Role", "Verdict", "Effect", "Interval", "Confidence", "Margin"]
+_ANSWERS += ["Runs", "Seeds to decide"]
+_ASKED = ["id", "role", "metric", "variant", "reference", "margin"]
+_FOUND = ["verdict", "effect", "low", "high", "confidence", "covers_images", "seeds", "minutes"]
+_FOUND += ["reason"]
 # The digits that a column of the summary is worth, where it is no accuracy.
-_DIGITS = {"epochs_to_baseline": 1, "seconds_to_baseline": 1, "seconds_per_epoch": 2}
+_DIGITS = {"epochs_to_target": 1, "seconds_to_target": 1, "seconds_per_epoch": 2}
 _DIGITS |= {"total_seconds": 0, "nll": 3, "mc_nll": 3, "ece": 3, "mc_ece": 3}
+
+
+# The summary
 
 
 def number(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if np.isfinite(value) else MISSING
 
 
-def p_value(value: float, digits: int) -> str:
-    least = 10.0**-digits
-    return f"< {least:.{digits}f}" if value < least else number(value, digits)
-
-
 def figure(row: Mapping, column: str) -> str:
-    """The mean and, where it is known, half the width of its confidence interval."""
-    is_share = column.endswith("accuracy")
-    scale, unit, digits = (100, "%", 1) if is_share else (1, "", _DIGITS[column])
-    mean, half_width = scale * row[column], scale * row.get(f"{column}_half_width", np.nan)
-    around = "" if np.isnan(half_width) else f" {PLUS_MINUS} {half_width:.{digits}f}"
-    return f"{mean:.{digits}f}{around}{unit}" if np.isfinite(mean) else MISSING
+    """A figure of a row of the summary; most runs may never have reached the target."""
+    if column.endswith("accuracy"):
+        return _percent(row[column])
+    if column.endswith("to_target") and np.isinf(row[column]):
+        return "never"
+    return number(row[column], _DIGITS[column])
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}%" if np.isfinite(share) else MISSING
+
+
+def _spread(row: Mapping, column: str) -> str:
+    """A mean accuracy and, where it is known, half the width of its confidence interval."""
+    half_width = row[f"{column}_half_width"]
+    if np.isnan(half_width):
+        return figure(row, column)
+    return f"{100 * row[column]:.1f} {PLUS_MINUS} {100 * half_width:.1f}%"
 
 
 def summary_table(evidence: Evidence) -> list[list[str]]:
-    """The header, then the results of every variant."""
-    return [_SUMMARY, *map(_summary_row, evidence.summary.to_dict("records"))]
+    """The header, then the results of every variant; with ensembles where there are some."""
+    rows = [_SUMMARY, *map(_summary_row, evidence.summary.to_dict("records"))]
+    if evidence.ensembles.empty:
+        return rows
+    of_all = evidence.ensembles.set_index(["model", "variant"])["accuracy"]
+    names = evidence.summary["variant"]
+    column = ["Ensemble", *(_percent(of_all.get(("ensemble", name), np.nan)) for name in names)]
+    place = _SUMMARY.index("s/epoch")
+    return [[*row[:place], one, *row[place:]] for row, one in zip(rows, column, strict=True)]
 
 
 def _summary_row(row: Mapping) -> list[str]:
-    epochs, count = number(row["epochs_to_baseline"], 1), row["reached_baseline"]
+    reached = row["reached_target"]
+    epochs = f"{figure(row, 'epochs_to_target')} ({reached:.0f} of {row['seeds']})"
     return [
         row["variant"],
         str(row["seeds"]),
         MISSING if np.isnan(row["learning_rate"]) else f"{row['learning_rate']:.3g}",
         number(row["best_epoch"], 1),
-        *(figure(row, column) for column in ("val_accuracy", "test_accuracy", "mc_accuracy")),
-        figure(row, "seconds_per_epoch"),
-        number(row["total_seconds"], 0),
-        MISSING if np.isnan(count) else f"{epochs} ({count:.0f} of {row['seeds']})",
+        *(_spread(row, column) for column in ("val_accuracy", "test_accuracy", "mc_accuracy")),
+        *(figure(row, column) for column in ("seconds_per_epoch", "total_seconds")),
+        MISSING if np.isnan(reached) else epochs,
     ]
 
 
-def tests_table(evidence: Evidence) -> list[list[str]]:
-    """The header, then the tests behind the answers."""
-    return [_TESTS, *map(_test_row, evidence.tests.itertuples())]
-
-
-def _test_row(test: Any) -> list[str]:
-    other = "without MC Dropout" if test.reference == test.variant else test.reference
+def ensembles_table(evidence: Evidence) -> list[list[str]]:
+    """The header, then what one seed's model and the mean of all seeds' come to."""
     return [
-        f"{test.variant} \N{MINUS SIGN} {other}",
-        test.metric,
-        *(number(value, 4) for value in (test.difference, test.half_width)),
-        str(test.n_pairs),
-        *(p_value(value, 4) for value in (test.p_value, test.p_holm)),
-        MISSING if np.isnan(test.p_holm) else "yes" if test.distinguishable else "no",
+        _ENSEMBLES,
+        *(
+            [one.variant, one.model, str(one.seeds), _percent(one.accuracy)]
+            + [number(value, 3) for value in (one.nll, one.ece)]
+            for one in evidence.ensembles.itertuples()
+        ),
     ]
+
+
+# The answers
+
+
+def effect(answer: Answer) -> str:
+    """An effect, such as `+3.98 points` or `1.16 times`; empty where there is no such figure."""
+    is_ratio = answer.question.about.is_ratio
+    if not math.isfinite(answer.effect) or (is_ratio and not answer.effect):
+        return ""
+    # Not -0.00.
+    points = round(100 * answer.effect, 2) + 0.0
+    return f"{answer.effect:.2f} times" if is_ratio else f"{points:+.2f} points"
+
+
+def margin(question: Question) -> str:
+    """What is too small to matter."""
+    scaled = 100 * (question.margin or 0)
+    points = f"{scaled:g} point{'s'[: scaled != 1]}"
+    return f"{scaled:g}%" if question.about.is_ratio else points
+
+
+def interval(answer: Answer) -> str:
+    """Its ends, such as `2.10 to 5.90`; empty where there is none."""
+    if math.isnan(answer.low):
+        return ""
+    is_ratio = answer.question.about.is_ratio
+    low, high = (end if is_ratio else 100 * end for end in (answer.low, answer.high))
+    digits = _digits(answer.question, low, high)
+    if is_ratio and (low == 0 or math.isinf(high)):
+        if low == 0 and math.isinf(high):
+            return "unbounded"
+        return (
+            f"at most {high:.{digits}f} times" if low == 0 else f"at least {low:.{digits}f} times"
+        )
+    return f"{low:.{digits}f} to {high:.{digits}f}"
+
+
+def _digits(question: Question, *ends: float) -> int:
+    """Two, or as many as it takes to tell the ends from no effect, and from the margin."""
+    least = question.smallest
+    limits = (1, math.exp(least), math.exp(-least)) if question.about.is_ratio else (0, 100 * least)
+    gaps = [abs(abs(end) - limit) for end in ends for limit in limits]
+    return next((n for n in (2, 3) if not any(1e-9 < gap < 0.5 * 10**-n for gap in gaps)), 4)
+
+
+def confidence(answer: Answer) -> str:
+    """That of its interval, rounded down: never 100%."""
+    return f"{math.floor(1000 * answer.confidence + 1e-6) / 10:g}%"
+
+
+def compared(question: Question) -> str:
+    """What is compared with what."""
+    if question.reference == question.variant:
+        return f"{question.variant} with MC Dropout"
+    return f"{question.variant} over {question.reference}"
+
+
+def answers_table(evidence: Evidence) -> list[list[str]]:
+    """The header, then every answer with the interval that its verdict rests on."""
+    return [_ANSWERS, *map(_answer_row, evidence.answers)]
+
+
+def _answer_row(answer: Answer) -> list[str]:
+    question = answer.question
+    is_known = bool(interval(answer))
+    cells = [
+        *(compared(question), question.metric, question.role, answer.verdict or ""),
+        *(effect(answer), interval(answer), confidence(answer) if is_known else ""),
+        margin(question),
+        " and ".join(map(str, dict.fromkeys(answer.sizes))) if any(answer.sizes) else "",
+        "" if answer.seeds is None else str(answer.seeds),
+    ]
+    return [cell or MISSING for cell in cells]
+
+
+def answers_frame(answers: Sequence[Answer]) -> pd.DataFrame:
+    """The answers as values, a row each; accuracies are fractions."""
+    asked, found = attrgetter(*_ASKED), attrgetter(*_FOUND)
+    rows = [[*asked(one.question), *one.sizes, *found(one)] for one in answers]
+    columns = ["question", *_ASKED[1:], "runs", "reference_runs", *_FOUND]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def markdown(rows: list[list[str]]) -> str:

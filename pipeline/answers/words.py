@@ -1,215 +1,170 @@
-"""Answers and headlines in words: the only place where a value becomes a sentence.
+"""What a comparison came to, in words: headlines, answers, and what they hold for.
 
-A sentence claims no more than the tests show.
+Nothing is decided here, and no sentence claims more than a verdict does.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-import numpy as np
-
-from pipeline.answers import tables
+from pipeline.answers import sentences, tables
+from pipeline.answers.evidence import Evidence
 from pipeline.answers.fairness import ABSENT
-from pipeline.answers.tables import PLUS_MINUS
-from pipeline.answers.verdicts import Answer, Evidence, Headline, is_equal
+from pipeline.answers.headlines import Headline
+from pipeline.answers.summary import TARGET_SEEDS
+from pipeline.answers.tables import DESCRIBED, PLUS_MINUS
+from pipeline.answers.verdicts import FAMILY_ERROR, Verdict
 from pipeline.base import markdown
 
 
 class Said(NamedTuple):
-    """An answer in words, with the sentences that bear it out."""
+    """An answer in words: its verdict, the effect that it is about, and what bears it out."""
 
     question: str
     verdict: str
+    effect: str
     evidence: str
+
+    @property
+    def in_short(self) -> str:
+        """The question and its answer, as Markdown."""
+        said = ", ".join(filter(None, [self.verdict, self.effect]))
+        return f"**{self.question}** {said}." if said else f"**{self.question}**"
 
 
 class Card(NamedTuple):
-    """A headline in words: who is first, by how much, and how far that can be trusted."""
+    """A headline in words: the winners, each with whom it is ahead of, and what else is to say."""
 
     title: str
-    variants: Sequence[str]
-    figure: str
-    evidence: str
-    proven: bool
+    winners: Mapping[str, str]
+    evidence: Sequence[str]
 
 
-class _Row(dict[str, Any]):
-    """A variant's row of the summary; formatted by the name of a column, its figure in words."""
-
-    def __format__(self, column: str) -> str:
-        match column:
-            case "variant":
-                return f"`{self['variant']}`"
-            case "seeds":
-                return f"{self['seeds']} seed{'s'[: self['seeds'] != 1]}"
-            case "reached_baseline" if not self[column]:
-                return f"{self:variant} never (0 of {self:seeds})"
-            case "reached_baseline":
-                took = f"{self:epochs_to_baseline} epochs, {self:seconds_to_baseline} s"
-                return f"{self:variant} after {took} ({self[column]:.0f} of {self:seeds})"
-        return tables.figure(self, column)
-
-
-def _by_variant(evidence: Evidence) -> dict[str, _Row]:
-    return {row["variant"]: _Row(row) for row in evidence.summary.to_dict("records")}
-
-
-# Headlines
-
+# Where one is ahead of all, where some are of others, and where nobody is.
 _TITLES = {
-    "test_accuracy": "Best model",
-    "epochs_to_baseline": "Converges fastest",
-    "median_epoch_seconds": "Trains fastest",
-}
-# Of a column of the summary: its words, and what it is another view by.
-_FIGURES = {
-    "test_accuracy": ("test accuracy {}", ""),
-    "val_accuracy": ("validation accuracy {}", "By validation accuracy"),
-    "epochs_to_baseline": ("{} epochs to the baseline's best validation loss", ""),
-    "seconds_to_baseline": ("{} s", "In seconds"),
-    "seconds_per_epoch": ("{} s per epoch", ""),
-    "total_seconds": ("{} s in all", "In all"),
+    "test_accuracy": ("Best model", "Better model", "No model is shown to be better"),
+    "epochs_to_target": (
+        "Converges fastest",
+        "Converges faster",
+        "None is shown to converge faster",
+    ),
+    "median_epoch_seconds": (
+        "Trains fastest",
+        "Trains faster",
+        "None is shown to train faster",
+    ),
 }
 
 
 def cards(evidence: Evidence) -> list[Card]:
-    """The headlines: which variant is best, converges fastest and trains fastest."""
-    rows = _by_variant(evidence)
-    return [_card(headline, rows) for headline in evidence.headlines]
+    """The headlines: which model is better, converges faster and trains faster."""
+    return [_card(headline) for headline in evidence.headlines]
 
 
 def verdict(evidence: Evidence) -> str:
     """The headlines in one line of Markdown, for where there is room for no more."""
-    return " ".join(
-        f"{card.title}: **{'**, **'.join(card.variants)}**." for card in cards(evidence)
-    )
+    said = []
+    for title, winners, _ in cards(evidence):
+        named = ", ".join(f"**{name}** ({than})" for name, than in winners.items())
+        said.append(": ".join(filter(None, [title, named])) + ".")
+    if not said:  # of other metrics there is no headline
+        said = [one.in_short for one in answers(evidence)]
+    return " ".join(said) or "There is no question that these runs could answer."
 
 
-def _card(headline: Headline, rows: Mapping[str, Mapping]) -> Card:
-    def figure(variant: str, column: str) -> str:
-        return _FIGURES[column][0].format(tables.figure(rows[variant], column))
-
-    lead, also, also_first = headline.leaders[0], headline.also, headline.also_first
-    columns = [name for name in (headline.column, also) if not np.isnan(rows[lead][name])]
-    evidence = _standing(headline)
-    if also_first and also_first != headline.leaders:
-        view = _FIGURES[also][1]
-        evidence += f" {view}: {_join(also_first)}, {figure(also_first[0], also)}."
-    return Card(
-        title=_TITLES[headline.metric] + ("" if headline.proven else ", on average"),
-        variants=headline.leaders,
-        figure=", ".join(figure(lead, column) for column in columns),
-        evidence=evidence,
-        proven=headline.proven,
-    )
+def _card(headline: Headline) -> Card:
+    best, better, none = _TITLES[headline.metric]
+    winners: dict[str, str] = {}
+    for one in headline.wins:
+        if (name := str(one.winner)) == (headline.best or name):
+            over = f"than `{one.loser}`, {sentences.of_winner(one)}"
+            winners[name] = "; ".join(filter(None, [winners.get(name), over]))
+    title = better if winners else f"{none} ({_counts(headline)})"
+    return Card(best if headline.best else title, winners, list(_standing(headline)))
 
 
-def _standing(headline: Headline) -> str:
-    """What the tests say about the first."""
-    ahead_of, level_with = headline.ahead_of, headline.level_with
-    if len(headline.leaders) == 1 and not (ahead_of or level_with):
-        return "There is no other variant to compare it with."
-    if not headline.tested:
-        return "One pair of runs or none: nothing can be tested."
-    if headline.proven:
-        return "Ahead of every other variant beyond noise."
-    sentences = ["Level with each other."] if len(headline.leaders) > 1 else []
-    sentences += [f"Beyond noise ahead of {_join(ahead_of)}."] if ahead_of else []
-    sentences += [f"Not distinguishable from {_join(level_with)}."] if level_with else []
-    return " ".join(sentences)
+def _counts(headline: Headline) -> str:
+    """How many questions came to what, where none of them named a winner."""
+    verdicts = [one.verdict or DESCRIBED for one in headline.others]
+    counts = {str(one): verdicts.count(one) for one in verdicts}
+    counts |= {"denied by validation": len(headline.denied)} if headline.denied else {}
+    return ", ".join(f"{count} {of}" for of, count in counts.items())
 
 
-def _join(names: Sequence[str]) -> str:
-    quoted = [f"`{name}`" for name in names]
-    return " and ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
-
-
-# Answers
-
-# By the metric tested. `one` and `other` are the rows of the two variants.
-_SENTENCES = {
-    "test_accuracy": (
-        "Test accuracy {one:test_accuracy} ({one:seeds}), {other:variant} {other:test_accuracy} "
-        "({other:seeds}): {finding}."
-    ),
-    "best_val_accuracy": (
-        "Validation accuracy {one:val_accuracy} ({one:seeds}), {other:variant} "
-        "{other:val_accuracy} ({other:seeds}): {finding}."
-    ),
-    "mc_gain": (
-        "Test accuracy {one:mc_accuracy} with MC Dropout and {one:test_accuracy} without "
-        "({one:seeds}): {finding}. The negative log-likelihood goes from {one:nll} to {one:mc_nll} "
-        "and the expected calibration error from {one:ece} to {one:mc_ece} (means, not tested)."
-    ),
-    "epochs_to_baseline": (
-        "The baseline's best validation loss is reached by {one:reached_baseline}, and by "
-        "{other:reached_baseline}: {finding}.{note}"
-    ),
-    "median_epoch_seconds": (
-        "An epoch takes {one:seconds_per_epoch} s, in {other:variant} {other:seconds_per_epoch} s "
-        "({times[seconds_per_epoch]} times): {finding}. The whole training takes "
-        "{one:total_seconds} s, in {other:variant} {other:total_seconds} s "
-        "({times[total_seconds]} times; {one:seeds} and {other:seeds}, not tested)."
-    ),
-}
+def _standing(headline: Headline) -> Iterator[str]:
+    """What became of the questions that name no winner."""
+    for one in headline.denied:
+        yield (
+            f"`{one.winner}` is better than `{one.loser}` on the test images "
+            f"({sentences.of_winner(one)}), but not on the validation images, which choose."
+        )
+    pairs: dict[str, list[str]] = {}
+    for one in headline.others:
+        pair = f"`{one.question.variant}` and `{one.question.reference}`"
+        more = one.reason or sentences.to_decide(one)
+        how = f" ({more})" if more and one.verdict is Verdict.UNDECIDED else ""
+        pairs.setdefault(one.verdict or DESCRIBED, []).append(pair + how)
+    for verdict, of in pairs.items():
+        yield f"{verdict.capitalize()}: {'; '.join(of)}."
 
 
 def answers(evidence: Evidence) -> list[Said]:
-    """The questions that the tests cover, answered from the figures."""
-    rows, found = _by_variant(evidence), []
-    for answer in evidence.answers:
-        sentences = " ".join(_sentence(answer, test, rows) for test in answer.tests)
-        in_short = answer.verdict.capitalize() if answer.verdict else ""
-        found.append(Said(answer.question.text, in_short, sentences))
-    return found
+    """The questions about the runs, answered."""
+    rows = {row["variant"]: sentences.Row(row) for row in evidence.summary.to_dict("records")}
+    return [
+        Said(
+            question=one.question.text,
+            verdict=(one.verdict or "").capitalize(),
+            effect=sentences.effect(one),
+            evidence=sentences.evidence(one, rows),
+        )
+        for one in evidence.answers
+    ]
 
 
-def _sentence(answer: Answer, test: Any, rows: Mapping[str, _Row]) -> str:
-    one, other = rows[test.variant], rows[test.reference]
-    single = one["seeds"] == other["seeds"] == 1
-    times = {
-        column: tables.number(np.divide(one[column], other[column]), 2)
-        for column in ("seconds_per_epoch", "total_seconds")
-    }
-    note = ""
-    if any(row["reached_baseline"] < row["seeds"] for row in (one, other)):
-        note = " A run that never reached it is tested with its last epoch, a bound in its favour."
-    finding = _finding(test, answer.question.margin, single)
-    sentence = _SENTENCES[test.metric]
-    return sentence.format(one=one, other=other, finding=finding, times=times, note=note)
+# What it holds for
 
 
-# Of a difference: words for more and for less, scale and unit.
-_ACCURACY = ("higher", "lower", 100, "points")
-_DIFFERENCES = {
-    "epochs_to_baseline": ("later", "sooner", 1, "epochs"),
-    "median_epoch_seconds": ("longer", "shorter", 1, "s"),
-}
+def target(evidence: Evidence) -> str:
+    """What runs are timed by; empty without the baseline."""
+    loss = evidence.timed["target"].iloc[0]
+    if math.isnan(loss):
+        return ""
+    count = min(TARGET_SEEDS, int((evidence.runs["variant"] == evidence.baseline).sum()))
+    seeds = {1: "the first seed", 2: "each of the first two seeds"}
+    of = seeds.get(count, "each of the first three seeds")
+    return f"the target, the validation loss that {of} of `{evidence.baseline}` reached, {loss:.4g}"
 
 
-def _finding(test: Any, margin: float, single: bool) -> str:
-    """What the test of a difference shows, and no more than that."""
-    more, less, scale, unit = _DIFFERENCES.get(test.metric, _ACCURACY)
-    difference = scale * test.difference
-    if test.n_pairs == 0:
-        return "no two runs to pair, so no test is possible"
-    if test.n_pairs == 1:
-        why = "one seed" if single else "only one pair of runs"
-        return f"a difference of {difference:+.2f} {unit}, but {why}: no test is possible"
-    around = f"{PLUS_MINUS} {scale * test.half_width:.2f} {unit}"
-    p_holm = f"= {tables.p_value(test.p_holm, 3)}".replace("= <", "<")
-    evidence = f"({test.n_pairs} paired seeds, Holm-corrected p {p_holm})"
-    within = f"equal within the margin of {scale * margin:.2f} {unit}"
-    equal = within if is_equal(test, margin) else ""
-    if not test.distinguishable:
-        what = equal or "not distinguishable"
-        return f"{what}, a difference of {difference:+.2f} {around} {evidence}"
-    direction = more if difference > 0 else less
-    found = f"{direction} by {abs(difference):.2f} {around}"
-    return f"{', '.join(filter(None, [found, equal]))} {evidence}"
+def table_note(evidence: Evidence) -> str:
+    """What the columns of the summary are."""
+    note = f"Means over the seeds. {PLUS_MINUS}: half the width of the 95% confidence interval of "
+    note += "one mean (Student's t); the answers compare. s/epoch: the median."
+    if len(evidence.ensembles):
+        note += " Ensemble: test accuracy of the mean of the seeds' probabilities."
+    if timed := target(evidence):
+        note += f" Epochs to {timed}: the median, and how many runs reached it."
+    return note
 
 
-# The whole
+def scope(evidence: Evidence) -> list[str]:
+    """What the answers hold for, said once for all of them; nothing where there are none."""
+    if not evidence.answers:
+        return []
+    accuracies = [
+        one for one in evidence.answers if one.question.metric == "test_accuracy" and not one.reason
+    ]
+    covering = [tables.compared(one.question) for one in accuracies if one.covers_images]
+    of = f" of {', '.join(covering)}" if len(covering) < len(accuracies) else ""
+    images = f"and, in test accuracy{of}, new test images" if covering else "on these test images"
+    return [
+        f"The intervals cover new seeds {images}, not another search of the learning rate.",
+        f"The primary questions share one error rate of {FAMILY_ERROR:.0%}, however often they "
+        "were looked at while seeds came in; the secondary ones share another. What is described "
+        "is not tested.",
+        "Validation chooses, the test set reports: learning rates, weights and the champion follow "
+        "from the validation images alone.",
+    ]
 
 
 def flags(evidence: Evidence) -> list[str]:
@@ -222,18 +177,16 @@ def flags(evidence: Evidence) -> list[str]:
 
 
 def markdown_report(evidence: Evidence) -> str:
-    """The comparison as a Markdown page: the table, the answers and the tests behind them."""
-    interval = "half the width of the 95% confidence interval of the mean over seeds (Student's t)."
+    """The comparison as a Markdown page: the results, the answers and the figures behind them."""
     sections = ["## Comparison", tables.markdown(tables.summary_table(evidence))]
-    sections += [f"{PLUS_MINUS}: {interval}"]
-    rows = [row for row in _by_variant(evidence).values() if row["capped"]]
-    if capped := [f"{row:variant} {row['capped']:.0f} of {row['seeds']}" for row in rows]:
+    sections += [table_note(evidence)]
+    rows = [row for row in evidence.summary.to_dict("records") if row["capped"]]
+    if capped := [f"`{row['variant']}` {row['capped']:.0f} of {row['seeds']}" for row in rows]:
         sections += [f"Ended at the last permitted epoch, not stopped early: {', '.join(capped)}."]
-    for one in answers(evidence):
-        sections += [f"**{one.question}** " + ". ".join(filter(None, [one.verdict, one.evidence]))]
-    if len(evidence.tests):
-        sections += ["## Tests", tables.markdown(tables.tests_table(evidence))]
-        sections += ["Paired by seed; p corrected over all these tests by Holm's method."]
+    sections += [f"{one.in_short} {one.evidence}" for one in answers(evidence)]
+    if evidence.answers:
+        sections += [" ".join(scope(evidence))]
+        sections += ["## Answers", tables.markdown(tables.answers_table(evidence))]
     if evidence.left_out:
         lines = [f"- {markdown.escaped(str(one))}" for one in evidence.left_out]
         sections += ["## Not compared", "\n".join(lines)]

@@ -97,15 +97,15 @@ def epoch_seconds_panel(curves: pd.DataFrame, colors: Colors) -> Panel:
     return Panel("epoch_seconds", draw, alt, size=(5.2, 1.2 + 0.42 * len(groups)))
 
 
-def time_to_baseline_panel(runs: pd.DataFrame, colors: Colors) -> Panel:
-    """How long each run trained until the baseline's best validation loss: a dot per run.
+def time_to_target_panel(runs: pd.DataFrame, colors: Colors) -> Panel:
+    """How long each run trained until the target: a dot per run.
 
-    Runs have variant, and seconds_to_baseline, NaN for a run that never reached it.
+    Runs have variant, and seconds_to_target, NaN for a run that never reached it.
     """
     drawing.require_some("runs", runs)
-    groups = _groups(runs, "seconds_to_baseline")
+    groups = _groups(runs, "seconds_to_target")
     never = {name: int(np.isnan(values).sum()) for name, values in groups.items()}
-    longest = runs["seconds_to_baseline"].max()
+    longest = runs["seconds_to_target"].max()
 
     def draw(axes: Axes) -> None:
         edge: Look = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "center"}
@@ -113,18 +113,19 @@ def time_to_baseline_panel(runs: pd.DataFrame, colors: Colors) -> Panel:
             reached = seconds[~np.isnan(seconds)]
             missing, spread = len(seconds) - len(reached), 0.25 * (len(reached) > 5)
             _draw_dots(axes, reached, place, spread, s=28, color=color, alpha=0.6)
-            if len(reached):
-                axes.plot([reached.mean()] * 2, [place - 0.3, place + 0.3], color=color, lw=2.5)
+            median = np.median(np.where(np.isnan(seconds), np.inf, seconds))
+            if np.isfinite(median):
+                axes.plot([median] * 2, [place - 0.3, place + 0.3], color=color, lw=2.5)
             if missing:
                 text = f"never: {missing} of {len(seconds)}"
                 axes.text(1, place, text, fontsize=9, color=GREY, **edge)
         axes.set_xlim(0, 1.3 * (1 if np.isnan(longest) else longest))
-        drawing.style(axes, "Training time (s), with the mean", "")
+        drawing.style(axes, "Training time (s), with the median", "")
 
     said = ", ".join(f"{name} {count}" for name, count in never.items() if count)
-    alt = "Training time until the best validation loss of the baseline is reached, a dot per run; "
+    alt = "Training time until the target is reached, a dot per run; "
     alt += f"runs that never reached it: {said or 'none'}."
-    return Panel("time_to_baseline", draw, alt, size=(5.2, 1.1 + 0.42 * len(groups)))
+    return Panel("time_to_target", draw, alt, size=(5.2, 1.1 + 0.42 * len(groups)))
 
 
 def _groups(table: pd.DataFrame, column: str) -> dict[str, Array]:

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from pipeline.answers import tables, words
 from pipeline.answers.evidence import Evidence
 from pipeline.report import comparison_figures as figures
+from pipeline.report.answer_figures import answer_panels
 from pipeline.report.drawing import Panel, svg
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
@@ -23,9 +24,10 @@ def sections(evidence: Evidence) -> dict[str, list[Panel]]:
     curves, colors, timed = evidence.curves, evidence.colors, evidence.timed
     is_timed = timed["target"].notna().all()
     found = {
+        "answers": answer_panels(evidence.answers),
         "curves_by_epoch": figures.curve_panels(curves, colors, "epoch"),
         "curves_by_seconds": figures.curve_panels(curves, colors, "elapsed_seconds"),
-        "time_to_baseline": [figures.time_to_baseline_panel(timed, colors)] if is_timed else [],
+        "time_to_target": [figures.time_to_target_panel(timed, colors)] if is_timed else [],
         "epoch_seconds": [figures.epoch_seconds_panel(curves, colors)],
         "learning_rate_search": figures.search_panels(evidence.searches, colors),
         "activations": figures.layer_panels(evidence.activations, colors),

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from rich.console import Console
 from rich.markdown import Markdown
 
-from pipeline.answers import words
+from pipeline.answers import tables, words
 from pipeline.answers.fairness import LeftOut
 from pipeline.base import InputError, markdown, output, progress, unknown_name
 from pipeline.comparisons import Comparison, Data, Variant
@@ -36,7 +36,7 @@ class CompareStep(Step):
     comparison: Comparison  # whose questions are asked
     runs: Sequence[client.Run]  # finished training runs
     absent: Sequence[LeftOut]
-    baseline: str  # the variant whose best validation loss the others are timed against
+    baseline: str  # the variant that sets the target
     command: str  # what makes it again, for its note and the experiment's
 
     @property
@@ -69,8 +69,9 @@ class CompareStep(Step):
         text = f"{words.verdict(found)}\n\n{words.markdown_report(found)}"
         ending = f"\n## Champion\n\n{_registered(found, self.tags())}\n"
         run.log_text(text + ending, "comparison.md")
-        for name in ("runs", "curves", "summary", "tests"):
+        for name in ("runs", "curves", "summary"):
             run.log_text(getattr(found, name).to_csv(index=False), f"{name}.csv")
+        run.log_text(tables.answers_frame(found.answers).to_csv(index=False), "answers.csv")
         panels = page.sections(found)
         run.log_text(page.html_report(found, panels), "report.html")
         for name, of in panels.items():

@@ -13,8 +13,8 @@ import pytest
 from compared_runs import COMPARED_VARIANTS, evidence_of, five_variants, make_run
 
 from pipeline.answers import tables, words
+from pipeline.answers.evidence import Evidence
 from pipeline.answers.fairness import Fact, LeftOut
-from pipeline.answers.verdicts import Evidence
 from pipeline.report import page
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
@@ -40,8 +40,11 @@ def full() -> Evidence:
         "calibration": {"deterministic": bins, "MC Dropout": bins},
         "most_uncertain": [image] * 3,
     }
+    figures = {"seeds": 3, "accuracy": 0.5, "nll": 1.5, "ece": 0.07}
+    models = [{"variant": "elu", "model": name, **figures} for name in ("one seed", "ensemble")]
     return evidence_of(
         five_variants([1, 2, 3]),
+        ensembles=pd.DataFrame(models),
         searches=dict.fromkeys(COMPARED_VARIANTS, trials),
         activations={name: {"after training": layers} for name in COMPARED_VARIANTS},
         uncertainty={"alpha_dropout": record, "one_cycle": record},
@@ -90,20 +93,17 @@ def test_page_has_every_part_in_order_and_the_verdict_first(whole: Page) -> None
     headings = re.findall(r"<h[12][^>]*>(.*?)</h[12]>", whole.html, flags=re.DOTALL)
     title, *cards = headings[:4]
     assert title.startswith("Which architecture is better on mnist_5k")
-    assert [card.split(",")[0] for card in cards] == [
-        "Best model",
-        "Converges fastest",
-        "Trains fastest",
-    ]
+    assert cards == [card.title for card in words.cards(full())]
     assert headings[4:] == [
         "Results",
         "Planned questions",
         "Learning curves by epoch",
         "Learning curves by training time",
-        "Time to the baseline's best validation loss",
+        "Time to the target",
         "Time per epoch",
         "Learning-rate searches",
         "Self-normalisation",
+        "One seed, MC Dropout, ensembles",
         "MC Dropout",
         "Is the comparison fair?",
     ]
@@ -123,7 +123,7 @@ def test_page_needs_nothing_but_itself(whole: Page) -> None:
 
 
 def test_page_has_every_figure_with_words_for_it_and_no_id_twice(whole: Page) -> None:
-    tab, panels = whole, 2 + 2 + 1 + 1 + 5 + 2 + 3
+    tab, panels = whole, 2 + 2 + 2 + 1 + 1 + 5 + 2 + 3
     assert tab.count("svg") == panels
     described = [attrs for _, attrs in tab.elements if attrs.get("role") == "img"]
     assert len(described) == panels
@@ -136,13 +136,27 @@ def test_page_has_every_figure_with_words_for_it_and_no_id_twice(whole: Page) ->
 def test_page_has_the_table_of_the_summary_and_every_answer() -> None:
     evidence = full()
     tab = in_words(evidence)
-    for row in (*tables.summary_table(evidence), *tables.tests_table(evidence)):
+    shown = (tables.summary_table, tables.answers_table, tables.ensembles_table)
+    for row in (row for table in shown for row in table(evidence)):
         assert all(cell in tab.text for cell in row)
+    for text in (*words.scope(evidence), words.table_note(evidence)):
+        assert tab.text.count(text.replace("`", "")) == 1
     for said in words.answers(evidence):
         for text in said:
             assert text.replace("`", "") in tab.text
-    assert sum(attrs.get("class") == "answer" for _, attrs in tab.elements) == 12
+    assert sum(attrs.get("class") == "answer" for _, attrs in tab.elements) == 11
     assert "`" not in tab.text
+
+
+def test_page_names_winners_by_their_colours_with_whom_they_beat() -> None:
+    evidence = full()
+    tab = in_words(evidence)
+    for card in words.cards(evidence):
+        assert card.title in tab.text
+        for variant, than in card.winners.items():
+            assert f"{variant} {than.replace('`', '')}" in tab.text
+    winners = [name for card in words.cards(evidence) for name in card.winners]
+    assert sum(attrs.get("class") == "winner" for _, attrs in tab.elements) == len(winners) > 0
 
 
 def test_page_escapes_whatever_comes_from_data() -> None:
@@ -185,7 +199,7 @@ def test_page_of_the_least_there_can_be() -> None:
         "epoch_seconds",
     }
     text = in_words(evidence).text
-    assert "There is no other variant" in text
+    assert "Planned questions" not in text
     assert "No search: the learning rates were given" in text
     assert "MC Dropout" not in text.replace("MC accuracy", "")
 

@@ -24,7 +24,7 @@ from pipeline.work import compare as work
 from pipeline.work import evidence
 from pipeline.work.prepare import prepared
 
-PICTURES = {"curves_by_epoch", "curves_by_seconds", "epoch_seconds", "time_to_baseline"}
+PICTURES = {"curves_by_epoch", "curves_by_seconds", "epoch_seconds", "time_to_target"}
 
 
 def _artifact(run_id: str, name: str) -> str:
@@ -99,11 +99,23 @@ def four_runs(store: Path) -> list[str]:
 def test_report_tables_and_pictures_are_logged(four_runs: list[str]) -> None:
     run_id = compare()
     names = _artifacts(run_id)
-    assert {"report.html", "comparison.md", "summary.csv", "tests.csv"} <= names
+    assert {"report.html", "comparison.md", "summary.csv", "answers.csv"} <= names
     assert {name.removesuffix(".png") for name in names if name.endswith(".png")} == PICTURES
     assert "4 training runs of 2 variants" in _artifact(run_id, "report.html")
     assert "## Not compared" not in _artifact(run_id, "comparison.md")
     assert list(_table(run_id, "runs")["run_id"]) == four_runs
+
+
+def test_answers_are_logged_as_values_and_as_a_picture(four_runs: list[str]) -> None:
+    for variant in (ELU, BN):
+        _trained(variant, 3)
+    run_id = compare()
+    answers = _table(run_id, "answers").set_index("question")
+    assert list(answers["metric"]) == ["test_accuracy", "epochs_to_target", "median_epoch_seconds"]
+    quality = answers.loc["bn_quality_over_elu"]
+    assert (quality["verdict"], quality["runs"], quality["reference_runs"]) == ("undecided", 3, 3)
+    assert quality["low"] == -quality["high"] < quality["effect"] == 0
+    assert "answers.png" in _artifacts(run_id)
 
 
 def test_curves_are_those_that_were_logged(four_runs: list[str]) -> None:
@@ -279,7 +291,7 @@ def test_a_long_note_loses_lines_of_the_middle_but_not_the_command(
     run_id = compare(baseline="bn")
     note = client.get_run(run_id).data.tags["mlflow.note.content"]
     assert 1000 < len(note) <= 1500
-    assert note.startswith("Best model, on average: **")
+    assert note.startswith("No model is shown to be better (1 undecided). ")
     assert note.endswith("-P baseline=bn`")
     assert "**Champion**" in note
     assert len(_artifact(run_id, "comparison.md")) > len(note)

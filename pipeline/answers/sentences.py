@@ -1,0 +1,116 @@
+"""One answer in words: its effect, what bears it out, and what would decide it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pipeline.answers import tables
+from pipeline.answers.verdicts import MOST_SEEDS, Answer, Verdict
+
+
+class Row(dict[str, Any]):
+    """A variant's row of the summary; formatted by the name of a column, its figure in words."""
+
+    def __format__(self, column: str) -> str:
+        match column:
+            case "variant":
+                return f"`{self['variant']}`"
+            case "seeds":
+                return f"{self['seeds']} seed{'s'[: self['seeds'] != 1]}"
+            case "reached_target":
+                epochs, seconds = f"{self:epochs_to_target}", f"{self:seconds_to_target}"
+                took = epochs if epochs == "never" else f"{epochs} epochs, {seconds} s"
+                return f"{took} ({self[column]:.0f} of {self['seeds']} reached it)"
+        return tables.figure(self, column)
+
+
+# By metric: what the two variants, `one` and `other`, come to.
+_SENTENCES = {
+    "test_accuracy": (
+        "Test accuracy {one:test_accuracy} ({one:seeds}), "
+        "in {other:variant} {other:test_accuracy} ({other:seeds})."
+    ),
+    "mc_gain": (
+        "Test accuracy {one:mc_accuracy} with MC Dropout and {one:test_accuracy} without "
+        "({one:seeds}). The negative log-likelihood goes from {one:nll} to {one:mc_nll} and the "
+        "expected calibration error from {one:ece} to {one:mc_ece} (described, not tested)."
+    ),
+    "epochs_to_target": (
+        "To the target, in the median: {one:variant} {one:reached_target}, "
+        "{other:variant} {other:reached_target}."
+    ),
+    "median_epoch_seconds": (
+        "An epoch takes {one:seconds_per_epoch} s in {one:variant} and {other:seconds_per_epoch} s "
+        "in {other:variant} (medians){pairs}."
+    ),
+    "train_seconds": (
+        "A training takes {one:total_seconds} s in {one:variant} and {other:total_seconds} s in "
+        "{other:variant} (means){pairs}."
+    ),
+}
+# What a ratio is a ratio of.
+_UNITS = {"epochs_to_target": " as many epochs"}
+_UNITS |= dict.fromkeys(("median_epoch_seconds", "train_seconds"), " as long")
+
+
+def size(answer: Answer) -> str:
+    """The effect alone; empty where it is no figure."""
+    found = tables.effect(answer)
+    return found + _UNITS.get(answer.question.metric, "") if found else ""
+
+
+def effect(answer: Answer) -> str:
+    """The effect with the interval that the verdict rests on; empty where there is neither."""
+    found, ends = size(answer), tables.interval(answer)
+    if not ends:
+        return found
+    level = f"{tables.confidence(answer)} interval"
+    return f"{found} ({level} {ends})" if found else f"{ends} ({level})"
+
+
+def of_winner(answer: Answer) -> str:
+    """By how much the winner is ahead."""
+    if answer.winner != answer.question.reference:
+        return size(answer) or effect(answer)
+    if answer.question.about.is_ratio:
+        mean, high, low = (
+            1 / end if end else math.inf for end in (answer.effect, answer.low, answer.high)
+        )
+    else:
+        mean, high, low = -answer.effect, -answer.low, -answer.high
+    turned = replace(answer, effect=mean, low=low, high=high)
+    return size(turned) or effect(turned)
+
+
+def evidence(answer: Answer, rows: Mapping[str, Row]) -> str:
+    """What an answer rests on, by the rows of the summary."""
+    question, count = answer.question, answer.sizes[0]
+    one, other = rows[question.variant], rows[question.reference]
+    pairs = f"; compared in {count} pair{'s'[: count != 1]} of runs close in time" if count else ""
+    sentences = [_SENTENCES[question.metric].format(one=one, other=other, pairs=pairs)]
+    sentences += [f"No interval: {answer.reason}."] if answer.reason else []
+    if answer.verdict is Verdict.EQUAL:
+        sentences += [f"The whole interval is within the margin of {tables.margin(question)}."]
+    elif answer.verdict is Verdict.UNDECIDED and (more := to_decide(answer)):
+        sentences += [f"{more[0].upper()}{more[1:]}."]
+    return " ".join(sentences)
+
+
+def to_decide(answer: Answer) -> str:
+    """What would probably decide a question; empty where too little is known to tell."""
+    if answer.seeds is not None:
+        takes = _duration(answer.minutes or 0.0)
+        return f"about {answer.seeds} seeds of each would probably decide it{takes}"
+    has_ends = math.isfinite(answer.high) and not (
+        answer.question.about.is_ratio and not answer.low
+    )
+    return f"not even {MOST_SEEDS} seeds of each would probably decide it" if has_ends else ""
+
+
+def _duration(minutes: float) -> str:
+    if not 0 < minutes < math.inf:  # not known, or there are runs enough
+        return ""
+    if minutes >= 120:
+        return f", {minutes / 60:.0f} hours of training"
+    return f", {math.ceil(minutes)} minute{'s'[: minutes > 1]} of training"
