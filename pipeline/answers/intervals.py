@@ -173,17 +173,21 @@ class CensoredRatio(Estimate):
         above = bisect_left(range(middle, len(tried)), True, key=is_rejected)
         below = bisect_left(range(middle, -1, -1), True, key=is_rejected)
         ends = np.concatenate([[-np.inf], passed, [np.inf]])
-        return float(ends[middle - below + 1]), float(ends[middle + above])
+        low, high = sorted((ends[middle - below + 1], ends[middle + above]))  # of ties, none fits
+        return float(low), float(high)
 
     def p_value(self, ratio: float = 1.0) -> float:
         """Of the variant taking that many times as long as the reference."""
         return log_rank(self.variant, self.reference.scaled(ratio))
 
     def half_width(self, errors: Errors, seeds: int) -> float:
-        low, high = self.interval(errors)
-        now = max(self.effect - low, high - self.effect)
-        most = 2 / math.comb(2 * seeds, seeds)  # the lowest p-value that so many can have
-        return now * math.sqrt(min(self.sizes) / seeds) if most < errors.seeds else math.inf
+        """By the spread of the times that are known; the test itself cannot be foreseen."""
+        arrived = [np.log(one.times[one.reached]) for one in (self.variant, self.reference)]
+        spread, least = spreads(arrived), 2 / math.comb(2 * seeds, seeds)  # its lowest p-value
+        if least >= errors.seeds:
+            return math.inf
+        variance = sum(one.variance for one in spread) / seeds
+        return float(special.ndtri(1 - errors.seeds / 2)) * math.sqrt(variance)
 
 
 MOST_DEALS = 20_000  # of which the exact test is made; of more a sample

@@ -1,6 +1,6 @@
 """What the seeds show, described: means with intervals, and when runs reached the target."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ RUN_COLUMNS = ["run_id", "variant", "seed", "learning_rate", "best_epoch", "best
 RUN_COLUMNS += ["best_val_accuracy", "test_accuracy", "median_epoch_seconds", "train_seconds"]
 OPTIONAL_COLUMNS = ["mc_accuracy", "mc_nll", "mc_ece", "nll", "ece", "capped"]
 # By which times are compared: when a run began (ms), where it ran, whether other work slowed it.
-OF_TIMES: Mapping[str, Any] = {"started": 0, "processor": "", "disturbed": False}
+OF_TIMES: dict[str, Any] = {"started": 0, "processor": "", "disturbed": False}
 CURVE_COLUMNS = ["run_id", "epoch", "val_loss", "elapsed_seconds"]
 AVERAGED = ["learning_rate", "best_epoch", "best_val_accuracy", "test_accuracy", "mc_accuracy"]
 AVERAGED += ["train_seconds"]
@@ -43,16 +43,34 @@ def with_convergence(runs: pd.DataFrame, curves: pd.DataFrame, baseline: str) ->
         raise InputError("runs", expected=expected, received=received, action=action)
     first_seeds = runs[runs["variant"] == baseline].nsmallest(TARGET_SEEDS, "seed")
     target = first_seeds["best_val_loss"].max()
-    reached = curves[curves["val_loss"] <= target].sort_values("epoch")
-    first = reached.drop_duplicates("run_id").set_index("run_id")
+    first = _first_reached(curves, target)
     unknown = dict.fromkeys(OPTIONAL_COLUMNS, np.nan) | OF_TIMES
     return runs.assign(
         **{column: value for column, value in unknown.items() if column not in runs},
         target=target,
-        epochs_to_target=runs["run_id"].map(first["epoch"].astype(float)),
-        seconds_to_target=runs["run_id"].map(first["elapsed_seconds"].astype(float)),
+        epochs_to_target=runs["run_id"].map(first["epoch"]),
+        seconds_to_target=runs["run_id"].map(first["elapsed_seconds"]),
         last_epoch=runs["run_id"].map(curves.groupby("run_id")["epoch"].max()),
     )
+
+
+def _first_reached(curves: pd.DataFrame, target: float) -> pd.DataFrame:
+    """By run, the epoch and the seconds at which it first came down to a loss, if it did.
+
+    Between two epochs by a straight line: whole epochs are too coarse to compare runs by.
+    """
+    curves = curves.sort_values(["run_id", "epoch"], ignore_index=True)
+    before = curves.groupby("run_id")[["val_loss", "epoch", "elapsed_seconds"]].shift()
+    reached = curves[curves["val_loss"] <= target].drop_duplicates("run_id")
+    before = before.loc[reached.index]
+    # Nothing is known of the loss before the first epoch.
+    share = (before["val_loss"] - target) / (before["val_loss"] - reached["val_loss"])
+    share = share.where(np.isfinite(share), 1.0)
+    columns = ["epoch", "elapsed_seconds"]
+    ends = reached[columns].astype(float)
+    started = before[columns].fillna(0.0)
+    found = started.add((ends - started).mul(share, axis=0))
+    return found.set_index(reached["run_id"])
 
 
 def _require(subject: str, table: pd.DataFrame, columns: Sequence[str]) -> None:

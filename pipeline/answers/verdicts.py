@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.answers.intervals import FEWEST, UNKNOWN, Errors, Estimate, Interval, MeanDifference
+from pipeline.answers.intervals import FEWEST, UNKNOWN, Errors, Estimate, Interval
 from pipeline.answers.measured import Found, ImageVariances, Runs, estimates
 from pipeline.comparisons import Question
 
@@ -41,7 +41,7 @@ class Answer:
         verdict: None where the question is described, not tested.
         effect, low, high: of the variant against the reference, and the interval that the verdict
             rests on: a difference, or a ratio. NaN where it cannot be told.
-        confidence: that of the interval, 0.95 or more.
+        confidence: that of the interval; 0.95 or more, of an equal 0.9 or more.
         sizes: runs of the variant and of the reference.
         covers_images: whether the interval allows for other test images, not for seeds alone.
         reason: why there is no interval; empty where there is one.
@@ -90,14 +90,20 @@ def answers(
         image_variances: of an effect over other test images, by the ids of questions.
     """
     asked = [one for one in questions if {one.variant, one.reference} <= runs.keys()]
-    found = dict(zip(asked, estimates(asked, runs, image_variances or {}), strict=True))
+    image_variances = image_variances or {}
+    found = dict(zip(asked, estimates(asked, runs, image_variances), strict=True))
     judged: dict[str, _Judged] = {}
     for role in _SHARES:
         family = {
             one: of for one, of in found.items() if one.role == role and isinstance(of, Estimate)
         }
         judged |= _judged(family)
-    return [_answer(one, of, judged.get(one.id, _Judged()), runs) for one, of in found.items()]
+    return [
+        _answer(
+            one, of, judged.get(one.id, _Judged()), runs, covers_images=one.id in image_variances
+        )
+        for one, of in found.items()
+    ]
 
 
 class _Share(NamedTuple):
@@ -184,7 +190,9 @@ def _excludes_zero(interval: Interval) -> bool:
     return interval[0] > 0 or interval[1] < 0
 
 
-def _answer(question: Question, found: Found, judged: _Judged, runs: Runs) -> Answer:
+def _answer(
+    question: Question, found: Found, judged: _Judged, runs: Runs, *, covers_images: bool
+) -> Answer:
     shown: Callable[[float], float] = np.exp if question.about.is_ratio else float
     (low, high), reason, seeds = judged.interval, "", None
     if isinstance(found, str):
@@ -206,7 +214,7 @@ def _answer(question: Question, found: Found, judged: _Judged, runs: Runs) -> An
         high=float(shown(high)),
         confidence=1 - judged.errors.seeds,
         sizes=sizes,
-        covers_images=isinstance(found, MeanDifference) and found.image_variance > 0,
+        covers_images=covers_images,
         reason=reason,
         seeds=seeds,
         minutes=None if seeds is None else _minutes(names, seeds, runs),

@@ -14,7 +14,7 @@ from pipeline.comparisons.declarations import Comparison, Variant
 
 DEFAULT = "twenty_layers"
 _FOLDER = Path(__file__).parent
-_NO_COMPARISONS = ("__init__", "declarations", "files", "checks", "colors")
+_NO_COMPARISONS = ("__init__", "declarations", "questions", "files", "checks", "colors")
 
 
 def names() -> list[str]:

@@ -72,7 +72,7 @@ class Question:
 
     def __post_init__(self) -> None:
         about = f"of a question about '{self.variant}'"
-        if self.metric not in METRICS:
+        if str(self.metric) not in METRICS:
             raise unknown_name(f"metric {about}", str(self.metric), METRICS)
         metric = METRICS[self.metric]
         role = self.role or metric.role

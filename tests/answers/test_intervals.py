@@ -89,15 +89,14 @@ def test_more_seeds_narrow_an_interval_and_are_known_to_know_more() -> None:
 def test_spread_is_ones_own_or_that_of_all_whichever_is_larger() -> None:
     narrow, wide = np.array([0.50, 0.501, 0.502]), np.array([0.4, 0.5, 0.6])
     pooled = (narrow.var(ddof=1) + wide.var(ddof=1)) / 2
-    assert spreads([narrow, wide]) == [
-        Spread(pytest.approx(pooled), 4),
-        Spread(pytest.approx(wide.var(ddof=1)), 2),
-    ]
+    floor, own = spreads([narrow, wide])
+    assert floor == pytest.approx((pooled, 4))
+    assert own == pytest.approx((wide.var(ddof=1), 2))
 
 
 def test_spread_of_a_single_run_is_that_of_the_others() -> None:
     wide = np.array([0.4, 0.5, 0.6])
-    assert spreads([np.array([0.5]), wide])[0] == Spread(pytest.approx(0.01), 2)
+    assert spreads([np.array([0.5]), wide])[0] == pytest.approx((0.01, 2))
     assert math.isnan(spreads([np.array([0.5])])[0].variance)
 
 
@@ -196,6 +195,18 @@ def test_a_variant_that_mostly_never_arrives_has_no_upper_end() -> None:
     low, high = found.interval(FIVE_PERCENT)
     assert math.exp(low) > 3
     assert high == math.inf
+
+
+def test_ties_that_no_ratio_fits_do_not_turn_an_interval_round() -> None:
+    found = ratio(times(5, 5, 5, 5, 5, never=1, last=4), times(5, 5, 5, 5, 5, 5))
+    low, high = found.interval(FIVE_PERCENT)
+    assert low <= found.effect <= high
+
+
+def test_more_seeds_are_expected_to_narrow_it_once_they_can_reject_anything() -> None:
+    found = ratio(times(4, 5, 6), times(7, 8, 9))
+    narrow, wide = (found.half_width(Errors(0.01, 0.01), seeds) for seeds in (20, 5))
+    assert 0 < narrow < wide < 1
 
 
 def test_fewer_runs_than_can_reject_anything_leave_both_ends_open() -> None:

@@ -9,11 +9,9 @@ from pipeline.comparisons import Question
 SEEDS = {"elu": 3, "bn": 3, "selu": 3}
 
 
-def answer(variant: str, verdict: Verdict, **question: str) -> Answer:
+def answer(variant: str, verdict: Verdict, metric: str = "test_accuracy") -> Answer:
     return Answer(
-        question=Question(
-            variant=variant, reference="elu", **{"metric": "test_accuracy", **question}
-        ),
+        question=Question(variant=variant, reference="elu", metric=metric),
         verdict=verdict,
         effect=0.01,
         low=-0.01,

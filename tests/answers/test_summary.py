@@ -63,6 +63,14 @@ def test_epochs_and_seconds_to_the_target_take_the_first_crossing_and_nan_for_ne
     assert timed["last_epoch"].tolist() == [4, 4, 3]
 
 
+def test_between_two_epochs_the_target_is_reached_on_a_straight_line():
+    runs = pd.DataFrame([make_run("elu", 1), make_run("bn", 1, median_epoch_seconds=3.0)])
+    curves = make_curves(runs, {"elu-1": [1.9, 1.5], "bn-1": [1.9, 1.6, 1.2]})
+    timed = with_convergence(runs, curves, "elu").set_index("run_id")
+    assert timed["epochs_to_target"].to_dict() == pytest.approx({"elu-1": 2.0, "bn-1": 2.25})
+    assert timed["seconds_to_target"]["bn-1"] == pytest.approx(3 * 2.25)
+
+
 def test_target_is_the_worst_of_the_baselines_first_three_seeds_and_stays_when_others_come():
     losses = {1: 1.4, 2: 1.6, 3: 1.5}
     rows = [make_run("elu", seed, best_val_loss=loss) for seed, loss in losses.items()]
