@@ -22,7 +22,7 @@ from pipeline.work.study import (
     next_trial,
     widened,
 )
-from pipeline.work.trials import Trial, link, log_checkpoint
+from pipeline.work.trials import Trial, link
 from pipeline.work.variant_step import VariantStep
 
 
@@ -50,7 +50,7 @@ class SearchStep(VariantStep):
     def logged(self) -> Mapping[str, Any]:
         return {**super().logged(), "storage": hide_passwords(self.asked.storage)}
 
-    def work(self, run: StepRun, after: Sequence[client.Run], *, anew: bool) -> None:
+    def work(self, run: StepRun, after: Sequence[client.Run]) -> None:
         # Of this run alone: another experiment or tracking server may use the same storage.
         name = f"{self.variant.name}-{self.data.dataset}-{run.run_id[:12]}"
         storage = create_storage(self.asked.storage)
@@ -64,7 +64,6 @@ class SearchStep(VariantStep):
         _optimize(study, self, run)
         _log_trials(study, run)
         _log_study(study, self, run)
-        log_checkpoint(study, run)
 
 
 def _optimize(study: optuna.Study, step: SearchStep, run: StepRun) -> None:

@@ -83,7 +83,6 @@ def test_study_run_holds_plots_and_table(finished_store: Finished) -> None:
             "optimization_history.png",
             "intermediate_values.png",
             "learning_rate.png",
-            "best_trial",
         }
         saved = run.data.metrics["epochs_saved_by_pruning"]
         assert saved == run.data.metrics["trials"] * 2 - run.data.metrics["epochs_trained"]
