@@ -38,7 +38,6 @@ class Trial:
 
     def __post_init__(self) -> None:
         self.epochs = self.settings.variant.search_epochs
-        self.stops_early = self.settings.variant.patience is not None
         trials = self.trial.study.get_trials(deepcopy=False)
         self.reported = max(trials[self.trial.number].intermediate_values, default=0)
         self.epochs_of_others = sum(
@@ -121,13 +120,9 @@ class Trial:
 
     @property
     def judged(self) -> tuple[int, float]:
-        """The epoch and the loss that a training is judged by.
-
-        That is the lowest validation loss, whose weights early stopping keeps; where the variant
-        never stops early, the last.
-        """
-        loss = min(self.losses) if self.stops_early else self.losses[-1]
-        return self.losses.index(loss) + 1 if self.stops_early else len(self.losses), loss
+        """The epoch and the loss that it is judged by."""
+        epoch = self.settings.judged_epoch(self.losses)
+        return epoch, self.losses[epoch - 1]
 
 
 def link(record: optuna.Study | optuna.Trial, run: StepRun, names: Mapping[str, str]) -> None:
