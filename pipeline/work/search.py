@@ -71,7 +71,7 @@ class SearchStep(VariantStep):
 
 
 def _optimize(study: optuna.Study, step: SearchStep, run: StepRun) -> None:
-    """Run the trials that are left; where the best rate lies at an edge, widen the range once."""
+    """Run the trials that are left; where the chosen rate lies at an edge, widen the range once."""
     import_tensorflow()
     from pipeline.training.trainer import shared_trainer
 
@@ -93,7 +93,7 @@ def _optimize(study: optuna.Study, step: SearchStep, run: StepRun) -> None:
     wider = widened(bounds, rate)
     if wider != bounds:
         message = (
-            f"The best learning rate {rate:.3g} lies at an edge of "
+            f"The chosen learning rate {rate:.3g} lies at an edge of "
             f"{bounds[0]:g} to {bounds[1]:g}: {extra} more trials in {wider[0]:g} to {wider[1]:g}."
         )
         progress.update(message=f"{step.name}: {message}")
