@@ -13,6 +13,7 @@ BENCHMARKS = {
     "throughput": True,
     "limit": True,
     "search": True,
+    "rates": True,
     "mc_dropout": True,
     "tracking": True,
     "recipe": True,

@@ -8,7 +8,7 @@ from pipeline.work.prepare import variant_and_data
 
 
 def search(asked: Search) -> str:
-    """Search the learning rate of a variant: the one with the lowest validation loss kept.
+    """Search the learning rate of a variant: where a curve through all trials is lowest.
 
     One Optuna study per variant, data set and settings; an interrupted one goes on where it was.
     The first five rates are spread over the range and get an epoch each before the best of them

@@ -35,8 +35,8 @@ class Small(Step):
     def upstream(self) -> Mapping[str, str]:
         return self.reads
 
-    def work(self, run: StepRun, after: Sequence[client.Run], *, anew: bool) -> None:
-        run.log_metrics({"anew": float(anew), "after": len(after)})
+    def work(self, run: StepRun, after: Sequence[client.Run]) -> None:
+        run.log_metrics({"after": len(after)})
 
 
 class SmallSearch(Small):

@@ -118,6 +118,7 @@ def test_changed_parameter_reruns_only_what_depends_on_it(
     [
         ({"variants": "elu,bnn"}, "Did you mean 'bn'?"),
         ({"seeds": "1,1"}, "different items"),
+        ({"seeds": "0,1"}, "seeds: expected other than search_seed, 0"),
         ({"jobs": "0"}, "from 1 to 1000000"),
         ({"plan": "onyl"}, "Did you mean 'only'"),
         ({"reuse": "sometimes"}, "one of auto, never"),

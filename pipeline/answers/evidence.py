@@ -35,7 +35,10 @@ class Evidence:
     colors: Mapping[str, str] = field(default_factory=dict)
     facts: Sequence[Fact] = ()
     left_out: Sequence[LeftOut] = ()
+    # By variant: the trials of its search, the curve through them and the activations, as
+    # `comparison_figures` takes them; what `mc_dropout` logged; and the run that these two are of.
     searches: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    rate_curves: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     activations: Mapping[str, Any] = field(default_factory=dict)
     uncertainty: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     examples: Mapping[str, str] = field(default_factory=dict)

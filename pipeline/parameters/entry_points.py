@@ -17,12 +17,18 @@ from pipeline.parameters.groups import (
     Searching,
     Seeded,
     Training,
+    check_seeds,
 )
 from pipeline.parameters.parameter import REQUIRED, Parameters, asked, auto, declared
 
 
 class Main(Running, DataSet, Searching, Training, Chosen):
     """The parameters of `main`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.learning_rate is None:
+            check_seeds("seeds", self.seeds, search_seed=self.search_seed)
 
 
 class Prepare(Reuse, DataSet):
@@ -39,6 +45,11 @@ class Search(Reuse, DataSet, Searching, OneVariant):
 
 class Train(Reuse, DataSet, Searching, Training, Seeded):
     """The parameters of `train`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.learning_rate is None:
+            check_seeds("seed", (self.seed,), search_seed=self.search_seed)
 
 
 class McDropout(Sampling):

@@ -203,7 +203,9 @@ class Searching(ModelSettings):
     search_epochs: int | None = auto("Most epochs of a trial.", OF_VARIANT, int)
     learning_rate_min: float = asked(0.00001, "Lower end of the searched range.", float, least=0)
     learning_rate_max: float = asked(0.1, "Upper end of the searched range.", float, least=0)
-    search_seed: int = asked(1, "Decides the sampler and the weights of the trials.", int, **SEED)
+    search_seed: int = asked(
+        0, "Decides the sampler and the weights of the trials; no training has it.", int, **SEED
+    )
     storage: str = asked(
         "sqlite:///optuna.db",
         "Optuna storage: an SQLAlchemy URL, without a password (for PostgreSQL use PGPASSWORD or "
@@ -223,6 +225,21 @@ class Searching(ModelSettings):
                 received=f"{low} and {high}",
                 action="The default range is 0.00001 to 0.1.",
             )
+
+
+def check_seeds(name: str, seeds: tuple[int, ...], *, search_seed: int) -> None:
+    """Refuse to judge a rate by the seed that chose it: it is the one that suits that seed.
+
+    Raises:
+        InputError: naming the parameter that holds the seeds.
+    """
+    if search_seed in seeds:
+        raise InputError(
+            name,
+            expected=f"other than search_seed, {search_seed}, by which the learning rate is chosen",
+            received=",".join(map(str, seeds)),
+            action="Leave it out, give another search_seed, or a learning_rate.",
+        )
 
 
 def check_storage(storage: str) -> None:

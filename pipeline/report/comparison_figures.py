@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import product
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -148,11 +149,16 @@ def _draw_dots(axes: Axes, values: Array, place: int, spread: float = 0.5, **loo
     axes.scatter(shown, place + spread * offsets, lw=0, **look)
 
 
-def search_panels(searches: Mapping[str, pd.DataFrame], colors: Colors) -> list[Panel]:
+def search_panels(
+    searches: Mapping[str, pd.DataFrame],
+    colors: Colors,
+    curves: Mapping[str, pd.DataFrame] = MappingProxyType({}),
+) -> list[Panel]:
     """Learning rate against validation loss, a panel per variant on the same scale.
 
     The trials of a variant have learning_rate, value (NaN where there is none) and state
-    (`COMPLETE`, `PRUNED`, `DIVERGED`, ...).
+    (`COMPLETE`, `PRUNED`, `DIVERGED`, ...); the curve through them, learning_rate and val_loss. A
+    search without a curve chose the rate of its best trial.
     """
     values = np.concatenate([[], *(trials["value"] for trials in searches.values())])
     finite = values[np.isfinite(values)]
@@ -164,20 +170,30 @@ def search_panels(searches: Mapping[str, pd.DataFrame], colors: Colors) -> list[
     panels = []
     for place, (variant, trials) in enumerate(searches.items()):
         color = colors.get(variant, GREY)
-        draw = partial(_draw_search, trials=trials, color=color, title=variant, limits=limits)
+        completed = trials[trials["state"] == "COMPLETE"].rename(columns={"value": "val_loss"})
+        curve = curves.get(variant, completed.nsmallest(1, "val_loss"))
+        draw = partial(_draw_search, trials=trials, curve=curve, color=color, title=variant)
+        draw = partial(draw, limits=limits)
         states = trials["state"].value_counts()
         counts = ", ".join(f"{count} {str(state).lower()}" for state, count in states.items())
-        best = "none was completed"
-        if len(completed := trials[trials["state"] == "COMPLETE"]):
-            rate, loss = completed.loc[completed["value"].idxmin(), ["learning_rate", "value"]]
-            best = f"the best learning rate is {rate:.3g} with validation loss {loss:.3f}"
-        alt = f"Search of {variant}: {len(trials)} trials ({counts}); {best}."
+        chosen = "none was completed"
+        if len(curve):
+            rate, loss = curve.loc[curve["val_loss"].idxmin(), ["learning_rate", "val_loss"]]
+            chosen = f"the chosen learning rate is {rate:.3g} with validation loss {loss:.3f}"
+        alt = f"Search of {variant}: {len(trials)} trials ({counts}); {chosen}."
         panels.append(Panel(f"search_{place}", draw, alt, size=(4.0, 2.9)))
     return panels
 
 
-def _draw_search(axes: Axes, trials: pd.DataFrame, color: str, title: str, limits: Array) -> None:
-    """Learning rates and validation losses of trials, and the best rate as a line."""
+def _draw_search(
+    axes: Axes,
+    trials: pd.DataFrame,
+    curve: pd.DataFrame,
+    color: str,
+    title: str,
+    limits: Array,
+) -> None:
+    """Learning rates and validation losses of trials, the curve, and its minimum as a line."""
     top = limits[1] - 0.06 * (limits[1] - limits[0])
     # A value beyond the scale, or none at all, is shown at the upper edge.
     height = trials["value"].where(np.isfinite(trials["value"]), np.inf).clip(upper=top)
@@ -190,9 +206,10 @@ def _draw_search(axes: Axes, trials: pd.DataFrame, color: str, title: str, limit
     }
     for label, (chosen, look) in looks.items():
         axes.scatter(rates[chosen], height[chosen], s=36, lw=1.5, label=label, **look)
-    if complete.any():
-        best = rates[trials["value"].where(complete).idxmin()]
-        axes.axvline(best, color=color, linestyle=":", lw=1.3, label="best")
+    if len(curve):
+        axes.plot(curve["learning_rate"], curve["val_loss"], color=color, lw=1.0, alpha=0.7)
+        chosen = curve["learning_rate"][curve["val_loss"].idxmin()]
+        axes.axvline(chosen, color=color, linestyle=":", lw=1.3, label="chosen")
     axes.set_xscale("log")
     axes.set_ylim(*limits)
     drawing.style(axes, "Learning rate", "Validation loss (nats per image)", title=title)

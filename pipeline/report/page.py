@@ -29,7 +29,9 @@ def sections(evidence: Evidence) -> dict[str, list[Panel]]:
         "curves_by_seconds": figures.curve_panels(curves, colors, "elapsed_seconds"),
         "time_to_target": [figures.time_to_target_panel(timed, colors)] if is_timed else [],
         "epoch_seconds": [figures.epoch_seconds_panel(curves, colors)],
-        "learning_rate_search": figures.search_panels(evidence.searches, colors),
+        "learning_rate_search": figures.search_panels(
+            evidence.searches, colors, evidence.rate_curves
+        ),
         "activations": figures.layer_panels(evidence.activations, colors),
         "mc_dropout": figures.uncertainty_panels(evidence.uncertainty, colors),
     }

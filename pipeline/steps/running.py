@@ -85,7 +85,7 @@ def once(step: Step, reuse: str, *, announce: bool = True) -> Run:
                 return found
             resuming.end_runs_left(step)
             try:
-                return _made(step, after, claim, anew=reuse == "never", deleted=deleted)
+                return _made(step, after, claim, deleted)
             except LostClaimError:
                 news = "another process took it over, since this one was not heard of"
             except RunDeletedError as error:
@@ -94,9 +94,7 @@ def once(step: Step, reuse: str, *, announce: bool = True) -> Run:
         progress.update(message=f"{step.name}: {news}.")
 
 
-def _made(
-    step: Step, after: Sequence[Run], claim: Claim, *, anew: bool, deleted: str | None
-) -> Run:
+def _made(step: Step, after: Sequence[Run], claim: Claim, deleted: str | None) -> Run:
     """The finished run of a step that this process holds; it goes on where a deleted one was."""
     with step_run(
         step.entry_point,
@@ -109,7 +107,7 @@ def _made(
     ) as run:
         if deleted and client.get_run(deleted).data.tags.get("step_key") == step.key:
             resuming.move_checkpoints(deleted, run.run_id)
-        step.work(run, after, anew=anew)
+        step.work(run, after)
     _delete_checkpoints(run)
     return client.get_run(run.run_id)
 

@@ -75,8 +75,8 @@ class Step(ABC):
         return {}
 
     @abstractmethod
-    def work(self, run: "StepRun", after: Sequence["Run"], *, anew: bool) -> None:
-        """Do it, given its run, and those of `after`; anew: using nothing of what was done."""
+    def work(self, run: "StepRun", after: Sequence["Run"]) -> None:
+        """Do it, given its run, and those of `after`."""
 
     @cached_property
     def inputs(self) -> dict[str, str]:

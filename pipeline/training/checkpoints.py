@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.fingerprints import fingerprint_of
-
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -22,12 +20,6 @@ class Checkpoint:
     epoch: int
     arrays: Mapping[str, np.ndarray]
     state: Mapping[str, Any]
-
-    @property
-    def fingerprint(self) -> str:
-        """The fingerprint of the arrays and the state."""
-        ordered = dict(sorted(self.arrays.items()))
-        return fingerprint_of({**ordered, "state": np.array(json.dumps(self.state).encode())})
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,20 @@ def trials(content: bytes) -> pd.DataFrame:
     if "user_attrs_diverged" in table:
         table.loc[table["user_attrs_diverged"].notna(), "state"] = "DIVERGED"
     table = table.rename(columns={"params_learning_rate": "learning_rate"})
+    # Of a pruned one not where it stopped, which is above all that were trained longer.
+    table["value"] = table.get("expected_val_loss", table["value"])
     table = table.astype({"learning_rate": float, "value": float, "state": str})
     if table.loc[table["state"] == "COMPLETE", ["learning_rate", "value"]].isna().any(axis=None):
         raise ValueError("a completed trial without a learning rate or a value")
+    return table
+
+
+def rate_curve(content: bytes) -> pd.DataFrame:
+    """The curve through the trials of a search, as `comparison_figures.search_panels` takes it."""
+    table = pd.read_csv(io.BytesIO(content)).astype(float)
+    table = table[["learning_rate", "val_loss"]]
+    if not len(table) or not np.isfinite(table).all(axis=None):
+        raise ValueError("a curve without points")
     return table
 
 

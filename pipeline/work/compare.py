@@ -58,7 +58,7 @@ class CompareStep(Step):
         data = self.runs[0].data.tags
         return {name: data[name] for name in ("dataset", "data_fingerprint", "prepare_run")}
 
-    def work(self, run: StepRun, after: Sequence[client.Run], *, anew: bool) -> None:
+    def work(self, run: StepRun, after: Sequence[client.Run]) -> None:
         # Imports matplotlib: a second that a comparison that is reused saves.
         from pipeline.report import drawing, page
 

@@ -60,6 +60,7 @@ def collect(
         facts=fairness.facts(runs, absent=absent),
         left_out=absent,
         searches=_of_each(searches, "trials.csv", artifacts.trials),
+        rate_curves=_of_each(searches, "learning_rate_curve.csv", artifacts.rate_curve),
         activations=_of_each(ids, "activations.json", artifacts.activations),
         uncertainty=_of_each(uncertain, "mc_dropout/record.json", artifacts.uncertainty),
         examples={name: run.name for name, run in examples.items()},

@@ -51,7 +51,7 @@ def plan(of: Wanted) -> list[Planned]:
 
     def planned(step: SearchStep | TrainStep) -> Planned:
         decision = steps.decisions[step.name]
-        estimate = None if decision.reused else measured.estimate(step, of.asked.reuse == "never")
+        estimate = None if decision.reused else measured.estimate(step)
         after = tuple(one.name for one in step.after() if one.name in names)
         return Planned(decision=decision, timed=True, estimate=estimate, after=after)
 
@@ -105,8 +105,8 @@ class Measured:
         self._prepared = data.run_id if data else ""
         self._newest = cache(self._read)  # seeds and variants have them in common
 
-    def estimate(self, step: SearchStep | TrainStep, anew: bool = False) -> Estimate | None:
-        """The time of a step, anew: with all epochs; None where nothing like it was measured."""
+    def estimate(self, step: SearchStep | TrainStep) -> Estimate | None:
+        """The time of a step; None where nothing like it was measured."""
         if isinstance(step, SearchStep):
             return self._search(step)
         past, basis, rough = self._alike("train", step.variant)
@@ -114,11 +114,10 @@ class Measured:
             return None
         epoch = (past["median_epoch_seconds"] * past["scale"]).median()
         # Compiling, testing, logging. The least, as a run that was cut off counts the pause too.
-        beside = (past["seconds"] - past["train_seconds"] + past["trial_seconds"]).min()
+        beside = (past["seconds"] - past["train_seconds"]).min()
         usual = past["epochs_run"].where(past["stopped_early"] > 0, math.inf).median()
         epochs = step.variant.epochs
-        of_trial = step.variant.search_epochs if step.begins_as_a_trial and not anew else 0
-        expected = beside + max(0, min(usual, epochs) - of_trial) * epoch
+        expected = beside + min(usual, epochs) * epoch
         return Estimate(expected, beside + epochs * epoch, basis, rough)
 
     def _search(self, step: SearchStep) -> Estimate | None:
@@ -173,15 +172,12 @@ class Measured:
         tags, parameters = run.data.tags, resolved_parameters(run)
         same = tags["dataset"] == self._dataset
         prepared = tags.get("prepare_run", "")
-        return (
-            {"trial_seconds": 0.0}
-            | run.data.metrics
-            | {
-                "batch_size": int(parameters["batch_size"]),
-                "more_images": 1.0 if same else _images(self._prepared) / _images(prepared),
-                "seconds": (run.info.end_time - run.info.start_time) / 1000,
-            }
-        )
+        return {
+            **run.data.metrics,
+            "batch_size": int(parameters["batch_size"]),
+            "more_images": 1.0 if same else _images(self._prepared) / _images(prepared),
+            "seconds": (run.info.end_time - run.info.start_time) / 1000,
+        }
 
 
 @cache

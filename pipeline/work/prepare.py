@@ -63,7 +63,7 @@ class PrepareStep(Step):
             found_again=self.found_again,
         )
 
-    def work(self, run: StepRun, after: Sequence[client.Run], *, anew: bool) -> None:
+    def work(self, run: StepRun, after: Sequence[client.Run]) -> None:
         splits = split_arrays(sources.load(self.source), self.data)
         run.set_tags({"dataset": splits.name, "data_fingerprint": splits.fingerprint})
         with tempfile.TemporaryDirectory() as directory:

@@ -13,16 +13,19 @@ from pipeline.parameters import Searching
 from pipeline.tracking import client
 from pipeline.tracking.runs import StepRun
 from pipeline.training.runtime import import_tensorflow
+from pipeline.work.rate_curve import RateCurve
 from pipeline.work.study import (
     DIVERGED,
     ENDED,
     StudySettings,
     create_storage,
     create_study,
+    ended_trials,
     next_trial,
+    rate_curve,
     widened,
 )
-from pipeline.work.trials import Trial, link, log_checkpoint
+from pipeline.work.trials import Trial, link
 from pipeline.work.variant_step import VariantStep
 
 
@@ -50,7 +53,7 @@ class SearchStep(VariantStep):
     def logged(self) -> Mapping[str, Any]:
         return {**super().logged(), "storage": hide_passwords(self.asked.storage)}
 
-    def work(self, run: StepRun, after: Sequence[client.Run], *, anew: bool) -> None:
+    def work(self, run: StepRun, after: Sequence[client.Run]) -> None:
         # Of this run alone: another experiment or tracking server may use the same storage.
         name = f"{self.variant.name}-{self.data.dataset}-{run.run_id[:12]}"
         storage = create_storage(self.asked.storage)
@@ -62,13 +65,13 @@ class SearchStep(VariantStep):
         study = create_study(name, self.settings, storage)
         link(study, run, {"variant": self.variant.name, "dataset": self.data.dataset})
         _optimize(study, self, run)
-        _log_trials(study, run)
-        _log_study(study, self, run)
-        log_checkpoint(study, run)
+        curve = rate_curve(study, self.settings)
+        _log_trials(study, curve, run)
+        _log_study(study, curve, self, run)
 
 
 def _optimize(study: optuna.Study, step: SearchStep, run: StepRun) -> None:
-    """Run the trials that are left; where the best rate lies at an edge, widen the range once."""
+    """Run the trials that are left; where the chosen rate lies at an edge, widen the range once."""
     import_tensorflow()
     from pipeline.training.trainer import shared_trainer
 
@@ -76,7 +79,7 @@ def _optimize(study: optuna.Study, step: SearchStep, run: StepRun) -> None:
     trainer, settings = shared_trainer(step.variant, step.data.splits), step.settings
 
     def run_trials(bounds: tuple[float, float], total: int) -> None:
-        while len(study.get_trials(deepcopy=False, states=ENDED)) < total:
+        while len(ended_trials(study)) < total:
             trial = next_trial(study, step.asked.search_seed)
             rate = trial.suggest_float("learning_rate", *bounds, log=True)
             # Any other end, such as a signal, leaves the trial running, to be gone on with.
@@ -84,13 +87,13 @@ def _optimize(study: optuna.Study, step: SearchStep, run: StepRun) -> None:
             if state.is_finished():
                 study.tell(trial, value, state)
 
-    n_trials, extra = step.asked.n_trials, settings.extra_trials
-    bounds = step.asked.learning_rate_min, step.asked.learning_rate_max
+    n_trials, extra, bounds = step.asked.n_trials, settings.extra_trials, settings.bounds
     run_trials(bounds, n_trials)
-    wider = widened(study, bounds, n_trials=n_trials)
+    rate = rate_curve(study, settings, n_trials).chosen
+    wider = widened(bounds, rate)
     if wider != bounds:
         message = (
-            f"The best learning rate {study.best_params['learning_rate']:.3g} lies at an edge of "
+            f"The chosen learning rate {rate:.3g} lies at an edge of "
             f"{bounds[0]:g} to {bounds[1]:g}: {extra} more trials in {wider[0]:g} to {wider[1]:g}."
         )
         progress.update(message=f"{step.name}: {message}")
@@ -98,9 +101,9 @@ def _optimize(study: optuna.Study, step: SearchStep, run: StepRun) -> None:
         run_trials(wider, n_trials + extra)
 
 
-def _log_study(study: optuna.Study, step: SearchStep, run: StepRun) -> None:
-    best, most = study.best_trial, step.variant.search_epochs
-    rate, loss = best.params["learning_rate"], study.best_value
+def _log_study(study: optuna.Study, curve: RateCurve, step: SearchStep, run: StepRun) -> None:
+    best, most, rate = study.best_trial, step.variant.search_epochs, curve.chosen
+    best_rate, loss = best.params["learning_rate"], study.best_value
     trials = study.trials
     diverged = sum(DIVERGED in trial.user_attrs for trial in trials)  # which are pruned, to Optuna
     pruned = sum(trial.state == TrialState.PRUNED for trial in trials) - diverged
@@ -108,26 +111,35 @@ def _log_study(study: optuna.Study, step: SearchStep, run: StepRun) -> None:
     saved = len(trials) * most - trained
     of_all = f"{saved} of {len(trials) * most} epochs"
     run.log_parameters({"best_learning_rate": repr(rate)})
-    metrics = {"best_learning_rate": rate, "best_val_loss": loss, "trials": len(trials)}
+    metrics = {"best_learning_rate": rate, "trials": len(trials)}
+    metrics |= {"best_val_loss": loss, "best_trial_learning_rate": best_rate}
     metrics |= {"trials_pruned": pruned, "trials_diverged": diverged}
     metrics |= {"epochs_trained": trained, "epochs_saved_by_pruning": saved}
     run.log_metrics(metrics)
+    how = "the minimum of a smooth curve through all trials"
+    if len(curve.points) == 1:
+        how = "the best trial's, as too few trials converged to tell more"
     run.set_note(
         f"Learning-rate search of **{step.variant.name}**: {len(trials)} trials of up to {most} "
         f"epochs, {pruned} pruned, {diverged} diverged; pruning saved {of_all}.\n\n"
-        f"Best: learning rate **{rate:.3g}** with val_loss {loss:.4f} (trial {best.number}).\n\n"
+        f"Chosen: learning rate **{rate:.3g}**, {how}. Best trial: {best.number}, with learning "
+        f"rate {best_rate:.3g} and val_loss {loss:.4f}.\n\n"
         f"Run again: {markdown.code(step.again())}"
     )
     text = f"learning rate {rate:.3g}, val_loss {loss:.4f}, {of_all} saved by pruning"
     progress.update(step=step.name, state="finished", text=text)
 
 
-def _log_trials(study: optuna.Study, run: StepRun) -> None:
+def _log_trials(study: optuna.Study, curve: RateCurve, run: StepRun) -> None:
     import matplotlib
     from optuna.visualization import matplotlib as plots
 
     attributes = ("number", "value", "params", "user_attrs", "state", "duration")
-    run.log_text(study.trials_dataframe(attrs=attributes).to_csv(index=False), "trials.csv")
+    trials = study.trials_dataframe(attrs=attributes)
+    ended = trials["state"].isin([state.name for state in ENDED])
+    trials.loc[ended, "expected_val_loss"] = curve.expected
+    run.log_text(trials.to_csv(index=False), "trials.csv")
+    run.log_text(curve.points.to_csv(index=False), "learning_rate_curve.csv")
     # Optuna sets a style for all figures of the process, which is to end with its own.
     with matplotlib.rc_context(), warnings.catch_warnings():
         # Optuna marks its matplotlib plots experimental; they are pinned with Optuna.

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from pipeline.base import InputError, hide_passwords
 from pipeline.comparisons import Variant
 from pipeline.parameters import Searching
+from pipeline.work.rate_curve import RateCurve, Tried, curve_through
 
 N_SPREAD = 5
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -24,6 +26,19 @@ class StudySettings:
 
     variant: Variant
     asked: Searching
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The range of learning rates that is asked for."""
+        return self.asked.learning_rate_min, self.asked.learning_rate_max
+
+    def judged_epoch(self, losses: Sequence[float]) -> int:
+        """The epoch, from 1, that a trial with these validation losses is judged by.
+
+        That is the one with the lowest, whose weights early stopping keeps; where the variant never
+        stops early, the last.
+        """
+        return len(losses) if self.variant.patience is None else 1 + losses.index(min(losses))
 
     @property
     def extra_trials(self) -> int:
@@ -120,8 +135,7 @@ def create_study(
     study = optuna.create_study(
         storage=storage, pruner=pruner, study_name=name, load_if_exists=True
     )
-    low, high = settings.asked.learning_rate_min, settings.asked.learning_rate_max
-    for rate in spread_rates(low, high)[: settings.asked.n_trials]:
+    for rate in spread_rates(*settings.bounds)[: settings.asked.n_trials]:
         study.enqueue_trial({"learning_rate": rate}, skip_if_exists=True)
     return study
 
@@ -140,11 +154,16 @@ def next_trial(study: optuna.Study, seed: int) -> optuna.Trial:
     """The trial to go on with, or else a new one."""
     if trial := open_trial(study):
         return trial
-    ended = len(study.get_trials(deepcopy=False, states=ENDED))
+    ended = len(ended_trials(study))
     # A seed for every trial: a search that goes on draws what it would have drawn.
     own_seed = int(np.random.SeedSequence([seed, ended]).generate_state(1)[0])
     study.sampler = optuna.samplers.TPESampler(seed=own_seed, n_startup_trials=N_SPREAD)
     return study.ask()
+
+
+def ended_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that came to their end, or were pruned, or diverged."""
+    return study.get_trials(deepcopy=False, states=ENDED)
 
 
 def open_trial(study: optuna.Study) -> optuna.Trial | None:
@@ -162,33 +181,45 @@ def open_trial(study: optuna.Study) -> optuna.Trial | None:
     return optuna.Trial(study, best._trial_id) if best else None
 
 
-def widened(
-    study: optuna.Study, bounds: tuple[float, float], *, n_trials: int
-) -> tuple[float, float]:
-    """The range to search on: tenfold at an edge that the best rate lies at, else unchanged.
-
-    A rate lies at an edge when it is within a twentieth of the range, on the log scale. Only the
-    first `n_trials` trials count, those drawn from the range.
+def rate_curve(study: optuna.Study, settings: StudySettings, first: int | None = None) -> RateCurve:
+    """The curve through the trials of a study, or through its first ones.
 
     Raises:
-        InputError: if no trial finished: the rates of the range diverge.
+        InputError: if none of them finished: the rates of the range diverge.
     """
-    drawn = study.get_trials(deepcopy=False)[:n_trials]
-    completed = [one for one in drawn if one.state == TrialState.COMPLETE]
-    low, high = bounds
-    if not completed:
-        diverged = sum(DIVERGED in one.user_attrs for one in drawn)
+    tried = [_tried(one, settings) for one in ended_trials(study)[:first]]
+    if not any(one.completed for one in tried):
+        low, high = settings.bounds
         raise InputError(
             "learning_rate_min and learning_rate_max",
             expected="a range in which training converges for at least one rate",
-            received=f"{low:g} to {high:g}: none of {len(drawn)} trials came to its end, "
-            f"{diverged} diverged",
+            received=f"{low:g} to {high:g}: none of {len(tried)} trials came to its end, "
+            f"{sum(one.diverged for one in tried)} diverged",
             action="Lower both ends.",
         )
-    best = math.log(min(completed, key=lambda one: one.values[0]).params["learning_rate"])
-    margin = math.log(high / low) / 20
-    if best > math.log(high) - margin:
+    return curve_through(tried)
+
+
+def _tried(trial: FrozenTrial, settings: StudySettings) -> Tried:
+    losses = [loss for _, loss in sorted(trial.intermediate_values.items())]
+    so_far = (losses[:epoch] for epoch in range(1, len(losses) + 1))
+    return Tried(
+        rate=trial.params["learning_rate"],
+        losses=[one[settings.judged_epoch(one) - 1] for one in so_far],
+        completed=trial.state == TrialState.COMPLETE,
+        diverged=DIVERGED in trial.user_attrs,
+    )
+
+
+def widened(bounds: tuple[float, float], rate: float) -> tuple[float, float]:
+    """The range to search on: tenfold at an edge that the chosen rate lies at, else unchanged.
+
+    A rate lies at an edge when it is within a twentieth of the range, on the log scale.
+    """
+    low, high = bounds
+    margin = (high / low) ** (1 / 20)
+    if rate > high / margin:
         return low, high * 10
-    if best < math.log(low) + margin:
+    if rate < low * margin:
         return low / 10, high
     return bounds

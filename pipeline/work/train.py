@@ -21,7 +21,6 @@ from pipeline.uncertainty.calibration import negative_log_likelihood
 from pipeline.work.mc_dropout import log_mc_dropout
 from pipeline.work.search import SearchStep
 from pipeline.work.trained_model import WEIGHTS, WEIGHTS_FILE, weights_fingerprint
-from pipeline.work.trials import begin_with
 from pipeline.work.variant_step import VariantStep
 
 if TYPE_CHECKING:
@@ -56,30 +55,13 @@ class TrainStep(VariantStep):
     def upstream(self) -> Mapping[str, str]:
         return {**super().upstream(), **{one.entry_point: one.key for one in self.after()}}
 
-    @property
-    def begins_as_a_trial(self) -> bool:
-        """Whether its first epochs are those of the search's best trial.
-
-        A schedule is as long as the training; with less patience it may end before the trial does.
-        """
-        variant = self.variant
-        return (
-            self.asked.learning_rate is None
-            and self.seed == self.search.asked.search_seed
-            and variant.schedule == "constant"
-            and variant.patience is not None
-            and min(variant.patience, variant.epochs) >= variant.search_epochs
-        )
-
-    def work(self, run: StepRun, after: Sequence[client.Run], *, anew: bool) -> None:
+    def work(self, run: StepRun, after: Sequence[client.Run]) -> None:
         checkpoints = Checkpoints(checkpoint_directory(run.run_id))
         rate = self.asked.learning_rate
         if rate is None:
             (search,) = after
             rate = float(search.data.params["best_learning_rate"])
             run.set_tags({"search_run": search.info.run_id})
-            if self.begins_as_a_trial and not anew:
-                begin_with(search, run, checkpoints, name=self.name)
         chosen = {"learning_rate": repr(rate), "batch_size": self.variant.batch_size}
         run.log_parameters({f"chosen_{name}": value for name, value in chosen.items()})
         _train(run, self, rate, checkpoints)
@@ -218,10 +200,6 @@ def _set_note(run: StepRun, step: TrainStep, rate: float, metrics: Mapping[str, 
         rows["MC-Dropout test accuracy"] = f"{mc:.2%}"
     rows["seconds per epoch"] = f"{metrics['median_epoch_seconds']:.2f}"
     rows["learning rate"] = f"{rate:.3g}"
-    logged = client.get_run(run.run_id).data
-    if trial_run := logged.tags.get("trial_run"):
-        best = f"[the search's best trial](#/experiments/{run.experiment}/runs/{trial_run})"
-        rows["not trained again"] = f"{logged.metrics['trial_epochs']:.0f} epochs of {best}"
     table = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
     # What gives exactly this run, without a search and its parameters.
     ours = declared(Training)

@@ -1,19 +1,15 @@
 """The trials of a learning-rate search: each trained, reported and pruned, as an MLflow run."""
 
 import math
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import optuna
-from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from optuna.trial import TrialState
 
-from pipeline.base import DivergenceError, InputError, hide_passwords, progress
-from pipeline.steps.owners import owner_tags
+from pipeline.base import DivergenceError, hide_passwords, progress
 from pipeline.steps.resuming import checkpoint_directory
 from pipeline.steps.running import step_run
 from pipeline.tracking import client
@@ -25,8 +21,6 @@ from pipeline.work.variant_step import LoggedData
 if TYPE_CHECKING:
     from pipeline.training.trainer import Trainer
 
-FOLDER = "best_trial"  # of its checkpoint, among the artifacts of the search
-FINGERPRINT = "best_trial_fingerprint"  # the tag of the search that tells its checkpoint's
 Outcome = tuple[TrialState, float | None]  # RUNNING where it waits; the value of a COMPLETE one
 
 
@@ -44,7 +38,6 @@ class Trial:
 
     def __post_init__(self) -> None:
         self.epochs = self.settings.variant.search_epochs
-        self.stops_early = self.settings.variant.patience is not None
         trials = self.trial.study.get_trials(deepcopy=False)
         self.reported = max(trials[self.trial.number].intermediate_values, default=0)
         self.epochs_of_others = sum(
@@ -90,8 +83,7 @@ class Trial:
             trainer.fit(
                 learning_rate=learning_rate,
                 epochs=self.epochs,
-                # It can't run out, but with it the best weights are kept, for `begin_with`.
-                patience=self.epochs if self.stops_early else None,
+                patience=None,  # what a trial is judged by are its losses
                 seed=self.settings.asked.search_seed,
                 on_epoch=on_epoch,
                 checkpoints=checkpoints,
@@ -101,8 +93,7 @@ class Trial:
             return TrialState.RUNNING, None
         except optuna.TrialPruned:
             state = TrialState.PRUNED
-        if state == TrialState.PRUNED or not self.stops_early:  # else `log_checkpoint` deletes it
-            checkpoints.delete()
+        checkpoints.delete()
         epoch, loss = self.judged
         run.set_tags({"trial_state": state.name})
         run.log_metrics({"judged_epoch": epoch, "judged_val_loss": loss})
@@ -129,13 +120,9 @@ class Trial:
 
     @property
     def judged(self) -> tuple[int, float]:
-        """The epoch and the loss that a training is judged by.
-
-        That is the lowest validation loss, whose weights early stopping keeps; where the variant
-        never stops early, the last.
-        """
-        loss = min(self.losses) if self.stops_early else self.losses[-1]
-        return self.losses.index(loss) + 1 if self.stops_early else len(self.losses), loss
+        """The epoch and the loss that it is judged by."""
+        epoch = self.settings.judged_epoch(self.losses)
+        return epoch, self.losses[epoch - 1]
 
 
 def link(record: optuna.Study | optuna.Trial, run: StepRun, names: Mapping[str, str]) -> None:
@@ -146,45 +133,3 @@ def link(record: optuna.Study | optuna.Trial, run: StepRun, names: Mapping[str, 
         attributes["mlflow_url"] = f"{server}/#/experiments/{run.experiment}/runs/{run.run_id}"
     for name, value in attributes.items():
         record.set_user_attr(name, value)
-
-
-def log_checkpoint(study: optuna.Study, run: StepRun) -> None:
-    """Log the checkpoint that the best trial of a finished study kept, and delete those of all."""
-    best = study.best_trial.user_attrs["mlflow_run_id"]
-    if checkpoint := Checkpoints(checkpoint_directory(best)).newest():
-        with tempfile.TemporaryDirectory() as folder:
-            Checkpoints(Path(folder)).save(checkpoint)
-            run.log_directory(Path(folder), FOLDER)
-        run.set_tags({"best_trial_run": best, FINGERPRINT: checkpoint.fingerprint})
-    for trial in study.get_trials(deepcopy=False):
-        if run_id := trial.user_attrs.get("mlflow_run_id"):
-            Checkpoints(checkpoint_directory(run_id)).delete()
-
-
-def begin_with(search: client.Run, run: StepRun, checkpoints: Checkpoints, *, name: str) -> None:
-    """Let a training go on from the best trial's checkpoint, unless it has one of its own.
-
-    Only where the trial was trained on this host and its processor: others come to other digits,
-    and to seconds that cannot be added to these. Run, checkpoints and name are the training's.
-    """
-    trial_run = search.data.tags.get("best_trial_run")
-    if trial_run is None or checkpoints.newest():
-        return
-    try:
-        there, here = client.get_run(trial_run).data.tags, owner_tags()
-        checkpoint = Checkpoints(client.local_artifact(search.info.run_id, FOLDER)).newest()
-    except (InputError, OSError, MlflowException):  # a person has deleted one of them
-        return
-    same_machine = all(there.get(one) == here[one] for one in ("host", "processor"))
-    logged = search.data.tags.get(FINGERPRINT)
-    if checkpoint and checkpoint.fingerprint != logged:
-        text = "the checkpoint of its search's best trial was changed"
-        progress.update(message=f"{name}: {text}, and is not gone on from.")
-    elif checkpoint and same_machine:
-        # First what tells of it: a run that is cut off here begins with the trial again.
-        run.set_tags({"trial_run": trial_run})
-        elapsed = checkpoint.state["history"][-1]["elapsed_seconds"]
-        run.log_metrics({"trial_epochs": checkpoint.epoch, "trial_seconds": elapsed})
-        checkpoints.save(checkpoint)
-        text = f"the first {checkpoint.epoch} epochs are those of its search's best trial"
-        progress.update(message=f"{name}: {text}, and are not trained again.")

@@ -29,6 +29,8 @@ from benchmarks import (
     mc_dropout,
     memory,
     opening,
+    outcomes,
+    rates,
     recipe,
     search,
     throughput,
@@ -129,6 +131,41 @@ def test_the_ways_to_search_train_what_they_say(
     found = search.eight_rates("elu", directory, n_trials=12, epochs=2, seed=1)
     assert fitted == [2] * 8
     assert found == {"val_loss": pytest.approx(0.5, abs=1e-6), "epochs_trained": 16}
+
+
+def test_the_accuracy_that_follows_from_a_rate_has_no_noise_of_trainings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    noise = [0.01, -0.01, 0.0] * 5  # of the seeds, the same at every rate
+    grid = pd.DataFrame(
+        {"variant": "elu", "rate": rate, "accuracy": 0.5 - 0.02 * math.log10(rate / 3e-4) ** 2}
+        for rate in rates.RATES
+        for _ in range(3)
+    )
+    grid["accuracy"] += noise
+    studies = pd.DataFrame(
+        {"variant": "elu", harness.OURS: 3e-4, rates.PEER: [3e-4, 3e-3, 3e-4], "epochs": 30.0}
+    )
+    published: list[outcomes.Result] = []
+    monkeypatch.setattr(outcomes, "publish", lambda _name, results, **_: published.extend(results))
+    rates.publish(studies, grid, {}, {})
+    by_name = {(one.what.removeprefix("elu: "), one.peer_name): one for one in published}
+    follows = by_name["test accuracy that follows, %", rates.PEER]
+    assert follows.ours == pytest.approx([50.0] * 3)
+    assert follows.peer == pytest.approx([50.0, 48.0, 50.0])
+    assert by_name["SD of its log10", rates.PEER].peer == pytest.approx([math.sqrt(1 / 3)])
+    judged = by_name["its SD, points", "SD between seeds"]
+    assert (judged.ours, judged.reached) == (pytest.approx([0.0], abs=1e-9), True)
+    assert judged.peer == pytest.approx([math.sqrt(5 * 2 / 12)])
+
+
+@pytest.mark.usefixtures("small_networks")
+def test_a_grid_of_rates_is_trained_with_every_seed(directory: str) -> None:
+    found = rates.trainings("elu", directory, rates=[0.001, 0.01], seeds=[5, 6])["trainings"]
+    assert [(one["rate"], one["seed"]) for one in found] == [
+        (rate, seed) for seed in (5, 6) for rate in (0.001, 0.01)
+    ]
+    assert all(0 <= one["accuracy"] <= 1 for one in found)
 
 
 def test_a_way_to_search_that_is_unknown_is_refused_with_the_nearest() -> None:

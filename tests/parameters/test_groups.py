@@ -63,8 +63,8 @@ def test_words_stand_for_values_and_are_written_again() -> None:
 
 def test_a_list_is_stripped_and_may_end_with_a_comma() -> None:
     assert from_texts(Main, variants=" elu, bn ,selu,").variants == ("elu", "bn", "selu")
-    assert from_texts(Main, seeds="3, 0,12").seeds == (3, 0, 12)
-    assert from_texts(Main, seeds=[3, 0]).seeds == (3, 0)
+    assert from_texts(Main, seeds="3, 2,12").seeds == (3, 2, 12)
+    assert from_texts(Main, seeds=[3, 2]).seeds == (3, 2)
     assert Main().variants is None
 
 
@@ -91,6 +91,24 @@ def test_an_empty_list_and_duplicates_are_refused(text: str) -> None:
 def test_seeds_that_are_none_are_refused(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         from_texts(Main, seeds=text)
+
+
+@pytest.mark.parametrize(
+    ("of", "given", "refused"),
+    [
+        (Main, {"seeds": "2,0,1"}, "seeds: expected other than search_seed, 0, .*received 2,0,1"),
+        (Main, {"search_seed": 3}, "seeds: expected other than search_seed, 3, .*received 1,2,3"),
+        (Train, {"seed": 0}, "seed: expected other than search_seed, 0, .*received 0"),
+        (Train, {"search_seed": 1}, "seed: expected other than search_seed, 1, .*received 1"),
+    ],
+)
+def test_the_seed_that_chooses_the_rate_is_not_one_that_judges_it(
+    of: type[Parameters], given: dict[str, Any], refused: str
+) -> None:
+    given = given | ({"variant": "elu"} if of is Train else {})
+    with pytest.raises(InputError, match=refused):
+        from_texts(of, **given)
+    from_texts(of, **given, learning_rate=0.001)  # no search has chosen it
 
 
 @pytest.mark.parametrize(
@@ -205,7 +223,7 @@ def test_what_is_recorded_of_a_group_is_spelt_out() -> None:
         "search_epochs": "5",
         "learning_rate_min": "1e-05",
         "learning_rate_max": "0.1",
-        "seed": "1",
+        "seed": "0",
         "storage": "sqlite:///optuna.db",
     }
     assert recorded(asked, Training, "train", variant) == {

@@ -167,11 +167,20 @@ def test_search_shows_completed_pruned_and_diverged_trials_apart_on_a_log_axis()
     ((rate, height),) = np.asarray(diverged.get_offsets())
     assert rate == 1e-1
     assert 0.9 < height < axes.get_ylim()[1]  # at the upper edge, as it has no value
-    assert xs(axes.lines[0]) == [1e-3, 1e-3]  # the best
+    assert xs(axes.lines[-1]) == [1e-3, 1e-3]  # the best
     assert panel.alt == (
-        "Search of elu: 4 trials (2 complete, 1 pruned, 1 diverged); the best learning rate is "
+        "Search of elu: 4 trials (2 complete, 1 pruned, 1 diverged); the chosen learning rate is "
         "0.001 with validation loss 0.500."
     )
+
+
+def test_the_chosen_rate_is_where_the_curve_through_the_trials_is_lowest():
+    curve = pd.DataFrame({"learning_rate": [1e-4, 5e-4, 1e-3], "val_loss": [0.6, 0.52, 0.55]})
+    (panel,) = comparison_figures.search_panels({"elu": trials()}, COLORS, {"elu": curve})
+    line, chosen = axes_of(panel).lines
+    assert (xs(line), ys(line)) == ([1e-4, 5e-4, 1e-3], [0.6, 0.52, 0.55])
+    assert xs(chosen) == [5e-4, 5e-4]
+    assert "the chosen learning rate is 0.0005 with validation loss 0.520" in panel.alt
 
 
 def test_searches_share_their_scale_and_a_wild_value_does_not_stretch_it():

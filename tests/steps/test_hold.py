@@ -33,7 +33,7 @@ from step_runs import Small
 class Long(Small):
     __module__ = Small.__module__
 
-    def work(self, run, after, *, anew):
+    def work(self, run, after):
         Path("began").touch()
         while not Path("end").exists():
             time.sleep(0.05)
@@ -114,8 +114,8 @@ def test_a_step_that_was_taken_over_is_left_to_who_took_it(
     class TakenOver(Small):
         __module__ = Small.__module__
 
-        def work(self, run: StepRun, after: Sequence[client.Run], *, anew: bool) -> None:
-            super().work(run, after, anew=anew)
+        def work(self, run: StepRun, after: Sequence[client.Run]) -> None:
+            super().work(run, after)
             # Another machine did not hear of this process, took over, and has finished.
             tag = f"{claims.PREFIX}{self.key[:32]}.other"
             owner = {**owners.owner_tags(), "process_table": "elsewhere"}

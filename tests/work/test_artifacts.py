@@ -35,7 +35,15 @@ def test_trials_say_which_diverged() -> None:
     assert table["learning_rate"].tolist() == [0.001, 0.1, 0.01]
 
 
+def test_a_pruned_trial_is_shown_at_the_loss_it_could_expect() -> None:
+    rows = zip(TRIALS.strip().split("\n"), ("expected_val_loss", "1.5", "", "1.7"), strict=True)
+    table = artifacts.trials("\n".join(map(",".join, rows)).encode())
+    np.testing.assert_equal(table["value"].tolist(), [1.5, np.nan, 1.7])
+
+
 def test_what_was_logged_is_read_as_it_was() -> None:
+    curve = artifacts.rate_curve(b"learning_rate,val_loss\n0.001,1.5\n")
+    assert curve.to_dict("list") == {"learning_rate": [0.001], "val_loss": [1.5]}
     assert artifacts.activations(json.dumps(ACTIVATIONS).encode()) == ACTIVATIONS
     read = artifacts.uncertainty(json.dumps(UNCERTAINTY).encode())
     bins = {name: bins.tolist() for name, bins in read.pop("calibration")["MC Dropout"].items()}
@@ -49,6 +57,9 @@ def test_what_was_logged_is_read_as_it_was() -> None:
         *((artifacts.trials, text) for text in ("", "number\n0\n", "\0", "a,b\n1,2,3\n4\n")),
         (artifacts.trials, TRIALS.replace("1.5", "low")),
         (artifacts.trials, TRIALS.replace("1.5", "")),
+        *((artifacts.rate_curve, text) for text in ("", "learning_rate,val_loss\n", "a\n1\n")),
+        (artifacts.rate_curve, "learning_rate,val_loss\n0.1,low\n"),
+        (artifacts.rate_curve, "learning_rate,val_loss\n0.1,\n"),
         *((artifacts.activations, text) for text in ("", "[]", '"text"', "{", "1")),
         (artifacts.activations, json.dumps({"after training": {"mean": [0.1]}})),
         (artifacts.activations, json.dumps({"after training": [0.1]})),

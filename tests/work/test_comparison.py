@@ -288,7 +288,6 @@ def trained_run(seconds: float = 30.0, **changes: Any) -> None:
     metrics = {
         "median_epoch_seconds": changes.pop("epoch", 2.0),
         "train_seconds": 20.0,
-        **({"trial_seconds": changes.pop("trial_seconds")} if "trial_seconds" in changes else {}),
         "epochs_run": changes.pop("epochs_run", 10),
         "stopped_early": changes.pop("stopped_early", 1.0),
     }
@@ -315,26 +314,6 @@ def test_training_takes_as_long_as_finished_ones_of_the_same_kind(
     assert estimates(tiny_npz, learning_rate="0.1", epochs="12") == {
         "train elu seed 1": Estimate(10 + 12 * 3, 10 + 12 * 3, "2 runs of elu", False)
     }
-
-
-def test_epochs_that_a_run_did_not_train_again_do_not_shorten_what_is_beside_training(
-    store: Path, tiny_npz: Path
-) -> None:
-    trained_run(epoch=2.0, epochs_run=10, seconds=18.0, trial_seconds=12.0)
-    assert estimates(tiny_npz, learning_rate="0.1") == {
-        "train elu seed 1": Estimate(10 + 10 * 2, 10 + 100 * 2, "1 run of elu", False)
-    }
-
-
-def test_epochs_of_the_best_trial_are_not_expected_to_be_trained_again(
-    store: Path, tiny_npz: Path
-) -> None:
-    trained_run(epoch=2.0, epochs_run=25)
-    for seed, reuse, epochs in (("1", "auto", 25 - 10), ("2", "auto", 25), ("1", "never", 25)):
-        steps = plan(asked(dataset=str(tiny_npz), variants="elu", seeds=seed, reuse=reuse))
-        assert steps[-2].decision.name == f"train elu seed {seed}"
-        expected = 10 + epochs * 2
-        assert steps[-2].estimate == Estimate(expected, 10 + 100 * 2, "1 run of elu", False)
 
 
 def test_runs_that_were_capped_do_not_tell_when_training_stops(store: Path, tiny_npz: Path) -> None:

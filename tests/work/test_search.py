@@ -1,11 +1,13 @@
 """Searches: what makes for another one, the best rate, divergence, and what is logged."""
 
 import dataclasses
+import io
 from pathlib import Path
 
 import matplotlib
 import mlflow
 import optuna
+import pandas as pd
 import pytest
 from conftest import Finished
 from matplotlib.figure import Figure
@@ -19,6 +21,7 @@ from pipeline.search import search
 from pipeline.tracking import client
 from pipeline.tracking.runs import StepRun
 from pipeline.work.search import SearchStep, _log_trials
+from pipeline.work.study import StudySettings, rate_curve
 from pipeline.work.variant_step import LoggedData
 
 DATA = LoggedData(
@@ -64,13 +67,27 @@ def test_a_setting_that_is_given_as_it_is_makes_for_no_other_search() -> None:
 
 
 @pytest.mark.slow
-def test_best_rate_is_the_one_with_the_lowest_validation_loss(finished_store: Finished) -> None:
+def test_the_chosen_rate_is_the_minimum_of_the_curve_that_is_logged(
+    finished_store: Finished,
+) -> None:
     client = mlflow.MlflowClient()
     (run,) = client.search_runs(["0"], "tags.step = 'search' and tags.variant = 'alpha_dropout'")
     trials = client.search_runs(["0"], f"tags.mlflow.parentRunId = '{run.info.run_id}'")
     completed = [trial for trial in trials if "judged_val_loss" in trial.data.metrics]
     best = min(completed, key=lambda trial: trial.data.metrics["judged_val_loss"])
-    assert run.data.params["best_learning_rate"] == best.data.params["learning_rate"]
+    rate = float(best.data.params["learning_rate"])
+    assert run.data.metrics["best_trial_learning_rate"] == rate
+    table = mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/learning_rate_curve.csv")
+    curve = pd.read_csv(io.StringIO(table))
+    chosen = curve["learning_rate"][curve["val_loss"].idxmin()]
+    assert float(run.data.params["best_learning_rate"]) == pytest.approx(chosen)
+    assert run.data.metrics["best_learning_rate"] == pytest.approx(chosen)
+    note = run.data.tags["mlflow.note.content"]
+    assert f"Chosen: learning rate **{chosen:.3g}**" in note
+    assert f"with learning rate {rate:.3g} and val_loss" in note
+    searched = f"tags.step = 'train' and tags.search_run = '{run.info.run_id}'"
+    for training in client.search_runs(["0"], searched):
+        assert training.data.params["chosen_learning_rate"] == run.data.params["best_learning_rate"]
 
 
 @pytest.mark.slow
@@ -80,10 +97,10 @@ def test_study_run_holds_plots_and_table(finished_store: Finished) -> None:
         names = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
         assert names == {
             "trials.csv",
+            "learning_rate_curve.csv",
             "optimization_history.png",
             "intermediate_values.png",
             "learning_rate.png",
-            "best_trial",
         }
         saved = run.data.metrics["epochs_saved_by_pruning"]
         assert saved == run.data.metrics["trials"] * 2 - run.data.metrics["epochs_trained"]
@@ -103,10 +120,12 @@ def test_plots_of_a_study_do_not_look_as_a_matplotlibrc_says(store: Path) -> Non
         trial.suggest_float("learning_rate", rate, 1)
         trial.report(rate, 1)
         study.tell(trial, rate)
+    asked = Asked(variant="elu")
+    curve = rate_curve(study, StudySettings(variant=ELU, asked=asked))
     experiment = client.experiment_id()
     run = Run(client.connect().create_run(experiment).info.run_id, experiment)
     with matplotlib.rc_context({"text.usetex": True}):
-        _log_trials(study, run)
+        _log_trials(study, curve, run)
         assert matplotlib.rcParams["text.usetex"]
     assert len(figures) == 3
 

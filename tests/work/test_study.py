@@ -1,5 +1,6 @@
 """Studies: their storage, and when their range is widened."""
 
+import math
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.synchronize import Barrier
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState
 
 from pipeline.base import InputError
 from pipeline.comparisons import Variant
@@ -20,11 +23,12 @@ from pipeline.work.study import (
     create_storage,
     create_study,
     open_trial,
+    rate_curve,
     widened,
 )
 
 WORKERS, TRIALS = 4, 10
-RATES = optuna.distributions.FloatDistribution(1e-5, 1e-1, log=True)
+RATES = FloatDistribution(1e-5, 1e-1, log=True)
 _start: Barrier
 
 
@@ -48,25 +52,29 @@ def test_under_a_schedule_trials_are_judged_late_and_mildly(
     assert (settings.first_judged, settings.early_tolerance) == (judged, tolerance)
 
 
+SETTINGS = StudySettings(variant=ELU, asked=Asked(variant="elu"))
+
+
 def _study(*values: tuple[float, float | None]) -> optuna.Study:
-    """A study whose trials had these rates and values; None: pruned."""
+    """A study whose trials had these rates and values after one epoch; None: pruned."""
     study = optuna.create_study()
-    distribution = optuna.distributions.FloatDistribution(1e-9, 1e9, log=True)
+    distribution = FloatDistribution(1e-9, 1e9, log=True)
     for rate, value in values:
-        state = optuna.trial.TrialState.PRUNED if value is None else None
+        state = TrialState.PRUNED if value is None else TrialState.COMPLETE
         study.add_trial(
             optuna.create_trial(
                 params={"learning_rate": rate},
                 distributions={"learning_rate": distribution},
                 value=value,
-                state=state or optuna.trial.TrialState.COMPLETE,
+                intermediate_values={1: 9.0 if value is None else value},
+                state=state,
             )
         )
     return study
 
 
 @pytest.mark.parametrize(
-    ("best_rate", "expected"),
+    ("rate", "expected"),
     [
         (1e-3, (1e-5, 1e-1)),
         (9e-2, (1e-5, 1.0)),
@@ -74,19 +82,57 @@ def _study(*values: tuple[float, float | None]) -> optuna.Study:
         (3e-2, (1e-5, 1e-1)),
     ],
 )
-def test_range_is_widened_only_at_an_edge(best_rate: float, expected: tuple[float, float]) -> None:
-    study = _study((1e-4, 2.0), (best_rate, 1.0), (0.1, None))
-    assert widened(study, (1e-5, 1e-1), n_trials=3) == pytest.approx(expected)
+def test_range_is_widened_only_at_an_edge(rate: float, expected: tuple[float, float]) -> None:
+    assert widened((1e-5, 1e-1), rate) == pytest.approx(expected)
+
+
+def test_the_range_is_widened_where_all_trials_say_so_and_not_where_the_best_one_does() -> None:
+    falling = ((1e-3, 2.0), (1e-2, 1.8), (3e-2, 1.5), (9e-2, 1.4))
+    assert rate_curve(_study(*falling), SETTINGS).chosen == 9e-2
+    lucky = ((1e-4, 1.6), (1e-3, 1.4), (1e-2, 1.41), (7e-2, 1.39), (9.5e-2, 1.9))
+    assert 1e-3 < rate_curve(_study(*lucky), SETTINGS).chosen < 6e-2
 
 
 def test_trials_in_the_wider_range_do_not_decide_about_widening() -> None:
     study = _study((1e-4, 2.0), (9e-2, 1.0), (1e-3, 0.5))
-    assert widened(study, (1e-5, 1e-1), n_trials=2) == pytest.approx((1e-5, 1.0))
+    assert rate_curve(study, SETTINGS, first=2).chosen == 9e-2
+    assert rate_curve(study, SETTINGS).chosen < 6e-2
 
 
 def test_no_finished_trial_is_an_error_that_names_the_range() -> None:
-    with pytest.raises(InputError, match=r"1 to 10: none of 2 trials came to its end, 0 diverged"):
-        widened(_study((2.0, None), (5.0, None)), (1.0, 10.0), n_trials=2)
+    message = r"1e-05 to 0.1: none of 2 trials came to its end, 0 diverged"
+    with pytest.raises(InputError, match=message):
+        rate_curve(_study((2.0, None), (5.0, None)), SETTINGS)
+
+
+@pytest.mark.parametrize(("variant", "rate"), [(ELU, 1e-3), (ONE_CYCLE, 1e-2)])
+def test_trials_are_compared_at_the_same_epoch_by_what_a_training_keeps(
+    variant: Variant, rate: float
+) -> None:
+    study = optuna.create_study()
+    for one, losses in ((1e-3, (1.0, 2.0)), (1e-2, (1.5, 1.4))):  # the first has overfitted
+        trial = study.ask({"learning_rate": FloatDistribution(one, one)})
+        for epoch, loss in enumerate(losses, start=1):
+            trial.report(loss, epoch)
+        study.tell(trial, 1.0)
+    settings = StudySettings(variant=variant, asked=Asked(variant=variant.name))
+    assert rate_curve(study, settings).chosen == rate
+
+
+def test_a_trial_that_waits_or_diverged_before_its_first_epoch_ends_no_search() -> None:
+    study = _study((1e-4, 2.0), (1e-3, 1.0), (1e-2, 2.0))
+    study.enqueue_trial({"learning_rate": 0.5})
+    study.add_trial(
+        optuna.create_trial(
+            state=TrialState.PRUNED,
+            params={"learning_rate": 0.1},
+            distributions={"learning_rate": RATES},
+            user_attrs={DIVERGED: "loss became nan in epoch 1"},
+        )
+    )
+    found = rate_curve(study, SETTINGS)
+    assert found.chosen == pytest.approx(1e-3, rel=0.1)
+    assert found.expected == pytest.approx([2.0, 1.0, 2.0, math.nan], nan_ok=True)
 
 
 @pytest.mark.parametrize(
