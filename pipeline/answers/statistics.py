@@ -16,6 +16,7 @@ from pipeline.comparisons import Question
 RUN_COLUMNS = ["run_id", "variant", "seed", "learning_rate", "best_epoch", "best_val_loss"]
 RUN_COLUMNS += ["best_val_accuracy", "test_accuracy", "median_epoch_seconds", "train_seconds"]
 OPTIONAL_COLUMNS = ["mc_accuracy", "mc_nll", "mc_ece", "nll", "ece", "capped"]
+OPTIONAL_COLUMNS += ["median_epoch_cpu_seconds"]
 CURVE_COLUMNS = ["run_id", "epoch", "val_loss", "elapsed_seconds"]
 AVERAGED = ["learning_rate", "best_epoch", "best_val_accuracy", "test_accuracy", "mc_accuracy"]
 AVERAGED += ["train_seconds", "epochs_to_baseline", "seconds_to_baseline"]

@@ -21,7 +21,7 @@ from pipeline.tracking import client, curves
 from pipeline.work import artifacts
 
 CURVE_METRICS = ["loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
-CURVE_METRICS += ["epoch_seconds", "elapsed_seconds"]
+CURVE_METRICS += ["epoch_seconds", "epoch_cpu_seconds", "elapsed_seconds"]
 CURVE_OF = ["run_id", "variant", "seed"]
 MEASURED = (*RUN_COLUMNS, *OPTIONAL_COLUMNS, "final_val_accuracy", "epochs_run", "test_loss")
 # Columns of the table of runs that are metrics of another name: a run is judged by the weights it

@@ -152,7 +152,10 @@ def _fit_metrics(fit: "Fit", trainer: "Trainer") -> dict[str, float]:
         "best_epoch": fit.best_epoch,
         "judged_epoch": fit.judged_epoch,
         "epochs_run": len(fit.history),
-        "median_epoch_seconds": float(np.median([row["epoch_seconds"] for row in fit.history])),
+        **{
+            f"median_{name}": float(np.median([row[name] for row in fit.history]))
+            for name in ("epoch_seconds", "epoch_cpu_seconds")
+        },
         "train_seconds": fit.history[-1]["elapsed_seconds"],
         "compile_seconds": trainer.compile_seconds,
         "parameter_count": trainer.model.count_params(),

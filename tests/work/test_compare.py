@@ -67,6 +67,7 @@ def _trained(variant: Variant, seed: int, *, epochs: int = 3, **changes: Any) ->
             "val_accuracy": 1 - val_loss / 3,
             "learning_rate": np.full(epochs, 0.001),
             "epoch_seconds": np.full(epochs, 2.0),
+            "epoch_cpu_seconds": np.full(epochs, 2.0),
             "elapsed_seconds": 2.0 * np.arange(1, epochs + 1),
         }.items()
     ]
