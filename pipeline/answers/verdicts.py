@@ -85,6 +85,9 @@ class Evidence:
     activations: Mapping[str, Any] = field(default_factory=dict)
     uncertainty: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     examples: Mapping[str, str] = field(default_factory=dict)
+    # By run: which test images it has right, a bool array of shape (n,), where it logged that.
+    correct: Mapping[str, np.ndarray] = field(default_factory=dict)
+    ensembles: pd.DataFrame = field(default_factory=pd.DataFrame)  # as `predictions.ensembles`
 
     def __post_init__(self) -> None:
         self.timed = with_convergence(self.runs, self.curves, self.baseline)

@@ -69,7 +69,7 @@ class CompareStep(Step):
         text = f"{words.verdict(found)}\n\n{words.markdown_report(found)}"
         ending = f"\n## Champion\n\n{_registered(found, self.tags())}\n"
         run.log_text(text + ending, "comparison.md")
-        for name in ("runs", "curves", "summary", "tests"):
+        for name in ("runs", "curves", "summary", "tests", "ensembles"):
             run.log_text(getattr(found, name).to_csv(index=False), f"{name}.csv")
         panels = page.sections(found)
         run.log_text(page.html_report(found, panels), "report.html")

@@ -1,6 +1,5 @@
 """What a comparison rests on: results and curves of its runs, and artifacts of one per variant."""
 
-import contextlib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -8,17 +7,15 @@ from functools import cache
 from typing import Any
 
 import pandas as pd
-from mlflow.exceptions import MlflowException
 
 from pipeline.answers import fairness
 from pipeline.answers.fairness import RunRecord
 from pipeline.answers.statistics import OPTIONAL_COLUMNS, RUN_COLUMNS
 from pipeline.answers.verdicts import Evidence
-from pipeline.base import progress
 from pipeline.comparisons import Comparison
 from pipeline.steps.step import recorded_inputs, recorded_settings, resolved_parameters
 from pipeline.tracking import client, curves
-from pipeline.work import artifacts
+from pipeline.work import artifacts, predictions
 
 CURVE_METRICS = ["loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
 CURVE_METRICS += ["epoch_seconds", "epoch_cpu_seconds", "elapsed_seconds"]
@@ -39,9 +36,12 @@ def collect(
 ) -> Evidence:
     """Everything the report shows of finished training runs, as in `compare.Compare`.
 
-    Artifacts are read of one run per variant only.
+    Artifacts are read of one run per variant only, but of what they predicted.
     """
     runs = _records(chosen)
+    rows, epochs = pd.DataFrame([_row(run) for run in runs]), _curves(runs)
+    with_dropout = [run for run in chosen if "mc_accuracy" in run.data.metrics]
+    test, mc_test = predictions.read(chosen, "test"), predictions.read(with_dropout, "mc_test")
     names = dict.fromkeys(run.variant for run in runs)
     by_loss = sorted(runs, key=lambda run: run.metrics["best_val_loss"])
     examples = {name: next(run for run in by_loss if run.variant == name) for name in names}
@@ -54,8 +54,8 @@ def collect(
         baseline=baseline,
         questions=comparison.asked,
         title=comparison.title,
-        runs=pd.DataFrame([_row(run) for run in runs]),
-        curves=_curves(runs),
+        runs=rows,
+        curves=epochs,
         colors=colors | _colors(runs),
         facts=fairness.facts(runs, absent=absent),
         left_out=absent,
@@ -63,6 +63,8 @@ def collect(
         activations=_of_each(ids, "activations.json", artifacts.activations),
         uncertainty=_of_each(uncertain, "mc_dropout/record.json", artifacts.uncertainty),
         examples={name: run.name for name, run in examples.items()},
+        correct=test.correct,
+        ensembles=predictions.ensembles(rows, test, mc_test),
     )
 
 
@@ -138,16 +140,12 @@ def _curves(runs: Sequence[RunRecord]) -> pd.DataFrame:
 
 
 def _of_each(
-    run_ids: Mapping[str, str | None], path: str, read: Callable[[bytes], Any]
+    run_ids: Mapping[str, str | None], path: str, parse: Callable[[bytes], Any]
 ) -> dict[str, Any]:
-    """What an artifact of each run has; of none without it, or whose store cannot be reached."""
-    found: dict[str, Any] = {}
-    for variant, run_id in run_ids.items():
-        with contextlib.suppress(OSError, MlflowException):
-            if run_id and (content := client.local_artifact(run_id, path).read_bytes()):
-                try:
-                    found[variant] = read(content)
-                except Exception as error:  # damaged: the comparison is of figures, not of these
-                    text = f"is not shown, as it is damaged ({type(error).__name__})"
-                    progress.update(message=f"{path} of {variant} {text}.")
-    return found
+    """What an artifact of each run has; of none without it."""
+    found = {
+        variant: artifacts.read(run_id, path, parse, of=variant)
+        for variant, run_id in run_ids.items()
+        if run_id
+    }
+    return {variant: what for variant, what in found.items() if what is not None}
