@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.answers import fairness
+from pipeline.answers import fairness, timings
 from pipeline.answers.fairness import RunRecord
 from pipeline.answers.statistics import OPTIONAL_COLUMNS, RUN_COLUMNS
 from pipeline.answers.verdicts import Evidence
@@ -57,7 +57,7 @@ def collect(
         runs=rows,
         curves=epochs,
         colors=colors | _colors(runs),
-        facts=fairness.facts(runs, absent=absent),
+        facts=fairness.facts(runs, absent=absent, disturbed=timings.disturbed(epochs)),
         left_out=absent,
         searches=_of_each(searches, "trials.csv", artifacts.trials),
         activations=_of_each(ids, "activations.json", artifacts.activations),
