@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-# Wall time over CPU time of an epoch, in the median of a run. Alone, or one beside another on as
-# many cores, a training has 0.96 to 1.02 (its other threads count); with other processes than there
-# are cores for, 1.5 (3 on 2 cores) to 2.9 (5 on 2).
+# Wall time over CPU time of an epoch, in the median of a run. With a core of its own a training has
+# 0.95 to 1.02, beside another one or not (its other threads count, too); where 3 processes share 2
+# cores 1.5 to 1.9, where 5 do 2.6 to 3.1.
 DISTURBED = 1.15
 
 

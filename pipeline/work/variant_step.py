@@ -72,9 +72,16 @@ def logged_labels(run_id: str, fingerprint: str, split: str) -> tuple[Labels, in
         run_id = _not_gone(run_id, fingerprint)
         labels = np.load(client.local_artifact(run_id, f"data/y_{split}.npy"), allow_pickle=False)
         described = json.loads(client.local_artifact(run_id, "data/metadata.json").read_bytes())
+        n_classes = len(described["class_names"])
         if described["fingerprint"] != fingerprint:
             raise ValueError("metadata.json tells another fingerprint")
-        return labels, len(described["class_names"])
+        if (
+            labels.dtype != np.int32
+            or labels.ndim != 1
+            or not np.isin(labels, range(n_classes)).all()
+        ):
+            raise ValueError(f"y_{split}.npy has no labels of {n_classes} classes")
+        return labels, n_classes
 
 
 def _not_gone(run_id: str, fingerprint: str) -> str:

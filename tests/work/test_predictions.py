@@ -136,6 +136,22 @@ def test_changed_labels_are_found_by_what_they_come_to(
     assert "0 of 60 images right, and its run logged 60" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "change_to",
+    [lambda labels: labels + 1, lambda labels: labels[:, None], lambda labels: labels / 1],
+)
+def test_what_are_no_labels_is_refused(
+    prepare_run: str,
+    splits: Splits,
+    change_to: Callable[[np.ndarray], np.ndarray],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = logged(prepare_run, splits, probabilities(splits.y_test))
+    np.save(client.local_artifact(prepare_run, "data/y_test.npy"), change_to(splits.y_test))
+    assert predictions.read([run], "test").correct == {}
+    assert "y_test.npy has no labels of 3 classes" in capsys.readouterr().out
+
+
 def test_labels_are_those_of_another_run_on_the_same_data_or_missed_once(
     prepare_run: str, splits: Splits, capsys: pytest.CaptureFixture[str]
 ) -> None:
