@@ -39,7 +39,7 @@ FIGURES = {"wall_seconds": "wall s", "cpu_seconds": "CPU s", "peak_mib": "MiB"}
 FIGURES[SERVER_CPU] = "CPU s of the server"
 METRICS_PER_REQUEST = 1000  # MLflow takes no more
 CURVES = ["loss", "accuracy", "val_loss", "val_accuracy"]
-CURVES += ["learning_rate", "epoch_seconds", "elapsed_seconds"]
+CURVES += ["learning_rate", "epoch_seconds", "epoch_cpu_seconds", "elapsed_seconds"]
 DAY = 24 * 60 * 60 * 1000  # milliseconds
 
 
@@ -196,6 +196,7 @@ class Copies:
             "val_accuracy": 0.9 - 1 / np.sqrt(epochs + 1),
             "learning_rate": np.full(n_epochs, 0.001),
             "epoch_seconds": np.full(n_epochs, 2.0),
+            "epoch_cpu_seconds": np.full(n_epochs, 2.0),
             "elapsed_seconds": 2.0 * epochs,
         }
         points += [

@@ -19,8 +19,9 @@ from pipeline.comparisons import Question
 class Evidence:
     """What a comparison rests on, and what it came to.
 
-    `correct` has what a run had right on the test set, by its id; of runs that did not log their
-    predictions there is none, and the intervals then cover other seeds only.
+    `correct` has which test images a run has right, by its id, `mc_correct` the same with MC
+    Dropout; of runs that did not log their predictions there is none, and the intervals then cover
+    other seeds only.
 
     Raises:
         InputError: as in `summary.with_convergence`.
@@ -43,6 +44,7 @@ class Evidence:
     uncertainty: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     examples: Mapping[str, str] = field(default_factory=dict)
     correct: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
+    mc_correct: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
     ensembles: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __post_init__(self) -> None:
@@ -54,13 +56,24 @@ class Evidence:
         self.headlines = headlines.headlines(self.answers, self.timed)
 
     def _image_variances(self) -> dict[str, float]:
-        """Of the questions about accuracy, all of whose runs logged their predictions."""
-        logged: dict[str, npt.NDArray[np.bool_]] = {}
-        for variant, ids in self.runs.groupby("variant")["run_id"]:
-            if all(one in self.correct for one in ids):
-                logged[str(variant)] = np.stack([self.correct[one] for one in ids])
+        """Of the questions about accuracies, where all runs logged their predictions."""
+        plain, sampled = self._by_variant(self.correct), self._by_variant(self.mc_correct)
+        found = {}
+        for one in self.questions:
+            variant, reference = plain.get(one.variant), plain.get(one.reference)
+            if one.metric == "mc_gain" and variant is not None and one.variant in sampled:
+                gain = sampled[one.variant].astype(np.int8) - variant
+                found[one.id] = image_variance(gain)
+            elif one.metric == "test_accuracy" and variant is not None and reference is not None:
+                found[one.id] = image_variance(variant, reference)
+        return found
+
+    def _by_variant(
+        self, correct: Mapping[str, npt.NDArray[np.bool_]]
+    ) -> dict[str, npt.NDArray[np.bool_]]:
+        """What the runs of each variant have right, of shape (runs, images), if all logged it."""
         return {
-            one.id: image_variance(logged[one.variant], logged[one.reference])
-            for one in self.questions
-            if one.metric == "test_accuracy" and {one.variant, one.reference} <= logged.keys()
+            str(variant): np.stack([correct[one] for one in ids])
+            for variant, ids in self.runs.groupby("variant")["run_id"]
+            if all(one in correct for one in ids)
         }

@@ -9,8 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pandas as pd
+
 UNKNOWN = "not logged"
 ABSENT = "Diverged, failed or interrupted"
+DISTURBED = "Disturbed by other work"
 MOST_NAMED = 6  # seeds, runs or hosts that are named one by one
 
 
@@ -103,8 +106,13 @@ def _reason(run: RunRecord) -> str:
     return f"{word} ({reason})" if reason not in ("", "interrupted") else word
 
 
-def facts(runs: Sequence[RunRecord], *, absent: Sequence[LeftOut]) -> list[Fact]:
-    """Everything that is known to differ, or not to differ, between the training runs compared."""
+def facts(
+    runs: Sequence[RunRecord], *, absent: Sequence[LeftOut], disturbed: pd.Series
+) -> list[Fact]:
+    """Everything that is known to differ, or not to differ, between the training runs compared.
+
+    `absent` are not among them; which of them were `disturbed` is from `timings`.
+    """
 
     def seeds(having: RunRecord) -> str:
         same = sorted(run.seed for run in runs if run.variant == having.variant)
@@ -118,9 +126,20 @@ def facts(runs: Sequence[RunRecord], *, absent: Sequence[LeftOut]) -> list[Fact]
         _compare("Seeds", seeds, runs),
         _compare("MC Dropout samples", "{run.metrics[mc_samples]:.0f}", with_dropout),
         _code(runs),
+        _disturbed(runs, disturbed),
         _counted("Ended at the last permitted epoch", capped, patient),
         _counted(ABSENT, [str(one) for one in absent], "not compared"),
     ]
+
+
+def _disturbed(runs: Sequence[RunRecord], disturbed: pd.Series) -> Fact:
+    """Runs whose times are longer than their variant takes."""
+    known = disturbed.dropna()
+    found = [run.name for run in runs if known.get(run.run_id)]
+    unknown = [run.name for run in runs if run.run_id not in known]
+    if unknown and not found:
+        return Fact(DISTURBED, UNKNOWN, "" if len(unknown) == len(runs) else _listed(unknown))
+    return _counted(DISTURBED, found, "epochs waited for the processor, so that they took longer")
 
 
 def is_capped(run: RunRecord) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -106,7 +106,7 @@ class MeanDifference(Estimate):
         return math.sqrt(of_seeds + of_images)
 
 
-def image_variance(*correct: npt.NDArray[np.bool_]) -> float:
+def image_variance(*correct: npt.NDArray[Any]) -> float:
     """The variance of a difference of accuracies over other test images, seeds held fixed.
 
     Seeds and images are crossed; what seeds add is taken off, since the spread of the runs holds it

@@ -13,6 +13,7 @@ from pipeline.base import InputError
 RUN_COLUMNS = ["run_id", "variant", "seed", "learning_rate", "best_epoch", "best_val_loss"]
 RUN_COLUMNS += ["best_val_accuracy", "test_accuracy", "median_epoch_seconds", "train_seconds"]
 OPTIONAL_COLUMNS = ["mc_accuracy", "mc_nll", "mc_ece", "nll", "ece", "capped"]
+OPTIONAL_COLUMNS += ["median_epoch_cpu_seconds"]
 # By which times are compared: when a run began (ms), where it ran, whether other work slowed it.
 OF_TIMES: dict[str, Any] = {"started": 0, "processor": "", "disturbed": False}
 CURVE_COLUMNS = ["run_id", "epoch", "val_loss", "elapsed_seconds"]

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -125,6 +126,13 @@ class StepRun:
     def log_dict(self, content: Any, path: str) -> None:
         """Log a JSON artifact."""
         self._client.log_dict(self.run_id, content, path)
+
+    def log_array(self, array: np.ndarray, path: str) -> None:
+        """Log an array as a `.npy` artifact."""
+        folder, _, name = path.rpartition("/")
+        with tempfile.TemporaryDirectory() as directory:
+            np.save(file := Path(directory, name), array, allow_pickle=False)
+            self._client.log_artifact(self.run_id, str(file), folder)
 
     def log_directory(self, directory: Path, path: str) -> None:
         """Log a directory of artifacts."""

@@ -93,7 +93,7 @@ class EachEpoch(keras.callbacks.Callback):
         super().__init__()
 
     def on_epoch_begin(self, epoch: int, _logs: dict | None = None) -> None:
-        self.started = time.perf_counter()
+        self.started, self.cpu_started = time.perf_counter(), time.process_time()
         self.blocks.set_epoch(seed=self.seed, epoch=epoch + 1)
         seed_dropout(self.model, seed=self.seed, epoch=epoch + 1)
 
@@ -104,9 +104,11 @@ class EachEpoch(keras.callbacks.Callback):
         metrics = {name: float(value) for name, value in (logs or {}).items()}
         self._check_finite("val_loss", metrics["val_loss"])
         seconds = time.perf_counter() - self.started
+        cpu_seconds = time.process_time() - self.cpu_started
         before = self.fit.history[-1]["elapsed_seconds"] if self.fit.history else 0.0
         metrics["learning_rate"] = float(self.model.optimizer.learning_rate)  # of the next step
-        metrics |= {"epoch_seconds": seconds, "elapsed_seconds": before + seconds}
+        metrics |= {"epoch_seconds": seconds, "epoch_cpu_seconds": cpu_seconds}
+        metrics["elapsed_seconds"] = before + seconds
         self.fit.add(metrics, self.model)
         if self.checkpoints:
             self.checkpoints.save(self.fit.checkpoint(self.model))

@@ -1,17 +1,41 @@
 """Artifacts that a comparison shows, from the bytes that runs have logged.
 
 Anybody may have changed these since. What does not have the shape that is drawn raises, whatever it
-may be: nothing is decided by it.
+may be: it is left out.
 """
 
 import io
 import json
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+from mlflow.exceptions import MlflowException
 
+from pipeline.base import progress
+from pipeline.tracking import client
+from pipeline.tracking.refusals import reason
+
+LEFT_OUT = "{} of {} is left out, as it is not what was logged: {}."
 _BINS = ("confidence", "accuracy", "count")
+_Parsed = TypeVar("_Parsed")
+
+
+def read(run_id: str, path: str, parse: Callable[[bytes], _Parsed], *, of: str) -> _Parsed | None:
+    """What an artifact of a run, called that of something, has; None if damaged, which is said.
+
+    None also without it, or where its store cannot be reached.
+    """
+    with suppress(OSError, MlflowException):
+        if content := client.local_artifact(run_id, path).read_bytes():
+            try:
+                return parse(content)
+            except Exception as error:  # whatever a damaged file raises
+                said = f"{type(error).__name__}, {reason(error)}"
+                progress.update(message=LEFT_OUT.format(path, of, said))
+    return None
 
 
 def trials(content: bytes) -> pd.DataFrame:

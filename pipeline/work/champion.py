@@ -3,7 +3,7 @@
 Seeds, variants and the champion are chosen by validation accuracy: the test set has no say. The
 champion is replaced only by a model that is better beyond noise. Where its own run is among those
 compared, the two variants are tested in pairs by seed; else the two models are tested on the
-validation images.
+validation images, by what their runs have logged: no model is loaded.
 """
 
 import re
@@ -11,19 +11,17 @@ from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
 
 import mlflow
-import numpy as np
 import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 
 from pipeline.answers.statistics import paired_tests
 from pipeline.answers.verdicts import answers
-from pipeline.base import markdown
+from pipeline.base import InputError, markdown
 from pipeline.comparisons import Question
-from pipeline.data.splits import Splits
 from pipeline.tracking import client
-from pipeline.training import runtime
-from pipeline.work.trained_model import WEIGHTS_FILE, logged_model, trained_model
-from pipeline.work.variant_step import logged_splits
+from pipeline.work import predictions
+from pipeline.work.trained_model import WEIGHTS_FILE, logged_model
+from pipeline.work.variant_step import logged_labels
 
 CHAMPION = "champion"
 _METRIC = "best_val_accuracy"  # of the weights that a run kept, as `compare` names it
@@ -46,6 +44,16 @@ class Registration(NamedTuple):
 
 
 _Verdict = tuple[bool, str]  # whether the challenger wins, and why
+
+
+class _Test(NamedTuple):
+    """Two models on the validation images."""
+
+    ours: float  # the accuracy of the challenger
+    theirs: float
+    images: int
+    p_value: float  # two-sided
+    how: str  # it was tested, in words
 
 
 def registered_model_name(dataset: str) -> str:
@@ -165,35 +173,55 @@ def _paired_by_seed(
 def _on_validation_images(
     challenger: ModelVersion, holder: ModelVersion, runs: pd.DataFrame, prepare_run: str
 ) -> _Verdict:
-    """Test the two models on the validation images, image by image (McNemar's exact test).
+    """Test the two models on the validation images, by what was logged of their predictions.
 
     The challenger is the best of all runs compared: Bonferroni's correction counts them.
     """
-    from pipeline.uncertainty.calibration import mcnemar_exact
-
-    splits = logged_splits(prepare_run, challenger.tags["data_fingerprint"])
+    if _is_gone(challenger):
+        return False, f"the model of {_who(challenger)} is gone"
     try:
-        holder_right = _right(holder, splits)
-    except Exception as error:  # A comparison must not fail for whatever an old model may raise.
-        return False, f"it cannot be loaded to be compared ({markdown.escaped(str(error))})"
-    right = _right(challenger, splits)
-    test = mcnemar_exact(right, holder_right)
+        test = _by_image(challenger, holder) or _by_count(challenger, holder, prepare_run)
+    # A comparison must not fail for what is left of an old model.
+    except (InputError, KeyError, ValueError) as error:
+        return False, f"it cannot be compared ({markdown.escaped(str(error))})"
     candidates = int((runs["run_id"] != holder.run_id).sum())
     p_value = min(1.0, candidates * test.p_value)
-    wins = p_value < 0.05 and test.only_a > test.only_b
+    wins = p_value < 0.05 and test.ours > test.theirs
     return wins, (
         f"{_who(challenger)} is {'' if wins else 'not '}better beyond noise than {_who(holder)} "
-        f"on the {len(right):,} validation images: {right.mean():.2%} against "
-        f"{holder_right.mean():.2%}, {test.only_a} and {test.only_b} that only one has right "
-        f"(exact McNemar test, p = {p_value:.3g} after Bonferroni's correction for {candidates})"
+        f"on the {test.images:,} validation images: {test.ours:.2%} against {test.theirs:.2%}, "
+        f"{test.how}, p = {p_value:.3g} after Bonferroni's correction for {candidates})"
     )
 
 
-def _right(version: ModelVersion, splits: Splits) -> np.ndarray:
-    runtime.import_tensorflow()
-    model = trained_model(client.get_run(str(version.run_id)), splits)
-    predicted = model.predict(np.asarray(splits.x_val), batch_size=1000, verbose=0)
-    return predicted.argmax(axis=1) == splits.y_val
+def _by_image(challenger: ModelVersion, holder: ModelVersion) -> _Test | None:
+    """McNemar's exact test; None where one of the two has not logged what it predicted."""
+    from pipeline.uncertainty.calibration import mcnemar_exact
+
+    ids = [str(version.run_id) for version in (challenger, holder)]
+    right = predictions.read([client.get_run(run_id) for run_id in ids], "validation").correct
+    if right.keys() != set(ids):
+        return None
+    ours, theirs = (right[run_id] for run_id in ids)
+    test = mcnemar_exact(ours, theirs)
+    how = f"{test.only_a} and {test.only_b} that only one has right (exact McNemar test"
+    return _Test(float(ours.mean()), float(theirs.mean()), len(ours), test.p_value, how)
+
+
+def _by_count(challenger: ModelVersion, holder: ModelVersion, prepare_run: str) -> _Test:
+    """Fisher's exact test of how many images each has right.
+
+    It takes them for other images each time, which asks for a larger difference: models mostly have
+    the same images right.
+    """
+    from scipy.stats import fisher_exact
+
+    labels, _ = logged_labels(prepare_run, challenger.tags["data_fingerprint"], "val")
+    ours, theirs = (float(one.tags["val_accuracy"]) for one in (challenger, holder))
+    right = [round(share * len(labels)) for share in (ours, theirs)]
+    p_value = float(fisher_exact([[one, len(labels) - one] for one in right]).pvalue)
+    how = "by these shares alone, as not both have told which images (Fisher's exact test"
+    return _Test(ours, theirs, len(labels), p_value, how)
 
 
 def _who(version: ModelVersion) -> str:

@@ -69,7 +69,7 @@ class CompareStep(Step):
         text = f"{words.verdict(found)}\n\n{words.markdown_report(found)}"
         ending = f"\n## Champion\n\n{_registered(found, self.tags())}\n"
         run.log_text(text + ending, "comparison.md")
-        for name in ("runs", "curves", "summary"):
+        for name in ("runs", "curves", "summary", "ensembles"):
             run.log_text(getattr(found, name).to_csv(index=False), f"{name}.csv")
         run.log_text(tables.answers_frame(found.answers).to_csv(index=False), "answers.csv")
         panels = page.sections(found)

@@ -1,6 +1,5 @@
 """What a comparison rests on: results and curves of its runs, and artifacts of one per variant."""
 
-import contextlib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -8,20 +7,18 @@ from functools import cache
 from typing import Any
 
 import pandas as pd
-from mlflow.exceptions import MlflowException
 
-from pipeline.answers import fairness
+from pipeline.answers import fairness, timings
 from pipeline.answers.evidence import Evidence
 from pipeline.answers.fairness import RunRecord
 from pipeline.answers.summary import OPTIONAL_COLUMNS, RUN_COLUMNS
-from pipeline.base import progress
 from pipeline.comparisons import Comparison
 from pipeline.steps.step import recorded_inputs, recorded_settings, resolved_parameters
 from pipeline.tracking import client, curves
-from pipeline.work import artifacts
+from pipeline.work import artifacts, predictions
 
 CURVE_METRICS = ["loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
-CURVE_METRICS += ["epoch_seconds", "elapsed_seconds"]
+CURVE_METRICS += ["epoch_seconds", "epoch_cpu_seconds", "elapsed_seconds"]
 CURVE_OF = ["run_id", "variant", "seed"]
 MEASURED = (*RUN_COLUMNS, *OPTIONAL_COLUMNS, "final_val_accuracy", "epochs_run", "test_loss")
 # Columns of the table of runs that are metrics of another name: a run is judged by the weights it
@@ -39,9 +36,14 @@ def collect(
 ) -> Evidence:
     """Everything the report shows of finished training runs, as in `compare.Compare`.
 
-    Artifacts are read of one run per variant only.
+    Artifacts are read of one run per variant only, but of what they predicted.
     """
     runs = _records(chosen)
+    rows, epochs = pd.DataFrame([_row(run) for run in runs]), _curves(runs)
+    disturbed = timings.disturbed(epochs)
+    rows["disturbed"] = rows["run_id"].isin(disturbed)
+    with_dropout = [run for run in chosen if "mc_accuracy" in run.data.metrics]
+    test, mc_test = predictions.read(chosen, "test"), predictions.read(with_dropout, "mc_test")
     names = dict.fromkeys(run.variant for run in runs)
     by_loss = sorted(runs, key=lambda run: run.metrics["best_val_loss"])
     examples = {name: next(run for run in by_loss if run.variant == name) for name in names}
@@ -54,16 +56,19 @@ def collect(
         baseline=baseline,
         questions=comparison.asked,
         title=comparison.title,
-        runs=pd.DataFrame([_row(run) for run in runs]),
-        curves=_curves(runs),
+        runs=rows,
+        curves=epochs,
         colors=colors | _colors(runs),
-        facts=fairness.facts(runs, absent=absent),
+        facts=fairness.facts(runs, absent=absent, disturbed=disturbed),
         left_out=absent,
         searches=_of_each(searches, "trials.csv", artifacts.trials),
         rate_curves=_of_each(searches, "learning_rate_curve.csv", artifacts.rate_curve),
         activations=_of_each(ids, "activations.json", artifacts.activations),
         uncertainty=_of_each(uncertain, "mc_dropout/record.json", artifacts.uncertainty),
         examples={name: run.name for name, run in examples.items()},
+        correct=test.correct,
+        mc_correct=mc_test.correct,
+        ensembles=predictions.ensembles(rows, test, mc_test),
     )
 
 
@@ -141,16 +146,12 @@ def _curves(runs: Sequence[RunRecord]) -> pd.DataFrame:
 
 
 def _of_each(
-    run_ids: Mapping[str, str | None], path: str, read: Callable[[bytes], Any]
+    run_ids: Mapping[str, str | None], path: str, parse: Callable[[bytes], Any]
 ) -> dict[str, Any]:
-    """What an artifact of each run has; of none without it, or whose store cannot be reached."""
-    found: dict[str, Any] = {}
-    for variant, run_id in run_ids.items():
-        with contextlib.suppress(OSError, MlflowException):
-            if run_id and (content := client.local_artifact(run_id, path).read_bytes()):
-                try:
-                    found[variant] = read(content)
-                except Exception as error:  # damaged: the comparison is of figures, not of these
-                    text = f"is not shown, as it is damaged ({type(error).__name__})"
-                    progress.update(message=f"{path} of {variant} {text}.")
-    return found
+    """What an artifact of each run has; of none without it."""
+    found = {
+        variant: artifacts.read(run_id, path, parse, of=variant)
+        for variant, run_id in run_ids.items()
+        if run_id
+    }
+    return {variant: what for variant, what in found.items() if what is not None}

@@ -90,6 +90,7 @@ def log_mc_dropout(
     mean = drawn.mean(axis=0, dtype=np.float64)
     metrics = calibration.mc_summary(drawn, deterministic, labels)
     run.log_metrics({**metrics, "mc_samples": samples})
+    run.log_array(calibration.in_half_precision(mean), "predictions/mc_test.npy")
     bins = {
         model_name: dataclasses.astuple(calibration.calibration_bins(predicted, labels))
         for model_name, predicted in {"deterministic": deterministic, "MC Dropout": mean}.items()

@@ -17,7 +17,7 @@ from pipeline.tracking.outages import patiently
 from pipeline.tracking.runs import StepRun
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.runtime import import_tensorflow
-from pipeline.uncertainty.calibration import negative_log_likelihood
+from pipeline.uncertainty.calibration import in_half_precision, negative_log_likelihood
 from pipeline.work.mc_dropout import log_mc_dropout
 from pipeline.work.search import SearchStep
 from pipeline.work.trained_model import WEIGHTS, WEIGHTS_FILE, weights_fingerprint
@@ -105,6 +105,9 @@ def _log_results(run: StepRun, step: TrainStep, trainer: "Trainer", fit: "Fit") 
     probabilities = trainer.predict(trainer.splits.x_test)
     metrics = _fit_metrics(fit, trainer) | _log_test(run, trainer, probabilities)
     run.log_metrics(metrics)
+    of_splits = {"test": probabilities, "validation": trainer.predict(trainer.splits.x_val)}
+    for name, of in of_splits.items():
+        run.log_array(in_half_precision(of), f"predictions/{name}.npy")
     curve = pd.DataFrame(fit.history)
     curve.insert(0, "epoch", range(1, len(curve) + 1))
     figure = run_figures.learning_curve(curve, fit.best_epoch, step.name)
@@ -134,7 +137,10 @@ def _fit_metrics(fit: "Fit", trainer: "Trainer") -> dict[str, float]:
         "best_epoch": fit.best_epoch,
         "judged_epoch": fit.judged_epoch,
         "epochs_run": len(fit.history),
-        "median_epoch_seconds": float(np.median([row["epoch_seconds"] for row in fit.history])),
+        **{
+            f"median_{name}": float(np.median([row[name] for row in fit.history]))
+            for name in ("epoch_seconds", "epoch_cpu_seconds")
+        },
         "train_seconds": fit.history[-1]["elapsed_seconds"],
         "compile_seconds": trainer.compile_seconds,
         "parameter_count": trainer.model.count_params(),

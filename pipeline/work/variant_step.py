@@ -1,12 +1,22 @@
 """What the steps of a variant, its search and its training, have in common."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from pipeline.comparisons import Variant
-from pipeline.data.splits import FILES, PREPARE_AGAIN, Splits, open_splits, refused_if_damaged
+from pipeline.data.splits import (
+    FILES,
+    PREPARE_AGAIN,
+    Labels,
+    Splits,
+    open_splits,
+    refused_if_damaged,
+)
 from pipeline.parameters import ModelSettings, mlflow_run, recorded, settings_of
 from pipeline.steps.step import Step, settings_tag
 from pipeline.tracking import client
@@ -47,6 +57,31 @@ def logged_splits(run_id: str, fingerprint: str) -> Splits:
         run_id = _not_gone(run_id, fingerprint)
         directory = client.local_artifact(run_id, "data")
     return open_splits(directory, fingerprint, subject=subject)
+
+
+def logged_labels(run_id: str, fingerprint: str, split: str) -> tuple[Labels, int]:
+    """The labels of a split that a `prepare` run has logged, and how many classes there are.
+
+    The images stay where they are, and the fingerprint is that of all: whoever takes labels alone
+    checks what they come to.
+
+    Raises:
+        InputError: if they are gone, damaged, or of other data.
+    """
+    with refused_if_damaged(f"artifact 'data' of run {run_id}", PREPARE_AGAIN):
+        run_id = _not_gone(run_id, fingerprint)
+        labels = np.load(client.local_artifact(run_id, f"data/y_{split}.npy"), allow_pickle=False)
+        described = json.loads(client.local_artifact(run_id, "data/metadata.json").read_bytes())
+        n_classes = len(described["class_names"])
+        if described["fingerprint"] != fingerprint:
+            raise ValueError("metadata.json tells another fingerprint")
+        if (
+            labels.dtype != np.int32
+            or labels.ndim != 1
+            or not np.isin(labels, range(n_classes)).all()
+        ):
+            raise ValueError(f"y_{split}.npy has no labels of {n_classes} classes")
+        return labels, n_classes
 
 
 def _not_gone(run_id: str, fingerprint: str) -> str:

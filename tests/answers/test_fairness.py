@@ -1,11 +1,23 @@
 """What the runs of a comparison differ in, and which runs are left out."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
 import pytest
 
-from pipeline.answers.fairness import ABSENT, Fact, LeftOut, RunRecord, facts, is_capped, left_out
+from pipeline.answers.fairness import (
+    ABSENT,
+    DISTURBED,
+    UNKNOWN,
+    Fact,
+    LeftOut,
+    RunRecord,
+    facts,
+    is_capped,
+    left_out,
+)
 from pipeline.comparisons import Variant
 from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, BN, ELU, ONE_CYCLE, SELU
 
@@ -67,8 +79,13 @@ def without_declaration(run: RunRecord) -> RunRecord:
     return dataclasses.replace(run, declared={}, given={})
 
 
-def found(runs: list[RunRecord], absent: list[LeftOut] | None = None) -> dict[str, Fact]:
-    listed = facts(runs, absent=absent or [])
+def found(
+    runs: list[RunRecord],
+    absent: list[LeftOut] | None = None,
+    disturbed: Mapping[str, bool | None] | None = None,
+) -> dict[str, Fact]:
+    by_run = {run.run_id: False for run in runs} | dict(disturbed or {})
+    listed = facts(runs, absent=absent or [], disturbed=pd.Series(by_run, dtype="boolean"))
     assert len({fact.name for fact in listed}) == len(listed)
     return {fact.name: fact for fact in listed}
 
@@ -228,6 +245,20 @@ def test_capped_and_absent_runs_are_counted_and_named() -> None:
     assert by_name[ABSENT].detail == "not compared: train selu seed 3: interrupted"
     assert by_name[ABSENT].flagged
     assert not is_capped(without_declaration(old(ONE_CYCLE, metrics=never)))
+
+
+def test_runs_that_other_work_disturbed_are_named_and_of_old_ones_it_is_not_known() -> None:
+    runs = [trained(BN, seed, run_id=f"{seed}") for seed in (1, 2, 3)]
+
+    def fact(*disturbed: bool | None) -> tuple[str, str, bool]:
+        by_run = {run.run_id: one for run, one in zip(runs, disturbed, strict=True)}
+        one = found(runs, disturbed=by_run)[DISTURBED]
+        return one.finding, one.detail.rpartition(": ")[2], one.flagged
+
+    assert fact(False, False, False) == ("none", "", False)
+    assert fact(True, False, None) == ("1 run", "train bn seed 1", True)
+    assert fact(False, None, False) == (UNKNOWN, "train bn seed 2", True)
+    assert fact(None, None, None) == (UNKNOWN, "", True)
 
 
 # Who is left out

@@ -1,8 +1,14 @@
+import time
+from typing import TYPE_CHECKING, cast
+
 import keras
 import numpy as np
 import pytest
 
-from pipeline.training.fit import Fit
+from pipeline.training.fit import EachEpoch, Fit
+
+if TYPE_CHECKING:
+    from pipeline.training.blocks import Blocks
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +56,20 @@ def test_early_stopping_follows_from_the_history(
 
 def test_nothing_trained_has_not_stopped_early() -> None:
     assert not Fit(patience=1).stopped_early
+
+
+def test_time_that_an_epoch_waits_is_no_cpu_time(model: keras.Model) -> None:
+    class NoBlocks:
+        def set_epoch(self, **_: int) -> None:
+            time.sleep(0.2)
+
+    fit = Fit(patience=None)
+    each = EachEpoch(fit, cast("Blocks", NoBlocks()), 1, lambda *_: None, None)
+    each.set_model(model)
+    each.on_epoch_begin(0)
+    each.on_epoch_end(0, {"val_loss": 1.0})
+    (metrics,) = fit.history
+    assert 0 < metrics["epoch_cpu_seconds"] < 0.1 < 0.2 < metrics["epoch_seconds"]
 
 
 def test_a_checkpoint_holds_it_whole(model: keras.Model) -> None:

@@ -26,6 +26,7 @@ METRICS = {
     "val_accuracy",
     "learning_rate",
     "epoch_seconds",
+    "epoch_cpu_seconds",
     "elapsed_seconds",
 }
 

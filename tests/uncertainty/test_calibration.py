@@ -15,6 +15,7 @@ from pipeline.uncertainty.calibration import (
     accuracy_by_samples,
     calibration_bins,
     expected_calibration_error,
+    in_half_precision,
     mc_summary,
     mcnemar_exact,
     negative_log_likelihood,
@@ -30,6 +31,18 @@ def predictions():
     generator = np.random.default_rng(5)
     probabilities = generator.dirichlet(np.ones(4), size=50).astype(np.float32)
     return probabilities, generator.integers(0, 4, 50)
+
+
+def test_half_precision_keeps_which_class_every_image_is_predicted_to_be():
+    generator = np.random.default_rng(5)
+    close = generator.normal(0, 1e-4, (10_000, 3))
+    probabilities = np.exp(close) / np.exp(close).sum(axis=1, keepdims=True)
+    rounded = in_half_precision(probabilities)
+    assert rounded.dtype == np.float16
+    assert (probabilities.astype(np.float16).argmax(axis=1) != probabilities.argmax(axis=1)).any()
+    np.testing.assert_array_equal(rounded.argmax(axis=1), probabilities.argmax(axis=1))
+    np.testing.assert_allclose(rounded, probabilities, rtol=2e-3)
+    np.testing.assert_array_equal(in_half_precision(np.eye(3)), np.eye(3))
 
 
 def test_negative_log_likelihood_equals_sklearn(predictions):

@@ -27,12 +27,10 @@ from mlflow.entities import LoggedModelOutput
 from step_runs import finish
 
 from pipeline.base import InputError
-from pipeline.comparisons import Data, Variant
+from pipeline.comparisons import Data
 from pipeline.data.splits import Arrays, Splits, open_splits, save, split_arrays
 from pipeline.steps import running
-from pipeline.steps.step import settings_tag
 from pipeline.tracking import client
-from pipeline.uncertainty import logged_models
 from pipeline.work.champion import CHAMPION, Registration, register, registered_model_name
 
 DATA = {"dataset": "stripes", "data_fingerprint": "a fingerprint", "prepare_run": "not read"}
@@ -227,30 +225,22 @@ def test_run_without_a_model_is_refused(store: Path) -> None:
         _register(pd.DataFrame([make_run("elu", 1, run_id=run_id)]))
 
 
-def test_pairs_are_tested_without_tensorflow(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("tensorflow", "keras"):
-        monkeypatch.setitem(sys.modules, name, None)  # Importing it raises.
+def test_pairs_are_tested_by_seed(store: Path) -> None:
     runs = _logged_runs({"elu": {1: 0.50, 2: 0.51}, "bn": {1: 0.60, 2: 0.61}})
     _make_champion(runs, "elu")
     assert "paired t test" in _register(runs).reason
 
 
-# What follows has real models. The images hold what each of them shall say: pixel k of an image is
-# the class that model k gives it.
+# What follows has models that are told apart by the validation images that they have right.
 IMAGES = 500
-DATA_OF_PIXELS = Data(val_size=100, standardized=False)
 RIGHT = {"weak": 0.5, "fair": 0.76, "fair too": 0.82, "strong": 0.97}
 
 
 @pytest.fixture
 def prepare_run(store: Path) -> str:
     """A prepare run whose validation split is 100 images of two classes."""
-    generator = np.random.default_rng(3)
     labels = np.arange(IMAGES) % 2
-    images = np.zeros((IMAGES, 1, len(RIGHT), 1), np.uint8)
-    for pixel, share in enumerate(RIGHT.values()):
-        is_right = generator.random(IMAGES) < share
-        images[:, 0, pixel, 0] = np.where(is_right, labels, 1 - labels)
+    images = np.random.default_rng(3).integers(0, 256, (IMAGES, 1, 1, 1), np.uint8)
     arrays = Arrays(
         name="stripes",
         x_train=images,
@@ -261,7 +251,7 @@ def prepare_run(store: Path) -> str:
     )
     with running.step_run("prepare", {}, name="prepare") as run:
         with tempfile.TemporaryDirectory() as directory:
-            save(split_arrays(arrays, DATA_OF_PIXELS), Path(directory))
+            save(split_arrays(arrays, Data(val_size=100)), Path(directory))
             run.log_directory(Path(directory), "data")
         return run.run_id
 
@@ -275,27 +265,31 @@ def _register_on(prepare_run: str, runs: pd.DataFrame) -> Registration:
     return _register(runs, prepare_run=prepare_run, data_fingerprint=fingerprint)
 
 
-def _right(prepare_run: str, model: str) -> np.ndarray:
-    splits = _splits(prepare_run)
-    return np.asarray(splits.x_val)[:, 0, list(RIGHT).index(model), 0] == splits.y_val
+def _right(model: str) -> np.ndarray:
+    generator = np.random.default_rng(list(RIGHT).index(model))
+    return generator.random(100) < RIGHT[model]
 
 
 def _trained(prepare_run: str, variant: str, model: str, seed: int = 1) -> pd.DataFrame:
-    """A run that logged a model that says what its pixel says."""
-    from pipeline.training.models import build_model
-
-    pixels, splits = len(RIGHT), _splits(prepare_run)
-    network = Variant(name=variant, hidden_layers=1, units=pixels, activation="linear")
-    built = build_model(network, splits, seed=seed)
-    kernel = np.zeros((pixels, 2))
-    kernel[list(RIGHT).index(model), 1] = 10 * 255  # pixels are scaled
-    built.set_weights([np.eye(pixels), np.zeros(pixels), kernel, np.array([5.0, 0.0])])
-    tags = settings_tag(network, {})
+    """A run that logged weights, and what such a model predicted."""
+    splits, right = _splits(prepare_run), _right(model)
+    said = np.where(right, splits.y_val, 1 - splits.y_val)
+    tags = {"prepare_run": prepare_run, "data_fingerprint": splits.fingerprint}
     with running.step_run("train", {}, name=f"train {variant} seed {seed}", tags=tags) as run:
-        logged_models.log(built, example=np.asarray(splits.x_val[:2]), run_id=run.run_id)
-    accuracy = float(_right(prepare_run, model).mean())
+        logged = client.connect().create_logged_model("0", name="model", source_run_id=run.run_id)
+        client.connect().log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        weights = Path(logged.artifact_location, "data/model.keras")
+        weights.parent.mkdir(parents=True)
+        weights.touch()
+        accuracy = float(right.mean())
+        run.log_metrics({"judged_val_accuracy": accuracy})
+        run.log_array(np.eye(2, dtype=np.float16)[said], "predictions/validation.npy")
     row = make_run(variant, seed, run_id=run.run_id, best_val_accuracy=accuracy)
     return pd.DataFrame([row])
+
+
+def _predictions(run_id: str) -> Path:
+    return client.local_artifact(run_id, "predictions/validation.npy")
 
 
 def test_champion_of_an_earlier_comparison_is_replaced_by_a_better_model(prepare_run: str) -> None:
@@ -305,7 +299,7 @@ def test_champion_of_an_earlier_comparison_is_replaced_by_a_better_model(prepare
     done = _register_on(prepare_run, runs)
     assert done.replaced
     assert _champion_run(done.name) == _run_id(runs, "bn", 1)
-    right, old = _right(prepare_run, "strong"), _right(prepare_run, "weak")
+    right, old = _right("strong"), _right("weak")
     only_new, only_old = int((right & ~old).sum()), int((old & ~right).sum())
     exact = scipy.stats.binomtest(only_new, only_new + only_old).pvalue
     assert _p_value(done.reason) == pytest.approx(2 * exact, rel=0.01)  # two runs compared
@@ -337,7 +331,61 @@ def test_single_seed_is_judged_by_the_validation_images(prepare_run: str) -> Non
     assert "correction for 1)" in done.reason  # the champion is no candidate
 
 
-def test_champion_whose_model_is_gone_loses_the_title_to_one_that_can_be_loaded(
+@pytest.mark.parametrize("damaged", [False, True])
+def test_champion_of_old_that_logged_no_predictions_is_judged_by_its_accuracy(
+    prepare_run: str, capsys: pytest.CaptureFixture[str], damaged: bool
+) -> None:
+    held = _trained(prepare_run, "elu", "fair")
+    _register_on(prepare_run, held)
+    file = _predictions(held["run_id"].item())
+    file.write_bytes(b"damaged") if damaged else file.unlink()
+    strong = _trained(prepare_run, "bn", "strong")
+    done = _register_on(prepare_run, strong)
+    assert done.replaced
+    counts = [int(_right(model).sum()) for model in ("strong", "fair")]
+    expected = scipy.stats.fisher_exact([[right, 100 - right] for right in counts]).pvalue
+    assert _p_value(done.reason) == pytest.approx(expected, rel=0.01)
+    assert "not both have told which images" in done.reason
+    said = "predictions/validation.npy of train elu seed 1 is left out"
+    assert (said in capsys.readouterr().out) == damaged
+
+
+def test_champion_of_old_stays_where_its_accuracy_alone_does_not_tell_them_apart(
+    prepare_run: str,
+) -> None:
+    held = _trained(prepare_run, "elu", "fair")
+    _register_on(prepare_run, held)
+    _predictions(held["run_id"].item()).unlink()
+    done = _register_on(prepare_run, _trained(prepare_run, "bn", "fair too"))
+    assert not done.replaced
+    assert "not better beyond noise" in done.reason
+
+
+@pytest.mark.parametrize("edited", ["unknown", "2.5", "nan"])
+def test_champion_whose_accuracy_is_not_known_stays(prepare_run: str, edited: str) -> None:
+    held = _trained(prepare_run, "elu", "weak")
+    done = _register_on(prepare_run, held)
+    client.connect().set_model_version_tag(done.name, "1", "val_accuracy", edited)
+    _predictions(held["run_id"].item()).unlink()
+    done = _register_on(prepare_run, _trained(prepare_run, "bn", "strong"))
+    assert not done.replaced
+    assert "it cannot be compared" in done.reason
+
+
+def test_model_that_is_gone_does_not_take_over(prepare_run: str) -> None:
+    _register_on(prepare_run, _trained(prepare_run, "elu", "weak"))
+    strong = _trained(prepare_run, "bn", "strong")
+    outputs = client.get_run(strong["run_id"].item()).outputs
+    assert outputs
+    for output in outputs.model_outputs:
+        model = client.connect().get_logged_model(output.model_id)
+        Path(model.artifact_location, "data/model.keras").unlink()
+    done = _register_on(prepare_run, strong)
+    assert not done.replaced
+    assert "the model of version 2 (`bn`) is gone" in done.reason
+
+
+def test_champion_whose_model_is_gone_loses_the_title_to_one_that_is_there(
     prepare_run: str,
 ) -> None:
     held = _logged_runs({"elu": {1: 0.9}})  # a logged model without files

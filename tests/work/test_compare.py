@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from compared_runs import train_run
-from conftest import Finished
+from conftest import Finished, run_in
 from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
 
 from pipeline import compare as door
@@ -67,6 +67,7 @@ def _trained(variant: Variant, seed: int, *, epochs: int = 3, **changes: Any) ->
             "val_accuracy": 1 - val_loss / 3,
             "learning_rate": np.full(epochs, 0.001),
             "epoch_seconds": np.full(epochs, 2.0),
+            "epoch_cpu_seconds": np.full(epochs, 2.0),
             "elapsed_seconds": 2.0 * np.arange(1, epochs + 1),
         }.items()
     ]
@@ -315,6 +316,35 @@ def test_table_has_the_means_of_the_runs(finished_store: Finished) -> None:
         accuracies = [one.data.metrics["test_accuracy"] for one in runs]
         assert row.test_accuracy == pytest.approx(sum(accuracies) / 2)
         assert row.seeds == 2
+
+
+WITHOUT_TENSORFLOW = """
+import sys
+from pipeline.compare import compare
+from pipeline.parameters import Compare
+
+compare(Compare(runs=sys.argv[1], reuse="never"))
+print("imported:", {"tensorflow", "keras"} & set(sys.modules))
+"""
+
+
+@pytest.mark.slow
+def test_a_champion_is_challenged_without_tensorflow(finished_store: Finished) -> None:
+    champion = mlflow.MlflowClient().get_model_version_by_alias("twenty-layers-stripes", "champion")
+    query = f"tags.step = 'train' and params.variant != '{champion.tags['variant']}'"
+    runs = mlflow.MlflowClient().search_runs(["0"], query)
+    program = ("python", "-c", WITHOUT_TENSORFLOW)
+    done = run_in(finished_store.directory, *program, ",".join(run.info.run_id for run in runs))
+    assert "imported: set()" in done.stdout, done.stdout
+    (latest,) = mlflow.MlflowClient().search_runs(["0"], "tags.step = 'compare'", max_results=1)
+    assert "exact McNemar test" in _artifact(latest.info.run_id, "comparison.md")
+    ensembles = _table(latest.info.run_id, "ensembles")
+    single, ensemble, *with_dropout = ensembles.to_dict("records")
+    assert single["accuracy"] == pytest.approx(
+        np.mean([run.data.metrics["test_accuracy"] for run in runs])
+    )
+    assert (ensemble["model"], ensemble["seeds"]) == ("ensemble", 2)
+    assert len(with_dropout) == (2 if "mc_accuracy" in runs[0].data.metrics else 0)
 
 
 @pytest.mark.slow

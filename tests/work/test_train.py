@@ -24,7 +24,7 @@ from pipeline.parameters import Main, McDropout, Train, declared
 from pipeline.steps.step import recorded_settings
 from pipeline.tracking import client
 from pipeline.train import train
-from pipeline.work import evidence
+from pipeline.work import evidence, predictions
 from pipeline.work.train import class_accuracy
 
 pytestmark = pytest.mark.slow
@@ -36,6 +36,7 @@ PER_EPOCH = {
     "val_accuracy",
     "learning_rate",
     "epoch_seconds",
+    "epoch_cpu_seconds",
     "elapsed_seconds",
 }
 
@@ -65,9 +66,8 @@ def test_final_metrics_agree_with_the_curves(finished_store: Finished) -> None:
     assert metrics["best_epoch"] == 1 + int(np.argmin(losses))
     assert metrics["best_val_loss"] == min(losses)
     assert metrics["judged_val_accuracy"] == metrics["best_val_accuracy"]
-    assert metrics["median_epoch_seconds"] == pytest.approx(
-        np.median(_metric(run, "epoch_seconds"))
-    )
+    for name in ("epoch_seconds", "epoch_cpu_seconds"):
+        assert metrics[f"median_{name}"] == pytest.approx(np.median(_metric(run, name)))
 
 
 def test_logged_model_predicts_raw_images_as_the_run_says(finished_store: Finished) -> None:
@@ -78,6 +78,20 @@ def test_logged_model_predicts_raw_images_as_the_run_says(finished_store: Finish
     assert probabilities.shape == (60, 3)
     accuracy = (probabilities.argmax(axis=1) == splits.y_test).mean()
     assert accuracy == pytest.approx(run.data.metrics["test_accuracy"])
+    logged = np.load(client.local_artifact(run.info.run_id, "predictions/test.npy"))
+    np.testing.assert_allclose(logged, probabilities, rtol=2e-3, atol=1e-6)
+
+
+def test_every_run_logs_what_it_predicts_on_test_and_validation_images(
+    finished_store: Finished,
+) -> None:
+    runs = [_training_run(variant, seed) for variant in ("elu", "alpha_dropout") for seed in (1, 2)]
+    for name, expected in {"test": runs, "validation": runs, "mc_test": runs[2:]}.items():
+        found = predictions.read(runs, name)
+        assert list(found.probabilities) == [run.info.run_id for run in expected]
+        for run in expected:
+            accuracy = run.data.metrics[predictions.LOGGED[name][1]]
+            assert found.correct[run.info.run_id].mean() == pytest.approx(accuracy)
 
 
 def test_logged_model_answers_mlflow_models_predict(
@@ -106,6 +120,7 @@ def test_artifacts_and_inputs_of_a_run_with_dropout(finished_store: Finished) ->
         "activations.png",
         "model_summary.txt",
         "mc_dropout",
+        "predictions",
     }
     assert run.inputs is not None
     contexts = {tag.value for given in run.inputs.dataset_inputs for tag in given.tags}
@@ -167,6 +182,7 @@ def test_what_follows_a_training_under_mlflow_run_reads_its_resolved_parameters(
     mc_dropout(McDropout(run_id=opened, mc_samples=20))
     run = client.get_run(opened)
     assert run.data.metrics["mc_samples"] == 20
+    assert list(predictions.read([run], "mc_test").probabilities) == [opened]
     found = evidence.collect([run], [], comparison=COMPARISON, baseline="one_cycle")
     assert not found.runs["capped"].any()  # it has no patience
     assert "Patience" not in [fact.name for fact in found.facts if fact.flagged]
