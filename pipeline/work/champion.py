@@ -1,23 +1,23 @@
 """The model registry: every variant's best run as a version, the best model as the champion.
 
-Seeds, variants and the champion are chosen by validation accuracy: the test set has no say. The
-champion is replaced only by a model that is better beyond noise. Where its own run is among those
-compared, the two variants are tested in pairs by seed; else the two models are tested on the
-validation images, by what their runs have logged: no model is loaded.
+Validation chooses, the test set reports: the best seed of every variant, and the challenger, are
+those with the highest validation accuracy. The challenger takes the title where a verdict calls its
+variant better than the champion's. Where no question was asked about the two, or both are of one
+variant, the models are tested on the validation images, by what their runs have logged: no model is
+loaded.
 """
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import mlflow
 import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 
-from pipeline.answers.statistics import paired_tests
-from pipeline.answers.verdicts import answers
+from pipeline.answers import sentences
+from pipeline.answers.headlines import Headline
 from pipeline.base import InputError, markdown
-from pipeline.comparisons import Question
 from pipeline.tracking import client
 from pipeline.work import predictions
 from pipeline.work.trained_model import WEIGHTS_FILE, logged_model
@@ -61,15 +61,18 @@ def registered_model_name(dataset: str) -> str:
     return f"twenty-layers-{re.sub(r'[^A-Za-z0-9_.-]+', '-', dataset).strip('-.') or 'data'}"
 
 
-def register(runs: pd.DataFrame, data: Mapping[str, str]) -> Registration:
+def register(
+    runs: pd.DataFrame, data: Mapping[str, str], headlines: Sequence[Headline] = ()
+) -> Registration:
     """Register each variant's best run, and make the best model champion if it is better.
 
     A run is registered once: doing it again changes nothing.
 
     Args:
-        runs: as in `statistics.with_convergence`.
+        runs: as in `summary.with_convergence`.
         data: the dataset, data_fingerprint and prepare_run of what all of them were trained on; a
             champion of other data is not challenged.
+        headlines: of the comparison of the runs.
 
     Raises:
         InputError: a run to be registered has no model.
@@ -88,7 +91,7 @@ def register(runs: pd.DataFrame, data: Mapping[str, str]) -> Registration:
     challenger = versions[by_variant.mean().idxmax()]
     held = connection.get_registered_model(name).aliases.get(CHAMPION)
     holder = connection.get_model_version(name, held) if held else None
-    wins, reason = _contest(challenger, holder, runs, data["prepare_run"])
+    wins, reason = _contest(challenger, holder, runs, data["prepare_run"], headlines)
     if wins:
         connection.set_registered_model_alias(name, CHAMPION, challenger.version)
     champion = challenger if wins or holder is None else holder
@@ -119,7 +122,11 @@ def _registered(name: str, run: Mapping[Hashable, Any], data: Mapping[str, str])
 
 
 def _contest(
-    challenger: ModelVersion, holder: ModelVersion | None, runs: pd.DataFrame, prepare_run: str
+    challenger: ModelVersion,
+    holder: ModelVersion | None,
+    runs: pd.DataFrame,
+    prepare_run: str,
+    headlines: Sequence[Headline],
 ) -> _Verdict:
     """Whether a model takes over from the champion, and why."""
     if holder is None:
@@ -133,8 +140,9 @@ def _contest(
         )
     if _is_gone(holder) and not _is_gone(challenger):
         return True, f"it took over from version {holder.version}, whose model is gone: {_BEST}"
-    models = challenger, holder, runs
-    wins, reason = _paired_by_seed(*models) or _on_validation_images(*models, prepare_run)
+    is_compared = holder.run_id in set(runs["run_id"])
+    by_verdict = _by_verdict(challenger, holder, headlines, is_compared=is_compared)
+    wins, reason = by_verdict or _on_validation_images(challenger, holder, runs, prepare_run)
     outcome = f"it took over from version {holder.version}" if wins else "it stays"
     return wins, f"{outcome}, as {reason}"
 
@@ -144,30 +152,31 @@ def _is_gone(version: ModelVersion) -> bool:
     return run is None or client.missing_artifact(run, [WEIGHTS_FILE]) is not None
 
 
-def _paired_by_seed(
-    challenger: ModelVersion, holder: ModelVersion, runs: pd.DataFrame
+def _by_verdict(
+    challenger: ModelVersion,
+    holder: ModelVersion,
+    headlines: Sequence[Headline],
+    *,
+    is_compared: bool,
 ) -> _Verdict | None:
-    """Test the challenger's variant against the champion's; None without two pairs of seeds.
+    """What the question about the two variants came to, so that headline and champion agree.
 
-    The challenger is the best of all variants, which noise alone favours: Holm's correction covers
-    the tests of all of them.
+    None where there is none. A champion whose own run is not compared only has to give way.
     """
-    theirs, ours = holder.tags["variant"], challenger.tags["variant"]
-    if theirs == ours or holder.run_id not in set(runs["run_id"]):
-        return None
-    others = [name for name in runs["variant"].unique() if name != theirs]
-    family = [Question(variant=name, reference=theirs, metric=_METRIC) for name in others]
-    found = answers(paired_tests(runs, family), family)
-    answer = next(one for one in found if one.question.variant == ours)
-    (test,), wins = answer.tests, answer.winner == ours
-    if test.n_pairs < 2:
-        return None
-    return wins, (
-        f"the validation accuracy of `{ours}` is {'' if wins else 'not '}higher beyond noise than "
-        f"that of `{theirs}`: {100 * test.difference:+.2f} ± {100 * test.half_width:.2f} "
-        f"points over {test.n_pairs} seeds (paired t test, p = {test.p_holm:.3g} after "
-        f"Holm's correction for {len(family)})"
-    )
+    ours, theirs = challenger.tags["variant"], holder.tags["variant"]
+    for headline in headlines:
+        if headline.metric != "test_accuracy":
+            continue
+        for answer in (*headline.wins, *headline.denied, *headline.others):
+            question = answer.question
+            if {question.variant, question.reference} != {ours, theirs}:
+                continue
+            if answer in headline.wins:
+                ahead = sentences.of_winner(answer)
+                return True, f"`{ours}` is better than `{theirs}` beyond noise: {ahead}"
+            if is_compared and answer.verdict:
+                return False, f"`{ours}` is not better beyond noise ({answer.verdict})"
+    return None
 
 
 def _on_validation_images(

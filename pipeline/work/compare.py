@@ -86,7 +86,7 @@ def _registered(found: "evidence.Evidence", data: Mapping[str, str]) -> str:
     try:
         # Comparisons of other variants may want to register the same runs at the same moment.
         with hold(f"registry {data['data_fingerprint']}", "registering models"):
-            return register(found.runs, data).text
+            return register(found.runs, data, found.headlines).text
     # A model was deleted, or another person's: what the runs came to can be compared all the same.
     except InputError as error:
         name = registered_model_name(data["dataset"])

@@ -41,7 +41,7 @@ def collect(
     runs = _records(chosen)
     rows, epochs = pd.DataFrame([_row(run) for run in runs]), _curves(runs)
     disturbed = timings.disturbed(epochs)
-    rows["disturbed"] = rows["run_id"].isin(disturbed)
+    rows["disturbed"] = rows["run_id"].map(disturbed.fillna(False)).astype(bool)
     with_dropout = [run for run in chosen if "mc_accuracy" in run.data.metrics]
     test, mc_test = predictions.read(chosen, "test"), predictions.read(with_dropout, "mc_test")
     names = dict.fromkeys(run.variant for run in runs)
