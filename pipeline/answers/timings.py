@@ -19,4 +19,4 @@ def disturbed(curves: pd.DataFrame) -> pd.Series:
     """
     ratio = curves["epoch_seconds"] / curves["epoch_cpu_seconds"]
     median = ratio.groupby(curves["run_id"], sort=False).median()
-    return (median.astype("Float64") > DISTURBED).where(median.notna(), pd.NA)
+    return median.astype("Float64") > DISTURBED  # NaN becomes NA

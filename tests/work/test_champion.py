@@ -328,6 +328,13 @@ def test_retrained_or_other_variant_within_noise_does_not_take_over(
     assert "not better beyond noise" in done.reason
 
 
+def test_worse_model_beyond_noise_does_not_take_over(prepare_run: str) -> None:
+    held = _trained(prepare_run, "elu", "strong")
+    _register_on(prepare_run, held)
+    done = _register_on(prepare_run, _trained(prepare_run, "bn", "weak"))
+    assert _champion_run(done.name) == held["run_id"].item()
+
+
 def test_single_seed_is_judged_by_the_validation_images(prepare_run: str) -> None:
     held = _trained(prepare_run, "elu", "weak")
     _register_on(prepare_run, held)
