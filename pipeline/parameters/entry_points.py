@@ -52,7 +52,8 @@ class Compare(Reuse, Baseline):
 
     runs: tuple[str, ...] | None = auto(
         "Ids of training runs, separated by commas.",
-        "the newest of every variant of the comparison and seed, on the data of the newest run",
+        "of every variant of the comparison the newest, and those that differ from it in the seed "
+        "alone, on the data of the newest run",
         many=True,
     )
 
