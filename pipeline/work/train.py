@@ -56,6 +56,9 @@ class TrainStep(VariantStep):
     def upstream(self) -> Mapping[str, str]:
         return {**super().upstream(), **{one.entry_point: one.key for one in self.after()}}
 
+    def tags(self) -> Mapping[str, Any]:
+        return {**super().tags(), "replicates_key": self.replicates_key}
+
     @property
     def begins_as_a_trial(self) -> bool:
         """Whether its first epochs are those of the search's best trial.
