@@ -14,6 +14,7 @@ from pipeline.answers import fairness
 from pipeline.answers.evidence import Evidence
 from pipeline.answers.fairness import RunRecord
 from pipeline.answers.summary import OPTIONAL_COLUMNS, RUN_COLUMNS
+from pipeline.answers.verdicts import Answer
 from pipeline.base import progress
 from pipeline.comparisons import Comparison
 from pipeline.steps.step import recorded_inputs, recorded_settings, resolved_parameters
@@ -39,7 +40,7 @@ def collect(
 ) -> Evidence:
     """Everything the report shows of finished training runs, as in `compare.Compare`.
 
-    Artifacts are read of one run per variant only.
+    Artifacts that are only shown are read of one run per variant.
     """
     runs = _records(chosen)
     names = dict.fromkeys(run.variant for run in runs)
@@ -50,12 +51,8 @@ def collect(
     uncertain = {name: ids[name] for name in ids if "mc_accuracy" in examples[name].metrics}
     colors = {variant.name: variant.color for variant in comparison.variants}
     return Evidence(
-        dataset=runs[0].tags["dataset"],
-        baseline=baseline,
-        questions=comparison.asked,
+        **_measured(chosen, comparison, baseline),
         title=comparison.title,
-        runs=pd.DataFrame([_row(run) for run in runs]),
-        curves=_curves(runs),
         colors=colors | _colors(runs),
         facts=fairness.facts(runs, absent=absent),
         left_out=absent,
@@ -64,6 +61,27 @@ def collect(
         uncertainty=_of_each(uncertain, "mc_dropout/record.json", artifacts.uncertainty),
         examples={name: run.name for name, run in examples.items()},
     )
+
+
+def judged(
+    chosen: Sequence[client.Run], *, comparison: Comparison, baseline: str
+) -> Sequence[Answer]:
+    """The answers that finished training runs give, as `collect` finds them; reads no more."""
+    return Evidence(**_measured(chosen, comparison, baseline)).answers
+
+
+def _measured(
+    chosen: Sequence[client.Run], comparison: Comparison, baseline: str
+) -> dict[str, Any]:
+    """All that the answers follow from."""
+    runs = [record(run) for run in chosen]
+    return {
+        "dataset": runs[0].tags["dataset"],
+        "baseline": baseline,
+        "questions": comparison.asked,
+        "runs": pd.DataFrame([_row(run) for run in runs]),
+        "curves": _curves(runs),
+    }
 
 
 def left_out(chosen: Sequence[client.Run]) -> list[fairness.LeftOut]:
