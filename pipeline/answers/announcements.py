@@ -60,11 +60,9 @@ def _undecided(answer: Answer) -> str:
 
 def _seeds(seeds: Sequence[int]) -> str:
     first, last = seeds[0], seeds[-1]
-    if len(seeds) == 1:
-        return f"seed {first}"
-    if [*seeds] == [*range(first, last + 1)]:
+    if len(seeds) > 2 and [*seeds] == [*range(first, last + 1)]:
         return f"seeds {first} to {last}"
-    return f"seeds {listed(map(str, seeds))}"
+    return f"seed{'s'[: len(seeds) > 1]} {listed(map(str, seeds))}"
 
 
 def counted(number: int, noun: str, nouns: str = "") -> str:

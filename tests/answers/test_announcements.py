@@ -16,10 +16,10 @@ def test_which_seeds_which_variants_get_and_why() -> None:
     assert seeds_added({"elu": [4], "selu": [4]}, [UNDECIDED]) == (
         f"seed 4 of elu and selu, since {WHY}"
     )
-    first = {"elu": [1, 2, 3], "bn": [1, 2, 3], "selu": [2, 4]}
+    first = {"elu": [1, 2, 3], "bn": [1, 2, 3], "selu": [1, 2], "tanh": [2, 4, 5]}
     assert seeds_added(first, []) == (
-        "seeds 1 to 3 of elu and bn; seeds 2 and 4 of selu, since no verdict is given on fewer "
-        "than 3 seeds"
+        "seeds 1 to 3 of elu and bn; seeds 1 and 2 of selu; seeds 2, 4 and 5 of tanh, since no "
+        "verdict is given on fewer than 3 seeds"
     )
 
 

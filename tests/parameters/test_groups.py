@@ -118,9 +118,7 @@ def test_there_are_as_many_seeds_at_most_as_a_verdict_takes() -> None:
 def test_minutes_are_a_number_or_none() -> None:
     assert (Main().minutes, from_texts(Main, minutes="90.5").minutes) == (None, 90.5)
     for text in ("0", "nan", "1h", "auto"):
-        with pytest.raises(
-            InputError, match="minutes: expected none or a number from 1 to 100"
-        ):
+        with pytest.raises(InputError, match="minutes: expected none or a number from 1 to 100"):
             from_texts(Main, minutes=text)
 
 
