@@ -2,16 +2,18 @@
 
 from pipeline import command
 from pipeline.parameters import Main
-from pipeline.work.comparison import run, wanted
+from pipeline.work.comparison import wanted
 from pipeline.work.plan import say_plan
+from pipeline.work.rounds import run
 
 
 def main(asked: Main) -> None:
     """Run the whole comparison: prepare, search per variant, train per variant and seed, compare.
 
-    Steps run in parallel, one worker per core, and finished ones are reused: a second run of the
-    same command starts nothing. A changed parameter reruns only what depends on it. With plan=only
-    it says what would run, why, and how long it would take, and runs nothing.
+    Seeds are added until every primary question is decided. Steps run in parallel, one worker per
+    core, and finished ones are reused: a second run of the same command starts nothing. A changed
+    parameter reruns only what depends on it. With plan=only it says what would run, why, and how
+    long it would take, and runs nothing.
     """
     of = wanted(asked)
     (say_plan if asked.plan == "only" else run)(of)

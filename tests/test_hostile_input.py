@@ -41,7 +41,7 @@ from pipeline.parameters.parameter import MOST
 from pipeline.prepare import prepare
 from pipeline.tracking import outages
 from pipeline.tracking.server import server
-from pipeline.work.comparison import Wanted, wanted
+from pipeline.work.comparison import Wanted, decided, wanted
 from pipeline.work.prepare import prepared
 
 settings.register_profile(
@@ -504,7 +504,7 @@ def test_any_parameters_are_a_comparison_or_one_of_our_errors(
 
 
 def _check(of: Wanted) -> None:
-    trainings = of.trainings(None)
+    trainings = decided(of, None, None).trainings
     assert len({one.name for one in trainings}) == len(trainings) >= 1
     assert of.baseline in {one.variant.name for one in trainings}
     for one in trainings:

@@ -18,7 +18,9 @@ from pipeline.main import main
 from pipeline.parameters import Main
 from pipeline.steps.running import once
 from pipeline.tracking import views
-from pipeline.work.comparison import DecidedSteps, Wanted
+from pipeline.tracking.client import Run
+from pipeline.work.comparison import DecidedSteps
+from pipeline.work.crew import Crew
 
 pytestmark = pytest.mark.slow
 
@@ -94,16 +96,14 @@ def test_changed_parameter_reruns_only_what_depends_on_it(
 ) -> None:
     to_train: list[str] = []
 
-    def train(
-        _run: object, of: Wanted, steps: DecidedSteps
-    ) -> tuple[dict[str, str], dict[str, str]]:
+    def run(_crew: Crew, steps: DecidedSteps) -> tuple[dict[str, Run], dict[str, str]]:
         """What a worker does before it trains."""
         to_train.extend(one.name for one in steps.missing)
         for search in steps.searches:
-            once(search, reuse=of.asked.reuse, announce=False)
+            once(search, reuse="auto", announce=False)
         return {}, {}
 
-    monkeypatch.setattr("pipeline.work.comparison._train", train)
+    monkeypatch.setattr(Crew, "run", run)
     changed = {"variants": "elu", "seeds": "1,2", "mc_samples": 11}
     main(Main(**{**_parameters(finished_store), **changed}))
     said = capsys.readouterr().out

@@ -27,7 +27,7 @@ class Main(Running, DataSet, Searching, Training, Chosen):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.learning_rate is None:
+        if self.learning_rate is None and self.seeds is not None:
             check_seeds("seeds", self.seeds, search_seed=self.search_seed)
 
 
@@ -63,7 +63,8 @@ class Compare(Reuse, Baseline):
 
     runs: tuple[str, ...] | None = auto(
         "Ids of training runs, separated by commas.",
-        "the newest of every variant of the comparison and seed, on the data of the newest run",
+        "of every variant of the comparison the newest, and those that differ from it in the seed "
+        "alone, on the data of the newest run",
         many=True,
     )
 

@@ -11,7 +11,14 @@ from typing import Any
 from pipeline.base import InputError, has_password, hide_passwords, is_secret
 from pipeline.comparisons import Comparison, Data, Variant
 from pipeline.comparisons.declarations import LARGEST_BATCH
-from pipeline.parameters.parameter import REQUIRED, Parameters, asked, auto, declared
+from pipeline.parameters.parameter import (
+    MOST_ITEMS,
+    REQUIRED,
+    Parameters,
+    asked,
+    auto,
+    declared,
+)
 
 MOST_SAMPLES = 1_000  # of MC Dropout: all are held, 0.4 GB for 10,000 images of 10 classes
 LARGEST_SEED = 2**32 - 1  # NumPy's RandomState, which Keras and Optuna seed, takes 32 bits
@@ -70,12 +77,23 @@ class Chosen(Baseline):
     variants: tuple[str, ...] | None = auto(
         "Variants to compare, separated by commas.", "all of the comparison", many=True
     )
-    seeds: tuple[int, ...] = asked(
-        "1,2,3",
-        "Training seeds, separated by commas; every variant gets all.",
+    seeds: tuple[int, ...] | None = auto(
+        "Training seeds that every variant gets, such as 1,2,3 or 1..5.",
+        "3, then one more at a time, of the variants that an undecided primary question is about. "
+        "Finished runs of any other seed count, too",
         int,
         **SEED,
         many=True,
+    )
+    max_seeds: int = asked(
+        12, "With seeds=auto: seeds of a variant at most.", int, least=3, most=MOST_ITEMS
+    )
+    minutes: float | None = asked(
+        "none",
+        "With seeds=auto: no round of seeds is begun that would end later than so many minutes "
+        "after the start; the first is in any case.",
+        float,
+        words={"none": None},
     )
 
 

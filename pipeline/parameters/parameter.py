@@ -1,7 +1,7 @@
 """One parameter: how it is declared, read from its text, refused, and written as text again."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, dataclass_transform
 
@@ -22,7 +22,7 @@ class Parameter:
     most: float = MOST
     words: Mapping[str, Any] = field(default_factory=dict)  # accepted instead, and what they mean
     choices: tuple[str, ...] = ()  # the only texts accepted; empty: any
-    many: bool = False  # whether it takes a list, separated by commas
+    many: bool = False  # whether it takes a list, separated by commas; of integers ranges, too
 
     @property
     def plain(self) -> type:
@@ -56,16 +56,34 @@ class Parameter:
 
     def _read_list(self, name: str, text: str) -> tuple[Any, ...]:
         items = [item.strip() for item in text.split(",") if item.strip()]
-        read = tuple(items if self.kind is str else (self._number(name, item) for item in items))
-        if not items or len(set(read)) < len(items) or len(items) > MOST_ITEMS:
-            many = len(items) > MOST_ITEMS
+        parts = [self._items(name, item) for item in items]
+        count = sum(map(len, parts))
+        read = tuple(one for part in parts for one in part) if count <= MOST_ITEMS else ()
+        if not read or len(set(read)) < count:
+            example = "elu,bn" if self.kind is str else "1,2,3 or 1..5"
             raise InputError(
                 name,
                 expected=f"different items, at most {MOST_ITEMS}, separated by commas",
-                received=str(len(items)) if many else repr(text),
-                action=f"For example: -P {name}=" + ("elu,bn" if self.kind is str else "1,2,3"),
+                received=str(count) if count > MOST_ITEMS else repr(text),
+                action=f"For example: -P {name}={example}",
             )
         return read
+
+    def _items(self, name: str, text: str) -> Sequence[Any]:
+        """What an item of a list stands for: itself, or of 1..5 the integers from 1 to 5."""
+        if self.kind is str:
+            return (text,)
+        first, dots, last = text.partition("..")
+        low = self._number(name, first)
+        high = self._number(name, last) if dots else low
+        if low > high:
+            raise InputError(
+                name,
+                expected="a range from the lower integer to the higher",
+                received=repr(text),
+                action=f"Give it as -P {name}={high}..{low}",
+            )
+        return range(low, high + 1)
 
     def _number(self, name: str, value: Any) -> Any:
         try:

@@ -88,8 +88,8 @@ def as_text(steps: Sequence[Planned], jobs: int, scheduler: str) -> str:
             step.decision.name,
             "reused" if found else "to run",
             "as above" if why == above else why,
-            _about(time.expected, time.rough) if time else "unknown" if step.is_left else "",
-            _about(time.most, time.rough) if time else "",
+            about(time.expected, time.rough) if time else "unknown" if step.is_left else "",
+            about(time.most, time.rough) if time else "",
             time.basis if time else "",
         )
         # As text: Rich would read square brackets in a cell as markup.
@@ -115,14 +115,15 @@ def _in_words(steps: Sequence[Planned], jobs: int, scheduler: str) -> str:
     time = "the time is unknown, since nothing like some of them has been measured yet"
     if seconds := time_left(steps, jobs):
         rough = any(step.estimate.rough for step in left if step.estimate)
-        most = _about(seconds[1], rough)
-        time = f"about {_about(seconds[0])}, at most {most}, since early stopping and pruning end "
+        most = about(seconds[1], rough)
+        time = f"about {about(seconds[0])}, at most {most}, since early stopping and pruning end "
         time += "most steps sooner"
     count = f"{len(left)} of {len(steps)} steps to run on {where}"
     return f"{count}: {time}. Preparing and comparing take seconds."
 
 
-def _about(seconds: float, rough: bool = False) -> str:
+def about(seconds: float, rough: bool = False) -> str:
+    """A time in words."""
     minutes = seconds / 60
     text = f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
     return ("~" if rough else "") + (f"{seconds:.0f} s" if seconds < 90 else text)

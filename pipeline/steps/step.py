@@ -94,7 +94,17 @@ class Step(ABC):
     @cached_property
     def key(self) -> str:
         """SHA-256 over the entry point and all inputs."""
-        canonical = json.dumps([self.entry_point, self.inputs], sort_keys=True)
+        return self._key_of(self.inputs)
+
+    @cached_property
+    def replicates_key(self) -> str:
+        """The same but for its seed: that of all steps which differ from it in the seed alone."""
+        return self._key_of(
+            {name: one for name, one in self.inputs.items() if name != "parameter seed"}
+        )
+
+    def _key_of(self, inputs: Mapping[str, str]) -> str:
+        canonical = json.dumps([self.entry_point, inputs], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 

@@ -107,6 +107,12 @@ class Submitter:
         """Show on this terminal what the workers report of the steps."""
         self._client.subscribe_topic(self._pipeline_run, lambda event: sink(event[1]))
 
+    def grow(self, jobs: int) -> None:
+        """Start more workers on this machine where there are fewer."""
+        if (cluster := self._client.cluster) and jobs > len(cluster.workers):
+            cluster.scale(jobs)
+            self._client.wait_for_workers(jobs)
+
     def submit(
         self,
         function: Callable[..., Any],

@@ -21,6 +21,7 @@ from pipeline.tracking import client, views
 from pipeline.tracking.runs import RUN_NOTE_LENGTH, StepRun
 from pipeline.work import evidence
 from pipeline.work.champion import register, registered_model_name
+from pipeline.work.replicates import newest_of_each_seed, with_key
 
 MOST_NAMED = 60  # runs: MLflow cuts longer parameters and tags
 
@@ -184,7 +185,7 @@ def named(runs: Sequence[client.Run], many: str) -> str:
 
 
 def choose(run_ids: Sequence[str] | None, comparison: Comparison) -> list[client.Run]:
-    """The training runs of some ids; None: the newest of every variant of a comparison and seed.
+    """The training runs of some ids; None: the replicates of the newest of every variant.
 
     Raises:
         InputError: if there are none, or one is not a finished training run.
@@ -205,7 +206,10 @@ def choose(run_ids: Sequence[str] | None, comparison: Comparison) -> list[client
 
 
 def _newest_of_each(comparison: Comparison) -> list[client.Run]:
-    """The newest run of every variant and seed, on the data of the newest run of all."""
+    """The newest run of every variant, with its replicates, on the data of the newest run of all.
+
+    Of a run from before it was recorded whose replicate it is, the newest of every seed.
+    """
     experiment = client.experiment_id()
     may_be = cache(partial(_may_be, comparison.data, experiment))
 
@@ -226,10 +230,10 @@ def _newest_of_each(comparison: Comparison) -> list[client.Run]:
     on_data = f"tags.data_fingerprint = '{newest.data.tags['data_fingerprint']}'"
     chosen: list[client.Run] = []
     for variant in comparison.variants:
-        of_seed: dict[int, client.Run] = {}
-        for run in trainings(variant, on_data):
-            of_seed.setdefault(int(run.data.params["seed"]), run)
-        chosen += [of_seed[seed] for seed in sorted(of_seed)]
+        for run in islice(trainings(variant, on_data), 1):
+            key = run.data.tags.get("replicates_key")
+            alike = with_key(key, experiment) if key else trainings(variant, on_data)
+            chosen += newest_of_each_seed(alike).values()
     return chosen
 
 

@@ -12,10 +12,12 @@ from pipeline.answers import fairness, timings
 from pipeline.answers.evidence import Evidence
 from pipeline.answers.fairness import RunRecord
 from pipeline.answers.summary import OPTIONAL_COLUMNS, RUN_COLUMNS
+from pipeline.answers.verdicts import Answer
 from pipeline.comparisons import Comparison
 from pipeline.steps.step import recorded_inputs, recorded_settings, resolved_parameters
 from pipeline.tracking import client, curves
 from pipeline.work import artifacts, predictions
+from pipeline.work.predictions import Predictions
 
 CURVE_METRICS = ["loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
 CURVE_METRICS += ["epoch_seconds", "epoch_cpu_seconds", "elapsed_seconds"]
@@ -36,14 +38,11 @@ def collect(
 ) -> Evidence:
     """Everything the report shows of finished training runs, as in `compare.Compare`.
 
-    Artifacts are read of one run per variant only, but of what they predicted.
+    Artifacts that are only shown are read of one run per variant.
     """
     runs = _records(chosen)
-    rows, epochs = pd.DataFrame([_row(run) for run in runs]), _curves(runs)
-    disturbed = timings.disturbed(epochs)
-    rows["disturbed"] = rows["run_id"].map(disturbed.fillna(False)).astype(bool)
-    with_dropout = [run for run in chosen if "mc_accuracy" in run.data.metrics]
-    test, mc_test = predictions.read(chosen, "test"), predictions.read(with_dropout, "mc_test")
+    test, mc_test = _predicted(chosen)
+    measured = _measured(chosen, comparison, baseline, test, mc_test)
     names = dict.fromkeys(run.variant for run in runs)
     by_loss = sorted(runs, key=lambda run: run.metrics["best_val_loss"])
     examples = {name: next(run for run in by_loss if run.variant == name) for name in names}
@@ -52,24 +51,54 @@ def collect(
     uncertain = {name: ids[name] for name in ids if "mc_accuracy" in examples[name].metrics}
     colors = {variant.name: variant.color for variant in comparison.variants}
     return Evidence(
-        dataset=runs[0].tags["dataset"],
-        baseline=baseline,
-        questions=comparison.asked,
+        **measured,
         title=comparison.title,
-        runs=rows,
-        curves=epochs,
         colors=colors | _colors(runs),
-        facts=fairness.facts(runs, absent=absent, disturbed=disturbed),
+        facts=fairness.facts(runs, absent=absent, disturbed=timings.disturbed(measured["curves"])),
         left_out=absent,
         searches=_of_each(searches, "trials.csv", artifacts.trials),
         rate_curves=_of_each(searches, "learning_rate_curve.csv", artifacts.rate_curve),
         activations=_of_each(ids, "activations.json", artifacts.activations),
         uncertainty=_of_each(uncertain, "mc_dropout/record.json", artifacts.uncertainty),
         examples={name: run.name for name, run in examples.items()},
-        correct=test.correct,
-        mc_correct=mc_test.correct,
-        ensembles=predictions.ensembles(rows, test, mc_test),
+        ensembles=predictions.ensembles(measured["runs"], test, mc_test),
     )
+
+
+def judged(
+    chosen: Sequence[client.Run], *, comparison: Comparison, baseline: str
+) -> Sequence[Answer]:
+    """The answers that finished training runs give, as `collect` finds them; reads no more."""
+    predicted = _predicted(chosen)
+    return Evidence(**_measured(chosen, comparison, baseline, *predicted)).answers
+
+
+def _predicted(chosen: Sequence[client.Run]) -> tuple[Predictions, Predictions]:
+    """What runs predicted of the test set; without MC Dropout, and with it those that have it."""
+    with_dropout = [run for run in chosen if "mc_accuracy" in run.data.metrics]
+    return predictions.read(chosen, "test"), predictions.read(with_dropout, "mc_test")
+
+
+def _measured(
+    chosen: Sequence[client.Run],
+    comparison: Comparison,
+    baseline: str,
+    test: Predictions,
+    mc_test: Predictions,
+) -> dict[str, Any]:
+    """All that the answers follow from."""
+    runs = [record(run) for run in chosen]
+    rows, epochs = pd.DataFrame([_row(run) for run in runs]), _curves(runs)
+    disturbed = timings.disturbed(epochs).fillna(False)
+    return {
+        "dataset": runs[0].tags["dataset"],
+        "baseline": baseline,
+        "questions": comparison.asked,
+        "runs": rows.assign(disturbed=rows["run_id"].map(disturbed).astype(bool)),
+        "curves": epochs,
+        "correct": test.correct,
+        "mc_correct": mc_test.correct,
+    }
 
 
 def left_out(chosen: Sequence[client.Run]) -> list[fairness.LeftOut]:

@@ -2,25 +2,28 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from pipeline.answers import announcements, rounds
+from pipeline.answers.announcements import counted
+from pipeline.answers.intervals import FEWEST
 from pipeline.base import InputError, progress
 from pipeline.comparisons import Variant
 from pipeline.data import sources
-from pipeline.steps.plan_text import Estimate, Planned, as_text
+from pipeline.steps.plan_text import Estimate, Planned, about, as_text
 from pipeline.steps.running import Decision, decide
 from pipeline.steps.step import recorded_inputs, resolved_parameters
 from pipeline.tracking import client, names
 from pipeline.tracking.experiments import find_experiment
 from pipeline.tracking.runs import adopted_run
 from pipeline.work import compare, prepare
-from pipeline.work.comparison import Wanted, decided
+from pipeline.work.comparison import DecidedSteps, Wanted, decided
 from pipeline.work.search import SearchStep
 from pipeline.work.train import TrainStep
 from pipeline.work.variant_step import LoggedData
@@ -30,15 +33,23 @@ NO_QUERY = r"['\\]"  # characters
 
 def say_plan(of: Wanted) -> None:
     """Print what `main` would do, and run nothing."""
-    text = as_text(plan(of), of.workers(), of.asked.scheduler)
+    steps, outlook = plan(of)
+    text = as_text(steps, of.workers(), of.asked.scheduler) + outlook
     progress.update(message=text)
     if opened := adopted_run("main"):
         opened.set_tags(names.named(opened.run_id, "plan"))
         opened.set_note(f"Nothing was run.\n\n```\n{text}\n```")
 
 
-def plan(of: Wanted) -> list[Planned]:
-    """What `run` would do with every step, in order; starts, fetches and writes nothing.
+class Plan(NamedTuple):
+    """What is to run now, and what is expected to follow."""
+
+    steps: Sequence[Planned]  # in order
+    outlook: str  # with seeds=auto; else empty
+
+
+def plan(of: Wanted) -> Plan:
+    """What `run` would do with every step; starts, fetches and writes nothing.
 
     Raises:
         InputError: if the data set is unknown or cannot be used.
@@ -46,23 +57,54 @@ def plan(of: Wanted) -> list[Planned]:
     experiment = find_experiment()
     preparation, dataset, data = _plan_data(of, experiment)
     steps = decided(of, data, experiment)
-    measured = Measured(experiment, dataset=dataset, data=data)
+    timed = planned(steps, Measured(experiment, dataset=dataset, data=data))
+    comparing = Decision(name="compare", reason="after the trainings")
+    if not steps.missing:
+        runs = [run for of_variant in steps.finished.values() for run in of_variant.values()]
+        step = compare.step_of(of.comparison, runs, baseline=of.baseline)
+        comparing = decide(step, of.asked.reuse, experiment=experiment)
+    outlook = "" if of.asked.seeds else f"\n{_outlook(of, steps, timed)}."
+    return Plan([Planned(decision=preparation), *timed, Planned(decision=comparing)], outlook)
+
+
+def planned(steps: DecidedSteps, measured: "Measured") -> list[Planned]:
+    """The searches and trainings, with the time that those to run take."""
     names = {search.name for search in steps.searches}
 
-    def planned(step: SearchStep | TrainStep) -> Planned:
+    def one_planned(step: SearchStep | TrainStep) -> Planned:
         decision = steps.decisions[step.name]
         estimate = None if decision.reused else measured.estimate(step)
         after = tuple(one.name for one in step.after() if one.name in names)
         return Planned(decision=decision, timed=True, estimate=estimate, after=after)
 
-    runs = [steps.decisions[one.name].reused for one in steps.trainings]
-    finished = [run for run in runs if run]
-    comparing = Decision(name="compare", reason="after the trainings")
-    if len(finished) == len(runs):
-        step = compare.step_of(of.comparison, finished, baseline=of.baseline)
-        comparing = decide(step, of.asked.reuse, experiment=experiment)
-    timed = [*map(planned, steps.searches), *map(planned, steps.trainings)]
-    return [Planned(decision=preparation), *timed, Planned(decision=comparing)]
+    return [*map(one_planned, steps.searches), *map(one_planned, steps.trainings)]
+
+
+def most_seeds(of: Wanted) -> str:
+    """Of what there is no more where something is undecided."""
+    return f"max_seeds={of.asked.max_seeds} is reached"
+
+
+def _outlook(of: Wanted, steps: DecidedSteps, timed: Sequence[Planned]) -> str:
+    """How many trainings are to come with seeds=auto, those of the next round among them."""
+    if not steps.missing:
+        return f"No more seeds: {announcements.ending(steps.answers, (), most_seeds(of))}"
+    seeds, most = {name: len(runs) for name, runs in steps.finished.items()}, of.asked.max_seeds
+    at_most = rounds.at_most(steps.answers, seeds, most)
+    if not steps.answers:
+        why = f"Round 1: no verdict is given on fewer than {FEWEST} seeds"
+        trainings = counted(at_most, "more training")
+        return f"{why}. As many rounds follow as the primary questions need: at most {trainings}"
+    expected = rounds.expected(steps.answers, seeds, most)
+    times = {one.decision.name: one.estimate for one in timed}
+    estimates = {one.variant.name: times[one.name] for one in steps.missing}
+    time = ""
+    if all(estimates.values()):
+        seconds = sum(expected[name] * one.expected for name, one in estimates.items() if one)
+        time = f", {about(seconds / of.workers())}"
+    trainings = counted(sum(expected.values()), "more training")
+    undecided = announcements.still_undecided(steps.answers)
+    return f"{undecided}. About {trainings} are expected{time}, at most {at_most}"
 
 
 def _plan_data(of: Wanted, experiment: str | None) -> tuple[Decision, str, LoggedData | None]:

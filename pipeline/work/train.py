@@ -55,6 +55,9 @@ class TrainStep(VariantStep):
     def upstream(self) -> Mapping[str, str]:
         return {**super().upstream(), **{one.entry_point: one.key for one in self.after()}}
 
+    def tags(self) -> Mapping[str, Any]:
+        return {**super().tags(), "replicates_key": self.replicates_key}
+
     def work(self, run: StepRun, after: Sequence[client.Run]) -> None:
         checkpoints = Checkpoints(checkpoint_directory(run.run_id))
         rate = self.asked.learning_rate

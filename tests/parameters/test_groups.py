@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from pipeline.answers.intervals import FEWEST
 from pipeline.base import InputError
 from pipeline.comparisons import Variant, twenty_layers
 from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, ELU, ONE_CYCLE
@@ -66,6 +67,15 @@ def test_a_list_is_stripped_and_may_end_with_a_comma() -> None:
     assert from_texts(Main, seeds="3, 2,12").seeds == (3, 2, 12)
     assert from_texts(Main, seeds=[3, 2]).seeds == (3, 2)
     assert Main().variants is None
+    assert Main().seeds is None
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [("1..5", (1, 2, 3, 4, 5)), ("1..3, 7", (1, 2, 3, 7)), ("9,2 .. 3", (9, 2, 3)), ("4..4", (4,))],
+)
+def test_seeds_can_be_ranges(text: str, seeds: tuple[int, ...]) -> None:
+    assert from_texts(Main, seeds=text).seeds == seeds
 
 
 @pytest.mark.parametrize("text", ["", " , ", "elu,bn,elu", "elu, elu"])
@@ -83,7 +93,13 @@ def test_an_empty_list_and_duplicates_are_refused(text: str) -> None:
         ("1,01", "different items"),
         ("1,-2", "seeds: expected an integer from 0 to 4294967295; received '-2'"),
         ("1,two", "seeds: expected an integer from 0 to 4294967295; received 'two'"),
-        ("auto", "seeds: expected an integer from 0 to 4294967295; received 'auto'"),
+        ("1,auto", "seeds: expected an integer from 0 to 4294967295; received 'auto'"),
+        ("5..1", "from the lower integer to the higher; received '5..1'. .* -P seeds=1..5"),
+        ("1..2000", "at most 1000, separated by commas; received 2000"),
+        ("0..4294967295", "received 4294967296"),
+        ("1..3,2", "different items"),
+        ("1..x", "seeds: expected an integer from 0 to 4294967295; received 'x'"),
+        ("..5", "seeds: expected an integer from 0 to 4294967295; received ''"),
         ("1.0", "seeds: expected an integer from 0 to 4294967295; received '1.0'"),
         ("4294967296", "seeds: expected an integer from 0 to 4294967295; received '4294967296'"),
     ],
@@ -93,11 +109,24 @@ def test_seeds_that_are_none_are_refused(text: str, message: str) -> None:
         from_texts(Main, seeds=text)
 
 
+def test_there_are_as_many_seeds_at_most_as_a_verdict_takes() -> None:
+    assert from_texts(Main, max_seeds=str(FEWEST)).max_seeds == FEWEST
+    with pytest.raises(InputError, match="max_seeds: expected an integer from 3 to 1000"):
+        from_texts(Main, max_seeds=str(FEWEST - 1))
+
+
+def test_minutes_are_a_number_or_none() -> None:
+    assert (Main().minutes, from_texts(Main, minutes="90.5").minutes) == (None, 90.5)
+    for text in ("0", "nan", "1h", "auto"):
+        with pytest.raises(InputError, match="minutes: expected none or a number from 1 to 100"):
+            from_texts(Main, minutes=text)
+
+
 @pytest.mark.parametrize(
     ("of", "given", "refused"),
     [
         (Main, {"seeds": "2,0,1"}, "seeds: expected other than search_seed, 0, .*received 2,0,1"),
-        (Main, {"search_seed": 3}, "seeds: expected other than search_seed, 3, .*received 1,2,3"),
+        (Main, {"seeds": "1..3", "search_seed": 3}, "seeds: expected other than search_seed, 3, .*received 1,2,3"),
         (Train, {"seed": 0}, "seed: expected other than search_seed, 0, .*received 0"),
         (Train, {"search_seed": 1}, "seed: expected other than search_seed, 1, .*received 1"),
     ],

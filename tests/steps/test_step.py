@@ -44,6 +44,15 @@ def test_step_key_changes_with_the_entry_point_the_packages_and_the_code() -> No
     assert len(keys) == 4
 
 
+def test_replicates_have_one_key_whatever_their_seed() -> None:
+    def step(**changes: int) -> Small:
+        return Small(given={"variant": "bn", "epochs": 2, "seed": 1} | changes)
+
+    assert step(seed=2).key != step().key
+    assert step(seed=2).replicates_key == step().replicates_key
+    assert step(epochs=3).replicates_key != step().replicates_key
+
+
 def test_step_inputs_can_be_read_by_a_person() -> None:
     class OfData(Small):
         __module__ = "pipeline.data.fingerprints"

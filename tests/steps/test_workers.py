@@ -210,6 +210,15 @@ def test_all_searches_come_before_the_trainings_that_are_ready(tmp_path: Path) -
     assert path.read_text().split() == [*names, *["train"] * 5]
 
 
+@pytest.mark.usefixtures("steps")
+def test_a_later_round_can_have_more_workers_than_the_first() -> None:
+    with workers.connect(jobs=1, scheduler="none") as alone:
+        steps = workers.Submitter(alone, StepRun("another-pipeline-run", "the-experiment"))
+        for jobs, number in ((1, 1), (2, 2), (1, 2)):
+            steps.grow(jobs)
+            assert len(alone.scheduler_info()["workers"]) == number
+
+
 def test_a_worker_is_not_watched_so_often_that_training_slows_down(
     steps: workers.Submitter,
 ) -> None:

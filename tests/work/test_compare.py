@@ -193,6 +193,22 @@ def test_the_newest_run_of_every_seed_is_compared_on_the_data_of_the_newest(stor
     assert [run.info.run_id for run in chosen] == [run.info.run_id for run in reversed(newest)]
 
 
+def test_runs_whose_settings_were_given_are_not_mixed_with_those_that_had_others(
+    store: Path,
+) -> None:
+    def run(seed: int, epochs: int) -> str:
+        told = settings_tag(replace(ELU, epochs=epochs), {"epochs": epochs})
+        key = {"replicates_key": f"{epochs:064}"}
+        return train_run(ELU, seed, tags=told | key).info.run_id
+
+    train_run(ELU, 4)  # from before it was recorded
+    run(3, epochs=50)
+    chosen = [run(1, epochs=20)]
+    run(2, epochs=50)
+    chosen += [run(2, epochs=20)]
+    assert [one.info.run_id for one in work.choose(None, COMPARISON)] == chosen
+
+
 def test_what_is_read_grows_with_the_runs_on_the_data_alone(
     store: Path, runs_read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

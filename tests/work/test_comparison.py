@@ -22,8 +22,9 @@ from pipeline.main import main
 from pipeline.parameters import Main
 from pipeline.steps.plan_text import Estimate, Planned
 from pipeline.tracking import client
-from pipeline.work.comparison import Wanted, decided, submit, wanted
-from pipeline.work.plan import plan
+from pipeline.work import plan as work
+from pipeline.work.comparison import Wanted, decided, wanted
+from pipeline.work.crew import submit
 from pipeline.work.prepare import prepared
 from pipeline.work.variant_step import LoggedData
 
@@ -36,6 +37,10 @@ def asked(**changes: Any) -> Wanted:
 def prepared_from(path: Path) -> LoggedData:
     of = asked(dataset=str(path))
     return prepared(of.asked, of.comparison)
+
+
+def plan(of: Wanted) -> Sequence[Planned]:
+    return work.plan(of).steps
 
 
 def reasons(steps: Sequence[Planned]) -> dict[str, str]:
@@ -52,7 +57,7 @@ def reused(steps: Sequence[Planned]) -> list[str]:
 
 def test_a_comparison_has_every_variant_with_every_seed() -> None:
     of = asked(dropout_rate="0.2", epochs="7")
-    trainings = of.trainings(None)
+    trainings = decided(of, None, None).trainings
     assert [one.name for one in trainings] == [
         "train elu seed 1",
         "train elu seed 2",
@@ -401,7 +406,7 @@ class Submitted:
 
     def __init__(self, of: Wanted) -> None:
         self.steps: list[tuple[int, str, int | None, int]] = []
-        submit(self, decided(of, None, None), reuse="auto")  # type: ignore[arg-type]
+        submit(self, decided(of, None, None), "auto", {})  # type: ignore[arg-type]
 
     def submit(
         self,

@@ -192,6 +192,36 @@ def test_what_follows_a_training_under_mlflow_run_reads_its_resolved_parameters(
     assert "1 run of one_cycle" in capsys.readouterr().out
 
 
+def test_a_comparison_adds_seeds_to_those_trained_by_hand_until_it_ends_and_then_does_nothing(
+    store: Path, tiny_npz: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: dict[str, Any] = {
+        "comparison": SMALL,
+        "dataset": str(tiny_npz),
+        "learning_rate": 1e-12,  # nothing is learnt, so that nothing is decided
+        "epochs": 1,
+        "batch_size": 64,
+    }
+    by_hand = train(Train(variant="bn", seed=9, **asked))
+    of = {**asked, "variants": ("elu", "bn"), "max_seeds": 4, "jobs": 1}
+    main(Main(**of))
+    trainings = mlflow.MlflowClient().search_runs(["0"], "tags.step = 'train'")
+    ids = {run.data.tags["mlflow.runName"]: run.info.run_id for run in reversed(trainings)}
+    assert next(iter(ids)) == "train bn seed 9"
+    assert len({run.data.tags.get("pid") for run in trainings}) == 2  # one worker for all rounds
+    rounds = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Round")]
+    assert rounds[0].startswith("Round 1: seeds 1 to 3 of elu; seeds 1 and 2 of bn, since no ver")
+    assert rounds[1].startswith("Round 2: seed 4 of elu; seed 3 of bn, since `bn` against `elu` is")
+    assert len(rounds) == 2
+    (compared,) = mlflow.MlflowClient().search_runs(["0"], "tags.step = 'compare'")
+    assert sorted(compared.data.params["runs"].split(",")) == sorted(ids.values())
+    assert by_hand in ids.values()
+
+    main(Main(**of))
+    assert "compare small_layers on stripes: reused" in capsys.readouterr().out
+    assert len(mlflow.MlflowClient().search_runs(["0"], "tags.step = 'train'")) == len(trainings)
+
+
 def test_bad_values_are_refused_before_anything_is_run(store: Path, tiny_npz: Path) -> None:
     data = str(tiny_npz)
     with pytest.raises(InputError, match="no dropout"):

@@ -1,0 +1,127 @@
+"""The Dask workers that run the steps of a comparison, and what is submitted to them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from pipeline.base import progress
+from pipeline.comparisons import Variant
+from pipeline.steps.running import once
+from pipeline.tracking import client
+from pipeline.tracking.runs import StepRun, kill_running_steps
+from pipeline.work.comparison import DecidedSteps, Wanted, import_dask
+from pipeline.work.search import SearchStep
+from pipeline.work.study import create_storage
+from pipeline.work.train import TrainStep
+
+if TYPE_CHECKING:
+    from pipeline.steps import workers
+
+
+class Crew:
+    """Workers that start when there is first something to run, and live on until the last round.
+
+    So TensorFlow is imported, and a variant compiled, once.
+    """
+
+    def __init__(self, of: Wanted, main_run: StepRun):
+        self._of, self._main_run = of, main_run
+        self._stack = ExitStack()
+        self._queue: workers.Submitter | None = None
+        self._searches: dict[str, workers.Future] = {}
+
+    def __enter__(self) -> "Crew":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+    def run(self, steps: DecidedSteps) -> tuple[dict[str, client.Run], dict[str, str]]:
+        """Search and train: the runs of the trainings, and why others failed, by their names."""
+        jobs = min(self._of.workers(), len(steps.missing) + len(steps.searches))
+        if self._queue is None:
+            self._queue = self._started(jobs)
+        self._queue.grow(jobs)
+        futures = submit(self._queue, steps, self._of.asked.reuse, self._searches)
+        import pipeline.report.page  # noqa: F401  for the comparison, while workers are busy
+        from pipeline.steps import workers
+
+        return workers.gather(futures)
+
+    def _started(self, jobs: int) -> "workers.Submitter":
+        of, main_run = self._of, self._main_run
+        create_storage(of.asked.storage)
+        if of.asked.scheduler == "none":
+            # When those on this machine have ended; those of another scheduler go on.
+            self._stack.callback(kill_running_steps, main_run.run_id, main_run.experiment)
+        submitting = self._stack.enter_context(connected(of, jobs))
+        sink = self._stack.enter_context(progress.display())
+        queue = submitting(main_run)
+        queue.show_progress(sink)
+        return queue
+
+
+@contextmanager
+def connected(of: Wanted, jobs: int) -> Iterator[Callable[[StepRun], "workers.Submitter"]]:
+    """Dask workers that can do the steps; yields what submits those of a run of `main`."""
+    import_dask()
+    from pipeline.steps import remote, workers
+
+    with workers.connect(jobs, of.asked.scheduler) as dask:
+        if of.asked.scheduler == "none":
+            yield partial(workers.Submitter, dask)
+            return
+        artifacts = client.connect().get_experiment(client.experiment_id()).artifact_location
+        stores = (client.tracking_uri(), artifacts, of.asked.storage)
+        packages = dict.fromkeys((*TrainStep.packages, *SearchStep.packages, "mlflow"))
+        with remote.joined(dask, stores, [*packages]) as brought:
+            yield partial(workers.Submitter, dask, brought=brought)
+
+
+def submit(
+    queue: "workers.Submitter",
+    steps: DecidedSteps,
+    reuse: str,
+    searches: dict[str, "workers.Future"],
+) -> dict[str, "workers.Future"]:
+    """Submit the searches and the trainings after them; by name, the trainings' futures.
+
+    The searches are those of earlier rounds, by their names; new ones are added.
+    """
+    announced = {"reuse": reuse, "announce": False}  # `main` has said what becomes of a step
+    for place, search in enumerate(steps.searches):
+        if search.name not in searches:
+            submitted = queue.submit(once, {"step": search, **announced}, priority=-place)
+            searches[search.name] = submitted
+    # Seed by seed: variants are compared in pairs of a seed, and what slows the machine down for a
+    # while is to meet both of a pair. Of a seed the longest first: at the end, no worker is to
+    # train for long while the others have nothing left to do.
+    seeds = list(dict.fromkeys(one.seed for one in steps.missing))
+    ordered = sorted(steps.missing, key=lambda one: (seeds.index(one.seed), -_cost(one.variant)))
+    # A worker compiles a variant once: the trainings follow its search, or else one another.
+    variants = list(dict.fromkeys(one.variant.name for one in steps.trainings))
+
+    def training(one: TrainStep) -> "workers.Future":
+        search = searches.get(one.search.name)
+        return queue.submit(
+            once,
+            {"step": one, **announced},
+            after=[search] if search else [],
+            priority=-len(searches) - ordered.index(one),
+            group=None if search else variants.index(one.variant.name),
+        )
+
+    return {one.name: training(one) for one in steps.missing}
+
+
+def _cost(variant: Variant) -> float:
+    """How much there is to compute in a training, roughly: layers times mini-batches per image."""
+    layers = variant.hidden_layers * (2 if variant.batch_normalization else 1)
+    return layers * variant.epochs / variant.batch_size

@@ -1,0 +1,117 @@
+"""Running a comparison: its steps, one round of seeds after the other, then what they come to."""
+
+import time
+
+from pipeline.answers import announcements
+from pipeline.answers.announcements import counted
+from pipeline.base import StepsFailedError, progress
+from pipeline.parameters import declared, mlflow_run
+from pipeline.steps.plan_text import about, listed, time_left
+from pipeline.steps.running import pipeline_run_id, step_run
+from pipeline.tracking import client, views
+from pipeline.tracking.runs import StepRun
+from pipeline.work import compare, prepare
+from pipeline.work.comparison import DecidedSteps, Wanted, decided
+from pipeline.work.crew import Crew, connected
+from pipeline.work.plan import Measured, most_seeds, planned
+from pipeline.work.variant_step import LoggedData
+
+
+def run(of: Wanted) -> None:
+    """Prepare, search, train and compare what is not done yet.
+
+    Raises:
+        StepsFailedError: if a step failed; the others are compared.
+    """
+    asked = of.asked
+    if asked.scheduler != "none":
+        with connected(of, 1):  # to be refused before a run is opened
+            pass
+    data = prepare.prepared(asked, of.comparison, asked.reuse)
+    parameters = {
+        "variants": ",".join(variant.name for variant in of.variants),
+        "seeds": declared(asked)["seeds"].text(asked.seeds),
+        "dataset": of.comparison.data.source if asked.dataset == "auto" else asked.dataset,
+        "reuse": asked.reuse,
+    }
+    name = f"comparison {of.comparison.name} on {data.dataset}"
+    with step_run("main", parameters, name=name, tags=data.tags) as main_run:
+        token = pipeline_run_id.set(main_run.run_id)
+        try:
+            _run_steps(main_run, of, data)
+        finally:
+            pipeline_run_id.reset(token)
+
+
+def _run_steps(main_run: StepRun, of: Wanted, data: LoggedData) -> None:
+    """Train what is not finished, compare what is, and fail if a step did."""
+    with Crew(of, main_run) as crew:
+        steps, failures = _trained(main_run, of, data, crew)
+    if finished := [run for runs in steps.finished.values() for run in runs.values()]:
+        command = mlflow_run("main", of.asked)
+        comparing = compare.step_of(of.comparison, finished, baseline=of.baseline, command=command)
+        compare_run = compare.compared(comparing, of.asked.reuse)
+        main_run.set_tags({"compare_run": compare_run})
+        main_run.set_note(client.get_run(compare_run).data.tags["mlflow.note.content"])
+        views.announce(views.view_urls(main_run.experiment, finished[0]))
+    if failures:
+        raise StepsFailedError(failures)
+
+
+def _trained(
+    main_run: StepRun, of: Wanted, data: LoggedData, crew: Crew
+) -> tuple[DecidedSteps, dict[str, str]]:
+    """The steps when no more are to run, and why some failed."""
+    steps = decided(of, data, main_run.experiment)
+    progress.update(message=listed(list(steps.decisions.values())))
+    if of.asked.seeds is None:
+        return _round_by_round(main_run, of, data, crew, steps)
+    made, failures = crew.run(steps) if steps.missing else ({}, {})
+    return steps.made(made), failures
+
+
+def _round_by_round(
+    main_run: StepRun, of: Wanted, data: LoggedData, crew: Crew, steps: DecidedSteps
+) -> tuple[DecidedSteps, dict[str, str]]:
+    """Add seeds until every primary question is decided, or there are no more of them or no time.
+
+    With fewer trainings in a round than there are workers, some are idle.
+    """
+    began, number, failures, limit = time.monotonic(), 0, dict[str, str](), most_seeds(of)
+    failed: set[str] = set()  # variants
+    while steps.missing:
+        measured = Measured(main_run.experiment, dataset=data.dataset, data=data)
+        seconds = time_left(planned(steps, measured), of.workers())
+        if steps.answers and _is_late(of, time.monotonic() - began, seconds):
+            limit = f"the next round would end later than minutes={of.asked.minutes:g} allows"
+            break
+        number += 1
+        progress.update(message=f"Round {number}: {_round(steps, seconds)}.")
+        made, errors = crew.run(steps)
+        failures |= errors
+        failed |= {one.variant.name for one in steps.missing if one.name in errors}
+        finished = steps.made(made).finished
+        steps = decided(of, data, main_run.experiment, finished=finished, failed=failed)
+    ended = announcements.ending(steps.answers, sorted(failed), limit)
+    said = f"No more seeds after {counted(number, 'round')}" if number else "No more seeds"
+    progress.update(message=f"{said}: {ended}.")
+    main_run.set_tags({"rounds": number, "rounds_ended": ended})
+    return steps, failures
+
+
+def _is_late(of: Wanted, seconds: float, left: tuple[float, float] | None) -> bool:
+    """Whether what is left would end later than it may."""
+    expected = left[0] if left else 0
+    return of.asked.minutes is not None and seconds + expected > 60 * of.asked.minutes
+
+
+def _round(steps: DecidedSteps, left: tuple[float, float] | None) -> str:
+    """What a round adds, why, and how long it takes."""
+    added: dict[str, list[int]] = {}
+    for one in steps.missing:
+        added.setdefault(one.variant.name, []).append(one.seed)
+    searches = [one for one in steps.searches if not steps.decisions[one.name].reused]
+    numbers = [counted(len(steps.missing), "training")]
+    numbers += [counted(len(searches), "search", "searches")] if searches else []
+    expects = f"about {about(left[0])}" if left else "for an unknown time"
+    return f"{announcements.seeds_added(added, steps.answers)}; {' and '.join(numbers)}, {expects}"
