@@ -372,6 +372,10 @@ def test_report_of_a_finished_comparison_has_every_part(finished_store: Finished
     for part in ("Learning-rate searches", "Self-normalisation", "Most uncertain images"):
         assert part in page
     assert page.count("data:image/png;base64,") == 12  # the most uncertain images
+    plain = ["one seed", "ensemble"]
+    with_dropout = [f"{model} with MC Dropout" for model in plain]
+    of = _table(run.info.run_id, "ensembles").groupby("variant")["model"].agg(list)
+    assert of.to_dict() == {"elu": plain, "alpha_dropout": plain + with_dropout}
 
 
 def test_runs_on_different_data_are_refused_and_named(store: Path) -> None:
