@@ -126,7 +126,11 @@ def test_minutes_are_a_number_or_none() -> None:
     ("of", "given", "refused"),
     [
         (Main, {"seeds": "2,0,1"}, "seeds: expected other than search_seed, 0, .*received 2,0,1"),
-        (Main, {"seeds": "1..3", "search_seed": 3}, "seeds: expected other than search_seed, 3, .*received 1,2,3"),
+        (
+            Main,
+            {"seeds": "1..3", "search_seed": 3},
+            "seeds: expected other than search_seed, 3, .*received 1,2,3",
+        ),
         (Train, {"seed": 0}, "seed: expected other than search_seed, 0, .*received 0"),
         (Train, {"search_seed": 1}, "seed: expected other than search_seed, 1, .*received 1"),
     ],

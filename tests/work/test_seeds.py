@@ -129,7 +129,7 @@ def test_seeds_are_added_to_what_is_undecided_until_there_are_no_more(
     assert said[1].startswith(
         "Round 2: seed 4 of elu and selu, since `selu` against `elu` is undecided (+1.00 points ("
     )
-    assert said[1].endswith(" seeds would decide it; 2 trainings, about 1 s.")
+    assert said[1].endswith(" seeds of each would probably decide it; 2 trainings, about 1 s.")
     assert said[-1] == f"No more seeds after 3 rounds: {tags['rounds_ended']}."
 
     tags, _ = run(asked(), data, again := Crew())
