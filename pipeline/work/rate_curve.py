@@ -56,7 +56,7 @@ def curve_through(trials: Sequence[Tried]) -> RateCurve:
     shown, curve = rates[[best]], behind[[best]]
     x, same = np.unique(np.log10(rates), return_inverse=True)
     if len(x) >= FEWEST:
-        from scipy.interpolate import make_smoothing_spline  # a quarter second, which a plan saves
+        from scipy.interpolate import make_smoothing_spline  # half a second, which a plan saves
 
         epochs = np.array([max(1, len(one.losses)) for one in trials]) / len(usual)
         weights = np.bincount(same, epochs)
