@@ -34,7 +34,7 @@ class SearchStep(VariantStep):
     """The search of a variant's learning rate."""
 
     entry_point: ClassVar[str] = "search"
-    packages: ClassVar[tuple[str, ...]] = ("tensorflow", "keras", "numpy", "optuna")
+    packages: ClassVar[tuple[str, ...]] = ("tensorflow", "keras", "numpy", "scipy", "optuna")
     group: ClassVar[type[Searching]] = Searching
 
     asked: Searching
@@ -116,9 +116,9 @@ def _log_study(study: optuna.Study, curve: RateCurve, step: SearchStep, run: Ste
     metrics |= {"trials_pruned": pruned, "trials_diverged": diverged}
     metrics |= {"epochs_trained": trained, "epochs_saved_by_pruning": saved}
     run.log_metrics(metrics)
-    how = "the minimum of a smooth curve through all trials"
+    how = "where a smooth curve through all trials is lowest"
     if len(curve.points) == 1:
-        how = "the best trial's, as too few trials converged to tell more"
+        how = "that of the best trial, as so few say no more"
     run.set_note(
         f"Learning-rate search of **{step.variant.name}**: {len(trials)} trials of up to {most} "
         f"epochs, {pruned} pruned, {diverged} diverged; pruning saved {of_all}.\n\n"
