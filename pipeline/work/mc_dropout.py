@@ -117,7 +117,7 @@ def _log_mcnemar(
 ) -> str:
     """Log whether MC Dropout and the deterministic model differ beyond chance; returns it."""
     test = calibration.mcnemar_exact(right, mc_right)
-    verdict = "a real difference" if test.p_value < 0.05 else "not distinguishable from chance"
+    verdict = "a real difference" if test.p_value < 0.05 else "no more than chance may do"
     sentence = (
         f"MC Dropout: test accuracy {metrics['mc_accuracy']:.4f} ({metrics['mc_gain']:+.4f}, "
         f"McNemar p = {test.p_value:.3g}: {verdict})"
