@@ -16,7 +16,7 @@ from pipeline.work import evidence
 from pipeline.work.replicates import newest_of_each_seed, with_key
 from pipeline.work.search import SearchStep
 from pipeline.work.train import TrainStep
-from pipeline.work.variant_step import LoggedData, VariantStep
+from pipeline.work.variant_step import LoggedData
 
 Finished = Mapping[str, Mapping[int, client.Run]]  # training runs, by variant and seed
 
@@ -171,23 +171,18 @@ def _decided(
 ) -> DecidedSteps:
     """What becomes of every search and of the trainings with some seeds."""
 
-    def decision(step: VariantStep, run: client.Run | None, reuse: str) -> Decision:
-        return (
-            Decision(name=step.name, reused=run)
-            if run
-            else decide(step, reuse, experiment=experiment)
-        )
-
     reuse, trainings = of.asked.reuse, of.trainings(prepared, seeds)
-    found = {
-        one.name: decision(one, finished[one.variant.name].get(one.seed), reuse)
-        for one in trainings
-    }
+    found: dict[str, Decision] = {}
+    for one in trainings:
+        run = finished[one.variant.name].get(one.seed)
+        known = Decision(name=one.name, reused=run) if run else None
+        found[one.name] = known or decide(one, reuse, experiment=experiment)
     missing = [one for one in trainings if not found[one.name].reused]
     searches = list({one.search.name: one.search for one in missing if one.after()}.values())
-    for one in searches:
-        # Where a variant is trained, so is its search, with reuse=never by this command.
-        found[one.name] = decision(one, None, "auto" if finished[one.variant.name] else reuse)
+    for search in searches:
+        # Where trainings of a variant count, its search was made; with reuse=never, just now.
+        again = "auto" if finished[search.variant.name] else reuse
+        found[search.name] = decide(search, again, experiment=experiment)
     return DecidedSteps(trainings=trainings, searches=searches, decisions=found)
 
 

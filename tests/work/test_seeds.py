@@ -12,13 +12,13 @@ from step_runs import finish, opened
 
 from pipeline.parameters import Main
 from pipeline.tracking import client
-from pipeline.work import plan, rounds
+from pipeline.work import evidence, plan, rounds
 from pipeline.work.comparison import DecidedSteps, Wanted, decided, wanted
 from pipeline.work.prepare import prepared
 from pipeline.work.train import TrainStep
 from pipeline.work.variant_step import LoggedData
 
-MEANS = {"elu": 0.5, "bn": 0.8, "selu": 0.51}
+MEANS = {"elu": 0.5, "bn": 0.8, "selu": 0.51, "alpha_dropout": 0.5}
 Accuracy = Callable[[TrainStep], float]
 
 
@@ -82,6 +82,7 @@ class Crew:
 
     def run(self, steps: DecidedSteps) -> tuple[dict[str, client.Run], dict[str, str]]:
         self.rounds.append([one.name.removeprefix("train ") for one in steps.missing])
+        assert len(self.rounds) < 15, "there is no end to it"
         runs, errors = dict[str, client.Run](), dict[str, str]()
         for one in steps.missing:
             if one.name.endswith(self._interrupted_at or "never"):
@@ -141,6 +142,15 @@ def test_what_is_decided_gets_no_more_seeds(data: LoggedData) -> None:
     tags, _ = run(asked(variants="elu,bn"), data, crew := Crew())
     assert crew.rounds == [first("elu", "bn")]
     assert (tags["rounds"], tags["rounds_ended"]) == ("1", "every primary question is decided")
+
+
+def test_what_is_judged_between_rounds_is_what_the_comparison_says(data: LoggedData) -> None:
+    run(of := asked(), data, Crew())
+    steps = decided(of, data, "0")
+    runs = [one for of_variant in steps.finished.values() for one in of_variant.values()]
+    found = evidence.collect(runs, [], comparison=of.comparison, baseline=of.baseline)
+    assert len(found.answers) == 6
+    assert repr(found.answers) == repr(steps.answers)
 
 
 def test_finished_runs_of_any_seed_count_whichever_command_they_are_of(data: LoggedData) -> None:
@@ -213,6 +223,8 @@ def test_no_round_is_begun_that_would_end_too_late_but_the_first(data: LoggedDat
     )
     run(asked(minutes="10", max_seeds="4"), data, crew := Crew(epoch_seconds=100.0))
     assert crew.rounds == [["elu seed 4", "selu seed 4"]]
+    run(asked(minutes="1", variants="elu,alpha_dropout"), data, crew := Crew(epoch_seconds=100.0))
+    assert crew.rounds == [first("alpha_dropout")]
 
 
 def test_workers_that_would_be_idle_train_seeds_that_are_expected_to_be_needed(
@@ -226,6 +238,7 @@ def test_trained_anew_nothing_that_is_finished_counts_and_a_search_is_made_once(
     data: LoggedData,
 ) -> None:
     run(asked(), data, Crew())
+    assert len(decided(asked(reuse="never"), data, "0").missing) == 9
     of = asked(reuse="never", learning_rate="auto", search_seed="0")
     steps = decided(of, data, "0")
     assert [one.name for one in steps.missing][-1] == "train selu seed 3"
