@@ -10,8 +10,8 @@ from pipeline.answers.verdicts import Answer, Verdict
 
 UNDECIDED = answer("selu", "elu")
 WHY = (
-    "`selu` against `elu` is undecided (+0.30 points (98% interval -1.10 to 1.70)): about 9 seeds of "
-    "each would probably decide it"
+    "`selu` against `elu` is undecided (+0.30 points (98% interval -1.10 to 1.70)): "
+    "about 9 seeds of each would probably decide it"
 )
 
 
