@@ -50,7 +50,7 @@ def _undecided(answer: Answer) -> str:
     metric = "" if question.metric == "test_accuracy" else f" in {question.metric}"
     if answer.reason:
         return f"{names}{metric} is undecided ({answer.reason})"
-    return f"{names}{metric} is undecided ({effect(answer)}): {to_decide(answer)}"
+    return f"{names}{metric} is undecided, {effect(answer)}: {to_decide(answer)}"
 
 
 def _seeds(seeds: Sequence[int]) -> str:

@@ -14,6 +14,8 @@ def undecided(answers: Sequence[Answer]) -> list[Answer]:
 def next_round(answers: Sequence[Answer], seeds: Mapping[str, int], most: int) -> dict[str, int]:
     """How many seeds each variant gets now; none where all is decided or at its limit.
 
+    Of an undecided question, the variant with fewer seeds gets one, or both: so they tell most.
+
     Args:
         answers: to the questions so far; none where nothing is trained yet.
         seeds: how many every variant has, but those that get no more.
@@ -22,7 +24,9 @@ def next_round(answers: Sequence[Answer], seeds: Mapping[str, int], most: int) -
     first = {name: min(FEWEST, most) - count for name, count in seeds.items()}
     if first := {name: count for name, count in first.items() if count > 0}:
         return first
-    return dict.fromkeys(expected(answers, seeds, most), 1)
+    more = expected(answers, seeds, most)
+    behind = [name for one in undecided(answers) for name in _fewest(one, seeds) if name in more]
+    return dict.fromkeys(behind, 1)
 
 
 def expected(answers: Sequence[Answer], seeds: Mapping[str, int], most: int) -> dict[str, int]:
@@ -71,3 +75,9 @@ def _primary(answers: Sequence[Answer]) -> list[Answer]:
 
 def _variants(answer: Answer) -> tuple[str, str]:
     return answer.question.variant, answer.question.reference
+
+
+def _fewest(answer: Answer, seeds: Mapping[str, int]) -> list[str]:
+    """Of a question's variants that may get more seeds, those with the fewest."""
+    counts = {name: seeds[name] for name in _variants(answer) if name in seeds}
+    return [name for name, count in counts.items() if count == min(counts.values())]

@@ -181,7 +181,8 @@ class Comparison:
             takes to find it again; `files.load` fills them in.
 
     Raises:
-        InputError: if two variants or questions are the same, or a question is about none of them.
+        InputError: if two variants or questions are the same, or a question is about none of them,
+            or about MC Dropout in one without dropout.
     """
 
     variants: Sequence[Variant]
@@ -205,7 +206,18 @@ class Comparison:
             for asked in (question.variant, question.reference):
                 if asked not in names:
                     raise unknown_name(f"variant of the question '{question.text}'", asked, names)
+            if question.metric == "mc_gain":
+                self._check_dropout(question)
         check_different("questions", [question.id for question in self.asked])
+
+    def _check_dropout(self, question: Question) -> None:
+        if any(one.name == question.variant and not one.dropout for one in self.variants):
+            raise InputError(
+                f"metric of a question about '{question.variant}'",
+                expected="mc_gain of a variant with dropout",
+                received="one without",
+                action="Ask about a variant with dropout, or by another metric.",
+            )
 
     def _implied(self) -> Iterator[Question]:
         """The questions of a comparison that asks none."""

@@ -10,7 +10,7 @@ from pipeline.answers.verdicts import Answer, Verdict
 
 UNDECIDED = answer("selu", "elu")
 WHY = (
-    "`selu` against `elu` is undecided (+0.30 points (98% interval -1.10 to 1.70)): "
+    "`selu` against `elu` is undecided, +0.30 points (98% interval -1.10 to 1.70): "
     "about 9 seeds of each would probably decide it"
 )
 
@@ -37,9 +37,9 @@ def test_which_seeds_which_variants_get_and_why() -> None:
         ),
         (
             answer("bn", "elu", "epochs_to_target", effect=0.8, low=0.5, high=1.2),
-            "`bn` against `elu` in epochs_to_target is undecided (0.80 times as many epochs (98%",
+            "`bn` against `elu` in epochs_to_target is undecided, 0.80 times as many epochs (98%",
         ),
-        (answer("bn", "bn", "mc_gain"), "`bn` in mc_gain is undecided (+0.30 points"),
+        (answer("bn", "bn", "mc_gain"), "`bn` in mc_gain is undecided, +0.30 points"),
     ],
 )
 def test_an_undecided_question_has_its_effect_and_what_would_decide_it(

@@ -32,6 +32,16 @@ def test_every_variant_has_three_seeds_first_whatever_is_undecided() -> None:
     assert next_round(found, {"elu": 3, "bn": 1, "selu": 0}, 12) == {"bn": 2, "selu": 3}
 
 
+def test_no_variant_gets_more_than_the_most_in_the_first_round_either() -> None:
+    assert next_round([], {"elu": 0, "bn": 1}, 2) == {"elu": 2, "bn": 1}
+
+
+def test_of_a_question_the_variant_with_fewer_seeds_gets_one_or_both() -> None:
+    found = [answer("bn", "elu")]
+    assert next_round(found, {"elu": 8, "bn": 3}, 12) == {"bn": 1}
+    assert next_round(found, {"elu": 3, "bn": 3}, 12) == {"bn": 1, "elu": 1}
+
+
 def test_then_those_of_undecided_primary_questions_get_one_up_to_the_limit() -> None:
     found = [
         answer("bn", "elu", verdict=Verdict.BETTER),

@@ -245,6 +245,10 @@ def test_the_first_variant_is_the_baseline() -> None:
         ({"questions": (ask(),)}, "variant of the question .*received 'elu'"),
         ({"questions": ask(reference="bn_swish")}, "questions of a comparison"),
         (
+            {"questions": (Question(variant="bn", reference="bn", metric="mc_gain"),)},
+            "metric of a question about 'bn': expected mc_gain of a variant with dropout",
+        ),
+        (
             {"questions": [ask(reference="bn_swish")] * 2},
             "received 'bn_quality_over_bn_swish' twice",
         ),

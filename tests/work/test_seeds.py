@@ -128,7 +128,7 @@ def test_seeds_are_added_to_what_is_undecided_until_there_are_no_more(
         "seeds; 9 trainings, for an unknown time."
     )
     assert said[1].startswith(
-        "Round 2: seed 4 of elu and selu, since `selu` against `elu` is undecided (+1.00 points ("
+        "Round 2: seed 4 of elu and selu, since `selu` against `elu` is undecided, +1.00 points ("
     )
     assert said[1].endswith(" seeds of each would probably decide it; 2 trainings, about 1 s.")
     assert said[-1] == f"No more seeds after 3 rounds: {tags['rounds_ended']}."
@@ -276,7 +276,7 @@ def test_a_plan_says_how_many_trainings_are_expected_and_no_more(data: LoggedDat
     steps, outlook = plan.plan(of)
     left = [one.decision.name for one in steps if one.is_left]
     assert left == ["train elu seed 4", "train selu seed 4"]
-    assert outlook.startswith("\n`selu` against `elu` is undecided (+1.00 points (")
+    assert outlook.startswith("\n`selu` against `elu` is undecided, +1.00 points (")
     # About as many as the question takes, of both; of bn, too, if it should be undecided again.
     assert outlook.endswith(" About 18 more trainings are expected, 9 s, at most 27.")
 
