@@ -26,10 +26,14 @@ class Said(NamedTuple):
     evidence: str
 
     @property
+    def answer(self) -> str:
+        """The verdict and the effect; empty where neither can be told."""
+        return ", ".join(filter(None, [self.verdict, self.effect]))
+
+    @property
     def in_short(self) -> str:
         """The question and its answer, as Markdown."""
-        said = ", ".join(filter(None, [self.verdict, self.effect]))
-        return f"**{self.question}** {said}." if said else f"**{self.question}**"
+        return f"**{self.question}** {self.answer}." if self.answer else f"**{self.question}**"
 
 
 class Card(NamedTuple):

@@ -73,6 +73,8 @@ class CompareStep(Step):
         for name in ("runs", "curves", "summary", "ensembles"):
             run.log_text(getattr(found, name).to_csv(index=False), f"{name}.csv")
         run.log_text(tables.answers_frame(found.answers).to_csv(index=False), "answers.csv")
+        said = zip(found.answers, words.answers(found), strict=True)
+        run.set_tags({f"verdict.{one.question.id}": in_words.answer for one, in_words in said})
         panels = page.sections(found)
         run.log_text(page.html_report(found, panels), "report.html")
         for name, of in panels.items():

@@ -117,6 +117,8 @@ def test_answers_are_logged_as_values_and_as_a_picture(four_runs: list[str]) -> 
     assert (quality["verdict"], quality["runs"], quality["reference_runs"]) == ("undecided", 3, 3)
     assert quality["low"] == -quality["high"] < quality["effect"] == 0
     assert "answers.png" in _artifacts(run_id)
+    verdict = client.get_run(run_id).data.tags["verdict.bn_quality_over_elu"]
+    assert verdict.startswith("Undecided, +0.00 points (")
 
 
 def test_curves_are_those_that_were_logged(four_runs: list[str]) -> None:
