@@ -14,6 +14,7 @@ BENCHMARKS = {
     "limit": True,
     "search": True,
     "rates": True,
+    "verdicts": False,
     "mc_dropout": True,
     "tracking": True,
     "recipe": True,
