@@ -163,15 +163,23 @@ def compare(setting: Setting, generator: np.random.Generator) -> Outcome:
         seeds = {name: count + added.get(name, 0) for name, count in seeds.items()}
         found = judged(seeds)
     effect_of = dict(zip([one.id for one in questions], effects, strict=False))
-    return _outcome(found, effect_of, decided, seeds)
+    return outcome(found, effect_of, decided, seeds)
 
 
-def _outcome(
+def outcome(
     found: Sequence[Answer],
     effect_of: Mapping[str, float],
     decided: Mapping[str, int],
     seeds: Mapping[str, int],
 ) -> Outcome:
+    """What the answers of a comparison come to.
+
+    Args:
+        found: the answers.
+        effect_of: the true effects, by the ids of questions.
+        decided: with how many seeds questions were decided first, of those that were.
+        seeds: how many every variant has in the end.
+    """
     effects = {one: effect_of[one.question.id] for one in found}
     right = [one.verdict is Verdict.BETTER for one, effect in effects.items() if effect]
     small = [one.verdict is Verdict.EQUAL for one, effect in effects.items() if effect < POINT]

@@ -153,13 +153,11 @@ def test_log_rank_is_the_exact_test_that_scipy_makes_of_its_statistic() -> None:
     one, other = times(4, 5, 7, 9, never=1), times(6, 8, 12, 13, never=2)
 
     def statistic(first: np.ndarray, second: np.ndarray) -> float:
-        scores = log_rank_scores(
-            np.abs(np.concatenate([first, second])), np.concatenate([first, second]) > 0
-        )
-        return abs(scores[: len(first)].sum())
+        both = np.concatenate([first, second])
+        return log_rank_scores(np.abs(both), both > 0)[: len(first)].sum()
 
     signed = [np.where(of.reached, of.times, -of.times) for of in (one, other)]
-    expected = stats.permutation_test(signed, statistic, n_resamples=np.inf, alternative="greater")
+    expected = stats.permutation_test(signed, statistic, n_resamples=np.inf)
     assert log_rank(one, other) == pytest.approx(expected.pvalue)
 
 
@@ -175,6 +173,11 @@ def test_log_rank_of_many_runs_is_near_to_the_asymptotic_one() -> None:
     ]
     assert log_rank(one, other) == pytest.approx(stats.logrank(*censored).pvalue, rel=0.25)
     assert log_rank(one, other) == log_rank(one, other)
+
+
+def test_three_seeds_that_are_before_twelve_others_are_one_deal_of_all() -> None:
+    early, late = times(4, 4.4, 5), times(*range(6, 16), never=2)
+    assert log_rank(early, late) == pytest.approx(2 / math.comb(15, 3))
 
 
 def test_three_seeds_that_are_all_faster_are_one_deal_of_ten() -> None:

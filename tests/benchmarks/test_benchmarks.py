@@ -36,6 +36,7 @@ from benchmarks import (
     throughput,
     tracking,
     turns,
+    verdicts,
 )
 from benchmarks import store as many_runs
 from benchmarks.peers import Peer
@@ -296,3 +297,39 @@ def test_two_jobs_are_held_against_what_the_machine_allows() -> None:
     of_main, of_machine = jobs.epoch_notes(measured)
     assert "6.00 s beside another worker, 4.50 s alone" in of_main
     assert "train 1.60 times as many epochs" in of_machine
+
+
+def test_verdicts_of_a_large_effect_are_right_and_take_few_trainings() -> None:
+    setting = verdicts.Setting(sds="0.5", effect=4.0)
+    outcome = verdicts.compare(setting, np.random.default_rng(0))
+    assert (outcome.right, outcome.false_verdict, outcome.false_equal) == (1.0, False, False)
+    assert outcome.covered == 1.0
+    assert 15 <= outcome.trainings < 25
+
+
+def test_verdicts_of_a_fixed_design_take_its_trainings_and_no_more() -> None:
+    for variants, trainings in ((5, 25), (2, 10)):
+        setting = verdicts.Setting(sds="1.0", effect=0.0, fixed=5, variants=variants)
+        outcome = verdicts.compare(setting, np.random.default_rng(0))
+        assert outcome.trainings == trainings
+        assert math.isnan(outcome.right)
+
+
+def test_verdicts_that_are_false_are_counted() -> None:
+    """A question's variant that is worse by far, whose effect is taken to be none, or large."""
+    found = verdicts.answers(
+        verdicts.QUESTIONS[:1],
+        {
+            name: {
+                "test_accuracy": mean + np.array([0.0, 0.001, 0.002]),
+                "train_seconds": np.ones(3),
+            }
+            for name, mean in {"a": 0.5, "b": 0.4}.items()
+        },
+    )
+    (question,) = (one.question.id for one in found)
+    for effect in (0.0, 0.04):
+        outcome = verdicts.outcome(found, {question: effect}, {}, {"a": 3, "b": 3})
+        assert outcome.false_verdict
+        assert outcome.covered == 0
+    assert outcome.right == 0
