@@ -151,7 +151,6 @@ def test_of_a_run_that_did_not_record_its_variant_nothing_is_by_design() -> None
         ),
         ("Code", {"code": {"work.train": "2"}}, "work.train"),
         ("Code", {"code": {"checkpoints": "1"}}, "checkpoints"),
-        ("Seeds", {"seed": 2}, "1: elu; 2: bn"),
     ],
 )
 def test_anything_else_that_differs_is_flagged(
@@ -160,6 +159,11 @@ def test_anything_else_that_differs_is_flagged(
     by_name = found([trained(ELU), trained(BN, **change)])
     assert (by_name[name].finding, by_name[name].flagged) == ("differs", True)
     assert by_name[name].detail == detail
+
+
+def test_seeds_that_differ_are_as_many_as_the_questions_took() -> None:
+    fact = found([trained(ELU), trained(ELU, seed=2), trained(BN)])["Seeds"]
+    assert (fact.finding, fact.flagged, fact.detail) == ("by design", False, "1, 2: elu; 1: bn")
 
 
 def test_samples_of_mc_dropout_are_those_that_were_drawn_last_and_only_where_there_is_dropout() -> (
