@@ -229,7 +229,7 @@ def readable(table: pd.DataFrame) -> str:
             for name in ("false_verdict", "false_equal", "right", "equal", "covered")
         },
     )
-    return shown[[*SHOWN]].rename(columns=SHOWN).round(1).to_string(index=False)
+    return shown[[*SHOWN]].rename(columns=SHOWN).round(2).to_string(index=False)
 
 
 def targets(table: pd.DataFrame) -> list[outcomes.Result]:
