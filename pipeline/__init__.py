@@ -4,6 +4,7 @@ The doors, one entry point each: `main`, `prepare`, `search`, `train`, `mc_dropo
 `ui`; `command` makes commands of them. Behind them the rooms; a module imports from its own and
 those further down alone:
 
+    comparing    a comparison as a whole: rounds of steps, evidence, champion
     work         what each step does
     report       from verdicts to pages and pictures
     answers      from runs to verdicts

@@ -1,9 +1,9 @@
 """Entry point `compare`: finished training runs side by side, and what they answer."""
 
 from pipeline import command
+from pipeline.comparing.compare import choose, compared, named, step_of
 from pipeline.parameters import Compare, comparison_of, mlflow_run
 from pipeline.tracking import client, views
-from pipeline.work.compare import choose, compared, named, step_of
 
 
 def compare(asked: Compare) -> str:

@@ -1,10 +1,10 @@
 """Entry point `main`: the whole comparison, its steps in parallel on Dask workers."""
 
 from pipeline import command
+from pipeline.comparing.comparison import wanted
+from pipeline.comparing.plan import say_plan
+from pipeline.comparing.rounds import run
 from pipeline.parameters import Main
-from pipeline.work.comparison import wanted
-from pipeline.work.plan import say_plan
-from pipeline.work.rounds import run
 
 
 def main(asked: Main) -> None:

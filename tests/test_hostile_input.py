@@ -31,6 +31,7 @@ from mlflow.projects import _project_spec
 
 from pipeline import command
 from pipeline.base import InputError
+from pipeline.comparing.comparison import Wanted, decided, wanted
 from pipeline.comparisons.declarations import LARGEST_BATCH
 from pipeline.comparisons.twenty_layers import COMPARISON
 from pipeline.data import npz
@@ -41,7 +42,6 @@ from pipeline.parameters.parameter import MOST
 from pipeline.prepare import prepare
 from pipeline.tracking import outages
 from pipeline.tracking.server import server
-from pipeline.work.comparison import Wanted, decided, wanted
 from pipeline.work.prepare import prepared
 
 settings.register_profile(

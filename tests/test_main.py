@@ -14,13 +14,13 @@ import pytest
 from conftest import Finished, run_in, start_in
 
 from pipeline.base import InputError
+from pipeline.comparing.comparison import DecidedSteps
+from pipeline.comparing.crew import Crew
 from pipeline.main import main
 from pipeline.parameters import Main
 from pipeline.steps.running import once
 from pipeline.tracking import views
 from pipeline.tracking.client import Run
-from pipeline.work.comparison import DecidedSteps
-from pipeline.work.crew import Crew
 
 pytestmark = pytest.mark.slow
 

@@ -8,8 +8,8 @@ from conftest import PROJECT
 
 PIPELINE = PROJECT / "pipeline"
 ORDER = (  # a module imports from its own room and those after it
-    *("doors", "work", "report", "answers", "steps", "tracking", "training", "uncertainty"),
-    *("data", "parameters", "comparisons", "base"),
+    *("doors", "comparing", "work", "report", "answers", "steps", "tracking", "training"),
+    *("uncertainty", "data", "parameters", "comparisons", "base"),
 )
 MODULES = {
     ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__"): path

@@ -12,13 +12,13 @@ import pytest
 from pipeline.steps import step as code
 
 PIPELINE = code.PACKAGE
-WORK = ("prepare", "search", "train", "compare")
+WORK = {name: f"pipeline.work.{name}" for name in ("prepare", "search", "train")}
+WORK["compare"] = "pipeline.comparing.compare"
 KEYS = """
 import json, sys
 from pipeline.steps.step import code_hash, modules_of
 print(json.dumps({
-    name: {module: code_hash(module) for module in modules_of(f"pipeline.work.{name}")}
-    for name in sys.argv[1:]
+    name: {module: code_hash(module) for module in modules_of(name)} for name in sys.argv[1:]
 }))
 """
 
@@ -27,7 +27,7 @@ def importers(module: str) -> set[str]:
     """The steps whose work imports a module, by a search of its own over import statements."""
     found = set()
     for step in WORK:
-        reached, waiting = set(), [f"pipeline.work.{step}"]
+        reached, waiting = set(), [WORK[step]]
         while waiting:
             name = waiting.pop()
             if name in reached or name.split(".")[1] in code.CARRIERS:
@@ -71,9 +71,10 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hashes(directory: Path) -> dict[str, dict[str, str]]:
     """By step, the hash of every module that decides its result, as a tree elsewhere says."""
     ran = subprocess.run(
-        [sys.executable, "-c", KEYS, *WORK], cwd=directory, capture_output=True, check=True
+        [sys.executable, "-c", KEYS, *WORK.values()], cwd=directory, capture_output=True, check=True
     )
-    return json.loads(ran.stdout)
+    found = json.loads(ran.stdout)
+    return {step: found[module] for step, module in WORK.items()}
 
 
 def test_a_change_in_any_module_changes_the_keys_of_exactly_the_steps_that_import_it(
@@ -102,7 +103,7 @@ def code_hash_in(directory: Path, module: str) -> str:
 
 
 def test_every_step_counts_what_its_results_came_to_depend_on_unnoticed() -> None:
-    counted = {step: set(code.modules_of(f"pipeline.work.{step}")) for step in WORK}
+    counted = {step: set(code.modules_of(module)) for step, module in WORK.items()}
     assert "pipeline.uncertainty.calibration" in counted["compare"]
     for step in ("search", "train"):
         assert "pipeline.training.checkpoints" in counted[step]

@@ -17,6 +17,7 @@ from small_layers import COMPARISON, SMALL
 from step_runs import opened_by_mlflow_run
 
 from pipeline.base import InputError
+from pipeline.comparing import evidence, predictions
 from pipeline.data.splits import open_splits
 from pipeline.main import main
 from pipeline.mc_dropout import mc_dropout
@@ -24,7 +25,6 @@ from pipeline.parameters import Main, McDropout, Train, declared
 from pipeline.steps.step import recorded_settings
 from pipeline.tracking import client
 from pipeline.train import train
-from pipeline.work import evidence, predictions
 from pipeline.work.train import class_accuracy
 
 pytestmark = pytest.mark.slow

@@ -14,6 +14,8 @@ from pipeline.answers import announcements, rounds
 from pipeline.answers.announcements import counted
 from pipeline.answers.intervals import FEWEST
 from pipeline.base import InputError, progress
+from pipeline.comparing import compare
+from pipeline.comparing.comparison import DecidedSteps, Wanted, decided
 from pipeline.comparisons import Variant
 from pipeline.data import sources
 from pipeline.steps.plan_text import Estimate, Planned, about, as_text
@@ -22,8 +24,7 @@ from pipeline.steps.step import recorded_inputs, resolved_parameters
 from pipeline.tracking import client, names
 from pipeline.tracking.experiments import find_experiment
 from pipeline.tracking.runs import adopted_run
-from pipeline.work import compare, prepare
-from pipeline.work.comparison import DecidedSteps, Wanted, decided
+from pipeline.work import prepare
 from pipeline.work.search import SearchStep
 from pipeline.work.train import TrainStep
 from pipeline.work.variant_step import LoggedData

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from compared_runs import train_run
 
+from pipeline.comparing import artifacts, evidence
 from pipeline.comparisons.twenty_layers import ELU
 from pipeline.steps.step import settings_tag
 from pipeline.tracking import client
-from pipeline.work import artifacts, evidence
 
 
 def test_record_of_a_run_has_its_variant_as_it_was_and_what_was_given(store: Path) -> None:

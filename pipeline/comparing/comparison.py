@@ -8,12 +8,12 @@ from typing import Any
 from pipeline.answers import rounds
 from pipeline.answers.verdicts import Answer
 from pipeline.base import InputError, unknown_name
+from pipeline.comparing import evidence
+from pipeline.comparing.replicates import newest_of_each_seed, with_key
 from pipeline.comparisons import Comparison, Variant
 from pipeline.parameters import Main, comparison_of
 from pipeline.steps.running import Decision, decide
 from pipeline.tracking import client
-from pipeline.work import evidence
-from pipeline.work.replicates import newest_of_each_seed, with_key
 from pipeline.work.search import SearchStep
 from pipeline.work.train import TrainStep
 from pipeline.work.variant_step import LoggedData

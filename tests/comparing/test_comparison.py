@@ -16,15 +16,15 @@ from declared import BN_SWISH
 from mlflow.entities import Metric, Param
 
 from pipeline.base import InputError
+from pipeline.comparing import plan as work
+from pipeline.comparing.comparison import Wanted, decided, wanted
+from pipeline.comparing.crew import submit
 from pipeline.comparisons import Comparison, Data
 from pipeline.comparisons.twenty_layers import BN, ELU
 from pipeline.main import main
 from pipeline.parameters import Main
 from pipeline.steps.plan_text import Estimate, Planned
 from pipeline.tracking import client
-from pipeline.work import plan as work
-from pipeline.work.comparison import Wanted, decided, wanted
-from pipeline.work.crew import submit
 from pipeline.work.prepare import prepared
 from pipeline.work.variant_step import LoggedData
 

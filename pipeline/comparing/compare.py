@@ -13,15 +13,15 @@ from rich.markdown import Markdown
 from pipeline.answers import tables, words
 from pipeline.answers.fairness import LeftOut
 from pipeline.base import InputError, markdown, output, progress, unknown_name
+from pipeline.comparing import evidence
+from pipeline.comparing.champion import register, registered_model_name
+from pipeline.comparing.replicates import newest_of_each_seed, with_key
 from pipeline.comparisons import Comparison, Data, Variant
 from pipeline.steps.claims import hold
 from pipeline.steps.running import once
 from pipeline.steps.step import Step, is_training_of, recorded_inputs
 from pipeline.tracking import client, views
 from pipeline.tracking.runs import RUN_NOTE_LENGTH, StepRun
-from pipeline.work import evidence
-from pipeline.work.champion import register, registered_model_name
-from pipeline.work.replicates import newest_of_each_seed, with_key
 
 MOST_NAMED = 60  # runs: MLflow cuts longer parameters and tags
 

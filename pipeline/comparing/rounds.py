@@ -5,15 +5,16 @@ import time
 from pipeline.answers import announcements
 from pipeline.answers.announcements import counted
 from pipeline.base import StepsFailedError, progress
+from pipeline.comparing import compare
+from pipeline.comparing.comparison import DecidedSteps, Wanted, decided
+from pipeline.comparing.crew import Crew, connected
+from pipeline.comparing.plan import Measured, most_seeds, planned
 from pipeline.parameters import declared, mlflow_run
 from pipeline.steps.plan_text import about, listed, time_left
 from pipeline.steps.running import pipeline_run_id, step_run
 from pipeline.tracking import client, views
 from pipeline.tracking.runs import StepRun
-from pipeline.work import compare, prepare
-from pipeline.work.comparison import DecidedSteps, Wanted, decided
-from pipeline.work.crew import Crew, connected
-from pipeline.work.plan import Measured, most_seeds, planned
+from pipeline.work import prepare
 from pipeline.work.variant_step import LoggedData
 
 

@@ -7,11 +7,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pipeline.base import progress
+from pipeline.comparing.comparison import DecidedSteps, Wanted, import_dask
 from pipeline.comparisons import Variant
 from pipeline.steps.running import once
 from pipeline.tracking import client
 from pipeline.tracking.runs import StepRun, kill_running_steps
-from pipeline.work.comparison import DecidedSteps, Wanted, import_dask
 from pipeline.work.search import SearchStep
 from pipeline.work.study import create_storage
 from pipeline.work.train import TrainStep

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.base import InputError, progress
+from pipeline.comparing import artifacts
 from pipeline.data.splits import Labels
 from pipeline.tracking import client
 from pipeline.uncertainty import calibration
-from pipeline.work import artifacts
 from pipeline.work.variant_step import logged_labels
 
 COLUMNS = ["variant", "model", "seeds", "accuracy", "nll", "ece"]

@@ -18,8 +18,8 @@ from mlflow.entities.model_registry import ModelVersion
 from pipeline.answers import sentences
 from pipeline.answers.headlines import Headline
 from pipeline.base import InputError, markdown
+from pipeline.comparing import predictions
 from pipeline.tracking import client
-from pipeline.work import predictions
 from pipeline.work.trained_model import WEIGHTS_FILE, logged_model
 from pipeline.work.variant_step import logged_labels
 

@@ -28,11 +28,11 @@ from step_runs import finish
 
 from pipeline.answers.headlines import Headline
 from pipeline.base import InputError
+from pipeline.comparing.champion import CHAMPION, Registration, register, registered_model_name
 from pipeline.comparisons import Data, Question
 from pipeline.data.splits import Arrays, Splits, open_splits, save, split_arrays
 from pipeline.steps import running
 from pipeline.tracking import client
-from pipeline.work.champion import CHAMPION, Registration, register, registered_model_name
 
 DATA = {"dataset": "stripes", "data_fingerprint": "a fingerprint", "prepare_run": "not read"}
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.work import artifacts
+from pipeline.comparing import artifacts
 
 TRIALS = """number,value,params_learning_rate,user_attrs_diverged,state
 0,1.5,0.001,,COMPLETE

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from compared_runs import train_run
 
+from pipeline.comparing import predictions
 from pipeline.comparisons import Data
 from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, ELU
 from pipeline.data import npz
@@ -17,7 +18,6 @@ from pipeline.steps import running
 from pipeline.tracking import client
 from pipeline.tracking.runs import StepRun
 from pipeline.uncertainty.calibration import in_half_precision
-from pipeline.work import predictions
 
 N = 60  # test images
 

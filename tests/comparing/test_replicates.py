@@ -4,9 +4,9 @@ from pathlib import Path
 
 from compared_runs import train_run
 
+from pipeline.comparing.replicates import newest_of_each_seed, with_key
 from pipeline.comparisons.twenty_layers import ELU
 from pipeline.tracking import client
-from pipeline.work.replicates import newest_of_each_seed, with_key
 
 KEY = {"replicates_key": "a" * 64}
 

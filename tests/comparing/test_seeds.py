@@ -10,10 +10,10 @@ import pytest
 from mlflow.entities import Metric, Param
 from step_runs import finish, opened
 
+from pipeline.comparing import evidence, plan, rounds
+from pipeline.comparing.comparison import DecidedSteps, Wanted, decided, wanted
 from pipeline.parameters import Main
 from pipeline.tracking import client
-from pipeline.work import evidence, plan, rounds
-from pipeline.work.comparison import DecidedSteps, Wanted, decided, wanted
 from pipeline.work.prepare import prepared
 from pipeline.work.train import TrainStep
 from pipeline.work.variant_step import LoggedData

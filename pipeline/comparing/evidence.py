@@ -13,11 +13,11 @@ from pipeline.answers.evidence import Evidence
 from pipeline.answers.fairness import RunRecord
 from pipeline.answers.summary import OPTIONAL_COLUMNS, RUN_COLUMNS
 from pipeline.answers.verdicts import Answer
+from pipeline.comparing import artifacts, predictions
+from pipeline.comparing.predictions import Predictions
 from pipeline.comparisons import Comparison
 from pipeline.steps.step import recorded_inputs, recorded_settings, resolved_parameters
 from pipeline.tracking import client, curves
-from pipeline.work import artifacts, predictions
-from pipeline.work.predictions import Predictions
 
 CURVE_METRICS = ["loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
 CURVE_METRICS += ["epoch_seconds", "epoch_cpu_seconds", "elapsed_seconds"]

@@ -15,13 +15,13 @@ from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
 
 from pipeline import compare as door
 from pipeline.base import InputError
+from pipeline.comparing import compare as work
+from pipeline.comparing import evidence
 from pipeline.comparisons import Comparison, Data, Variant
 from pipeline.comparisons.twenty_layers import BN, COMPARISON, ELU
 from pipeline.parameters import Compare, Prepare
 from pipeline.steps.step import settings_tag
 from pipeline.tracking import client
-from pipeline.work import compare as work
-from pipeline.work import evidence
 from pipeline.work.prepare import prepared
 
 PICTURES = {"curves_by_epoch", "curves_by_seconds", "epoch_seconds", "time_to_target"}
