@@ -7,7 +7,7 @@ the error rate that the questions of a family share.
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -92,16 +92,15 @@ def answers(
     asked = [one for one in questions if {one.variant, one.reference} <= runs.keys()]
     image_variances = image_variances or {}
     found = dict(zip(asked, estimates(asked, runs, image_variances), strict=True))
-    judged: dict[str, _Judged] = {}
-    for role in _SHARES:
-        family = {
-            one: of for one, of in found.items() if one.role == role and isinstance(of, Estimate)
-        }
+    of_role: dict[str, dict[Question, Estimate]] = {}
+    for one, of in found.items():
+        if isinstance(of, Estimate):
+            of_role.setdefault(one.role, {})[one] = of
+    judged = {one.id: _described(of) for one, of in of_role.pop("described", {}).items()}
+    for family in of_role.values():
         judged |= _judged(family)
     return [
-        _answer(
-            one, of, judged.get(one.id, _Judged()), runs, covers_images=one.id in image_variances
-        )
+        _answer(one, of, judged.get(one.id), runs, covers_images=one.id in image_variances)
         for one, of in found.items()
     ]
 
@@ -119,20 +118,16 @@ class _Share(NamedTuple):
     looks: int | None = None  # seeds, beyond which a look may spend less and less
 
 
-_SHARES = {
-    "primary": _Share(0.14, 0.22, looks=12),
-    "secondary": _Share(1, 1),
-    "described": _Share(1, 0),
-}
+_SHARES = {"primary": _Share(0.14, 0.22, looks=12), "secondary": _Share(1, 1)}
 
 
 class _Judged(NamedTuple):
     """What became of a question: its verdict, the interval that this rests on, and its errors."""
 
-    verdict: Verdict | None = Verdict.UNDECIDED
-    interval: Interval = UNKNOWN
-    error: float = FAMILY_ERROR  # its share of the family's
-    errors: Errors = Errors(FAMILY_ERROR, FAMILY_ERROR)
+    verdict: Verdict | None
+    interval: Interval
+    error: float  # its share of the family's
+    errors: Errors
 
 
 def _errors(role: str, error: float, seeds: int, *, equal: bool = False) -> Errors:
@@ -155,7 +150,7 @@ def _judged(family: Mapping[Question, Estimate]) -> dict[str, _Judged]:
     done: dict[str, _Judged] = {}
     left = dict(family)
     while left:
-        share = FAMILY_ERROR / (1 if _described(left) else len(left))
+        share = FAMILY_ERROR / len(left)
         tried = {one: _tried(one, of, share) for one, of in left.items()}
         beyond = [one for one, found in tried.items() if _excludes_zero(found.interval)]
         for one in beyond or tried:
@@ -164,8 +159,10 @@ def _judged(family: Mapping[Question, Estimate]) -> dict[str, _Judged]:
     return done
 
 
-def _described(family: Iterable[Question]) -> bool:
-    return any(one.role == "described" for one in family)
+def _described(found: Estimate) -> _Judged:
+    """A question that is not tested has an interval of its own."""
+    errors = Errors(FAMILY_ERROR, FAMILY_ERROR)
+    return _Judged(None, found.interval(errors), FAMILY_ERROR, errors)
 
 
 def _tried(question: Question, found: Estimate, error: float) -> _Judged:
@@ -173,8 +170,6 @@ def _tried(question: Question, found: Estimate, error: float) -> _Judged:
     role, seeds = question.role, max(found.sizes)
     errors = _errors(role, error, seeds)
     interval = found.interval(errors)
-    if role == "described":
-        return _Judged(None, interval, error, errors)
     narrow = _errors(role, error, seeds, equal=True)
     within = found.interval(narrow)
     if max(-within[0], within[1]) < question.smallest:
@@ -191,8 +186,11 @@ def _excludes_zero(interval: Interval) -> bool:
 
 
 def _answer(
-    question: Question, found: Found, judged: _Judged, runs: Runs, *, covers_images: bool
+    question: Question, found: Found, judged: _Judged | None, runs: Runs, *, covers_images: bool
 ) -> Answer:
+    if judged is None:
+        verdict = None if question.role == "described" else Verdict.UNDECIDED
+        judged = _Judged(verdict, UNKNOWN, FAMILY_ERROR, Errors(FAMILY_ERROR, FAMILY_ERROR))
     shown: Callable[[float], float] = np.exp if question.about.is_ratio else float
     (low, high), reason, seeds = judged.interval, "", None
     if isinstance(found, str):
@@ -204,11 +202,10 @@ def _answer(
             reason = f"fewer than {FEWEST} seeds" if few else "the seeds do not differ at all"
         elif judged.verdict is Verdict.UNDECIDED:
             seeds = _enough(question, found, judged.error)
-    verdict = None if question.role == "described" else judged.verdict
     names = question.variant, question.reference
     return Answer(
         question=question,
-        verdict=verdict,
+        verdict=judged.verdict,
         effect=float(shown(effect)),
         low=float(shown(low)),
         high=float(shown(high)),

@@ -166,8 +166,8 @@ def scope(evidence: Evidence) -> list[str]:
         f"The primary questions share one error rate of {FAMILY_ERROR:.0%}, however often they "
         "were looked at while seeds came in; the secondary ones share another. What is described "
         "is not tested.",
-        "Validation chooses, the test set reports: learning rates, weights and the champion follow "
-        "from the validation images alone.",
+        "Validation chooses, the test set reports: learning rates, weights and the challenger of "
+        "the champion follow from the validation images alone.",
     ]
 
 
