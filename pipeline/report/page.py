@@ -16,7 +16,7 @@ from pipeline.report import comparison_figures as figures
 from pipeline.report.answer_figures import answer_panels
 from pipeline.report.drawing import Panel, svg
 
-TEMPLATE = Path(__file__).with_name("page.html.jinja")
+TEMPLATES = Path(__file__).parent  # page.*, which count as code of this module
 
 
 def sections(evidence: Evidence) -> dict[str, list[Panel]]:
@@ -40,11 +40,15 @@ def sections(evidence: Evidence) -> dict[str, list[Panel]]:
 
 def html_report(evidence: Evidence, panels: Mapping[str, Sequence[Panel]]) -> str:
     """The page with panels from `sections`, self-contained: no script, and nothing to fetch."""
-    strict = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    strict = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+    )
     strict.trim_blocks = strict.lstrip_blocks = True
     strict.filters["code"] = _code
     strict.globals |= {"words": words, "tables": tables, "svg": svg}
-    return strict.from_string(TEMPLATE.read_text("utf-8")).render(evidence=evidence, panels=panels)
+    return strict.get_template("page.html.jinja").render(evidence=evidence, panels=panels)
 
 
 def _code(text: str) -> Markup:

@@ -4,18 +4,17 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 from mlflow.entities import Run
 
 from pipeline.base import InputError, environment, markdown, progress
 from pipeline.tracking import client, page_state
+from pipeline.tracking.addresses import SERVER, server_address
 from pipeline.tracking.page_state import View, bars, line, scatter
 
 WRITTEN_TAG = "twenty_layers.written."  # digests of what was last written here, by view or note
 KIND_TAG = "mlflow.experimentKind"
 EXPERIMENT_NOTE_LENGTH = 20_000  # MLflow refuses longer tags of an experiment
-SERVER = "http://127.0.0.1:5000"  # where `make ui` answers
 
 _RESULTS = (
     *("params.variant", "params.seed", "params.chosen_learning_rate"),
@@ -185,14 +184,6 @@ def announce(urls: Mapping[str, str]) -> None:
     where = "Open after `make ui`" if server_address() == SERVER else "Open"
     lines = [f"{where}:", *(f"  {name}: {url}" for name, url in urls.items())]
     progress.update(message="\n".join(lines))
-
-
-def server_address() -> str:
-    """The address of the MLflow UI, without the credentials of a tracking server's."""
-    parts = urlsplit(client.tracking_uri())
-    if parts.scheme not in ("http", "https"):
-        return SERVER
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
 
 
 def _id(view: View, shown: Run | None) -> str:

@@ -1,0 +1,37 @@
+"""Where a person opens a run: pages of the MLflow UI, and files of a store on this machine."""
+
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+from mlflow.entities import Run
+
+from pipeline.tracking.store import tracking_uri
+
+SERVER = "http://127.0.0.1:5000"  # where `make ui` answers
+
+
+def server_address() -> str:
+    """The address of the MLflow UI, without the credentials of a tracking server's."""
+    parts = urlsplit(tracking_uri())
+    if parts.scheme not in ("http", "https"):
+        return SERVER
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+
+
+def run_page(experiment: str, run_id: str) -> str:
+    """The page of a run in the MLflow UI, as a fragment of the server's address."""
+    return f"/#/experiments/{experiment}/runs/{run_id}"
+
+
+def artifact_page(run: Run, path: str) -> str:
+    """The page of a run that opens on an artifact."""
+    return f"{run_page(run.info.experiment_id, run.info.run_id)}/artifacts/{quote(path)}"
+
+
+def local_file(run: Run, path: str) -> Path | None:
+    """The file that an artifact is in, where the artifact store is a folder of this machine."""
+    root = urlsplit(run.info.artifact_uri)
+    if root.scheme not in ("", "file"):
+        return None
+    file = Path(unquote(root.path), path)
+    return file if file.exists() else None
