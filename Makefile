@@ -47,7 +47,7 @@ lint: .venv  ## Style and types.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-MLproject: .venv  ## Write MLproject and the README's table from the declarations of the parameters.
+MLproject: .venv  ## Write MLproject and docs/parameters.md from the declarations of the parameters.
 	$(BIN)/python -m pipeline.parameters.generated
 
 .venv/bench: .venv/installed requirements-bench.txt

@@ -1,4 +1,4 @@
-"""MLproject, conda.yaml and the README say what the code declares."""
+"""MLproject, conda.yaml and the page of parameters say what the code declares."""
 
 import ast
 import inspect
@@ -14,7 +14,7 @@ import yaml
 from conftest import PROJECT, copy_database
 
 from pipeline.parameters import ENTRY_POINTS
-from pipeline.parameters.generated import PYTHON, mlproject, readme_table
+from pipeline.parameters.generated import PYTHON, mlproject, parameters_page
 from pipeline.uncertainty import served_model
 
 PIPELINE = PROJECT / "pipeline"
@@ -79,8 +79,9 @@ def test_mlflow_runs_it_where_no_python_is_found_and_python_takes_no_module_from
     assert "Error: seeds: expected an integer" in ran.stdout
 
 
-def test_the_table_of_the_readme_is_what_is_declared() -> None:
-    assert readme_table() in (PROJECT / "README.md").read_text("utf-8"), "Run `make MLproject`."
+def test_the_page_of_parameters_is_what_is_declared() -> None:
+    page = PROJECT / "docs" / "parameters.md"
+    assert page.read_text("utf-8") == parameters_page(), "Run `make MLproject`."
 
 
 def test_every_entry_point_is_a_door_that_is_a_command() -> None:

@@ -1,4 +1,4 @@
-"""What is written from the declarations: MLproject, and the README's table of parameters."""
+"""What is written from the declarations: MLproject, and docs/parameters.md."""
 
 from pathlib import Path
 
@@ -33,8 +33,8 @@ def _yaml(default: object) -> str:
     return f'"{default}"' if isinstance(default, str) else str(default)
 
 
-def readme_table() -> str:
-    """The parameters as a Markdown table: of which entry points, by default what, and what for."""
+def parameters_page() -> str:
+    """The parameters in a Markdown table: of which entry points, by default what, and what for."""
     of: dict[str, list[str]] = {}
     about: dict[str, tuple[str, str]] = {}
     for entry_point, parameters in ENTRY_POINTS.items():
@@ -43,7 +43,9 @@ def readme_table() -> str:
             of.setdefault(field, []).append(f"{entry_point}{renamed}")
             shown = "" if default is REQUIRED else _yaml(default).strip('"')
             about[field] = shown, parameter.help
-    rows = ["| parameter | default | of | meaning |", "| --- | --- | --- | --- |"]
+    given = "`mlflow run . -e train -P variant=bn`, or `python -m pipeline.train --variant bn`"
+    rows = ["# Parameters", "", f"Given as {given}, whose `--help` has the same.", ""]
+    rows += ["| parameter | default | of | meaning |", "| --- | --- | --- | --- |"]
     for field, (shown, meaning) in about.items():
         rows.append(f"| `{field}` | {shown} | {', '.join(of[field])} | {meaning} |")
     return "\n".join(rows) + "\n"
@@ -51,7 +53,4 @@ def readme_table() -> str:
 
 if __name__ == "__main__":
     (PROJECT / "MLproject").write_text(mlproject(), "utf-8")
-    readme = PROJECT / "README.md"
-    before, _, rest = readme.read_text("utf-8").partition("| parameter | default |")
-    after = rest.partition("\n\n")[2]
-    readme.write_text(f"{before}{readme_table()}\n{after}", "utf-8")
+    (PROJECT / "docs" / "parameters.md").write_text(parameters_page(), "utf-8")

@@ -16,7 +16,7 @@ REQUIRED = MISSING
 class Parameter:
     """One parameter."""
 
-    help: str  # what it means, for ``--help`` and the README
+    help: str  # what it means, for ``--help`` and docs/parameters.md
     kind: type = str  # of its value: str, int or float
     least: float = 1  # the lowest and the highest number accepted
     most: float = MOST
