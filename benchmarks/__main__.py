@@ -24,6 +24,7 @@ BENCHMARKS = {
     "opening": True,
     "growth": False,
     "store": False,
+    "report": False,
 }
 
 
