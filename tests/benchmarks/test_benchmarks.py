@@ -17,7 +17,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from mlflow.entities import Metric
+from mlflow.entities import Metric, Param
 from small_layers import COMPARISON as SMALL
 from step_runs import Small, finish
 
@@ -33,6 +33,7 @@ from benchmarks import (
     outcomes,
     rates,
     recipe,
+    report,
     search,
     throughput,
     tracking,
@@ -275,6 +276,25 @@ def test_copied_runs_are_of_earlier_nights_and_no_better_than_the_original(store
         assert len(run.outputs.model_outputs) == 1
     elapsed = client.get_metric_history(added[0].info.run_id, "elapsed_seconds")
     assert all(b.value > a.value for a, b in pairwise(elapsed))
+
+
+@pytest.mark.usefixtures("store")
+def test_copied_trainings_differ_in_seed_and_share_curve_and_artifacts() -> None:
+    client = mlflow.MlflowClient()
+    tags = {"step": "train", "step_key": "abc", "replicates_key": "of bn"}
+    original = client.create_run("0", tags=tags).info.run_id
+    parameters = [Param("variant", "bn"), Param("seed", "2")]
+    client.log_batch(original, [Metric("val_loss", 2.0 / n, 0, n) for n in (1, 2, 3)], parameters)
+    client.log_text(original, "logged once", "note.txt")
+    client.set_terminated(original)
+    report.Copies(Path(mlflow.get_tracking_uri().removeprefix("sqlite:///"))).fill(3)
+    runs = client.search_runs(["0"], "tags.replicates_key = 'of bn'")
+    assert sorted(int(run.data.params["seed"]) for run in runs) == [2, 14, 26]
+    assert len({run.data.tags["step_key"] for run in runs}) == 3
+    for run in runs:
+        curve = client.get_metric_history(run.info.run_id, "val_loss")
+        assert [(point.step, point.value) for point in curve] == [(1, 2.0), (2, 1.0), (3, 2 / 3)]
+        assert Path(client.download_artifacts(run.info.run_id, "note.txt")).read_text("utf-8")
 
 
 def test_processes_train_at_once_and_an_epoch_is_the_median_of_all(
