@@ -38,7 +38,7 @@ BY_SERVER, SERVER_CPU = ", server", "server_cpu_seconds"
 FIGURES = {"wall_seconds": "wall s", "cpu_seconds": "CPU s", "peak_mib": "MiB"}
 FIGURES[SERVER_CPU] = "CPU s of the server"
 METRICS_PER_REQUEST = 1000  # MLflow takes no more
-CURVES = ["loss", "accuracy", "val_loss", "val_accuracy"]
+CURVES = ["train_loss", "train_accuracy", "val_loss", "val_accuracy"]
 CURVES += ["learning_rate", "epoch_seconds", "epoch_cpu_seconds", "elapsed_seconds"]
 DAY = 24 * 60 * 60 * 1000  # milliseconds
 
@@ -190,8 +190,8 @@ class Copies:
         epochs = np.arange(1, n_epochs + 1)
         level = 2 + self._random.normal(0, 0.05)
         curve = {
-            "loss": level / np.sqrt(epochs),
-            "accuracy": 1 - 1 / np.sqrt(epochs + 1),
+            "train_loss": level / np.sqrt(epochs),
+            "train_accuracy": 1 - 1 / np.sqrt(epochs + 1),
             "val_loss": level / np.sqrt(epochs) + 0.1 + self._random.normal(0, 0.01, n_epochs),
             "val_accuracy": 0.9 - 1 / np.sqrt(epochs + 1),
             "learning_rate": np.full(n_epochs, 0.001),

@@ -32,4 +32,4 @@ def log(model: Any) -> str:
     """Log a model in a run of its own; its address."""
     with mlflow.start_run() as run:
         logged_models.log(model, example=IMAGES[:2], run_id=run.info.run_id)
-    return f"runs:/{run.info.run_id}/model"
+    return f"runs:/{run.info.run_id}/{model.name}"

@@ -25,9 +25,9 @@ from mlflow.entities import Run
 from small_layers import SMALL
 
 FAULTS = int(os.environ.get("FAULTS", "1"))
-CURVE = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+CURVE = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate")
 FINAL = (
-    *("best_epoch", "best_val_loss", "judged_val_loss", "best_learning_rate"),
+    *("best_epoch", "best_val_loss", "best_learning_rate"),
     *("test_accuracy", "mc_accuracy"),
 )
 PARAMETERS: dict[str, dict[str, object]] = {

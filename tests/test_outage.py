@@ -118,7 +118,7 @@ class Training:
     def wait_for_epoch(self, epoch: int) -> None:
         """Wait until the server has an epoch's metrics."""
         deadline = time.monotonic() + 180
-        while not (found := self.runs()) or len(self.points(found[0], "loss")) < epoch:
+        while not (found := self.runs()) or len(self.points(found[0], "train_loss")) < epoch:
             assert self._process.poll() is None, self.output()
             assert time.monotonic() < deadline, self.output()
             time.sleep(0.2)

@@ -43,7 +43,9 @@ def with_convergence(runs: pd.DataFrame, curves: pd.DataFrame, baseline: str) ->
         received = f"more than one of {variant} with seed {seed}"
         raise InputError("runs", expected=expected, received=received, action=action)
     first_seeds = runs[runs["variant"] == baseline].nsmallest(TARGET_SEEDS, "seed")
-    target = first_seeds["best_val_loss"].max()
+    # Not that of the weights that were kept: without early stopping, the curve may have been lower.
+    lowest = curves.groupby("run_id")["val_loss"].min()
+    target = first_seeds["run_id"].map(lowest).max()
     first = _first_reached(curves, target)
     unknown = dict.fromkeys(OPTIONAL_COLUMNS, np.nan) | OF_TIMES
     return runs.assign(

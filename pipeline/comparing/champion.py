@@ -9,6 +9,7 @@ loaded.
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import mlflow
@@ -19,17 +20,28 @@ from pipeline.answers import sentences
 from pipeline.answers.headlines import Headline
 from pipeline.base import InputError, markdown
 from pipeline.comparing import predictions
-from pipeline.tracking import client
+from pipeline.tracking import addresses, client
 from pipeline.work.trained_model import WEIGHTS_FILE, logged_model
 from pipeline.work.variant_step import logged_labels
 
 CHAMPION = "champion"
 _METRIC = "best_val_accuracy"  # of the weights that a run kept, as `compare` names it
 _BEST = "the best run of the variant with the highest mean validation accuracy over its seeds"
-_DESCRIPTION = (
-    "The best run of every variant, by validation accuracy. `models:/{name}@champion` takes raw "
-    "uint8 images of shape (n, height, width, channels) and gives class probabilities."
-)
+_STILL = f"it is still {_BEST}"
+_OPENING = "The best run of every variant, by validation accuracy."  # of a description made here
+_WRITTEN = "twenty_layers.written"  # a digest of that
+_DESCRIPTION = """\
+{opening} All are trained on {dataset}.
+
+**Champion: {champion}.** {reason}.
+
+It takes raw images, as uint8 of shape (n, height, width, channels), and gives class probabilities:
+
+```python
+model = mlflow.pyfunc.load_model("models:/{name}@champion")
+probabilities = model.predict(images)
+```
+"""
 
 
 class Registration(NamedTuple):
@@ -81,8 +93,8 @@ def register(
     runs = runs.sort_values("seed", kind="stable")  # Of equal runs, always the same one.
     name, connection = registered_model_name(data["dataset"]), client.connect()
     try:
-        connection.create_registered_model(name, description=_DESCRIPTION.format(name=name))
-    except mlflow.MlflowException as error:  # one that is there keeps what a person wrote about it
+        connection.create_registered_model(name)
+    except mlflow.MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     by_variant = runs.groupby("variant", sort=False)[_METRIC]
@@ -95,12 +107,35 @@ def register(
     if wins:
         connection.set_registered_model_alias(name, CHAMPION, challenger.version)
     champion = challenger if wins or holder is None else holder
-    if wins or champion.version != challenger.version:
-        decision = f"{_who(champion)}: {reason}"
-        connection.set_model_version_tag(name, challenger.version, "champion_decision", decision)
+    _describe(name, champion, reason, data["dataset"])
     numbers = {variant: int(version.version) for variant, version in versions.items()}
     text = _text(name, champion, reason, list(versions.values()))
     return Registration(name, numbers, int(champion.version), wins, reason, text)
+
+
+def _describe(name: str, champion: ModelVersion, reason: str, dataset: str) -> None:
+    """Say what the registered model is and who is champion; what a person wrote of it stays."""
+    connection = client.connect()
+    model = connection.get_registered_model(name)
+    found, written = model.description or "", model.tags.get(_WRITTEN)
+    if found and not (written == _digest(found) if written else found.startswith(_OPENING)):
+        return
+    if reason == _STILL and f"{_who(champion)}." in found:  # which says why it became champion
+        return
+    description = _DESCRIPTION.format(
+        opening=_OPENING,
+        dataset=markdown.code(dataset),
+        champion=_who(champion),
+        reason=f"{reason[0].upper()}{reason[1:]}",
+        name=name,
+    )
+    if found != description:
+        connection.update_registered_model(name, description)
+        connection.set_registered_model_tag(name, _WRITTEN, _digest(description))
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:16]
 
 
 def _registered(name: str, run: Mapping[Hashable, Any], data: Mapping[str, str]) -> ModelVersion:
@@ -108,15 +143,16 @@ def _registered(name: str, run: Mapping[Hashable, Any], data: Mapping[str, str])
     connection, run_id = client.connect(), run["run_id"]
     if found := connection.search_model_versions(f"name = '{name}' and run_id = '{run_id}'"):
         return found[0]
-    model_id = logged_model(client.get_run(run_id)).model_id
-    dataset = markdown.escaped(data["dataset"])
+    trained = client.get_run(run_id)
+    model_id = logged_model(trained).model_id
+    page = addresses.run_page(trained.info.experiment_id, run_id)[1:]
     description = (
-        f"`{run['variant']}`, seed {run['seed']}, on {dataset}: validation accuracy "
-        f"{run[_METRIC]:.2%}, test accuracy {run['test_accuracy']:.2%}."
+        f"**{run['variant']}**, seed {run['seed']}, trained on {markdown.code(data['dataset'])}: "
+        f"{run[_METRIC]:.2%} of the validation images right, {run['test_accuracy']:.2%} of the "
+        f"test images. [Its training]({page})"
     )
     tags = {"variant": run["variant"], "seed": str(run["seed"])}
-    tags |= {"val_accuracy": f"{run[_METRIC]:.6g}"}
-    tags |= {tag: data[tag] for tag in ("dataset", "data_fingerprint")}
+    tags |= {"val_accuracy": f"{run[_METRIC]:.6g}", "data_fingerprint": data["data_fingerprint"]}
     source = {"source": f"models:/{model_id}", "model_id": model_id, "run_id": run_id}
     return connection.create_model_version(name, **source, description=description, tags=tags)
 
@@ -132,7 +168,7 @@ def _contest(
     if holder is None:
         return True, f"it got the title uncontested, as there was no champion: {_BEST}"
     if holder.run_id == challenger.run_id:
-        return False, f"it is still {_BEST}"
+        return False, _STILL
     if holder.tags.get("data_fingerprint") != challenger.tags["data_fingerprint"]:
         return False, (
             "it stays, as it was trained on other data than the runs compared: their accuracies "

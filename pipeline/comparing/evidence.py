@@ -17,16 +17,18 @@ from pipeline.comparing import artifacts, predictions
 from pipeline.comparing.predictions import Predictions
 from pipeline.comparisons import Comparison
 from pipeline.steps.step import recorded_inputs, recorded_settings, resolved_parameters
-from pipeline.tracking import client, curves
+from pipeline.tracking import client, curves, metrics
 
-CURVE_METRICS = ["loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
-CURVE_METRICS += ["epoch_seconds", "epoch_cpu_seconds", "elapsed_seconds"]
+# Columns of the table of curves, by the metrics that they are.
+CURVE_METRICS = {"train_loss": "loss", "train_accuracy": "accuracy"}
+CURVE_METRICS |= {name: name for name in ("val_loss", "val_accuracy", "learning_rate")}
+CURVE_METRICS |= {
+    f"{name}_seconds": f"{name}_seconds" for name in ("epoch", "epoch_cpu", "elapsed")
+}
 CURVE_OF = ["run_id", "variant", "seed"]
-MEASURED = (*RUN_COLUMNS, *OPTIONAL_COLUMNS, "final_val_accuracy", "epochs_run", "test_loss")
-# Columns of the table of runs that are metrics of another name: a run is judged by the weights it
-# kept, and its calibration is that on the test set. The other columns are metrics of their name.
+MEASURED = (*RUN_COLUMNS, *OPTIONAL_COLUMNS, "epochs_run", "test_loss")
+# Columns of the table of runs that are metrics of another name; the others are of their own.
 METRIC_OF = {"nll": "test_nll", "ece": "test_ece"}
-METRIC_OF |= {f"best_{name}": f"judged_{name}" for name in ("epoch", "val_loss", "val_accuracy")}
 
 
 def collect(
@@ -122,7 +124,7 @@ def record(run: client.Run, **made_from: RunRecord | None) -> RunRecord:
         start_time=run.info.start_time,
         variant=run.data.params.get("variant", ""),
         seed=int(run.data.params.get("seed", 0)),
-        metrics=run.data.metrics,
+        metrics=metrics.of_run(run),
         settings=resolved_parameters(run),
         declared=declared,
         given=given,
@@ -170,8 +172,8 @@ def _row(run: RunRecord) -> dict[str, object]:
 def _curves(runs: Sequence[RunRecord]) -> pd.DataFrame:
     """A row per run and epoch; the runs in their order."""
     of_run = pd.DataFrame([{name: getattr(run, name) for name in CURVE_OF} for run in runs])
-    found = curves.curves(list(of_run["run_id"]), CURVE_METRICS)
-    return of_run.merge(found).reindex(columns=["epoch", *CURVE_METRICS, *CURVE_OF])
+    found = curves.curves(list(of_run["run_id"]), list(CURVE_METRICS)).rename(columns=CURVE_METRICS)
+    return of_run.merge(found).reindex(columns=["epoch", *CURVE_METRICS.values(), *CURVE_OF])
 
 
 def _of_each(

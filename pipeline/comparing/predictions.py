@@ -15,7 +15,7 @@ import pandas as pd
 from pipeline.base import InputError, progress
 from pipeline.comparing import artifacts
 from pipeline.data.splits import Labels
-from pipeline.tracking import client
+from pipeline.tracking import client, metrics
 from pipeline.uncertainty import calibration
 from pipeline.work.variant_step import logged_labels
 
@@ -23,7 +23,7 @@ COLUMNS = ["variant", "model", "seeds", "accuracy", "nll", "ece"]
 # What a run logs as `predictions/<name>.npy`: on which split, and the accuracy that it comes to.
 LOGGED = {
     "test": ("test", "test_accuracy"),
-    "validation": ("val", "judged_val_accuracy"),
+    "validation": ("val", "best_val_accuracy"),
     "mc_test": ("test", "mc_accuracy"),
 }
 LEAST = 2.0**-25  # a probability that is less is 0 in half precision
@@ -64,7 +64,7 @@ def read(runs: Sequence[client.Run], name: str) -> Predictions:
         return nothing
     kept = {}
     for run, of in found:
-        wrong = _mismatch(of, labels, n_classes, run.data.metrics.get(metric, np.nan))
+        wrong = _mismatch(of, labels, n_classes, metrics.of_run(run).get(metric, np.nan))
         if wrong:
             progress.update(message=artifacts.LEFT_OUT.format(path, run.info.run_name, wrong))
         else:

@@ -17,7 +17,7 @@ from pipeline.tracking.outages import patiently
 from pipeline.tracking.store import connect, get_run
 from pipeline.tracking.store import tracking_uri as tracking_uri
 
-MODEL = "model"  # the name of the logged model of a training run
+MODEL = "model"  # where the files of the logged model of a training run are, whatever its name
 FEW = 20  # runs, where the newest may do
 
 

@@ -7,6 +7,7 @@ from itertools import product
 import pandas as pd
 
 from pipeline.tracking import client
+from pipeline.tracking.metrics import EARLIER
 from pipeline.tracking.outages import patiently
 
 ENDPOINT = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"  # of the MLflow UI
@@ -20,8 +21,11 @@ def curves(run_ids: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
     from mlflow.store.db.db_types import DATABASE_ENGINES
 
     has_database = client.tracking_uri().startswith(tuple(DATABASE_ENGINES))
-    points = (_from_database if has_database else _from_server)(run_ids, metrics)
+    earlier = {EARLIER[name]: name for name in metrics if name in EARLIER}
+    read = _from_database if has_database else _from_server
+    points = read(run_ids, [*metrics, *earlier])
     long = pd.DataFrame(points, columns=["run_id", "epoch", "metric", "value"])
+    long["metric"] = long["metric"].replace(earlier)
     last = long.drop_duplicates(["run_id", "epoch", "metric"], keep="last")
     return last.pivot(index=["run_id", "epoch"], columns="metric", values="value").reset_index()
 

@@ -18,7 +18,7 @@ from mlflow.entities import Run
 
 VIEW_TAG = "mlflow.sharedViewState."
 # Pixels; the full digits of a learning rate, since 1e-05 cut short reads as 1.
-_WIDTHS = {"Run Name": 205, "seed": 55, "judged_val_accuracy": 150, "median_epoch_seconds": 170}
+_WIDTHS = {"Run Name": 205, "seed": 55, "best_val_accuracy": 150, "median_epoch_seconds": 170}
 _WIDTHS |= {"learning_rate": 190, "chosen_learning_rate": 190}
 
 Chart = dict[str, Any]
@@ -34,7 +34,7 @@ class View:
     sections: Mapping[str, Sequence[Chart]]  # charts, two in a row, by how they are read
     step: str = "train"  # the step whose runs it shows; of `train`, the finished ones
     where: str = ""  # a further condition on them
-    sorted_by: str = "judged_val_accuracy"  # the metric that orders them, the best at the top
+    sorted_by: str = "best_val_accuracy"  # the metric that orders them, the best at the top
     grouped: bool = False  # whether the table has the means of every variant, its seeds below
     opens_on: str = "CHART"  # or TABLE
 

@@ -23,6 +23,7 @@ from mlflow.types.schema import Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PROJECT_ENTRY_POINT
 
 from pipeline.base import TrackingUnavailableError, hide_passwords
+from pipeline.base.rounding import single_precision
 from pipeline.data.splits import Splits, class_counts
 from pipeline.tracking.client import connect, get_run, metric_histories, search_runs
 from pipeline.tracking.outages import Publisher, wait_seconds
@@ -165,7 +166,9 @@ class StepRun:
 
 def _finite(metrics: Mapping[str, float], epoch: int) -> list[Metric]:
     now = int(time.time() * 1000)
-    finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+    finite = {
+        name: single_precision(value) for name, value in metrics.items() if math.isfinite(value)
+    }
     return [Metric(name, value, now, epoch) for name, value in finite.items()]
 
 

@@ -10,8 +10,11 @@ import keras
 import numpy as np
 
 from pipeline.base import DivergenceError
+from pipeline.base.rounding import single_precision
 from pipeline.training.blocks import Blocks
 from pipeline.training.checkpoints import Checkpoint, Checkpoints
+
+DECIMALS = 4  # of seconds: an epoch of few images takes some milliseconds
 
 
 @dataclass(kw_only=True)
@@ -31,26 +34,26 @@ class Fit:
     best_weights: list[np.ndarray] | None = None  # those of the best epoch; None without patience
 
     @property
-    def best_epoch(self) -> int:
+    def lowest_epoch(self) -> int:
         """The first epoch with the lowest ``val_loss``, from 1."""
         return 1 + int(np.argmin([metrics["val_loss"] for metrics in self.history]))
 
     @property
-    def judged_epoch(self) -> int:
+    def best_epoch(self) -> int:
         """The epoch whose weights the model holds at the end of the training."""
-        return len(self.history) if self.patience is None else self.best_epoch
+        return len(self.history) if self.patience is None else self.lowest_epoch
 
     @property
     def stopped_early(self) -> bool:
         """Whether patience has run out, be it in the last epoch."""
         if self.patience is None or not self.history:
             return False
-        return len(self.history) - self.best_epoch >= self.patience
+        return len(self.history) - self.lowest_epoch >= self.patience
 
     def add(self, metrics: dict[str, float], model: keras.Model) -> None:
         """Add an epoch's metrics, and keep the model's weights if it is the best one so far."""
         self.history.append(metrics)
-        if self.patience is not None and self.best_epoch == len(self.history):
+        if self.patience is not None and self.lowest_epoch == len(self.history):
             self.best_weights = model.get_weights()
 
     def checkpoint(self, model: keras.Model) -> Checkpoint:
@@ -101,14 +104,16 @@ class EachEpoch(keras.callbacks.Callback):
         self._check_finite("loss", (logs or {}).get("loss", 0.0))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        metrics = {name: float(value) for name, value in (logs or {}).items()}
+        # From the end, as trackers list what comes first at the top: validation before training.
+        metrics = {_named(name): value for name, value in reversed((logs or {}).items())}
         self._check_finite("val_loss", metrics["val_loss"])
-        seconds = time.perf_counter() - self.started
-        cpu_seconds = time.process_time() - self.cpu_started
+        metrics["learning_rate"] = self.model.optimizer.learning_rate  # of the next step
+        metrics = {name: single_precision(float(value)) for name, value in metrics.items()}
+        seconds = round(time.perf_counter() - self.started, DECIMALS)
+        cpu_seconds = round(time.process_time() - self.cpu_started, DECIMALS)
         before = self.fit.history[-1]["elapsed_seconds"] if self.fit.history else 0.0
-        metrics["learning_rate"] = float(self.model.optimizer.learning_rate)  # of the next step
         metrics |= {"epoch_seconds": seconds, "epoch_cpu_seconds": cpu_seconds}
-        metrics["elapsed_seconds"] = before + seconds
+        metrics["elapsed_seconds"] = round(before + seconds, DECIMALS)
         self.fit.add(metrics, self.model)
         if self.checkpoints:
             self.checkpoints.save(self.fit.checkpoint(self.model))
@@ -122,6 +127,11 @@ class EachEpoch(keras.callbacks.Callback):
         last = f"; the last finite val_loss was {losses[-1]:.4f}" if losses else ""
         what = f"{name} became {value} in epoch {len(losses) + 1}{last}"
         raise DivergenceError(f"{what}. The learning rate is probably too high.")
+
+
+def _named(metric: str) -> str:
+    """What Keras calls ``loss`` is that of training."""
+    return metric if metric.startswith("val_") else f"train_{metric}"
 
 
 def seed_dropout(model: keras.Model, *, seed: int, epoch: int) -> None:

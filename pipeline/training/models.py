@@ -1,11 +1,13 @@
 """Keras models: raw images in, class probabilities out, everything between from the variant."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 
 from pipeline.base import InputError, did_you_mean
 from pipeline.comparisons import Variant
@@ -79,6 +81,27 @@ def _refused_if_unknown(variant: Variant, setting: str, kind: str, names: list[s
             received=repr(name),
             action=meant or "Correct it where the variant is declared.",
         ) from error
+
+
+def summary(model: keras.Model) -> str:
+    """The layers with their output shapes and parameters, a line each, and the sums.
+
+    Keras cuts its own off at the width of the terminal that a process has, or at 80 columns.
+    """
+    layers = pd.DataFrame(
+        {
+            "Layer": layer.name,
+            "Type": type(layer).__name__,
+            "Output shape": str(layer.output.shape),
+            "Parameters": f"{layer.count_params():,}",
+        }
+        for layer in model.layers
+    )
+    sizes = {"trainable": model.trainable_weights, "not trainable": model.non_trainable_weights}
+    counts = {name: sum(math.prod(one.shape) for one in of) for name, of in sizes.items()}
+    sums = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    total = f"{model.name}: {model.count_params():,} parameters ({sums})"
+    return f"{layers.to_string(index=False)}\n\n{total}\n"
 
 
 def activation_statistics(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ from pipeline.comparisons import Variant
 from pipeline.data.splits import Splits
 from pipeline.training.blocks import Blocks, as_dataset, evaluation_batches
 from pipeline.training.checkpoints import Checkpoints
-from pipeline.training.fit import EachEpoch, Fit, OnEpoch
+from pipeline.training.fit import DECIMALS, EachEpoch, Fit, OnEpoch
 from pipeline.training.models import activation_statistics, build_model
 from pipeline.training.schedules import OneCycle
 from pipeline.training.xla import Nadam
@@ -74,7 +74,7 @@ class Trainer:
         # Traces and compiles on one block, so that no epoch's time holds compilation.
         self._train(as_dataset([next(iter(self.blocks))]))
         _settle_memory()
-        self.compile_seconds = time.perf_counter() - started
+        self.compile_seconds = round(time.perf_counter() - started, DECIMALS)
 
     def _build_block_model(self) -> BlockModel:
         return BlockModel(self.model.input, self.model.output)
@@ -111,7 +111,7 @@ class Trainer:
         on_epoch: OnEpoch,
         checkpoints: Checkpoints | None = None,
     ) -> Fit:
-        """Train from initial weights; the model then holds the weights of the judged epoch.
+        """Train from initial weights; the model then holds the weights of the best epoch.
 
         With checkpoints, a run that was cut off goes on after its last finished epoch and comes to
         the same result, to the last digit, as one that was not. The learning rate is constant, or

@@ -27,13 +27,16 @@ _LOADER = Path(served_model.__file__).relative_to(_PROJECT)  # the module that M
 
 
 def log(model: "keras.Model", *, example: npt.NDArray[np.uint8], run_id: str) -> None:
-    """Log a model from raw images, as (n, height, width, channels) in an example, in a run."""
+    """Log a model from raw images, as (n, height, width, channels) in an example, in a run.
+
+    Its name is that of the network, a variant's.
+    """
     params = dict(served_model.PARAMS) if sampling.dropout_layers(model) else None
     probabilities = np.asarray(model(example, training=False))
     needs = ("tensorflow", "keras", *(("numpy", "scipy") if params else ()))
     Model.log(
         artifact_path=None,
-        name="model",
+        name=model.name.replace(".", "-"),  # which MLflow allows in no name of a model
         run_id=run_id,
         flavor=sys.modules[__name__],
         model=model,

@@ -12,7 +12,7 @@ from pipeline.base import InputError, markdown, progress
 from pipeline.data.splits import Splits
 from pipeline.steps import running
 from pipeline.steps.step import resolved_parameters
-from pipeline.tracking import client
+from pipeline.tracking import addresses, client
 from pipeline.tracking.runs import StepRun
 from pipeline.training.runtime import import_tensorflow
 from pipeline.uncertainty import calibration, sampling
@@ -36,7 +36,8 @@ def add_mc_dropout(run_id: str, samples: int) -> None:
     name, tags = trained.info.run_name, trained.data.tags
     parameters = {"run_id": run_id, "mc_samples": samples}
     with running.step_run("mc_dropout", parameters, name=f"mc_dropout {name}") as run:
-        run.set_note(f"MC Dropout, logged onto the run {markdown.escaped(name)} ({run_id}).")
+        address = addresses.run_page(trained.info.experiment_id, run_id)[1:]
+        run.set_note(f"MC Dropout, logged onto the run [{markdown.escaped(name)}]({address}).")
         splits = logged_splits(tags["prepare_run"], tags["data_fingerprint"])
         import_tensorflow()
         model = trained_model(trained, splits)

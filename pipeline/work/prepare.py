@@ -122,7 +122,7 @@ def _log_description(run: StepRun, splits: Splits, command: str) -> None:
     run.log_figure(run_figures.sample_images(*images, splits.class_names), "sample_images.png")
     sizes = ", ".join(f"{len(values):,} {split}" for split, values in labels.items())
     run.set_note(
-        f"**{markdown.escaped(splits.name)}**: {sizes} images of shape {splits.image_shape} in "
+        f"{markdown.code(splits.name)}: {sizes} images of shape {splits.image_shape} in "
         f"{splits.n_classes} classes, split by class.\n\nSHA-256 of the arrays: "
         f"`{splits.fingerprint}`. Run again: {markdown.code(command)}"
     )

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from pipeline.base.rounding import three_digits
+
 # The penalty on bends, of log losses over decades. On CIFAR-10 a third of it, or three times as
 # much, moves the rates of elu and bn by 7%; with more, the steep end of 1cycle's is not followed.
 SMOOTHNESS = 0.01
@@ -63,7 +65,8 @@ def curve_through(trials: Sequence[Tried]) -> RateCurve:
         heights = np.bincount(same, epochs * np.minimum(behind, FAR_BEHIND)) / weights
         converged = rates[np.isfinite(behind)]
         low, high = max(converged.min(), shown[0] / 10), min(converged.max(), 10 * shown[0])
-        shown = np.geomspace(low, high, POINTS if low < high else 1)
+        grid = np.geomspace(low, high, POINTS if low < high else 1)
+        shown = np.unique([three_digits(rate) for rate in grid])
         curve = make_smoothing_spline(x, heights, weights, SMOOTHNESS)(np.log10(shown))
     return RateCurve(
         chosen=float(shown[curve.argmin()]),

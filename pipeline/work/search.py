@@ -1,32 +1,37 @@
 """The work of `search`: a variant's learning rate, by an Optuna study on one compiled model."""
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import optuna
+import pandas as pd
 from optuna.trial import TrialState
 
 from pipeline.base import hide_passwords, markdown, progress
+from pipeline.comparisons import Variant
 from pipeline.parameters import Searching
-from pipeline.tracking import client
+from pipeline.tracking import addresses, client
 from pipeline.tracking.runs import StepRun
 from pipeline.training.runtime import import_tensorflow
 from pipeline.work.rate_curve import RateCurve
 from pipeline.work.study import (
     DIVERGED,
-    ENDED,
     StudySettings,
     create_storage,
     create_study,
     ended_trials,
     next_trial,
     rate_curve,
+    set_note,
     widened,
 )
 from pipeline.work.trials import Trial, link
 from pipeline.work.variant_step import VariantStep
+
+FIGURE = "learning_rate_search.png"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,20 +59,41 @@ class SearchStep(VariantStep):
         return {**super().logged(), "storage": hide_passwords(self.asked.storage)}
 
     def work(self, run: StepRun, after: Sequence[client.Run]) -> None:
-        # Of this run alone: another experiment or tracking server may use the same storage.
-        name = f"{self.variant.name}-{self.data.dataset}-{run.run_id[:12]}"
+        opened = client.get_run(run.run_id)
+        name, begun = _study_name(self, opened), "study" in opened.data.tags
         storage = create_storage(self.asked.storage)
-        begun = "study" in client.get_run(run.run_id).data.tags
         if begun and name not in optuna.get_all_study_names(storage):
             lost = f"its study {name} is gone from {hide_passwords(self.asked.storage)}"
             progress.update(message=f"{self.name}: {lost}: its trials are made again.")
         run.set_tags({"study": name})
         study = create_study(name, self.settings, storage)
         link(study, run, {"variant": self.variant.name, "dataset": self.data.dataset})
+        set_note(study, _study_note(self, run, "It is under way, or was cut off."))
         _optimize(study, self, run)
         curve = rate_curve(study, self.settings)
-        _log_trials(study, curve, run)
+        _log_trials(study, curve, self.variant, run)
         _log_study(study, curve, self, run)
+
+
+def _study_name(step: SearchStep, run: client.Run) -> str:
+    """The name of a search's study: what it is of, when it began, and its run.
+
+    Of that run alone: another experiment or tracking server may use the same storage.
+    """
+    began = datetime.fromtimestamp(run.info.start_time / 1000, UTC)
+    of = f"{step.variant.name} on {step.data.dataset}"
+    return f"{of}, {began:%Y-%m-%d %H:%M} UTC, run {run.info.run_id[:8]}"
+
+
+def _study_note(step: SearchStep, run: StepRun, outcome: str) -> str:
+    """What a study is, for whoever opens it beside MLflow."""
+    address = addresses.server_address() + addresses.run_page(run.experiment, run.run_id)
+    where = "" if client.tracking_uri().startswith("http") else " (after `make ui`)"
+    return (
+        f"The search of the learning rate of **{step.variant.name}** on "
+        f"{markdown.code(step.data.dataset)}.\n\n{outcome}\n\n"
+        f"[Its run in MLflow, with the figure and the command]({address}){where}."
+    )
 
 
 def _optimize(study: optuna.Study, step: SearchStep, run: StepRun) -> None:
@@ -119,39 +145,44 @@ def _log_study(study: optuna.Study, curve: RateCurve, step: SearchStep, run: Ste
     how = "where a smooth curve through all trials is lowest"
     if len(curve.points) == 1:
         how = "that of the best trial, as so few say no more"
+    outcome = (
+        f"Chosen: learning rate **{rate:.3g}**, {how}. Best trial: {best.number}, with learning "
+        f"rate {best_rate:.3g} and validation loss {loss:.4f} nats per image."
+    )
+    set_note(study, _study_note(step, run, outcome))
     run.set_note(
         f"Learning-rate search of **{step.variant.name}**: {len(trials)} trials of up to {most} "
         f"epochs, {pruned} pruned, {diverged} diverged; pruning saved {of_all}.\n\n"
-        f"Chosen: learning rate **{rate:.3g}**, {how}. Best trial: {best.number}, with learning "
-        f"rate {best_rate:.3g} and val_loss {loss:.4f}.\n\n"
-        f"Run again: {markdown.code(step.again())}"
+        f"{outcome}\n\nFigure: [{FIGURE}]({addresses.run_page(run.experiment, run.run_id)[1:]}"
+        f"/artifacts/{FIGURE})\n\nRun again: {markdown.code(step.again())}"
     )
     text = f"learning rate {rate:.3g}, val_loss {loss:.4f}, {of_all} saved by pruning"
     progress.update(step=step.name, state="finished", text=text)
 
 
-def _log_trials(study: optuna.Study, curve: RateCurve, run: StepRun) -> None:
-    import matplotlib
-    from optuna.visualization import matplotlib as plots
+def _log_trials(study: optuna.Study, curve: RateCurve, variant: Variant, run: StepRun) -> None:
+    from pipeline.report import comparison_figures, drawing
 
-    attributes = ("number", "value", "params", "user_attrs", "state", "duration")
-    trials = study.trials_dataframe(attrs=attributes)
-    ended = trials["state"].isin([state.name for state in ENDED])
-    trials.loc[ended, "expected_val_loss"] = curve.expected
-    run.log_text(trials.to_csv(index=False), "trials.csv")
-    run.log_text(curve.points.to_csv(index=False), "learning_rate_curve.csv")
-    # Optuna sets a style for all figures of the process, which is to end with its own.
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        # Optuna marks its matplotlib plots experimental; they are pinned with Optuna.
-        warnings.simplefilter("ignore")
-        matplotlib.rcdefaults()  # not what a matplotlibrc says
-        figures: Mapping[str, Callable[..., Any]] = {
-            "optimization_history": plots.plot_optimization_history,
-            "intermediate_values": plots.plot_intermediate_values,
-            "learning_rate": plots.plot_slice,
+    rows = [
+        {
+            "number": trial.number,
+            "learning_rate": trial.params["learning_rate"],
+            "state": "DIVERGED" if DIVERGED in trial.user_attrs else trial.state.name,
+            "epochs": len(trial.intermediate_values),
+            "value": trial.value,
+            "expected_val_loss": expected,
+            "seconds": trial.duration.total_seconds() if trial.duration else math.nan,
+            "run_id": trial.user_attrs.get("mlflow_run_id", ""),
         }
-        for name, plot in figures.items():
-            figure = plot(study).figure
-            figure.set_layout_engine("tight")
-            run.log_figure(figure, f"{name}.png")
-            figure.clear()
+        for trial, expected in zip(ended_trials(study), curve.expected, strict=True)
+    ]
+    trials = pd.DataFrame(rows)
+    run.log_text(trials.to_csv(index=False, float_format="%.7g"), "trials.csv")
+    points = curve.points.to_csv(index=False, float_format="%.7g")
+    run.log_text(points, "learning_rate_curve.csv")
+    name = variant.name
+    shown = trials.assign(value=trials["expected_val_loss"])
+    panels = comparison_figures.search_panels(
+        {name: shown}, {name: variant.color}, {name: curve.points}
+    )
+    run.log_figure(drawing.sheet(panels), FIGURE)

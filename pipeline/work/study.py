@@ -2,15 +2,20 @@
 
 import math
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from pipeline.base import InputError, hide_passwords
+from pipeline.base.rounding import three_digits
 from pipeline.comparisons import Variant
 from pipeline.parameters import Searching
 from pipeline.work.rate_curve import RateCurve, Tried, curve_through
@@ -18,6 +23,9 @@ from pipeline.work.rate_curve import RateCurve, Tried, curve_through
 N_SPREAD = 5
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 DIVERGED = "diverged"  # a trial's attribute: with what it diverged
+MEASURE = "Validation loss (nats per image)"
+NOTE, NOTE_VERSION = "dashboard:note_str:0", "dashboard:note_ver"  # where optuna-dashboard has it
+NOTE_LENGTH = 2045  # characters, of a part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,9 +143,20 @@ def create_study(
     study = optuna.create_study(
         storage=storage, pruner=pruner, study_name=name, load_if_exists=True
     )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # its version is pinned
+        study.set_metric_names([MEASURE])
     for rate in spread_rates(*settings.bounds)[: settings.asked.n_trials]:
         study.enqueue_trial({"learning_rate": rate}, skip_if_exists=True)
     return study
+
+
+def set_note(study: optuna.Study, markdown: str) -> None:
+    """Set the note that optuna-dashboard shows of a study; one that a person has edited stays."""
+    storage, number = study._storage, study._study_id
+    if storage.get_study_system_attrs(number).get(NOTE_VERSION, 0) < 2:  # it counts edits
+        storage.set_study_system_attr(number, NOTE, markdown[:NOTE_LENGTH])
+        storage.set_study_system_attr(number, NOTE_VERSION, 1)
 
 
 def spread_rates(low: float, high: float) -> list[float]:
@@ -147,7 +166,32 @@ def spread_rates(low: float, high: float) -> list[float]:
     """
     fractions = [(index + 0.5) / N_SPREAD for index in range(N_SPREAD)]
     fractions.sort(key=lambda fraction: abs(fraction - 0.5))
-    return [low * (high / low) ** fraction for fraction in fractions]
+    return [_rounded(low * (high / low) ** fraction, low, high) for fraction in fractions]
+
+
+def _rounded(rate: float, low: float, high: float) -> float:
+    """A rate as it is shown, so that what was tried can be given again; within its range."""
+    return min(max(three_digits(rate), low), high)
+
+
+class RateSampler(optuna.samplers.TPESampler):
+    """TPE, whose rates are rounded."""
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        drawn = super().sample_relative(study, trial, search_space)
+        return {name: _within(search_space[name], rate) for name, rate in drawn.items()}
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, name: str, among: BaseDistribution
+    ) -> float:
+        return _within(among, super().sample_independent(study, trial, name, among))
+
+
+def _within(among: BaseDistribution, rate: float) -> float:
+    assert isinstance(among, FloatDistribution)
+    return _rounded(rate, among.low, among.high)
 
 
 def next_trial(study: optuna.Study, seed: int) -> optuna.Trial:
@@ -157,7 +201,7 @@ def next_trial(study: optuna.Study, seed: int) -> optuna.Trial:
     ended = len(ended_trials(study))
     # A seed for every trial: a search that goes on draws what it would have drawn.
     own_seed = int(np.random.SeedSequence([seed, ended]).generate_state(1)[0])
-    study.sampler = optuna.samplers.TPESampler(seed=own_seed, n_startup_trials=N_SPREAD)
+    study.sampler = RateSampler(seed=own_seed, n_startup_trials=N_SPREAD)
     return study.ask()
 
 

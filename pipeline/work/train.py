@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from pipeline.base import markdown, progress
-from pipeline.parameters import Searching, Training, declared
+from pipeline.base import progress
+from pipeline.parameters import Training
 from pipeline.steps.resuming import checkpoint_directory
 from pipeline.steps.step import Step
 from pipeline.tracking import client
@@ -21,6 +21,7 @@ from pipeline.uncertainty.calibration import in_half_precision, negative_log_lik
 from pipeline.work.mc_dropout import log_mc_dropout
 from pipeline.work.search import SearchStep
 from pipeline.work.trained_model import WEIGHTS, WEIGHTS_FILE, weights_fingerprint
+from pipeline.work.training_note import training_note
 from pipeline.work.variant_step import VariantStep
 
 if TYPE_CHECKING:
@@ -94,8 +95,9 @@ def _train(run: StepRun, step: TrainStep, rate: float, checkpoints: Checkpoints)
     )
     run.flush()
     metrics = _log_results(run, step, trainer, fit)
-    _set_note(run, step, rate, metrics)
-    text = f"best epoch {fit.best_epoch}, val_accuracy {metrics['judged_val_accuracy']:.4f}, "
+    opened = client.get_run(run.run_id)
+    run.set_note(training_note(step, opened, metrics, seed=step.seed, rate=rate))
+    text = f"best epoch {fit.best_epoch}, val_accuracy {metrics['best_val_accuracy']:.4f}, "
     text += f"test_accuracy {metrics['test_accuracy']:.4f}, "
     text += f"{metrics['median_epoch_seconds']:.2f} s/epoch"
     progress.update(step=step.name, state="finished", text=text)
@@ -111,7 +113,8 @@ def _log_results(run: StepRun, step: TrainStep, trainer: "Trainer", fit: "Fit") 
     of_splits = {"test": probabilities, "validation": trainer.predict(trainer.splits.x_val)}
     for name, of in of_splits.items():
         run.log_array(in_half_precision(of), f"predictions/{name}.npy")
-    curve = pd.DataFrame(fit.history)
+    columns = {"train_loss": "loss", "train_accuracy": "accuracy"}
+    curve = pd.DataFrame(fit.history).rename(columns=columns)
     curve.insert(0, "epoch", range(1, len(curve) + 1))
     figure = run_figures.learning_curve(curve, fit.best_epoch, step.name)
     run.log_figure(figure, "learning_curve.png")
@@ -130,15 +133,10 @@ def _log_results(run: StepRun, step: TrainStep, trainer: "Trainer", fit: "Fit") 
 
 
 def _fit_metrics(fit: "Fit", trainer: "Trainer") -> dict[str, float]:
-    epochs = {"best": fit.best_epoch, "judged": fit.judged_epoch, "final": len(fit.history)}
-    metrics = {
-        f"{which}_{name}": fit.history[epoch - 1][name]
-        for which, epoch in epochs.items()
-        for name in ("val_loss", "val_accuracy")
-    }
-    return metrics | {
+    best = fit.history[fit.best_epoch - 1]
+    return {
+        **{f"best_{name}": best[name] for name in ("val_accuracy", "val_loss")},
         "best_epoch": fit.best_epoch,
-        "judged_epoch": fit.judged_epoch,
         "epochs_run": len(fit.history),
         **{
             f"median_{name}": float(np.median([row[name] for row in fit.history]))
@@ -180,6 +178,7 @@ def class_accuracy(matrix: np.ndarray) -> np.ndarray:
 
 def _log_model(run: StepRun, trainer: "Trainer", step: TrainStep, model: "keras.Model") -> None:
     from pipeline.report import run_figures
+    from pipeline.training.models import summary
     from pipeline.uncertainty import logged_models
 
     statistics = {
@@ -193,29 +192,7 @@ def _log_model(run: StepRun, trainer: "Trainer", step: TrainStep, model: "keras.
     run.log_dict(listed, "activations.json")
     title = f"{step.variant.name}: activations by layer"
     run.log_figure(run_figures.activation_statistics(statistics, title), "activations.png")
-    lines: list[str] = []
-    model.summary(print_fn=lines.append, line_length=100)
-    run.log_text("\n".join(lines), "model_summary.txt")
+    run.log_text(summary(model), "model_summary.txt")
     example = np.asarray(trainer.splits.x_test[:2])
     patiently(logged_models.log, model, example=example, run_id=run.run_id)
     run.set_tags({WEIGHTS: weights_fingerprint(model)})
-
-
-def _set_note(run: StepRun, step: TrainStep, rate: float, metrics: Mapping[str, float]) -> None:
-    epoch = f"(epoch {metrics['judged_epoch']:.0f} of {metrics['epochs_run']:.0f})"
-    rows = {"validation accuracy": f"{metrics['judged_val_accuracy']:.2%} {epoch}"}
-    rows["test accuracy"] = f"{metrics['test_accuracy']:.2%}"
-    if math.isfinite(mc := metrics.get("mc_accuracy", math.nan)):
-        rows["MC-Dropout test accuracy"] = f"{mc:.2%}"
-    rows["seconds per epoch"] = f"{metrics['median_epoch_seconds']:.2f}"
-    rows["learning rate"] = f"{rate:.3g}"
-    table = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
-    # What gives exactly this run, without a search and its parameters.
-    ours = declared(Training)
-    unused = {one.name: one.default for one in fields(Searching) if one.name not in ours}
-    again = step.again(**unused, seed=step.seed, learning_rate=rate)
-    dataset = markdown.escaped(step.data.dataset)
-    note = f"**{step.variant.name}** on {dataset}, seed {step.seed}: "
-    note += f"{step.variant.description}.\n\n| | |\n|---|---|\n{table}\n"
-    note += f"Run again: {markdown.code(again)}"
-    run.set_note(note)

@@ -61,10 +61,10 @@ def logged_model(run: client.Run) -> LoggedModel:
     run_id = run.info.run_id
     models = client.connect().search_logged_models(
         [run.info.experiment_id],
-        filter_string=f"name = 'model' AND source_run_id = '{run_id}'",
+        filter_string=f"source_run_id = '{run_id}'",
         order_by=[{"field_name": "creation_timestamp", "ascending": False}],
     )
     if not models:
-        expected = "a logged model named 'model'"
+        expected = "a logged model"
         raise InputError(f"run {run_id}", expected=expected, received="none", action=_ACTION)
     return models[0]

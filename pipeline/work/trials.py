@@ -9,10 +9,10 @@ import optuna
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from optuna.trial import TrialState
 
-from pipeline.base import DivergenceError, hide_passwords, progress
+from pipeline.base import DivergenceError, progress
 from pipeline.steps.resuming import checkpoint_directory
 from pipeline.steps.running import step_run
-from pipeline.tracking import client
+from pipeline.tracking import addresses, client
 from pipeline.tracking.runs import StepRun
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.work.study import DIVERGED, ENDED, N_SPREAD, StudySettings
@@ -96,7 +96,7 @@ class Trial:
         checkpoints.delete()
         epoch, loss = self.judged
         run.set_tags({"trial_state": state.name})
-        run.log_metrics({"judged_epoch": epoch, "judged_val_loss": loss})
+        run.log_metrics({"best_epoch": epoch, "best_val_loss": loss})
         return state, loss if state == TrialState.COMPLETE else None
 
     def report(self, epoch: int, loss: float) -> None:
@@ -127,9 +127,7 @@ class Trial:
 
 def link(record: optuna.Study | optuna.Trial, run: StepRun, names: Mapping[str, str]) -> None:
     """Tell whoever looks at a study or a trial what it is of, and where its MLflow run is."""
-    attributes = {**names, "mlflow_run_id": run.run_id}
-    if client.tracking_uri().startswith("http"):
-        server = hide_passwords(client.tracking_uri()).rstrip("/")
-        attributes["mlflow_url"] = f"{server}/#/experiments/{run.experiment}/runs/{run.run_id}"
+    address = addresses.server_address() + addresses.run_page(run.experiment, run.run_id)
+    attributes = {**names, "mlflow_run_id": run.run_id, "mlflow_url": address}
     for name, value in attributes.items():
         record.set_user_attr(name, value)

@@ -47,10 +47,10 @@ def test_interval_of_nothing_is_nan_without_a_warning():
 
 
 def test_epochs_and_seconds_to_the_target_take_the_first_crossing_and_nan_for_never():
-    runs = pd.DataFrame([make_run("elu", 1), make_run("elu", 2), make_run("bn", 1)])
+    runs = pd.DataFrame([make_run("elu", 1), make_run("bn", 2), make_run("bn", 1)])
     losses = {
-        "elu-1": [1.9, 1.5, 1.6, 1.4],  # at, not only below
-        "elu-2": [1.9, 1.8, 1.7, 1.51],
+        "elu-1": [1.9, 1.5, 1.6, 1.5],  # at, not only below
+        "bn-2": [1.9, 1.8, 1.7, 1.51],
         "bn-1": [float("nan"), 1.2, 1.9],
     }
     curves = make_curves(runs, losses).sample(frac=1, random_state=0)  # in any order
@@ -58,7 +58,7 @@ def test_epochs_and_seconds_to_the_target_take_the_first_crossing_and_nan_for_ne
     assert (timed["target"] == 1.5).all()
     assert timed["epochs_to_target"]["elu-1"] == 2.0
     assert timed["epochs_to_target"]["bn-1"] == 2.0
-    assert timed.loc["elu-2", ["epochs_to_target", "seconds_to_target"]].isna().all()
+    assert timed.loc["bn-2", ["epochs_to_target", "seconds_to_target"]].isna().all()
     assert timed["seconds_to_target"]["elu-1"] == 4.0
     assert timed["last_epoch"].tolist() == [4, 4, 3]
 
@@ -78,6 +78,13 @@ def test_target_is_the_worst_of_the_baselines_first_three_seeds_and_stays_when_o
     for of in (rows, [*later, *rows]):
         runs = pd.DataFrame(of)
         assert (with_convergence(runs, make_curves(runs), "elu")["target"] == 1.6).all()
+
+
+def test_target_is_the_lowest_of_the_curve_where_other_weights_were_kept():
+    runs = pd.DataFrame([make_run("one_cycle", 1, best_val_loss=1.6)])  # that of its last epoch
+    curves = make_curves(runs, {"one_cycle-1": [1.9, 1.5, 1.6]})
+    timed = with_convergence(runs, curves, "one_cycle")
+    assert timed[["target", "epochs_to_target"]].values.tolist() == [[1.5, 2.0]]
 
 
 # The summary

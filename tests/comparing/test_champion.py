@@ -104,7 +104,6 @@ def test_best_seed_of_every_variant_is_a_version_with_its_run(store: Path) -> No
         assert version.tags.items() >= {
             ("variant", variant),
             ("seed", str(seed)),
-            ("dataset", "stripes"),
             ("data_fingerprint", "a fingerprint"),
             ("val_accuracy", accuracy),
         }
@@ -157,8 +156,12 @@ def test_a_better_by_verdict_takes_over(store: Path) -> None:
     assert _champion_run(done.name) == _run_id(runs, "bn", 3)
     assert (held.replaced, done.replaced) == (True, True)
     assert "`bn` is better than `elu` beyond noise: +5.00 points" in done.reason
-    version = client.connect().get_model_version_by_alias(done.name, CHAMPION)
-    assert done.reason in version.tags["champion_decision"]
+    described = client.connect().get_registered_model(done.name).description
+    assert "**Champion: version 2 (`bn`).** It took over from version 1" in described
+    assert done.reason[1:] in described
+    assert f'load_model("models:/{done.name}@champion")' in described
+    register(runs, DATA)  # it still is, and why it became champion is kept
+    assert client.connect().get_registered_model(done.name).description == described
 
 
 def test_a_better_by_verdict_takes_over_from_a_run_that_is_not_compared(store: Path) -> None:
@@ -180,8 +183,9 @@ def test_without_a_better_by_verdict_it_stays_and_it_is_said_why(
     assert not done.replaced
     assert _champion_run(done.name) == _run_id(runs, "elu", 3)
     assert f"`bn` is not better beyond noise ({verdict})" in done.reason
-    challenger = client.connect().get_model_version(done.name, str(done.versions["bn"]))
-    assert done.reason in challenger.tags["champion_decision"]
+    described = client.connect().get_registered_model(done.name).description
+    assert "**Champion: version 1 (`elu`).** It stays, as" in described
+    assert done.reason[1:] in described
     assert done.reason in done.text
 
 
@@ -289,7 +293,7 @@ def _trained(prepare_run: str, variant: str, model: str, seed: int = 1) -> pd.Da
         weights.parent.mkdir(parents=True)
         weights.touch()
         accuracy = float(right.mean())
-        run.log_metrics({"judged_val_accuracy": accuracy})
+        run.log_metrics({"best_val_accuracy": accuracy})
         run.log_array(np.eye(2, dtype=np.float16)[said], "predictions/validation.npy")
     row = make_run(variant, seed, run_id=run.run_id, best_val_accuracy=accuracy)
     return pd.DataFrame([row])
@@ -433,7 +437,7 @@ def _register_finished() -> tuple[Registration, list[client.Run]]:
             run.data.params["variant"],
             int(run.data.params["seed"]),
             run_id=run.info.run_id,
-            best_val_accuracy=run.data.metrics["judged_val_accuracy"],
+            best_val_accuracy=run.data.metrics["best_val_accuracy"],
         )
         for run in found
     )
@@ -503,7 +507,7 @@ def test_finished_comparison_has_the_best_runs_as_versions(own_registry: Path) -
         best = min(
             of_variant,
             key=lambda run: (
-                -run.data.metrics["judged_val_accuracy"],
+                -run.data.metrics["best_val_accuracy"],
                 int(run.data.params["seed"]),
             ),
         )

@@ -61,8 +61,8 @@ def _trained(variant: Variant, seed: int, *, epochs: int = 3, **changes: Any) ->
         Metric(name, float(values[epoch - 1]), epoch, epoch)
         for epoch in range(1, epochs + 1)
         for name, values in {
-            "loss": val_loss - 0.1,
-            "accuracy": 1 - val_loss / 3,
+            "train_loss": val_loss - 0.1,
+            "train_accuracy": 1 - val_loss / 3,
             "val_loss": val_loss,
             "val_accuracy": 1 - val_loss / 3,
             "learning_rate": np.full(epochs, 0.001),
@@ -73,9 +73,8 @@ def _trained(variant: Variant, seed: int, *, epochs: int = 3, **changes: Any) ->
     ]
     once = {
         "best_val_loss": val_loss[-1],
-        "judged_val_loss": val_loss[-1],
-        "judged_val_accuracy": 1 - val_loss[-1] / 3,
-        "judged_epoch": epochs,
+        "best_val_accuracy": 1 - val_loss[-1] / 3,
+        "best_epoch": epochs,
         "epochs_run": epochs,
         "test_accuracy": 0.5 + seed / 100,
         "test_loss": 1.5,
@@ -130,7 +129,7 @@ def test_curves_are_those_that_were_logged(four_runs: list[str]) -> None:
         assert row["val_loss"] in {
             metric.value for metric in history if metric.step == row["epoch"]
         }
-    assert not curves[list(evidence.CURVE_METRICS)].isna().any().any()
+    assert not curves[list(evidence.CURVE_METRICS.values())].isna().any().any()
 
 
 def test_runs_that_failed_are_named_and_make_for_a_new_comparison(four_runs: list[str]) -> None:

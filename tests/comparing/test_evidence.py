@@ -89,3 +89,12 @@ def test_a_damaged_artifact_is_left_out_and_said_to_be(
     (line,) = capsys.readouterr().out.splitlines()
     said = "activations.json of elu is left out, as it is not what was logged: TypeError"
     assert line.startswith(said)
+
+
+def test_a_run_of_an_earlier_version_has_a_row_by_what_its_weights_came_to(store: Path) -> None:
+    run = train_run("one_cycle", parameters={"learning_rate": "0.1", "patience": "none"})
+    logged = {"best_val_accuracy": 0.6, "judged_val_accuracy": 0.5, "judged_epoch": 9}
+    for name, value in logged.items():
+        client.connect().log_metric(run.info.run_id, name, value)
+    row = evidence._row(evidence.record(client.get_run(run.info.run_id)))
+    assert (row["best_val_accuracy"], row["best_epoch"]) == (0.5, 9)

@@ -46,9 +46,9 @@ def asked(**changes: Any) -> Wanted:
 
 def trained(step: TrainStep, test_accuracy: float, *, epoch_seconds: float = 1.0) -> client.Run:
     """A finished run of a step that came to a test accuracy."""
-    accuracies = dict.fromkeys(("judged_val_accuracy", "test_accuracy"), test_accuracy)
-    losses = dict.fromkeys(("best_val_loss", "judged_val_loss", "val_loss"), 1.0)
-    epochs = {"judged_epoch": 1, "epochs_run": 1, "stopped_early": 1}
+    accuracies = dict.fromkeys(("best_val_accuracy", "test_accuracy"), test_accuracy)
+    losses = dict.fromkeys(("best_val_loss", "val_loss"), 1.0)
+    epochs = {"best_epoch": 1, "epochs_run": 1, "stopped_early": 1}
     seconds = {"train_seconds": 0, "elapsed_seconds": 0, "median_epoch_seconds": epoch_seconds}
     metrics = accuracies | losses | epochs | seconds
     parameters = {**step.parameters(), **step.logged(), "chosen_learning_rate": 0.001}

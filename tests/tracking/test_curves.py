@@ -11,20 +11,26 @@ from browser import free_port
 from mlflow.entities import Metric
 
 from pipeline.tracking import curves
+from pipeline.tracking.metrics import EARLIER
 from pipeline.tracking.server import server
 
-METRICS = ["loss", "val_loss"]
+METRICS = ["train_loss", "val_loss"]
 
 
 @pytest.fixture
 def runs(store: Path) -> list[str]:
-    """Runs of different lengths; of the first, an epoch was logged twice."""
+    """Runs of different lengths, an epoch of each logged twice; the last of an earlier version."""
     client, generator = mlflow.MlflowClient(), np.random.default_rng(0)
     ids = []
     for epochs in (3, 1, 5, 2):
         ids.append(client.create_run("0").info.run_id)
         points = [
-            Metric(name, generator.uniform(), timestamp, step)
+            Metric(
+                EARLIER.get(name, name) if epochs == 2 else name,
+                generator.uniform(),
+                timestamp,
+                step,
+            )
             for timestamp, step in enumerate([*range(1, epochs + 1), 1])
             for name in (*METRICS, "another")
         ]
@@ -49,7 +55,8 @@ def test_every_epochs_last_value_is_found_in_a_database_and_by_a_server(
         (run_id, metric.step, name): metric.value
         for run_id in runs
         for name in METRICS
-        for metric in sorted(history(run_id, name), key=lambda one: one.timestamp)
+        for logged_as in (name, EARLIER.get(name, name))
+        for metric in sorted(history(run_id, logged_as), key=lambda one: one.timestamp)
     }
     by_epoch = pd.Series(logged).unstack().reset_index(names=["run_id", "epoch"])
 

@@ -28,7 +28,7 @@ def fit_of(model: keras.Model, val_losses: list[float], patience: int | None) ->
 
 
 @pytest.mark.parametrize(
-    ("val_losses", "patience", "best", "judged", "stopped"),
+    ("val_losses", "patience", "lowest", "best", "stopped"),
     [
         ([3, 2, 1], 2, 3, 3, False),
         ([3, 1, 2], 2, 2, 2, False),
@@ -42,12 +42,12 @@ def test_early_stopping_follows_from_the_history(
     model: keras.Model,
     val_losses: list[float],
     patience: int | None,
+    lowest: int,
     best: int,
-    judged: int,
     stopped: bool,
 ) -> None:
     fit = fit_of(model, val_losses, patience)
-    assert (fit.best_epoch, fit.judged_epoch, fit.stopped_early) == (best, judged, stopped)
+    assert (fit.lowest_epoch, fit.best_epoch, fit.stopped_early) == (lowest, best, stopped)
     if patience is None:
         assert fit.best_weights is None
     else:

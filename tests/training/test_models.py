@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from pipeline.base import InputError
 from pipeline.comparisons import Variant
 from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, BN, ELU, ONE_CYCLE, SELU
-from pipeline.training.models import activation_statistics, build_model
+from pipeline.training.models import activation_statistics, build_model, summary
 
 IMAGE_SHAPE = (8, 8, 3)
 MEAN = np.linspace(100, 150, 192, dtype=np.float32)
@@ -40,6 +41,30 @@ def standardized(images: np.ndarray) -> np.ndarray:
 
 def names(model: keras.Model) -> list[str]:
     return [layer.name for layer in model.layers]
+
+
+def test_summary_is_whole_whatever_the_terminal_and_the_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    model = build(small(BN, name="bn_" + "long" * 10, units=1234))
+    lines = summary(model).splitlines()
+    assert lines[0].split() == ["Layer", "Type", "Output", "shape", "Parameters"]
+    assert len(lines) == 1 + len(model.layers) + 2
+    row = next(line for line in lines if "batch_normalization_3" in line)
+    assert row.split() == [
+        *("batch_normalization_3", "BatchNormalization", "(None,", "1234)", "4,936"),
+    ]
+    counts = [int(number.replace(",", "")) for number in re.findall(r"\b\d[\d,]*", lines[-1])]
+    assert counts[-3:] == [model.count_params(), *_counts(model)]
+    assert lines[-1].startswith(f"{model.name}: ")
+
+
+def _counts(model: keras.Model) -> list[int]:
+    return [
+        sum(int(np.prod(one.shape)) for one in of)
+        for of in (model.trainable_weights, model.non_trainable_weights)
+    ]
 
 
 def test_model_takes_raw_images_and_gives_probabilities() -> None:

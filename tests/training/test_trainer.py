@@ -20,8 +20,8 @@ from pipeline.training.models import build_model
 from pipeline.training.trainer import BlockModel, Trainer, shared_trainer
 
 METRICS = {
-    "loss",
-    "accuracy",
+    "train_loss",
+    "train_accuracy",
     "val_loss",
     "val_accuracy",
     "learning_rate",
@@ -82,7 +82,7 @@ def fit(trainer: Trainer, **changes: Any) -> Fit:
 
 def curves(run: Fit) -> list[list[float]]:
     """What is the same in every run of a seed: all but the times."""
-    names = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+    names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate")
     return [[metrics[name] for name in names] for metrics in run.history]
 
 
@@ -286,9 +286,9 @@ def test_on_epoch_gets_every_epoch_from_1_with_its_metrics(trainer: Trainer) -> 
     np.testing.assert_allclose(elapsed, np.cumsum(seconds))
 
 
-def assert_holds_judged_weights(trainer: Trainer, run: Fit) -> None:
-    """The weights that the model holds give the validation metrics of the judged epoch."""
-    metrics = run.history[run.judged_epoch - 1]
+def assert_holds_best_weights(trainer: Trainer, run: Fit) -> None:
+    """The weights that the model holds give the validation metrics of the best epoch."""
+    metrics = run.history[run.best_epoch - 1]
     x_val, y_val = trainer.splits.x_val, trainer.splits.y_val
     loss, accuracy = evaluated(trainer.predict(x_val), y_val)
     np.testing.assert_allclose(metrics["val_loss"], loss, rtol=1e-5)
@@ -299,24 +299,24 @@ def test_patience_stops_early_and_restores_the_best_weights(trainer: Trainer) ->
     run = fit(trainer, epochs=40, patience=2)
     losses = [metrics["val_loss"] for metrics in run.history]
     assert run.stopped_early
-    assert run.best_epoch == run.judged_epoch == len(losses) - 2 == 1 + int(np.argmin(losses))
-    assert_holds_judged_weights(trainer, run)
+    assert run.best_epoch == len(losses) - 2 == 1 + int(np.argmin(losses))
+    assert_holds_best_weights(trainer, run)
 
 
 def test_the_best_weights_are_restored_where_patience_did_not_run_out(trainer: Trainer) -> None:
     run = fit(trainer, epochs=8, patience=8)
     losses = [metrics["val_loss"] for metrics in run.history]
     assert (run.stopped_early, len(losses)) == (False, 8)
-    assert run.best_epoch == run.judged_epoch == 1 + int(np.argmin(losses)) < 8
-    assert_holds_judged_weights(trainer, run)
+    assert run.best_epoch == 1 + int(np.argmin(losses)) < 8
+    assert_holds_best_weights(trainer, run)
 
 
 def test_without_patience_the_last_weights_are_kept(trainer: Trainer) -> None:
     run = fit(trainer, epochs=8)
     losses = [metrics["val_loss"] for metrics in run.history]
-    assert (run.stopped_early, run.judged_epoch, len(losses)) == (False, 8, 8)
-    assert run.best_epoch == 1 + int(np.argmin(losses)) < 8
-    assert_holds_judged_weights(trainer, run)
+    assert (run.stopped_early, run.best_epoch, len(losses)) == (False, 8, 8)
+    assert run.lowest_epoch == 1 + int(np.argmin(losses)) < 8
+    assert_holds_best_weights(trainer, run)
 
 
 def test_divergence_names_the_epoch_and_leaves_the_trainer_usable(
@@ -458,8 +458,10 @@ def test_epochs_before_the_checkpoint_are_told_again(trainer: Trainer, tmp_path:
     checkpoints = Checkpoints(tmp_path)
     with pytest.raises(CutOff):
         fit(trainer, checkpoints=checkpoints, on_epoch=cut_off_after(2))
-    run = fit(trainer, checkpoints=checkpoints, on_epoch=lambda n, m: told.append((n, m["loss"])))
-    assert told == [(n, metrics["loss"]) for n, metrics in enumerate(run.history, start=1)]
+    run = fit(
+        trainer, checkpoints=checkpoints, on_epoch=lambda n, m: told.append((n, m["train_loss"]))
+    )
+    assert told == [(n, metrics["train_loss"]) for n, metrics in enumerate(run.history, start=1)]
     assert [n for n, _ in told] == [1, 2, 3]
 
 

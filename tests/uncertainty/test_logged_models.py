@@ -34,6 +34,18 @@ def test_logged_files_hold_no_pickle_and_no_import_of_this_project(dropout_uri: 
         assert not re.search(rb"(from|import) pipeline", code[name])
 
 
+def test_a_model_is_named_as_its_network_also_where_mlflow_allows_no_such_name(
+    store: Path,
+) -> None:
+    import keras
+
+    network = build()
+    named = keras.Model(network.input, network.output, name="bn_0.5")
+    log(named)
+    (found,) = mlflow.MlflowClient().search_logged_models(["0"])
+    assert found.name == "bn_0-5"
+
+
 def test_served_code_is_named_after_its_content(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

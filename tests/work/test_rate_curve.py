@@ -33,6 +33,12 @@ def test_the_minimum_is_found_also_where_trials_were_pruned(epochs: tuple[int, .
     assert found.expected == pytest.approx([trial(rate).losses[-1] for rate in RATES])
 
 
+def test_the_chosen_rate_and_the_points_of_the_curve_have_three_digits() -> None:
+    rates = curve_through([trial(rate) for rate in RATES]).points["learning_rate"]
+    assert [float(f"{rate:.3g}") for rate in rates] == list(rates)
+    assert len(rates) == rate_curve.POINTS
+
+
 def test_a_lucky_trial_does_not_take_it_all() -> None:
     lucky = trial(1.6e-4, noise=-0.02)
     trials = [trial(rate) for rate in RATES if rate != lucky.rate] + [lucky]

@@ -3,6 +3,7 @@
 import math
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -22,8 +23,10 @@ from pipeline.work.study import (
     StudySettings,
     create_storage,
     create_study,
+    next_trial,
     open_trial,
     rate_curve,
+    set_note,
     widened,
 )
 
@@ -226,6 +229,39 @@ def test_storage_that_cannot_be_opened_is_refused(
     with pytest.raises(InputError, match="storage: expected a database that can be opened"):
         create_storage(storage)
     assert [path.name for path in tmp_path.iterdir()] == ["text.db"]
+
+
+@pytest.mark.parametrize(("low", "high"), [(1e-5, 1e-1), (1.2345e-4, 1.4e-4)])
+def test_rates_that_are_tried_have_three_digits_or_are_an_end_of_their_range(
+    low: float, high: float
+) -> None:
+    asked = Asked(variant="elu", learning_rate_min=low, learning_rate_max=high)
+    settings = StudySettings(variant=ELU, asked=asked)
+    study = create_study("rates", settings, optuna.storages.InMemoryStorage())
+    for number in range(15):
+        ends = (low, high) if number < 12 else (low, 10 * high)  # the range is widened
+        trial = next_trial(study, 0)
+        value = trial.suggest_float("learning_rate", *ends, log=True)
+        study.tell(trial, abs(math.log(value / 1e-3)))
+    rates = [trial.params["learning_rate"] for trial in study.trials]
+    assert all(rate in (low, high, float(f"{rate:.3g}")) for rate in rates)
+    assert all(low <= rate <= 10 * high for rate in rates)
+    if high > 2 * low:
+        assert len(set(rates)) > 12
+
+
+def test_a_study_has_a_note_and_a_named_metric_and_a_person_s_note_stays() -> None:
+    study = create_study("study", SETTINGS, optuna.storages.InMemoryStorage())
+    assert study.metric_names == ["Validation loss (nats per image)"]
+    attributes = partial(study._storage.get_study_system_attrs, study._study_id)
+    for text in ("under way", "**done**", "x" * 3000):
+        set_note(study, text)
+        assert attributes()["dashboard:note_str:0"] == text[:2045]
+    save = partial(study._storage.set_study_system_attr, study._study_id)
+    save("dashboard:note_str:0", "by hand")  # as the dashboard saves one
+    save("dashboard:note_ver", 2)
+    set_note(study, "again")
+    assert attributes()["dashboard:note_str:0"] == "by hand"
 
 
 def _set_start(start: Barrier) -> None:

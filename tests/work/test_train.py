@@ -1,6 +1,7 @@
 """What a training run logs, whether it can be used, and whether it can be repeated."""
 
 import json
+import re
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,8 +31,8 @@ from pipeline.work.train import class_accuracy
 pytestmark = pytest.mark.slow
 
 PER_EPOCH = {
-    "loss",
-    "accuracy",
+    "train_loss",
+    "train_accuracy",
     "val_loss",
     "val_accuracy",
     "learning_rate",
@@ -65,15 +66,50 @@ def test_final_metrics_agree_with_the_curves(finished_store: Finished) -> None:
     metrics = run.data.metrics
     assert metrics["best_epoch"] == 1 + int(np.argmin(losses))
     assert metrics["best_val_loss"] == min(losses)
-    assert metrics["judged_val_accuracy"] == metrics["best_val_accuracy"]
+    assert metrics["best_val_accuracy"] == _metric(run, "val_accuracy")[np.argmin(losses)]
     for name in ("epoch_seconds", "epoch_cpu_seconds"):
         assert metrics[f"median_{name}"] == pytest.approx(np.median(_metric(run, name)))
+
+
+def test_no_number_has_digits_that_mean_nothing(finished_store: Finished) -> None:
+    for variant in ("elu", "alpha_dropout"):
+        run = _training_run(variant, 1)
+        rate = run.data.params["chosen_learning_rate"]
+        assert rate == f"{float(rate):.3g}"
+        numbers = [
+            *run.data.metrics.values(),
+            *(one for name in PER_EPOCH for one in _metric(run, name)),
+        ]
+        assert [
+            one
+            for one in numbers
+            if len(f"{one!r}".split("e")[0].replace(".", "").lstrip("-0")) > 9
+        ] == []
+        assert f"-P learning_rate={rate} " in run.data.tags["mlflow.note.content"]
+
+
+def test_note_says_what_the_metrics_are_and_links_what_the_run_was_made_from(
+    finished_store: Finished,
+) -> None:
+    run = _training_run("alpha_dropout", 1)
+    note, metrics, tags = run.data.tags["mlflow.note.content"], run.data.metrics, run.data.tags
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", note, re.MULTILINE))
+    assert set(rows) - {"chosen_learning_rate"} <= set(metrics)
+    assert rows["test_accuracy"] == f"{metrics['test_accuracy']:.2%}"
+    assert rows["best_val_loss"] == f"{metrics['best_val_loss']:.4f} nats per image"
+    for tag in ("search_run", "prepare_run", "pipeline_run"):
+        assert f"(#/experiments/0/runs/{tags[tag]})" in note
+    linked = re.findall(rf"\(#/experiments/0/runs/{run.info.run_id}/artifacts/([^)]+)\)", note)
+    artifacts = mlflow.artifacts.list_artifacts(run_id=run.info.run_id)
+    assert len(linked) == 4
+    assert set(linked) <= {artifact.path for artifact in artifacts}
+    assert "\\" not in note
 
 
 def test_logged_model_predicts_raw_images_as_the_run_says(finished_store: Finished) -> None:
     run = _training_run("alpha_dropout", 1)
     splits = open_splits(client.local_artifact(run.data.tags["prepare_run"], "data"))
-    model = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
+    model = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/alpha_dropout")
     probabilities = np.asarray(model.predict(np.asarray(splits.x_test)))
     assert probabilities.shape == (60, 3)
     accuracy = (probabilities.argmax(axis=1) == splits.y_test).mean()
@@ -101,7 +137,7 @@ def test_logged_model_answers_mlflow_models_predict(
     images = np.zeros((2, 8, 8, 3), np.uint8).tolist()
     (tmp_path / "in.json").write_text(json.dumps({"inputs": images}))
     command = [
-        *("predict", "-m", f"runs:/{run.info.run_id}/model", "--env-manager", "local"),
+        *("predict", "-m", f"runs:/{run.info.run_id}/alpha_dropout", "--env-manager", "local"),
         *("-i", str(tmp_path / "in.json"), "-t", "json", "-o", str(tmp_path / "out.json")),
     ]
     done = CliRunner().invoke(commands, command, catch_exceptions=False)
@@ -149,7 +185,7 @@ def test_repeated_training_gives_the_same_curve_to_the_last_digit(
     again = train(Train(**same, variant="alpha_dropout", seed=1, reuse="never"))
     second = mlflow.MlflowClient().get_run(again)
     assert again != first.info.run_id
-    for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+    for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy"):
         assert _metric(second, name) == _metric(first, name)
     for name in ("test_loss", "mc_accuracy", "mc_nll", "mc_ece"):
         assert second.data.metrics[name] == first.data.metrics[name]

@@ -1,0 +1,84 @@
+"""The note of a training: what it came to and what its metrics are, links, the command for it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+
+from pipeline.base import markdown
+from pipeline.parameters import Searching, Training, declared
+from pipeline.tracking import addresses, client
+from pipeline.work.variant_step import VariantStep
+
+FIGURES = ("learning_curve.png", "confusion_matrix.png", "class_accuracy.png", "activations.png")
+
+
+def training_note(
+    step: VariantStep, run: client.Run, metrics: Mapping[str, float], *, seed: int, rate: float
+) -> str:
+    """The note of a training's run, as Markdown, given its final metrics and learning rate."""
+    title = f"**{step.variant.name}** on {markdown.code(step.data.dataset)}, seed {seed}: "
+    title += f"{step.variant.description}."
+    rows = [*_results(metrics), _rate(step, run, rate)]
+    table = [f"| `{name}` | {value} | {what} |" for name, value, what in rows]
+    # What gives exactly this run, without a search and its parameters.
+    ours = declared(Training)
+    unused = {one.name: one.default for one in fields(Searching) if one.name not in ours}
+    again = step.again(**unused, seed=seed, learning_rate=rate)
+    parts = (
+        title,
+        "\n".join(["| | | |", "|---|---|---|", *table]),
+        " · ".join(_links(run)),
+        f"Run again: {markdown.code(again)}",
+    )
+    return "\n\n".join(parts)
+
+
+def _results(metrics: Mapping[str, float]) -> list[tuple[str, str, str]]:
+    """Metrics by name, with their value in its unit and what it is."""
+    kept = f"the weights kept, of epoch {metrics['best_epoch']:.0f} of {metrics['epochs_run']:.0f}"
+    loss, in_time = "nats per image", f"{metrics['median_epoch_cpu_seconds']:.2f} s of CPU"
+    calibration = "expected calibration error: how far confidence and accuracy lie apart"
+    of = {
+        "test_accuracy": ("{:.2%}", "of the test images, by which nothing was chosen"),
+        "best_val_accuracy": ("{:.2%}", f"of the validation images, with {kept}"),
+        "test_loss": (f"{{:.4f}} {loss}", "cross-entropy on the test images"),
+        "best_val_loss": (f"{{:.4f}} {loss}", "cross-entropy on the validation images"),
+        "mc_accuracy": ("{:.2%}", "of the test images, with MC Dropout"),
+        "mc_gain": ("{:+.2%}", "by how much that is more, of all test images"),
+        "mc_nll": (f"{{:.4f}} {loss}", "cross-entropy on the test images, with MC Dropout"),
+        "mc_ece": ("{:.2%}", f"{calibration}, with MC Dropout"),
+        "test_ece": ("{:.2%}", "the same without"),
+        "median_epoch_seconds": ("{:.2f} s", f"the median time of an epoch; {in_time}"),
+        "train_seconds": ("{:.1f} s", "of all epochs, validation included; compiling is not"),
+    }
+    return [
+        (name, text.format(metrics[name]), what)
+        for name, (text, what) in of.items()
+        if math.isfinite(metrics.get(name, math.nan))
+    ]
+
+
+def _rate(step: VariantStep, run: client.Run, rate: float) -> tuple[str, str, str]:
+    how = "as given"
+    if search := run.data.tags.get("search_run"):
+        how = f"chosen by {_link('a search', run, search)}"
+    most = ", the highest of its schedule" if step.variant.schedule != "constant" else ""
+    return "chosen_learning_rate", f"{rate:.6g}", how + most
+
+
+def _links(run: client.Run) -> list[str]:
+    """Where else to look: the figures of the run, its data, and the command it was a part of."""
+    figures = [
+        f"[{path.partition('.')[0].replace('_', ' ')}]({addresses.artifact_page(run, path)[1:]})"
+        for path in FIGURES
+    ]
+    tags = {"data": "prepare_run", "the comparison it was trained for": "pipeline_run"}
+    others = [
+        _link(text, run, run.data.tags[tag]) for text, tag in tags.items() if tag in run.data.tags
+    ]
+    return [*figures, *others]
+
+
+def _link(text: str, run: client.Run, run_id: str) -> str:
+    """A link to another run of the experiment, whatever address the UI is served under."""
+    return f"[{text}]({addresses.run_page(run.info.experiment_id, run_id)[1:]})"
