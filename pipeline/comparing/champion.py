@@ -33,7 +33,7 @@ _WRITTEN = "twenty_layers.written"  # a digest of that
 _DESCRIPTION = """\
 {opening} All are trained on {dataset}.
 
-**Champion: {champion}** with {accuracy} of the validation images right. {reason}.
+**Champion: {champion}.** {reason}.
 
 It takes raw images, as uint8 of shape (n, height, width, channels), and gives class probabilities:
 
@@ -120,13 +120,14 @@ def _describe(name: str, champion: ModelVersion, reason: str, dataset: str) -> N
     found, written = model.description or "", model.tags.get(_WRITTEN)
     if found and not (written == _digest(found) if written else found.startswith(_OPENING)):
         return
-    if reason == _STILL and f"{_who(champion)}**" in found:  # which says why it became champion
+    number, variant = champion.version, champion.tags.get("variant")
+    title = f"[version {number}](#/models/{name}/versions/{number}) (`{variant}`)"
+    if reason == _STILL and title in found:  # which says why it became champion
         return
     description = _DESCRIPTION.format(
         opening=_OPENING,
         dataset=markdown.code(dataset),
-        champion=_who(champion),
-        accuracy=f"{float(champion.tags.get('val_accuracy', 'nan')):.2%}",
+        champion=title,
         reason=f"{reason[0].upper()}{reason[1:]}",
         name=name,
     )
