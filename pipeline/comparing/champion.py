@@ -120,12 +120,14 @@ def _describe(name: str, champion: ModelVersion, reason: str, dataset: str) -> N
     found, written = model.description or "", model.tags.get(_WRITTEN)
     if found and not (written == _digest(found) if written else found.startswith(_OPENING)):
         return
-    if reason == _STILL and f"{_who(champion)}." in found:  # which says why it became champion
+    number, variant = champion.version, champion.tags.get("variant")
+    title = f"[version {number}](#/models/{name}/versions/{number}) (`{variant}`)"
+    if reason == _STILL and title in found:  # which says why it became champion
         return
     description = _DESCRIPTION.format(
         opening=_OPENING,
         dataset=markdown.code(dataset),
-        champion=_who(champion),
+        champion=title,
         reason=f"{reason[0].upper()}{reason[1:]}",
         name=name,
     )
@@ -147,9 +149,9 @@ def _registered(name: str, run: Mapping[Hashable, Any], data: Mapping[str, str])
     model_id = logged_model(trained).model_id
     page = addresses.run_page(trained.info.experiment_id, run_id)[1:]
     description = (
-        f"**{run['variant']}**, seed {run['seed']}, trained on {markdown.code(data['dataset'])}: "
-        f"{run[_METRIC]:.2%} of the validation images right, {run['test_accuracy']:.2%} of the "
-        f"test images. [Its training]({page})"
+        f"{run['variant']}, seed {run['seed']}: {run[_METRIC]:.2%} of the validation images right, "
+        f"{run['test_accuracy']:.2%} of the test images. [Its training]({page}) on "
+        f"{markdown.code(data['dataset'])}."
     )
     tags = {"variant": run["variant"], "seed": str(run["seed"])}
     tags |= {"val_accuracy": f"{run[_METRIC]:.6g}", "data_fingerprint": data["data_fingerprint"]}

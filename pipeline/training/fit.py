@@ -14,6 +14,10 @@ from pipeline.base.rounding import single_precision
 from pipeline.training.blocks import Blocks
 from pipeline.training.checkpoints import Checkpoint, Checkpoints
 
+# By what Keras calls them. The MLflow UI has what is logged first at the top, and compares runs by
+# it before anything is chosen.
+METRICS = {"val_accuracy": "val_accuracy", "val_loss": "val_loss"}
+METRICS |= {"train_accuracy": "accuracy", "train_loss": "loss"}
 DECIMALS = 4  # of seconds: an epoch of few images takes some milliseconds
 
 
@@ -104,8 +108,8 @@ class EachEpoch(keras.callbacks.Callback):
         self._check_finite("loss", (logs or {}).get("loss", 0.0))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        # From the end, as trackers list what comes first at the top: validation before training.
-        metrics = {_named(name): value for name, value in reversed((logs or {}).items())}
+        found = logs or {}
+        metrics = {name: found[theirs] for name, theirs in METRICS.items() if theirs in found}
         self._check_finite("val_loss", metrics["val_loss"])
         metrics["learning_rate"] = self.model.optimizer.learning_rate  # of the next step
         metrics = {name: single_precision(float(value)) for name, value in metrics.items()}
@@ -127,11 +131,6 @@ class EachEpoch(keras.callbacks.Callback):
         last = f"; the last finite val_loss was {losses[-1]:.4f}" if losses else ""
         what = f"{name} became {value} in epoch {len(losses) + 1}{last}"
         raise DivergenceError(f"{what}. The learning rate is probably too high.")
-
-
-def _named(metric: str) -> str:
-    """What Keras calls ``loss`` is that of training."""
-    return metric if metric.startswith("val_") else f"train_{metric}"
 
 
 def seed_dropout(model: keras.Model, *, seed: int, epoch: int) -> None:

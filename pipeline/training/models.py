@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import pandas as pd
 
 from pipeline.base import InputError, did_you_mean
 from pipeline.comparisons import Variant
@@ -88,20 +87,20 @@ def summary(model: keras.Model) -> str:
 
     Keras cuts its own off at the width of the terminal that a process has, or at 80 columns.
     """
-    layers = pd.DataFrame(
-        {
-            "Layer": layer.name,
-            "Type": type(layer).__name__,
-            "Output shape": str(layer.output.shape),
-            "Parameters": f"{layer.count_params():,}",
-        }
-        for layer in model.layers
-    )
+    table = [("Layer", "Type", "Output shape", "Parameters")]
+    table += [
+        (one.name, type(one).__name__, str(one.output.shape), f"{one.count_params():,}")
+        for one in model.layers
+    ]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [
+        "  ".join([*map(str.ljust, row[:3], widths), row[3].rjust(widths[3])]) for row in table
+    ]
     sizes = {"trainable": model.trainable_weights, "not trainable": model.non_trainable_weights}
     counts = {name: sum(math.prod(one.shape) for one in of) for name, of in sizes.items()}
     sums = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     total = f"{model.name}: {model.count_params():,} parameters ({sums})"
-    return f"{layers.to_string(index=False)}\n\n{total}\n"
+    return "\n".join([*lines, "", total, ""])
 
 
 def activation_statistics(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

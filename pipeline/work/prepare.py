@@ -123,6 +123,7 @@ def _log_description(run: StepRun, splits: Splits, command: str) -> None:
     sizes = ", ".join(f"{len(values):,} {split}" for split, values in labels.items())
     run.set_note(
         f"{markdown.code(splits.name)}: {sizes} images of shape {splits.image_shape} in "
-        f"{splits.n_classes} classes, split by class.\n\nSHA-256 of the arrays: "
+        f"{splits.n_classes} classes, split by class. `val_size` are the images asked for to "
+        f"validate; at most a fifth of all is taken.\n\nSHA-256 of the arrays: "
         f"`{splits.fingerprint}`. Run again: {markdown.code(command)}"
     )

@@ -36,19 +36,20 @@ def training_note(
 def _results(metrics: Mapping[str, float]) -> list[tuple[str, str, str]]:
     """Metrics by name, with their value in its unit and what it is."""
     kept = f"the weights kept, of epoch {metrics['best_epoch']:.0f} of {metrics['epochs_run']:.0f}"
-    loss, in_time = "nats per image", f"{metrics['median_epoch_cpu_seconds']:.2f} s of CPU"
+    loss, points = "cross-entropy per image", 100 * metrics.get("mc_gain", math.nan)
     calibration = "expected calibration error: how far confidence and accuracy lie apart"
     of = {
         "test_accuracy": ("{:.2%}", "of the test images, by which nothing was chosen"),
         "best_val_accuracy": ("{:.2%}", f"of the validation images, with {kept}"),
-        "test_loss": (f"{{:.4f}} {loss}", "cross-entropy on the test images"),
-        "best_val_loss": (f"{{:.4f}} {loss}", "cross-entropy on the validation images"),
+        "test_loss": ("{:.4f} nats", f"{loss} of the test set"),
+        "best_val_loss": ("{:.4f} nats", f"{loss} of the validation set"),
         "mc_accuracy": ("{:.2%}", "of the test images, with MC Dropout"),
-        "mc_gain": ("{:+.2%}", "by how much that is more, of all test images"),
-        "mc_nll": (f"{{:.4f}} {loss}", "cross-entropy on the test images, with MC Dropout"),
+        "mc_gain": (f"{points:+.2f} points", "`mc_accuracy` less `test_accuracy`"),
+        "mc_nll": ("{:.4f} nats", f"{loss} of the test set, with MC Dropout"),
         "mc_ece": ("{:.2%}", f"{calibration}, with MC Dropout"),
         "test_ece": ("{:.2%}", "the same without"),
-        "median_epoch_seconds": ("{:.2f} s", f"the median time of an epoch; {in_time}"),
+        "median_epoch_seconds": ("{:.2f} s", "the median time of an epoch, by the clock"),
+        "median_epoch_cpu_seconds": ("{:.2f} s", "the same by the processor's time"),
         "train_seconds": ("{:.1f} s", "of all epochs, validation included; compiling is not"),
     }
     return [

@@ -157,7 +157,8 @@ def test_a_better_by_verdict_takes_over(store: Path) -> None:
     assert (held.replaced, done.replaced) == (True, True)
     assert "`bn` is better than `elu` beyond noise: +5.00 points" in done.reason
     described = client.connect().get_registered_model(done.name).description
-    assert "**Champion: version 2 (`bn`).** It took over from version 1" in described
+    link = f"[version 2](#/models/{done.name}/versions/2)"
+    assert f"**Champion: {link} (`bn`).** It took" in described
     assert done.reason[1:] in described
     assert f'load_model("models:/{done.name}@champion")' in described
     register(runs, DATA)  # it still is, and why it became champion is kept
@@ -184,7 +185,8 @@ def test_without_a_better_by_verdict_it_stays_and_it_is_said_why(
     assert _champion_run(done.name) == _run_id(runs, "elu", 3)
     assert f"`bn` is not better beyond noise ({verdict})" in done.reason
     described = client.connect().get_registered_model(done.name).description
-    assert "**Champion: version 1 (`elu`).** It stays, as" in described
+    link = f"[version 1](#/models/{done.name}/versions/1)"
+    assert f"**Champion: {link} (`elu`).** It stays" in described
     assert done.reason[1:] in described
     assert done.reason in done.text
 

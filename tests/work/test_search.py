@@ -75,11 +75,11 @@ def test_the_chosen_rate_is_the_minimum_of_the_curve_that_is_logged(
     table = mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/learning_rate_curve.csv")
     curve = pd.read_csv(io.StringIO(table))
     chosen = curve["learning_rate"][curve["val_loss"].idxmin()]
-    assert float(run.data.params["best_learning_rate"]) == pytest.approx(chosen)
-    assert run.data.metrics["best_learning_rate"] == pytest.approx(chosen)
+    assert float(run.data.params["best_learning_rate"]) == chosen
+    assert run.data.metrics["best_learning_rate"] == chosen
     note = run.data.tags["mlflow.note.content"]
     assert f"Chosen: learning rate **{chosen:.3g}**" in note
-    assert f"with learning rate {rate:.3g} and val_loss" in note
+    assert f"with learning rate {rate:.3g} and validation loss" in note
     searched = f"tags.step = 'train' and tags.search_run = '{run.info.run_id}'"
     for training in client.search_runs(["0"], searched):
         assert training.data.params["chosen_learning_rate"] == run.data.params["best_learning_rate"]
