@@ -12,7 +12,7 @@ from pipeline.comparing.plan import Measured, most_seeds, planned
 from pipeline.parameters import declared, mlflow_run
 from pipeline.steps.plan_text import about, listed, time_left
 from pipeline.steps.running import pipeline_run_id, step_run
-from pipeline.tracking import client, views
+from pipeline.tracking import client
 from pipeline.tracking.runs import StepRun
 from pipeline.work import prepare
 from pipeline.work.variant_step import LoggedData
@@ -54,7 +54,6 @@ def _run_steps(main_run: StepRun, of: Wanted, data: LoggedData) -> None:
         compare_run = compare.compared(comparing, of.asked.reuse)
         main_run.set_tags({"compare_run": compare_run})
         main_run.set_note(client.get_run(compare_run).data.tags["mlflow.note.content"])
-        views.announce(views.view_urls(main_run.experiment, finished[0]))
     if failures:
         raise StepsFailedError(failures)
 
