@@ -3,7 +3,6 @@
 from pipeline import command
 from pipeline.comparing.compare import choose, compared, named, step_of
 from pipeline.parameters import Compare, comparison_of, mlflow_run
-from pipeline.tracking import client, views
 
 
 def compare(asked: Compare) -> str:
@@ -18,9 +17,7 @@ def compare(asked: Compare) -> str:
     again = mlflow_run("compare", asked, runs=ids, reuse="auto")
     baseline = asked.baseline or comparison.baseline
     step = step_of(comparison, runs, baseline=baseline, command=again)
-    run_id = compared(step, asked.reuse)
-    views.announce(views.view_urls(client.experiment_id(), runs[0]))
-    return run_id
+    return compared(step, asked.reuse)
 
 
 if __name__ == "__main__":

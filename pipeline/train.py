@@ -1,9 +1,10 @@
 """Entry point `train`: one architecture variant, trained, judged and logged."""
 
 from pipeline import command
+from pipeline.base import progress
 from pipeline.parameters import Train
 from pipeline.steps.running import once
-from pipeline.tracking import views
+from pipeline.tracking import addresses, views
 from pipeline.work import search
 from pipeline.work import train as work
 from pipeline.work.prepare import variant_and_data
@@ -21,7 +22,8 @@ def train(asked: Train) -> str:
         variant=variant, prepared=data, seed=asked.seed, asked=asked, search=searched
     )
     run = once(step, asked.reuse)
-    views.announce(views.write_views(run.info.experiment_id))
+    views.write_views(run.info.experiment_id)
+    progress.update(message=addresses.where("Run", run))
     return run.info.run_id
 
 

@@ -19,7 +19,6 @@ from pipeline.comparing.crew import Crew
 from pipeline.main import main
 from pipeline.parameters import Main
 from pipeline.steps.running import once
-from pipeline.tracking import views
 from pipeline.tracking.client import Run
 
 pytestmark = pytest.mark.slow
@@ -44,13 +43,21 @@ def test_runs_every_step_once(finished_store: Finished) -> None:
     }
 
 
-def test_prints_the_table_the_answers_and_the_address_of_every_view(finished: Finished) -> None:
-    assert "alpha_dropout" in finished.output
-    assert "Does alpha dropout" not in finished.output  # its reference, selu, was not trained
-    assert "Does MC Dropout make alpha_dropout more accurate?" in finished.output
-    address = r"^  (\S.*): http://127\.0\.0\.1:5000/#/experiments/0/runs\?viewStateShareKey=\S+$"
-    named = re.findall(address, finished.output, re.MULTILINE)
-    assert named == [view.name for view in views.VIEWS]
+def test_ends_with_one_screen_of_80_columns_and_one_address(finished: Finished) -> None:
+    lines = finished.output.splitlines()
+    after = max(place for place, line in enumerate(lines) if re.match(r"train \S+ seed \d: ", line))
+    screen = [line for line in lines[after + 1 :] if "mlflow.projects" not in line]  # MLflow's own
+    assert len(screen) <= 30
+    *others, address = screen
+    assert max(map(len, others)) <= 80
+    assert "http" not in "".join(others)
+    report = re.fullmatch(r"Report \(`make ui` has the rest\): file://(/\S+/report.html)", address)
+    assert report
+    assert "<html" in Path(report[1]).read_text("utf-8")
+    shown = "\n".join(others)
+    assert re.search(r"^Variant +Seeds +Test accuracy ", shown, re.MULTILINE)
+    assert re.search(r"^alpha_dropout, MC Dropout +accuracy +undecided ", shown, re.MULTILINE)
+    assert "alpha_dropout over" not in shown  # its reference, selu, was not trained
 
 
 def test_prints_nothing_a_user_can_do_nothing_about(finished: Finished) -> None:
@@ -84,11 +91,11 @@ def test_second_run_reuses_everything_and_imports_nothing_heavy(finished: Finish
     done = run_in(finished.directory, "python", "-c", script)
     assert done.returncode == 0, done.stdout
     assert "HEAVY []" in done.stdout
-    reused = re.findall(r"^(\S.*): reused ", done.stdout, re.MULTILINE)
-    trainings = [
-        f"train {name} seed {seed}" for name in ("elu", "alpha_dropout") for seed in (1, 2)
+    assert done.stdout.splitlines()[:3] == [
+        "prepare stripes: reused (same inputs)",
+        "Reused (same inputs): train elu seeds 1 and 2; train alpha_dropout seeds 1 and 2",
+        "compare twenty_layers on stripes: reused (same inputs)",
     ]
-    assert reused == ["prepare stripes", *trainings, "compare twenty_layers on stripes"]
 
 
 def test_changed_parameter_reruns_only_what_depends_on_it(
@@ -109,8 +116,8 @@ def test_changed_parameter_reruns_only_what_depends_on_it(
     said = capsys.readouterr().out
     assert to_train == ["train elu seed 1", "train elu seed 2"]
     assert "prepare stripes: reused" in said
-    assert "train elu seed 2: to run (parameter mc_samples changed from 10 to 11)" in said
-    assert "search elu: reused" in said
+    again = "To run (parameter mc_samples changed from 10 to 11): train elu seeds 1 and 2"
+    assert f"Reused (same inputs): search elu\n{again}\n" in said
 
 
 @pytest.mark.parametrize(

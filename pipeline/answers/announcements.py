@@ -4,33 +4,40 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pipeline.answers.intervals import FEWEST
 from pipeline.answers.rounds import undecided
-from pipeline.answers.sentences import effect, to_decide
+from pipeline.answers.sentences import size, to_decide
+from pipeline.answers.tables import interval
 from pipeline.answers.verdicts import Answer
+from pipeline.base import phrases
 
-MOST_NAMED = 6  # questions
+MOST_NAMED = 3  # questions
 
 
 def seeds_added(added: Mapping[str, Sequence[int]], answers: Sequence[Answer]) -> str:
     """Which variants get which seeds, and why: so as to judge, or what is undecided."""
     of_seeds: dict[str, list[str]] = {}
     for name, seeds in added.items():
-        of_seeds.setdefault(_seeds(seeds), []).append(name)
-    what = "; ".join(f"{seeds} of {listed(names)}" for seeds, names in of_seeds.items())
+        of_seeds.setdefault(phrases.seeds(seeds), []).append(name)
+    what = "; ".join(f"{seeds} of {phrases.listed(names)}" for seeds, names in of_seeds.items())
     why = still_undecided(answers) or f"no verdict is given on fewer than {FEWEST} seeds"
     return f"{what}, since {why}"
 
 
-def ending(answers: Sequence[Answer], failed: Iterable[str], limit: str) -> str:
+def ending(
+    answers: Sequence[Answer], failed: Iterable[str], limit: str, *, briefly: bool = False
+) -> str:
     """Why no more seeds are trained, and what that leaves undecided.
 
     Args:
         answers: to the questions in the end.
         failed: the variants of which a training failed.
         limit: what there are no more of for, where something is undecided.
+        briefly: whether what is undecided is counted, and not named.
     """
     left = still_undecided(answers)
+    if briefly and left:
+        left = f"{phrases.counted(len(undecided(answers)), 'primary question')} undecided"
     if names := list(failed):
-        limit = f"a training of {listed(names)} failed"
+        limit = f"a training of {phrases.listed(names)} failed"
     elif not left:
         return "every primary question is decided"
     return f"{limit}; {left or 'what else is asked is decided'}"
@@ -50,22 +57,4 @@ def _undecided(answer: Answer) -> str:
     metric = "" if question.metric == "test_accuracy" else f" in {question.metric}"
     if answer.reason:
         return f"{names}{metric} is undecided ({answer.reason})"
-    return f"{names}{metric} is undecided, {effect(answer)}: {to_decide(answer)}"
-
-
-def _seeds(seeds: Sequence[int]) -> str:
-    first, last = seeds[0], seeds[-1]
-    if len(seeds) > 2 and [*seeds] == [*range(first, last + 1)]:
-        return f"seeds {first} to {last}"
-    return f"seed{'s'[: len(seeds) > 1]} {listed(map(str, seeds))}"
-
-
-def counted(number: int, noun: str, nouns: str = "") -> str:
-    """A number of things."""
-    return f"{number} {noun if number == 1 else nouns or f'{noun}s'}"
-
-
-def listed(names: Iterable[str]) -> str:
-    """Names in a sentence."""
-    *others, last = names
-    return f"{', '.join(others)} and {last}" if others else last
+    return f"{names}{metric} is undecided, {size(answer)} ({interval(answer)}): {to_decide(answer)}"

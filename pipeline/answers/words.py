@@ -58,6 +58,9 @@ _TITLES = {
         "None is shown to train faster",
     ),
 }
+NO_QUESTION = "There is no question that these runs could answer"
+_ROLES = {"primary": "Primary questions", "secondary": "Secondary questions"}
+_ROLES |= {"described": "Described, not tested"}
 
 
 def cards(evidence: Evidence) -> list[Card]:
@@ -73,7 +76,7 @@ def verdict(evidence: Evidence) -> str:
         said.append(": ".join(filter(None, [title, named])) + ".")
     if not said:  # of other metrics there is no headline
         said = [one.in_short for one in answers(evidence)]
-    return " ".join(said) or "There is no question that these runs could answer."
+    return " ".join(said) or f"{NO_QUESTION}."
 
 
 def _card(headline: Headline) -> Card:
@@ -97,11 +100,7 @@ def _counts(headline: Headline) -> str:
 
 def _standing(headline: Headline) -> Iterator[str]:
     """What became of the questions that name no winner."""
-    for one in headline.denied:
-        yield (
-            f"`{one.winner}` is better than `{one.loser}` on the test images "
-            f"({sentences.of_winner(one)}), but not on the validation images, which choose."
-        )
+    yield from denied(headline)
     pairs: dict[str, list[str]] = {}
     for one in headline.others:
         pair = f"`{one.question.variant}` and `{one.question.reference}`"
@@ -110,6 +109,15 @@ def _standing(headline: Headline) -> Iterator[str]:
         pairs.setdefault(one.verdict or DESCRIBED, []).append(pair + how)
     for verdict, of in pairs.items():
         yield f"{verdict.capitalize()}: {'; '.join(of)}."
+
+
+def denied(headline: Headline) -> Iterator[str]:
+    """The winners on the test images that are none, as validation chooses."""
+    for one in headline.denied:
+        yield (
+            f"`{one.winner}` is better than `{one.loser}` on the test images "
+            f"({sentences.of_winner(one)}), but not on the validation images, which choose."
+        )
 
 
 def answers(evidence: Evidence) -> list[Said]:
@@ -181,16 +189,19 @@ def flags(evidence: Evidence) -> list[str]:
 
 
 def markdown_report(evidence: Evidence) -> str:
-    """The comparison as a Markdown page: the results, the answers and the figures behind them."""
+    """The comparison as a Markdown page: the results, and the answers with what bears them out."""
     sections = ["## Comparison", tables.markdown(tables.summary_table(evidence))]
     sections += [table_note(evidence)]
     rows = [row for row in evidence.summary.to_dict("records") if row["capped"]]
     if capped := [f"`{row['variant']}` {row['capped']:.0f} of {row['seeds']}" for row in rows]:
         sections += [f"Ended at the last permitted epoch, not stopped early: {', '.join(capped)}."]
-    sections += [f"{one.in_short} {one.evidence}" for one in answers(evidence)]
+    said = list(zip(evidence.answers, answers(evidence), strict=True))
+    for role, title in _ROLES.items():
+        of_role = [of for one, of in said if one.question.role == role]
+        sections += [f"## {title}"] if of_role else []
+        sections += [f"{of.in_short} {of.evidence}" for of in of_role]
     if evidence.answers:
-        sections += [" ".join(scope(evidence))]
-        sections += ["## Answers", tables.markdown(tables.answers_table(evidence))]
+        sections += ["## What the answers hold for", " ".join(scope(evidence))]
     if evidence.left_out:
         lines = [f"- {markdown.escaped(str(one))}" for one in evidence.left_out]
         sections += ["## Not compared", "\n".join(lines)]

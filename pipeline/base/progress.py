@@ -10,7 +10,7 @@ from typing import Any, TypedDict, cast
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from pipeline.base import output
+from pipeline.base import layout, output
 
 
 class Update(TypedDict, total=False):
@@ -44,6 +44,12 @@ def update(**news: Any) -> None:
         sink(cast(Update, news))
     elif "message" in news:
         print(output.printable(news["message"], lines=True), flush=True)
+
+
+def say(prose: str) -> None:
+    """Print prose, broken at the width of the terminal."""
+    columns = layout.width()
+    update(message="\n".join(layout.filled(line, columns) for line in prose.splitlines()))
 
 
 @contextmanager

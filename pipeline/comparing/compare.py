@@ -5,22 +5,20 @@ from dataclasses import dataclass, fields
 from functools import cache, partial
 from hashlib import sha256
 from itertools import islice
-from typing import Any, ClassVar
-
-from rich.console import Console
-from rich.markdown import Markdown
+from typing import Any, ClassVar, NamedTuple
 
 from pipeline.answers import tables, words
 from pipeline.answers.fairness import LeftOut
-from pipeline.base import InputError, markdown, output, progress, unknown_name
-from pipeline.comparing import evidence
+from pipeline.base import InputError, layout, markdown, progress, unknown_name
+from pipeline.comparing import artifacts, evidence
 from pipeline.comparing.champion import register, registered_model_name
 from pipeline.comparing.replicates import newest_of_each_seed, with_key
 from pipeline.comparisons import Comparison, Data, Variant
+from pipeline.report import terminal
 from pipeline.steps.claims import hold
 from pipeline.steps.running import once
 from pipeline.steps.step import Step, is_training_of, recorded_inputs
-from pipeline.tracking import client, views
+from pipeline.tracking import addresses, client, views
 from pipeline.tracking.runs import RUN_NOTE_LENGTH, StepRun
 
 MOST_NAMED = 60  # runs: MLflow cuts longer parameters and tags
@@ -32,7 +30,7 @@ class CompareStep(Step):
 
     entry_point: ClassVar[str] = "compare"
     packages: ClassVar[tuple[str, ...]] = ("pandas", "scipy", "matplotlib", "jinja2")
-    kept: ClassVar[tuple[str, ...]] = ("comparison.md", "report.html")
+    kept: ClassVar[tuple[str, ...]] = ("comparison.md", "terminal.json", "report.html")
 
     comparison: Comparison  # whose questions are asked
     runs: Sequence[client.Run]  # finished training runs
@@ -68,8 +66,10 @@ class CompareStep(Step):
             self.runs, self.absent, comparison=self.comparison, baseline=self.baseline
         )
         text = f"{words.verdict(found)}\n\n{words.markdown_report(found)}"
-        ending = f"\n## Champion\n\n{_registered(found, self.tags())}\n"
+        champion = _registered(found, self.tags())
+        ending = f"\n## Champion\n\n{champion.text}\n"
         run.log_text(text + ending, "comparison.md")
+        run.log_text(terminal.brief(found, champion.line, champion.refused), "terminal.json")
         for name in ("runs", "curves", "summary", "ensembles"):
             run.log_text(getattr(found, name).to_csv(index=False), f"{name}.csv")
         run.log_text(tables.answers_frame(found.answers).to_csv(index=False), "answers.csv")
@@ -84,19 +84,29 @@ class CompareStep(Step):
         progress.update(step="compare", state="finished")
 
 
-def _registered(found: "evidence.Evidence", data: Mapping[str, str]) -> str:
-    """Register each variant's best model; what came of it, as Markdown."""
+class _Champion(NamedTuple):
+    """What came of registering the models."""
+
+    text: str  # as Markdown
+    line: str = ""  # of the champion, in plain words
+    refused: str = ""  # what was not registered, and what to do
+
+
+def _registered(found: "evidence.Evidence", data: Mapping[str, str]) -> _Champion:
+    """Register each variant's best model."""
     try:
         # Comparisons of other variants may want to register the same runs at the same moment.
         with hold(f"registry {data['data_fingerprint']}", "registering models"):
-            return register(found.runs, data, found.headlines).text
+            done = register(found.runs, data, found.headlines)
     # A model was deleted, or another person's: what the runs came to can be compared all the same.
     except InputError as error:
         name = registered_model_name(data["dataset"])
         said = f"The models are not all registered as {name}: {error} Then compare again with "
         said += "reuse=never."
-        progress.update(message=said)
-        return markdown.escaped(said)
+        return _Champion(markdown.escaped(said), refused=said)
+    of = {version: variant for variant, version in done.versions.items()}.get(done.champion)
+    line = f"Champion: {f'{of}, ' if of else ''}version {done.champion} of {done.name}, "
+    return _Champion(done.text, line + ("new." if done.replaced else "as before."))
 
 
 def _asked(comparison: Comparison) -> list[dict[str, Any]]:
@@ -130,16 +140,18 @@ def _identity(run: client.Run) -> str:
 
 
 def compared(step: CompareStep, reuse: str) -> str:
-    """The id of the run of a comparison, made now if there is none; prints it."""
-    run_id = once(step, reuse).info.run_id
+    """The id of the run of a comparison, made now if there is none; prints what it came to."""
+    run = once(step, reuse)
+    run_id, experiment = run.info.run_id, client.experiment_id()
     text = client.local_artifact(run_id, "comparison.md").read_text("utf-8", errors="replace")
-    experiment = client.experiment_id()
     views.write_views(experiment)
     views.write_experiment_note(
         experiment, title=step.comparison.title, report=text, command=step.command
     )
-    shown = output.printable(text, lines=True)
-    Console(soft_wrap=False, width=max(Console().width, 125)).print(Markdown(shown))
+    ending = addresses.where("Report", run, "report.html")
+    show = partial(terminal.screen, ending=ending, columns=layout.width())
+    shown = artifacts.read(run_id, "terminal.json", show, of=step.name)
+    progress.update(message=f"\n{shown or ending}")
     return run_id
 
 

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from pipeline.answers import announcements, rounds
-from pipeline.answers.announcements import counted
 from pipeline.answers.intervals import FEWEST
-from pipeline.base import InputError, progress
+from pipeline.base import InputError, layout, progress
+from pipeline.base.phrases import counted
 from pipeline.comparing import compare
 from pipeline.comparing.comparison import DecidedSteps, Wanted, decided
 from pipeline.comparisons import Variant
@@ -35,7 +35,8 @@ NO_QUERY = r"['\\]"  # characters
 def say_plan(of: Wanted) -> None:
     """Print what `main` would do, and run nothing."""
     steps, outlook = plan(of)
-    text = as_text(steps, of.workers(), of.asked.scheduler) + outlook
+    text = as_text(steps, of.workers(), of.asked.scheduler)
+    text += f"\n{layout.filled(outlook, layout.width())}" if outlook else ""
     progress.update(message=text)
     if opened := adopted_run("main"):
         opened.set_tags(names.named(opened.run_id, "plan"))
@@ -64,7 +65,7 @@ def plan(of: Wanted) -> Plan:
         runs = [run for of_variant in steps.finished.values() for run in of_variant.values()]
         step = compare.step_of(of.comparison, runs, baseline=of.baseline)
         comparing = decide(step, of.asked.reuse, experiment=experiment)
-    outlook = "" if of.asked.seeds else f"\n{_outlook(of, steps, timed)}."
+    outlook = "" if of.asked.seeds else _outlook(of, steps, timed) + "."
     return Plan([Planned(decision=preparation), *timed, Planned(decision=comparing)], outlook)
 
 
@@ -119,8 +120,8 @@ def _plan_data(of: Wanted, experiment: str | None) -> tuple[Decision, str, Logge
         reason = "not cached: it is fetched first"
         return Decision(name=f"prepare {asked}", reason=reason), asked, None
     if step.source.warning:
-        progress.update(
-            message="CIFAR-10 is not cached, so this is the plan for mnist_5k. If CIFAR-10 can be "
+        progress.say(
+            "CIFAR-10 is not cached, so this is the plan for mnist_5k. If CIFAR-10 can be "
             "fetched, it is, and everything runs on that instead."
         )
     decision = decide(step, of.asked.reuse, experiment=experiment)

@@ -1,18 +1,19 @@
 """Running a comparison: its steps, one round of seeds after the other, then what they come to."""
 
 import time
+from functools import partial
 
 from pipeline.answers import announcements
-from pipeline.answers.announcements import counted
 from pipeline.base import StepsFailedError, progress
+from pipeline.base.phrases import counted
 from pipeline.comparing import compare
 from pipeline.comparing.comparison import DecidedSteps, Wanted, decided
 from pipeline.comparing.crew import Crew, connected
 from pipeline.comparing.plan import Measured, most_seeds, planned
 from pipeline.parameters import declared, mlflow_run
-from pipeline.steps.plan_text import about, listed, time_left
+from pipeline.steps.plan_text import about, decided_steps, time_left
 from pipeline.steps.running import pipeline_run_id, step_run
-from pipeline.tracking import client, views
+from pipeline.tracking import client
 from pipeline.tracking.runs import StepRun
 from pipeline.work import prepare
 from pipeline.work.variant_step import LoggedData
@@ -54,7 +55,6 @@ def _run_steps(main_run: StepRun, of: Wanted, data: LoggedData) -> None:
         compare_run = compare.compared(comparing, of.asked.reuse)
         main_run.set_tags({"compare_run": compare_run})
         main_run.set_note(client.get_run(compare_run).data.tags["mlflow.note.content"])
-        views.announce(views.view_urls(main_run.experiment, finished[0]))
     if failures:
         raise StepsFailedError(failures)
 
@@ -64,7 +64,7 @@ def _trained(
 ) -> tuple[DecidedSteps, dict[str, str]]:
     """The steps when no more are to run, and why some failed."""
     steps = decided(of, data, main_run.experiment)
-    progress.update(message=listed(list(steps.decisions.values())))
+    progress.update(message=decided_steps(list(steps.decisions.values())))
     if of.asked.seeds is None:
         return _round_by_round(main_run, of, data, crew, steps)
     made, failures = crew.run(steps) if steps.missing else ({}, {})
@@ -87,16 +87,16 @@ def _round_by_round(
             limit = f"the next round would end later than minutes={of.asked.minutes:g} allows"
             break
         number += 1
-        progress.update(message=f"Round {number}: {_round(steps, seconds)}.")
+        progress.say(f"Round {number}: {_round(steps, seconds)}.")
         made, errors = crew.run(steps)
         failures |= errors
         failed |= {one.variant.name for one in steps.missing if one.name in errors}
         finished = steps.made(made).finished
         steps = decided(of, data, main_run.experiment, finished=finished, failed=failed)
-    ended = announcements.ending(steps.answers, sorted(failed), limit)
+    ended = partial(announcements.ending, steps.answers, sorted(failed), limit)
     said = f"No more seeds after {counted(number, 'round')}" if number else "No more seeds"
-    progress.update(message=f"{said}: {ended}.")
-    main_run.set_tags({"rounds": number, "rounds_ended": ended})
+    progress.say(f"{said}: {ended(briefly=True)}.")
+    main_run.set_tags({"rounds": number, "rounds_ended": ended()})
     return steps, failures
 
 

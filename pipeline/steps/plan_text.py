@@ -4,15 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from pipeline.base import layout, phrases
 from pipeline.steps.running import Decision
 
-NARROWEST = 150  # columns, where there is no terminal
-MOST_LISTED = 200  # steps
+MOST_LINES = 6  # of a list of steps
 
 
 class Estimate(NamedTuple):
@@ -42,12 +37,18 @@ class Planned:
         return self.timed and not self.decision.reused
 
 
-def listed(decisions: Sequence[Decision]) -> str:
-    """What becomes of some steps, one to a line; of very many the first."""
-    lines = [str(decision) for decision in decisions[:MOST_LISTED]]
-    if rest := decisions[MOST_LISTED:]:
-        left = sum(not decision.reused for decision in rest)
-        lines.append(f"... and {len(rest)} more: {len(rest) - left} reused, {left} to run")
+def decided_steps(decisions: Sequence[Decision]) -> str:
+    """What becomes of some steps: a line for those that are reused, and one for every reason."""
+    names_of: dict[str, list[str]] = {"Reused (same inputs)": []}  # the first
+    for one in decisions:
+        becomes = "Reused (same inputs)" if one.reused else f"To run ({one.reason})"
+        names_of.setdefault(becomes, []).append(one.name)
+    columns = layout.width()
+    lines = [
+        layout.listed(f"{becomes}: ", phrases.together(names), columns, lines=MOST_LINES)
+        for becomes, names in names_of.items()
+        if names
+    ]
     return "\n".join(lines)
 
 
@@ -75,40 +76,41 @@ def time_left(steps: Sequence[Planned], jobs: int) -> tuple[float, float] | None
 
 
 def as_text(steps: Sequence[Planned], jobs: int, scheduler: str) -> str:
-    """The plan as a table, and what it comes to in words, on so many workers or a scheduler's."""
-    table = Table(box=SIMPLE, pad_edge=False)
-    for column in ("step", "plan", "why", "expected", "at most", "measured on"):
-        right = column in ("expected", "at most")
-        table.add_column(column, justify="right" if right else "left", no_wrap=column != "why")
-    above = ""
-    for step in steps[:MOST_LISTED]:
-        found, time = step.decision.reused, step.estimate
-        why = f"{found.info.run_name}, run {found.info.run_id}" if found else step.decision.reason
-        cells = (
-            step.decision.name,
-            "reused" if found else "to run",
-            "as above" if why == above else why,
-            about(time.expected, time.rough) if time else "unknown" if step.is_left else "",
-            about(time.most, time.rough) if time else "",
-            time.basis if time else "",
-        )
-        # As text: Rich would read square brackets in a cell as markup.
-        table.add_row(*map(Text, cells))
-        above = why
-    if len(steps) > MOST_LISTED:
-        table.add_row(f"... and {len(steps) - MOST_LISTED} more")
-    width = max(Console().width, NARROWEST)
-    console = Console(width=width, force_terminal=False, emoji=False, highlight=False)
-    with console.capture() as printed:
-        console.print(table)
-    lines = [line.rstrip() for line in printed.get().strip("\n").splitlines()]
-    return "\n".join([*lines, _in_words(steps, jobs, scheduler)])
+    """The plan as text: what becomes of the steps, how long those to run take, and all of them.
+
+    On so many workers of this machine, or a scheduler's.
+    """
+    parts = [decided_steps([step.decision for step in steps])]
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for step in steps:
+        if step.is_left:
+            name = step.decision.name
+            alike.setdefault((name.partition(" seed ")[0], *_times(step.estimate)), []).append(name)
+    rows = [["; ".join(phrases.together(names)), *times] for (_, *times), names in alike.items()]
+    if any(step.estimate for step in steps):
+        header = ["Each of", "expected", "at most", "measured on"]
+        table = layout.table([header, *rows], layout.width(), keep=3, right=header[1:3])
+        parts += ["", *table, ""]
+    return "\n".join([*parts, layout.filled(_in_words(steps, jobs, scheduler), layout.width())])
+
+
+def _times(estimate: Estimate | None) -> tuple[str, str, str]:
+    if estimate is None:
+        return "unknown", "", ""
+    return (
+        about(estimate.expected, estimate.rough),
+        about(estimate.most, estimate.rough),
+        estimate.basis,
+    )
 
 
 def _in_words(steps: Sequence[Planned], jobs: int, scheduler: str) -> str:
     left = [step for step in steps if not step.decision.reused]
     if not left:
         return f"Nothing to run: all {len(steps)} steps are finished."
+    count = f"{len(left)} of {len(steps)} steps to run"
+    if not any(step.timed for step in left):
+        return f"{count}: preparing and comparing take seconds."
     where = f"{jobs} workers" if jobs > 1 else "1 worker"
     if scheduler != "none":
         where, jobs = f"one worker of {scheduler} (sooner on several)", 1
@@ -118,8 +120,7 @@ def _in_words(steps: Sequence[Planned], jobs: int, scheduler: str) -> str:
         most = about(seconds[1], rough)
         time = f"about {about(seconds[0])}, at most {most}, since early stopping and pruning end "
         time += "most steps sooner"
-    count = f"{len(left)} of {len(steps)} steps to run on {where}"
-    return f"{count}: {time}. Preparing and comparing take seconds."
+    return f"{count} on {where}: {time}. Preparing and comparing take seconds."
 
 
 def about(seconds: float, rough: bool = False) -> str:

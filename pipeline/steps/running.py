@@ -45,8 +45,9 @@ class Decision:
 
     def __str__(self) -> str:
         if self.reused:
-            run = self.reused.info
-            return f"{self.name}: reused {run.run_name} (same inputs, {run.run_id})"
+            name = self.reused.info.run_name  # a person may have changed it
+            of = f" {name}" if name != self.name else ""
+            return f"{self.name}: reused{of} (same inputs)"
         return f"{self.name}: to run ({self.reason})"
 
 

@@ -35,3 +35,13 @@ def local_file(run: Run, path: str) -> Path | None:
         return None
     file = Path(unquote(root.path), path)
     return file if file.exists() else None
+
+
+def where(what: str, run: Run, path: str = "") -> str:
+    """Where a run, or a page among its artifacts, is opened, in a line for a person."""
+    server, after = server_address(), ", after `make ui`"
+    if path and (file := local_file(run, path)):
+        rest = "`make ui` has the rest" if server == SERVER else f"the rest is on {server}"
+        return f"{what} ({rest}): {file.resolve().as_uri()}"
+    page = artifact_page(run, path) if path else run_page(run.info.experiment_id, run.info.run_id)
+    return f"{what}{after * (server == SERVER)}: {server}{page}"

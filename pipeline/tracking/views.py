@@ -9,7 +9,7 @@ from mlflow.entities import Run
 
 from pipeline.base import InputError, environment, markdown, progress
 from pipeline.tracking import client, page_state
-from pipeline.tracking.addresses import SERVER, server_address
+from pipeline.tracking.addresses import server_address
 from pipeline.tracking.page_state import View, bars, line, scatter
 
 WRITTEN_TAG = "twenty_layers.written."  # digests of what was last written here, by view or note
@@ -177,13 +177,6 @@ def view_urls(experiment: str, shown: Run | None) -> dict[str, str]:
     page = f"{server_address()}/#/experiments/{experiment}/runs"
     query = "viewStateShareKey={}&compareRunsMode={}&workflowType=machine_learning"
     return {view.name: f"{page}?{query.format(_id(view, shown), view.opens_on)}" for view in VIEWS}
-
-
-def announce(urls: Mapping[str, str]) -> None:
-    """Print the addresses of the views."""
-    where = "Open after `make ui`" if server_address() == SERVER else "Open"
-    lines = [f"{where}:", *(f"  {name}: {url}" for name, url in urls.items())]
-    progress.update(message="\n".join(lines))
 
 
 def _id(view: View, shown: Run | None) -> str:

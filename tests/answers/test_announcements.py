@@ -10,7 +10,7 @@ from pipeline.answers.verdicts import Answer, Verdict
 
 UNDECIDED = answer("selu", "elu")
 WHY = (
-    "`selu` against `elu` is undecided, +0.30 points (98% interval -1.10 to 1.70): "
+    "`selu` against `elu` is undecided, +0.30 points (-1.10 to 1.70): "
     "about 9 seeds of each would probably decide it"
 )
 
@@ -37,7 +37,7 @@ def test_which_seeds_which_variants_get_and_why() -> None:
         ),
         (
             answer("bn", "elu", "epochs_to_target", effect=0.8, low=0.5, high=1.2),
-            "`bn` against `elu` in epochs_to_target is undecided, 0.80 times as many epochs (98%",
+            "`bn` against `elu` in epochs_to_target is undecided, 0.80 times as many epochs (0.50",
         ),
         (answer("bn", "bn", "mc_gain"), "`bn` in mc_gain is undecided, +0.30 points"),
     ],
@@ -50,15 +50,19 @@ def test_an_undecided_question_has_its_effect_and_what_would_decide_it(
 
 def test_of_many_undecided_questions_some_are_named() -> None:
     said = still_undecided([answer(f"v{place}", "elu") for place in range(8)])
-    assert "`v5`" in said
-    assert "`v6`" not in said
-    assert said.endswith("; and 2 more")
+    assert "`v2`" in said
+    assert "`v3`" not in said
+    assert said.endswith("; and 5 more")
 
 
 def test_the_end_has_its_reason_and_what_it_leaves_undecided() -> None:
     decided = answer("bn", "elu", verdict=Verdict.EQUAL)
     assert ending([decided], [], "no time") == "every primary question is decided"
     assert ending([decided, UNDECIDED], [], "no time") == f"no time; {WHY}"
+    assert ending([decided, UNDECIDED], [], "no time", briefly=True) == (
+        "no time; 1 primary question undecided"
+    )
+    assert ending([decided], [], "no time", briefly=True) == "every primary question is decided"
     assert ending([UNDECIDED], ["bn"], "no time") == f"a training of bn failed; {WHY}"
     assert ending([decided], ["tanh", "bn"], "no time") == (
         "a training of tanh and bn failed; what else is asked is decided"

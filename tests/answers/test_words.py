@@ -233,8 +233,12 @@ def test_markdown_report_holds_the_tables_the_answers_and_the_capped_runs():
     text = words.markdown_report(found)
     assert len(found.answers) == 3
     for said in words.answers(found):
-        assert f"\n{said.in_short} {said.evidence}\n" in text
-    assert text.count("\n| bn over elu |") == 3
+        assert text.count(f"\n{said.in_short} {said.evidence}\n") == 1
+    primary, secondary = text.index("\n## Primary questions\n"), text.index("\n## Secondary ")
+    by_place = sorted(found.answers, key=lambda one: text.index(one.question.text))
+    assert [one.question.role for one in by_place] == ["primary", "secondary", "secondary"]
+    assert primary < text.index(by_place[0].question.text) < secondary
+    assert "bn over elu" not in text  # the answers are said once
     results = text.partition("\n\n")[2].partition("\n\n")[0].splitlines()
     assert results == tables.markdown(tables.summary_table(found)).splitlines()
     assert {line.count("|") for line in results} == {11}
@@ -245,5 +249,5 @@ def test_markdown_report_holds_the_tables_the_answers_and_the_capped_runs():
 
 def test_markdown_report_of_a_single_variant_has_no_answers():
     text = words.markdown_report(evidence_of([make_run("elu", 1)]))
-    assert "## Answers" not in text
+    assert " questions\n" not in text
     assert "interval" not in text.partition("Student")[2]

@@ -122,7 +122,10 @@ def test_seeds_are_added_to_what_is_undecided_until_there_are_no_more(
     assert failures == {}
     assert tags["rounds"] == "3"
     assert tags["rounds_ended"].startswith("max_seeds=5 is reached; `selu` against `elu` is und")
-    said = [line for line in capsys.readouterr().out.splitlines() if "ound" in line]
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    whole = printed.replace("\n  ", " ").splitlines()  # sentences are broken at 80 columns
+    said = [line for line in whole if "ound" in line]
     assert said[0] == (
         "Round 1: seeds 1 to 3 of elu, bn and selu, since no verdict is given on fewer than 3 "
         "seeds; 9 trainings, for an unknown time."
@@ -131,7 +134,9 @@ def test_seeds_are_added_to_what_is_undecided_until_there_are_no_more(
         "Round 2: seed 4 of elu and selu, since `selu` against `elu` is undecided, +1.00 points ("
     )
     assert said[1].endswith(" seeds of each would probably decide it; 2 trainings, about 1 s.")
-    assert said[-1] == f"No more seeds after 3 rounds: {tags['rounds_ended']}."
+    assert said[-1] == (
+        "No more seeds after 3 rounds: max_seeds=5 is reached; 1 primary question undecided."
+    )
 
     tags, _ = run(asked(), data, again := Crew())
     assert again.rounds == []
@@ -268,7 +273,7 @@ def test_a_plan_says_how_many_trainings_are_expected_and_no_more(data: LoggedDat
         f"train {one}" for one in first("elu", "bn", "selu")
     ]
     assert outlook == (
-        "\nRound 1: no verdict is given on fewer than 3 seeds. As many rounds follow as the "
+        "Round 1: no verdict is given on fewer than 3 seeds. As many rounds follow as the "
         "primary questions need: at most 36 more trainings."
     )
     with pytest.raises(KeyboardInterrupt):
@@ -276,7 +281,7 @@ def test_a_plan_says_how_many_trainings_are_expected_and_no_more(data: LoggedDat
     steps, outlook = plan.plan(of)
     left = [one.decision.name for one in steps if one.is_left]
     assert left == ["train elu seed 4", "train selu seed 4"]
-    assert outlook.startswith("\n`selu` against `elu` is undecided, +1.00 points (")
+    assert outlook.startswith("`selu` against `elu` is undecided, +1.00 points (")
     # About as many as the question takes, of both; of bn, too, if it should be undecided again.
     assert outlook.endswith(" About 18 more trainings are expected, 9 s, at most 27.")
 
@@ -286,5 +291,5 @@ def test_a_plan_for_what_is_decided_has_nothing_to_run(data: LoggedData) -> None
     run(of, data, Crew())
     steps, outlook = plan.plan(of)
     assert [one for one in steps if one.is_left] == []
-    assert outlook == "\nNo more seeds: every primary question is decided."
+    assert outlook == "No more seeds: every primary question is decided."
     assert plan.plan(asked(dataset=data.location, seeds="1,2,3")).outlook == ""

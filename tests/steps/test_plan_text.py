@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from pipeline.steps.plan_text import (
-    MOST_LISTED,
-    NARROWEST,
+    MOST_LINES,
     Estimate,
     Planned,
     as_text,
-    listed,
+    decided_steps,
     time_left,
 )
 from pipeline.steps.running import Decision
@@ -76,7 +75,7 @@ def makespan(order: list[Planned], jobs: int, times: int = 1) -> float:
 # --- Text --------------------------------------------------------------------------------------
 
 
-def test_the_table_says_a_reason_once_and_takes_names_as_they_are() -> None:
+def test_a_plan_of_80_columns_says_every_reason_once_and_how_long_each_takes() -> None:
     changed = "parameter epochs changed from 2 to 3; code of training.models changed"
     steps = [
         Planned(
@@ -84,19 +83,29 @@ def test_the_table_says_a_reason_once_and_takes_names_as_they_are() -> None:
         ),
         step("search elu", 100, reason=changed),
         step("train elu seed 1", 7200, reason=changed),
-        step("train elu seed 2", None, reason="reuse=never"),
+        step("train elu seed 2", 7200, reason=changed),
+        step("train elu seed 3", 7200, reason=changed),
+        step("train bn seed 1", None, reason="reuse=never"),
     ]
     lines = as_text(steps, jobs=2, scheduler="none").splitlines()
-    rows = {" ".join(line.split()) for line in lines}
-    assert {
-        "prepare [bold]x[/bold] to run no finished run of it yet",
-        "search elu to run parameter epochs changed from 2 to 3; code of training.models changed "
-        "2 min 3 min 1 run",
-        "train elu seed 1 to run as above 2.0 h 4.0 h 1 run",
-        "train elu seed 2 to run reuse=never unknown",
-    } <= rows
-    assert lines[-1].startswith("4 of 4 steps to run on 2 workers: the time is unknown")
-    assert max(map(len, lines[:-1])) <= NARROWEST
+    assert lines == [
+        "To run (no finished run of it yet): prepare [bold]x[/bold]",
+        "To run (parameter epochs changed from 2 to 3; code of training.models changed):",
+        "  search elu; train elu seeds 1 to 3",
+        "To run (reuse=never): train bn seed 1",
+        "",
+        "Each of                 expected  at most  measured on",
+        "search elu                 2 min    3 min  1 run",
+        "train elu seeds 1 to 3     2.0 h    4.0 h  1 run",
+        "train bn seed 1          unknown",
+        "",
+        "6 of 6 steps to run on 2 workers: the time is unknown, since nothing like some",
+        "  of them has been measured yet. Preparing and comparing take seconds.",
+    ]
+    assert "Each of" not in as_text(steps[-1:], jobs=2, scheduler="none")
+    assert as_text(steps[:1], jobs=2, scheduler="none").endswith(
+        "1 of 1 steps to run: preparing and comparing take seconds."
+    )
 
 
 def test_the_time_is_said_in_words() -> None:
@@ -104,7 +113,7 @@ def test_the_time_is_said_in_words() -> None:
     assert "2 of 2 steps to run on 2 workers: about 60 s, at most 3 min," in as_text(
         steps, jobs=2, scheduler="none"
     )
-    one = as_text(steps, jobs=2, scheduler="tcp://host:8786")
+    one = " ".join(as_text(steps, jobs=2, scheduler="tcp://host:8786").split())
     assert "on one worker of tcp://host:8786 (sooner on several): about 2 min, at most 4 min" in one
     rough = [step("train bn seed 1", 0, estimate=Estimate(10, 20, "1 run", True))]
     assert "about 10 s, at most ~20 s" in as_text(rough, jobs=1, scheduler="none")
@@ -114,14 +123,10 @@ def test_the_time_is_said_in_words() -> None:
     )
 
 
-def test_of_very_many_steps_the_first_are_listed_and_all_are_counted() -> None:
-    many = MOST_LISTED + 50
-    steps = [step(f"train elu seed {seed}", 1) for seed in range(many)]
-    text = as_text(steps, 1, "none")
-    assert text.count("train elu seed") == MOST_LISTED
-    assert "... and 50 more" in text
-    assert f"{many} of {many} steps to run" in text
-    lines = listed([one.decision for one in steps]).splitlines()
-    assert len(lines) == MOST_LISTED + 1
-    assert lines[-1] == "... and 50 more: 0 reused, 50 to run"
-    assert listed([steps[0].decision]) == "train elu seed 0: to run ()"
+def test_what_is_decided_of_very_many_steps_takes_few_lines() -> None:
+    steps = [step(f"train v{place} seed {seed}", 1) for place in range(90) for seed in (1, 2, 4)]
+    text = decided_steps([one.decision for one in steps])
+    assert text.startswith("To run (): train v0 seeds 1, 2 and 4; train v1 seeds 1, 2 and 4; ")
+    assert text.count("\n") < MOST_LINES
+    assert text.endswith(" more")
+    assert max(map(len, text.splitlines())) <= 80

@@ -116,7 +116,7 @@ def test_reuse_says_once_what_it_found_and_links_the_adopted_run(
     assert [one["message"] for one in news] == [
         "train bn: to run (no finished run of it yet)",
         "train bn: to run (reuse=never)",
-        f"train bn: reused train bn seed 1 (same inputs, {finished})",
+        "train bn: reused train bn seed 1 (same inputs)",
     ]
     linked = client.get_run(opened)
     assert linked.info.run_name == "reused train bn seed 1"

@@ -192,14 +192,6 @@ def test_views_open_on_the_server_in_force_without_its_password(
     assert "compareRunsMode=CHART" in urls["Comparison"]
 
 
-def test_the_addresses_are_printed(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train()
-    urls = views.write_views("0")
-    views.announce(urls)
-    lines = capsys.readouterr().out.splitlines()
-    assert lines == ["Open after `make ui`:", *(f"  {n}: {u}" for n, u in urls.items())]
-
-
 def test_the_address_to_open_is_that_of_the_newest_comparison(store: Path) -> None:
     assert views.address_to_open() == "http://127.0.0.1:5000"
     shown = client.get_run(train())

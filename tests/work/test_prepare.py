@@ -90,7 +90,7 @@ def test_a_second_call_reuses_the_run_and_another_split_does_not(
     assert again.fingerprint == first.fingerprint
     assert capsys.readouterr().out.splitlines() == [
         "prepare stripes: to run (no finished run of it yet)",
-        f"prepare stripes: reused prepare stripes (same inputs, {first.run_id})",
+        "prepare stripes: reused (same inputs)",
         "prepare stripes: to run (parameter val_size changed from 30 to 60)",
         "prepare stripes: to run (reuse=never)",
     ]

@@ -1,0 +1,147 @@
+"""What a terminal shows of a comparison: on one screen the verdict, the results, the answers."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from operator import attrgetter
+from typing import Any
+
+from pipeline.answers import tables, words
+from pipeline.answers.evidence import Evidence
+from pipeline.answers.tables import MISSING, PLUS_MINUS
+from pipeline.answers.verdicts import Answer
+from pipeline.base import layout, output
+
+MOST_LINES = 27  # with those that come after the last training, 30
+MOST_VARIANTS = 8
+IN_REPORT = "and {} more, in the report"
+# Columns of the results in the order of what they tell; those that there is room for are shown.
+_RESULTS = ["Variant", "Seeds", "Test accuracy", "s/epoch", "Total s", "Epochs to target"]
+_RESULTS += ["Val accuracy", "Ensemble", "MC accuracy", "Learning rate", "Best epoch"]
+_ANSWERS = ["Compared", "Metric", "Verdict", "Effect", "Interval", "Seeds to decide"]
+_ANSWERS += ["Role", "Runs"]
+# What a question is about, by the column of the results that it has its figures from.
+_ABOUT = {"test_accuracy": "accuracy", "mc_gain": "accuracy", "epochs_to_target": "epochs"}
+_ABOUT |= {"median_epoch_seconds": "s/epoch", "train_seconds": "total s"}
+
+
+def brief(evidence: Evidence, champion: str, refused: str = "") -> str:
+    """What is shown, for any width; as JSON.
+
+    Args:
+        evidence: of the comparison.
+        champion: the line about it.
+        refused: what was not registered, and what to do about it.
+    """
+    rows = tables.summary_table(evidence)
+    places = [rows[0].index(name) for name in _RESULTS if name in rows[0]]
+    reasons = dict.fromkeys(one.reason for one in evidence.answers if one.reason)
+    warnings = {
+        "Not compared": [str(one) for one in evidence.left_out],
+        "No interval": list(reasons),
+        "Not all alike": words.flags(evidence),
+        "Validation says otherwise": [one for of in evidence.headlines for one in words.denied(of)],
+        "Not registered": [refused] if refused else [],
+    }
+    best = evidence.summary.sort_values("val_accuracy", ascending=False, kind="stable")
+    verdict = {
+        card.title: [
+            f"{name} ({card.winners[name]})" for name in best["variant"] if name in card.winners
+        ]
+        for card in words.cards(evidence)
+    }
+    found = {
+        "verdict": verdict if evidence.answers else {words.NO_QUESTION: []},
+        "results": [[row[place] for place in places] for row in rows],
+        "best_first": list(best.index),
+        "answers": [_ANSWERS, *map(_answer, evidence.answers)],
+        "note": _note(evidence),
+        "champion": champion,
+        "warnings": warnings,
+    }
+    return json.dumps(found, ensure_ascii=False)
+
+
+def _answer(answer: Answer) -> list[str]:
+    question = answer.question
+    same = question.variant == question.reference
+    cells = [
+        f"{question.variant}, MC Dropout" if same else tables.compared(question),
+        _ABOUT[question.metric],
+        answer.verdict or "described",
+        tables.effect(answer),
+        tables.interval(answer).removesuffix(" times"),
+        "" if answer.seeds is None else str(answer.seeds),
+        question.role,
+        " and ".join(map(str, dict.fromkeys(answer.sizes))) if any(answer.sizes) else "",
+    ]
+    return [cell or MISSING for cell in cells]
+
+
+def _note(evidence: Evidence) -> str:
+    """What the figures are; the level of the intervals once for all of them."""
+    said = [f"{PLUS_MINUS}: 95% interval of a mean."]
+    known = [one for one in evidence.answers if tables.interval(one)]
+    if known := sorted(known, key=attrgetter("confidence")):
+        ends = dict.fromkeys(tables.confidence(one) for one in (known[0], known[-1]))
+        said += [f"Intervals: {' to '.join(ends)}."]
+    target = evidence.timed["target"].iloc[0]
+    said += [] if math.isnan(target) else [f"Target: val_loss {target:.4g}."]
+    return " ".join(said)
+
+
+def screen(found: bytes, ending: str, columns: int) -> str:
+    """What `brief` has, then where the rest is, in at most `MOST_LINES` lines of a width.
+
+    Of more questions than there is room for, the primary ones come first.
+    """
+    of = _printable(json.loads(found))
+    header, *answers = of["answers"]
+    above = [*_verdict(of, columns), *_results(of, columns)]
+    below = [*_remarks(of, columns), ending]
+    role = header.index("Role")
+    by_role = sorted(range(len(answers)), key=lambda place: answers[place][role] != "primary")
+    for shown in range(len(answers), -1, -1):
+        chosen = [answers[place] for place in sorted(by_role[:shown])]
+        lines = layout.table([header, *chosen], columns, keep=5) if chosen else []
+        lines += [IN_REPORT.format(len(answers) - shown)] if shown < len(answers) else []
+        text = "\n".join([*above, *["", *lines][: bool(lines) * MOST_LINES], *below])
+        if text.count("\n") < MOST_LINES:
+            break
+    return text
+
+
+def _printable(value: Any) -> Any:
+    """The same without what a terminal would obey: anybody may have changed the file."""
+    if isinstance(value, str):
+        return output.printable(value.replace("`", ""))
+    if isinstance(value, dict):
+        return {_printable(name): _printable(one) for name, one in value.items()}
+    return [_printable(one) for one in value] if isinstance(value, list) else value
+
+
+def _verdict(of: Mapping[str, Any], columns: int) -> Iterator[str]:
+    for title, winners in of["verdict"].items():
+        start = f"{title}: " if winners else f"{title}."
+        yield layout.listed(start, winners, columns, lines=2)
+    if of["verdict"]:
+        yield ""
+
+
+def _results(of: Mapping[str, Any], columns: int) -> list[str]:
+    """The results of all variants, or of many those that are best on the validation images."""
+    header, *rows = of["results"]
+    best = sorted(of["best_first"][:MOST_VARIANTS])
+    lines = layout.table(
+        [header, *(rows[place] for place in best)], columns, keep=3, right=header[1:]
+    )
+    return lines + ([IN_REPORT.format(len(rows) - len(best))] if len(best) < len(rows) else [])
+
+
+def _remarks(of: Mapping[str, Any], columns: int) -> Iterator[str]:
+    yield layout.filled(of["note"], columns)
+    for what, items in of["warnings"].items():
+        if items:
+            yield layout.listed(f"{what}: ", items, columns)
+    if of["champion"]:
+        yield layout.filled(of["champion"], columns)
