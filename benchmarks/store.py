@@ -179,7 +179,9 @@ class Copies:
         inputs = original.inputs.dataset_inputs if original.inputs else []
         self._client.log_inputs(run_id, datasets=inputs)
         if step == "train":
-            model = self._client.create_logged_model("0", name="model", source_run_id=run_id)
+            model = self._client.create_logged_model(
+                "0", name=params["variant"], source_run_id=run_id
+            )
             self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
         self._client.set_terminated(run_id, info.status, info.end_time - night * DAY)
 

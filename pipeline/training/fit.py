@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from pipeline.base import DivergenceError
-from pipeline.base.rounding import single_precision
+from pipeline.base.rounding import single_precision, three_digits
 from pipeline.training.blocks import Blocks
 from pipeline.training.checkpoints import Checkpoint, Checkpoints
 
@@ -111,8 +111,9 @@ class EachEpoch(keras.callbacks.Callback):
         found = logs or {}
         metrics = {name: found[theirs] for name, theirs in METRICS.items() if theirs in found}
         self._check_finite("val_loss", metrics["val_loss"])
-        metrics["learning_rate"] = self.model.optimizer.learning_rate  # of the next step
-        metrics = {name: single_precision(float(value)) for name, value in metrics.items()}
+        metrics = {name: single_precision(value) for name, value in metrics.items()}
+        next_rate = float(self.model.optimizer.learning_rate)
+        metrics["learning_rate"] = three_digits(next_rate)
         seconds = round(time.perf_counter() - self.started, DECIMALS)
         cpu_seconds = round(time.process_time() - self.cpu_started, DECIMALS)
         before = self.fit.history[-1]["elapsed_seconds"] if self.fit.history else 0.0
