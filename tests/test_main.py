@@ -26,9 +26,9 @@ pytestmark = pytest.mark.slow
 
 
 def _first_comparison() -> mlflow.entities.Run:
-    """The run of `main` that the fixture made; later ones are other tests'."""
+    """The run of the comparison that the fixture made; later ones are other tests'."""
     oldest_first = ["attributes.start_time ASC"]
-    return mlflow.MlflowClient().search_runs(["0"], "tags.step = 'main'", 1, 1, oldest_first)[0]
+    return mlflow.MlflowClient().search_runs(["0"], "tags.step = 'compare'", 1, 1, oldest_first)[0]
 
 
 def test_runs_every_step_once(finished_store: Finished) -> None:
@@ -40,7 +40,7 @@ def test_runs_every_step_once(finished_store: Finished) -> None:
     assert steps == {
         ("search", "FINISHED"): 2,
         ("train", "FINISHED"): 4,
-        ("compare", "FINISHED"): 1,
+        ("variant", "FINISHED"): 2,
     }
 
 
@@ -88,7 +88,7 @@ def test_second_run_reuses_everything_and_imports_nothing_heavy(finished: Finish
     trainings = [
         f"train {name} seed {seed}" for name in ("elu", "alpha_dropout") for seed in (1, 2)
     ]
-    assert reused == ["prepare stripes", *trainings, "compare twenty_layers on stripes"]
+    assert reused == ["prepare stripes", *trainings, "comparison twenty_layers on stripes"]
 
 
 def test_changed_parameter_reruns_only_what_depends_on_it(

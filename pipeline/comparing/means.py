@@ -51,7 +51,7 @@ def _log_variant(
 ) -> None:
     rate, seeds = runs["learning_rate"].mean(), len(runs)
     parameters = {"variant": variant, "seeds": seeds, "learning_rate": f"{rate:.3g}"}
-    name = f"{variant}: mean of {seeds} seed{'s'[: seeds != 1]}"
+    name = f"{variant}: mean of {seeds}"  # short: in a legend, a metric follows
     results = {metric: runs[column].mean() for metric, column in RESULTS.items() if column in runs}
     results["median_epoch_seconds"] = runs["median_epoch_seconds"].median()  # as in the report
     columns = [name for name in CURVES.values() if name in curves]

@@ -31,13 +31,14 @@ class View:
     id: str  # it stays, so that links stay valid
     name: str  # what the list of views calls it
     columns: Sequence[str]  # after the run's name, as `params.x`, `metrics.x` or `tags.x`
-    sections: Mapping[str, Sequence[Chart]]  # charts, two in a row, by how they are read
+    sections: Mapping[str, Sequence[Chart]]  # charts by how they are read
     step: str = "train"  # the step whose runs it shows; but for trials, the finished ones
     alike: str = "data_fingerprint"  # the tag that they have in common with the run shown
     where: str = ""  # a further condition on them
     sorted_by: str = "test_accuracy"  # the metric that orders them, the best at the top
     grouped: bool = False  # whether the table has the means of every variant, its seeds below
     opens_on: str = "CHART"  # or TABLE
+    curves_in_a_row: int = 2
 
 
 def bars(*metrics: str) -> list[Chart]:
@@ -88,8 +89,9 @@ def _charts(view: View) -> dict[str, list[dict[str, Any]]]:
     cards: list[dict[str, Any]] = []
     sections: list[dict[str, Any]] = []
     for place, (reading, charts) in enumerate(view.sections.items()):
-        uuid, two_in_a_row = f"{view.id}-{place}", {"columns": 2, "cardHeight": 290}
-        sections.append({"uuid": uuid, "name": reading, "display": True, **two_in_a_row})
+        in_a_row = view.curves_in_a_row if charts[0]["type"] == "LINE" else 2
+        uuid, size = f"{view.id}-{place}", {"columns": in_a_row, "cardHeight": 290}
+        sections.append({"uuid": uuid, "name": reading, "display": True, **size})
         for number, chart in enumerate(charts):
             cards.append({"uuid": f"{uuid}-{number}", "metricSectionId": uuid, **chart})
     # The UI adds a chart for every other metric to this section; folded up, it is out of the way.

@@ -14,10 +14,11 @@ from mlflow.entities import Run
 from pipeline.base import InputError, environment, markdown, progress
 from pipeline.tracking import client, page_state
 from pipeline.tracking.addresses import SERVER, TRAINING, artifact_page, server_address
+from pipeline.tracking.names import HIDDEN
 from pipeline.tracking.page_state import View, bars, line, scatter
 from pipeline.tracking.store import database
 
-WRITTEN_TAG = "twenty_layers.written."  # digests of what was last written here, by view or note
+WRITTEN = "written."  # begins tags with digests of what was last written here, by view or note
 EXPERIMENT_NOTE_LENGTH = 20_000  # MLflow refuses longer tags of an experiment
 
 Pairs = Sequence[tuple[str, str]]  # of variants that are read beside one another
@@ -43,6 +44,9 @@ _ACCURACIES = bars("test_accuracy", "best_val_accuracy")
 _RATES = scatter("log10_learning_rate", "best_val_loss")
 _SEEDS = scatter("best_val_accuracy", "test_accuracy")
 _of_means = partial(View, columns=_MEANS, step=MEANS, alike="mlflow.parentRunId")
+# A legend has two lines, which five names and the metric that each is followed by do not fit into
+# where there is a chart beside it.
+_five_of_means = partial(_of_means, curves_in_a_row=1)
 _COMPARED = {
     "Higher is better, further left is faster": [
         scatter("median_epoch_seconds", "test_accuracy"),
@@ -61,7 +65,7 @@ def _curves(over: str, x_metric: str = "") -> View:
         "Training": ("train_accuracy", "train_loss"),
     }
     charts = {how: [line(one, x_metric) for one in metrics] for how, metrics in sections.items()}
-    return _of_means(f"curves-by-{over}", f"Learning curves by {over}", sections=charts)
+    return _five_of_means(f"curves-by-{over}", f"Learning curves by {over}", sections=charts)
 
 
 def _pair(one: str, other: str) -> View:
@@ -87,7 +91,7 @@ def side_by_side(variant: str, pairs: Pairs) -> dict[str, str]:
 
 
 VIEWS = (
-    _of_means("comparison", "Comparison", sections=_COMPARED),
+    _five_of_means("comparison", "Comparison", sections=_COMPARED),
     _of_means(
         "leaderboard",
         "Leaderboard",
@@ -194,9 +198,10 @@ def write_experiment_note(
     dataset = markdown.escaped(comparison.data.tags["dataset"])
     verdict, _, rest = report.strip().partition("\n\n")
     first = f"{re.sub(r'[*`]', '', verdict).partition('. ')[0].rstrip('.')}, on {dataset}."
-    beginning_ = f"{first} {links[0]}\n\n{' · '.join(links[1:])}\n\n{title}\n\n{verdict}"
-    room = EXPERIMENT_NOTE_LENGTH - len(beginning_ + ending) - 10
-    note = f"{beginning_}\n\n{beginning(rest, room)}\n\n{ending}\n"
+    paragraphs = [f"{first} {' · '.join(links[:2])}", " · ".join(links[2:]), title, verdict]
+    above = "\n\n".join(paragraphs)
+    room = EXPERIMENT_NOTE_LENGTH - len(above + ending) - 10
+    note = f"{above}\n\n{beginning(rest, room)}\n\n{ending}\n"
     tags = client.connect().get_experiment(experiment).tags
     with _said_where_not_allowed("The experiment's note was"):
         _write(experiment, tags, "mlflow.note.content", note)
@@ -209,15 +214,18 @@ def beginning(text: str, length: int) -> str:
 
 def _write(experiment: str, tags: Mapping[str, str], tag: str, value: str) -> None:
     """Set a tag of the experiment, unless it says that already or a person has changed it."""
-    written, digest = WRITTEN_TAG + tag, page_state.digest(value)
+    written, digest = HIDDEN + WRITTEN + tag, page_state.digest(value)
     stored = page_state.digest(tags[tag]) if tag in tags else None
-    if stored not in (None, digest, tags.get(written)):
+    before = f"twenty_layers.{WRITTEN}{tag}"  # in older stores, where the UI shows it
+    if stored not in (None, digest, tags.get(written, tags.get(before))):
         progress.update(message=f"{tag} was edited in the UI: left as it is.")
         return
     if stored != digest:
         client.connect().set_experiment_tag(experiment, tag, value)
     if tags.get(written) != digest:  # last: interrupted in between, both are written next time
         client.connect().set_experiment_tag(experiment, written, digest)
+    if before in tags:
+        client.connect().delete_experiment_tag(experiment, before)
 
 
 def newest_training_run(experiments: Sequence[str]) -> Run | None:
