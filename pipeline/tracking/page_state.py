@@ -17,7 +17,7 @@ from typing import Any
 from mlflow.entities import Run
 
 VIEW_TAG = "mlflow.sharedViewState."
-# Pixels; the full digits of a learning rate, since 1e-05 cut short reads as 1.
+# Pixels; all digits of a learning rate are to be seen, since 1e-05 cut short reads as 1.
 _WIDTHS = {"Run Name": 215, "seed": 60, "seeds": 65, "best_val_accuracy": 150}
 _WIDTHS |= {"median_epoch_seconds": 175, "learning_rate": 120, "chosen_learning_rate": 165}
 

@@ -175,3 +175,26 @@ def test_what_a_step_reads_is_made_first_and_handed_to_its_work(store: Path) -> 
     assert run.data.metrics["after"] == 1
     once(After(), reuse="never")  # the search is finished, and reused
     assert len(list(client.finished_runs("search", client.experiment_id()))) == 1
+
+
+def test_a_step_that_is_made_within_an_open_run_becomes_that(store: Path) -> None:
+    step = Small()
+    with running.step_run("main", {"jobs": 2}, name="a comparison") as opened:
+        made = once(step, reuse="auto", within=opened)
+        assert (made.info.run_id, made.info.status) == (opened.run_id, "FINISHED")
+    run = client.get_run(opened.run_id)
+    assert run.data.tags["step"] == "train"
+    assert run.data.params == {"jobs": "2", "variant": "bn", "epochs": "2"}
+    assert run.data.metrics == {"after": 0}
+    assert decide(step, "auto", experiment="0").reused
+    assert len(client.search_runs("0", "")) == 1
+
+
+def test_an_open_run_points_to_the_finished_one_that_is_used_instead(store: Path) -> None:
+    finished = finish(step := Small(), name="a comparison")
+    with running.step_run("main", {}, name="a comparison") as opened:
+        assert once(step, reuse="auto", within=opened).info.run_id == finished
+    run = client.get_run(opened.run_id)
+    assert (run.info.run_name, run.info.status) == ("reused a comparison", "FINISHED")
+    assert (run.data.tags["step"], run.data.tags["reused_run"]) == ("main", finished)
+    assert f"/runs/{finished}?" in run.data.tags["mlflow.note.content"]

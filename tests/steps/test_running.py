@@ -31,6 +31,8 @@ def test_a_finished_step_has_its_parameters_and_tags(store: Path) -> None:
     assert tags["variant"] == "bn"
     assert revealed(tags)["pid"] == str(os.getpid())
     assert "failure_reason" not in tags
+    shown = {name for name in tags if not name.startswith("mlflow.")}  # by the UI
+    assert shown == {"step", "step_key", "pipeline_run", "variant", "host", "processor"}
 
 
 def test_what_becomes_of_a_run_that_is_cut_off_is_known_from_the_beginning(
