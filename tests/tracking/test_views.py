@@ -86,7 +86,7 @@ def test_the_views_come_in_order_and_say_what_data_they_show(store: Path) -> Non
         # Without a comparison that has logged means, its trainings are shown in their place.
         step = "trial" if name.startswith("Learning-rate search") else "train"
         assert f"tags.step = '{step}'" in state["searchFilter"]
-        assert f"tags.data_fingerprint = '{FINGERPRINT}'" in state["searchFilter"]
+        assert f"tags.`data_fingerprint` = '{FINGERPRINT}'" in state["searchFilter"]
         assert state["runsHiddenMode"] == "SHOW_ALL"
     assert list(urls) == [view.name for view in views.VIEWS]
 
@@ -474,7 +474,7 @@ def test_the_means_of_two_variants_are_compared_by_test_accuracy(
     page.open(f"{served}/#/compare-runs?runs={ids}&experiments={quote(json.dumps(['0']))}")
     chosen = page.page.locator(".js-plotly-plot .parcoords .axis-title")
     chosen.last.wait_for()
-    assert chosen.all_inner_texts()[-1] == "test_accuracy"
+    assert chosen.all_text_contents()[-1] == "test_accuracy"
     assert page.errors == []
 
 
