@@ -4,12 +4,13 @@ import os
 import signal
 import sys
 import webbrowser
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import typer
 
 from pipeline.base import environment, output, signals
-from pipeline.tracking.server import ServerError, address_to_open, free_port, server
+from pipeline.tracking.server import ServerError, free_port, pages_to_open, server
 
 PORT = typer.Option(help="Port; where it is taken, the next free one.", min=1, max=65535)
 HOST = typer.Option(help="Address to listen on.")
@@ -22,25 +23,29 @@ def ui(
     host: Annotated[str, HOST] = "127.0.0.1",
     open: Annotated[Literal["auto", "never"], OPEN] = "auto",
 ) -> None:
-    """Start the MLflow UI on the runs of this folder and show the address of the comparison.
+    """Start the MLflow UI on the runs of this folder; show the addresses of report and comparison.
 
     With MLFLOW_TRACKING_URI set to a database, its runs are shown; set to a server, nothing is
-    started and the address there is shown. Ctrl-C ends it.
+    started and the addresses there are shown; without any runs, that is said. Ctrl-C ends it.
     """
     for ending in signals.INTERRUPTING:
         signal.signal(ending, signal.default_int_handler)
     store = os.environ.get("MLFLOW_TRACKING_URI", "")
     try:
-        if store.startswith(("http://", "https://")):
-            show(address_to_open(), open)
-            return
         # Before the server starts: MLflow's would say in a traceback what is wrong with a database.
-        opened_on = address_to_open().partition("/#")
+        pages = pages_to_open()
+        if not pages:
+            print("No runs yet: make run", flush=True)
+            return
+        if store.startswith(("http://", "https://")):
+            show(pages, open)
+            return
         free = free_port(host, port)
         if free != port:
             print(f"Port {port} is taken: using {free}.", flush=True)
         with server(host=host, port=free, store=store) as (process, address):
-            show("".join((address, *opened_on[1:])), open)
+            here = {name: f"{address}/#{page.partition('/#')[2]}" for name, page in pages.items()}
+            show(here, open)
             print("Ctrl-C ends it.", flush=True)
             code = process.wait()
         raise ServerError(f"The MLflow server ended with code {code}.")
@@ -51,9 +56,10 @@ def ui(
         print("Ended.", flush=True)
 
 
-def show(address: str, open: str) -> None:
-    """Print an address, and open a browser on it where someone is there to see it."""
-    print(f"MLflow UI: {address}", flush=True)
+def show(pages: Mapping[str, str], open: str) -> None:
+    """Print addresses, and open a browser on the last where someone is there to see it."""
+    for name, address in pages.items():
+        print(f"{name}: {address}", flush=True)
     has_display = sys.platform == "darwin" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
     if open == "auto" and has_display and sys.stdout.isatty():
         webbrowser.open(address)

@@ -178,7 +178,7 @@ def take_pictures(
             browser.rows(1)
         browser.picture(directory / f"{file_name}.png")
     browser.open(run_url)
-    browser.page.get_by_text("judged_val_accuracy").first.wait_for()
+    browser.page.get_by_text("test_accuracy").first.wait_for()
     browser.page.wait_for_timeout(1000)
     browser.picture(directory / "run.png")
     browser.open(report_url)

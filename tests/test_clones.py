@@ -177,8 +177,9 @@ def check_store(team: Team, experiment: str, said: str) -> None:
         ("search", "FINISHED"): len(VARIANTS),
         ("trial", "FINISHED"): len(VARIANTS) * TRIALS,
         ("train", "FINISHED"): len(VARIANTS) * len(SEEDS),
-        ("compare", "FINISHED"): 1,
-        ("main", "FINISHED"): 2,
+        ("variant", "FINISHED"): len(VARIANTS),
+        ("compare", "FINISHED"): 1,  # the one of the two that compared
+        **({second: 1} if (second := ("main", "FINISHED")) in ended else {}),
     }, said
     assert not [run for run in runs if "failure_reason" in run.data.tags]
     assert not [tag for tag in found.tags if ".claim." in tag]

@@ -12,8 +12,9 @@ from typing import Any
 import mlflow
 import pytest
 from conftest import Finished, run_in, start_in
+from step_runs import opened_by_mlflow_run
 
-from pipeline.base import InputError
+from pipeline.base import InputError, StepsFailedError
 from pipeline.comparing.comparison import DecidedSteps
 from pipeline.comparing.crew import Crew
 from pipeline.main import main
@@ -25,9 +26,9 @@ pytestmark = pytest.mark.slow
 
 
 def _first_comparison() -> mlflow.entities.Run:
-    """The run of `main` that the fixture made; later ones are other tests'."""
+    """The run of the comparison that the fixture made; later ones are other tests'."""
     oldest_first = ["attributes.start_time ASC"]
-    return mlflow.MlflowClient().search_runs(["0"], "tags.step = 'main'", 1, 1, oldest_first)[0]
+    return mlflow.MlflowClient().search_runs(["0"], "tags.step = 'compare'", 1, 1, oldest_first)[0]
 
 
 def test_runs_every_step_once(finished_store: Finished) -> None:
@@ -39,7 +40,7 @@ def test_runs_every_step_once(finished_store: Finished) -> None:
     assert steps == {
         ("search", "FINISHED"): 2,
         ("train", "FINISHED"): 4,
-        ("compare", "FINISHED"): 1,
+        ("variant", "FINISHED"): 2,
     }
 
 
@@ -94,8 +95,38 @@ def test_second_run_reuses_everything_and_imports_nothing_heavy(finished: Finish
     assert done.stdout.splitlines()[:3] == [
         "prepare stripes: reused (same inputs)",
         "Reused (same inputs): train elu seeds 1 and 2; train alpha_dropout seeds 1 and 2",
-        "compare twenty_layers on stripes: reused (same inputs)",
+        "comparison twenty_layers on stripes: reused (same inputs)",
     ]
+
+
+def test_mlflow_run_with_nothing_left_to_do_links_the_comparison(
+    finished_store: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = mlflow.MlflowClient().search_runs(["0"])
+    opened = opened_by_mlflow_run("main", experiment="0")
+    monkeypatch.setenv("MLFLOW_RUN_ID", opened)
+    main(Main(**_parameters(finished_store)))
+    run = mlflow.MlflowClient().get_run(opened)
+    assert run.info.run_name == "reused comparison twenty_layers on stripes"
+    assert run.data.tags["reused_run"] == _first_comparison().info.run_id
+    assert len(mlflow.MlflowClient().search_runs(["0"])) == len(before) + 1
+
+
+def test_a_comparison_of_which_a_step_failed_is_failed_and_has_its_report(
+    finished_store: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = {"train elu seed 3": "DivergenceError: loss is nan"}
+    monkeypatch.setattr(Crew, "run", lambda *_: ({}, failed))
+    with pytest.raises(StepsFailedError, match="train elu seed 3"):
+        main(Main(**{**_parameters(finished_store), "variants": "elu", "seeds": "1,2,3"}))
+    (run, *_) = mlflow.MlflowClient().search_runs(["0"], "tags.step = 'compare'")
+    assert run.info.run_id != _first_comparison().info.run_id
+    assert (run.info.status, run.info.run_name) == (
+        "FAILED",
+        "comparison twenty_layers on stripes",
+    )
+    artifacts = mlflow.MlflowClient().list_artifacts(run.info.run_id)
+    assert {"report.html", "answers.csv"} <= {file.path for file in artifacts}
 
 
 def test_changed_parameter_reruns_only_what_depends_on_it(

@@ -112,10 +112,12 @@ def test_who_may_only_read_gets_the_answers_and_is_told_what_was_not_written(
 ) -> None:
     code, printed, errors = as_user("eve", compare)
     assert (code, errors) == (0, "")
-    assert "reused compare twenty_layers" in printed
+    assert "reused comparison twenty_layers" in printed
     assert "The experiment's note was not written: permission on" in printed
     assert "expected EDIT on the experiment; received 'eve', who may not" in printed
-    assert views.address_to_open().startswith(f"{mlflow.get_tracking_uri()}/#/experiments/0/")
+    assert views.pages_to_open()["Report"].startswith(
+        f"{mlflow.get_tracking_uri()}/#/experiments/0/runs/"
+    )
 
 
 def test_who_may_not_write_may_not_train_either_and_is_told_why(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from browser import free_port
-from conftest import PROJECT, Finished, copy_of
+from conftest import PROJECT, Finished, copy_database, copy_of
 
 from pipeline import ui
 from pipeline.tracking.server import PORTS_TRIED
@@ -108,9 +108,14 @@ def test_where_the_port_is_taken_the_next_is_used_and_the_comparison_is_shown(
     started: Started,
 ) -> None:
     assert started.process.poll() is None
-    said, address, _ = started.lines
+    said, report, address, _ = started.lines
     used = int(said.removeprefix(f"Port {started.port} is taken: using ").removesuffix("."))
     assert started.port < used <= started.port + PORTS_TRIED
+    assert re.fullmatch(
+        rf"Report: http://127\.0\.0\.1:{used}/#/experiments/0/runs/[0-9a-f]{{32}}"
+        r"/artifacts/report\.html\?workflowType=machine_learning",
+        report,
+    )
     assert re.fullmatch(
         rf"MLflow UI: http://127\.0\.0\.1:{used}/#/experiments/0/runs\?"
         r"viewStateShareKey=comparison-[0-9a-f]{8}&compareRunsMode=CHART&workflowType=.*",
@@ -135,10 +140,23 @@ def test_the_server_is_lean_and_ends_with_all_that_it_started(started: Started) 
     assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
 
 
+@pytest.mark.parametrize("has_store", [False, True])
+def test_without_any_runs_it_says_how_to_make_some(
+    start: Start, tmp_path: Path, empty_database: Path, has_store: bool
+) -> None:
+    if has_store:
+        copy_database(empty_database, tmp_path / "mlflow.db", artifacts=str(tmp_path))
+    before = sorted(tmp_path.iterdir())
+    output, errors = (process := start(tmp_path)).communicate(timeout=120)
+    assert (process.returncode, output, errors) == (0, "No runs yet: make run\n", "")
+    assert has_store or sorted(tmp_path.iterdir()) == before == []
+
+
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_a_start_that_is_interrupted_leaves_nothing(
-    start: Start, tmp_path: Path, ending: signal.Signals
+    start: Start, tmp_path: Path, empty_database: Path, ending: signal.Signals
 ) -> None:
+    copy_database(empty_database, tmp_path / "mlflow.db", artifacts=str(tmp_path))
     process = start(tmp_path, "--port", str(free_port()))
     deadline = time.monotonic() + 60
     while not (children := descendants(process.pid)) and time.monotonic() < deadline:
@@ -206,5 +224,5 @@ def test_a_browser_opens_only_where_someone_sees_it(
     asked: list[str] = []
     monkeypatch.setattr(ui.webbrowser, "open", asked.append)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal, raising=False)
-    ui.show("http://here", open)
+    ui.show({"Report": "http://report", "MLflow UI": "http://here"}, open)
     assert asked == expected

@@ -5,9 +5,13 @@ import re
 
 
 def escaped(text: str) -> str:
-    """Text that Markdown and HTML show as it is, in one line."""
+    """Text that Markdown and HTML show as it is, in one line.
+
+    What means nothing where it stands stays as it is, since some pages show what is written.
+    """
     line = html.escape(" ".join(text.split()), quote=False)
-    return re.sub(r"([\\`*_{}\[\]()#+.!|~-])", r"\\\1", line)
+    line = re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", line)
+    return re.sub(r"^(\d*)([#+.)-])", r"\1\\\2", line)
 
 
 def code(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 from pipeline.answers import tables, words
 from pipeline.answers.fairness import LeftOut
 from pipeline.base import InputError, layout, markdown, progress, unknown_name
-from pipeline.comparing import artifacts, evidence
+from pipeline.comparing import artifacts, evidence, means
 from pipeline.comparing.champion import register, registered_model_name
 from pipeline.comparing.replicates import newest_of_each_seed, with_key
 from pipeline.comparisons import Comparison, Data, Variant
@@ -37,10 +37,11 @@ class CompareStep(Step):
     absent: Sequence[LeftOut]
     baseline: str  # the variant that sets the target
     command: str  # what makes it again, for its note and the experiment's
+    opened_for: str = "compare"
 
     @property
     def name(self) -> str:
-        return f"compare {self.comparison.name} on {self.runs[0].data.tags['dataset']}"
+        return name_of(self.comparison, self.runs[0].data.tags["dataset"])
 
     def parameters(self) -> Mapping[str, Any]:
         return {"baseline": self.baseline, "comparison": self.comparison.name}
@@ -70,6 +71,7 @@ class CompareStep(Step):
         ending = f"\n## Champion\n\n{champion.text}\n"
         run.log_text(text + ending, "comparison.md")
         run.log_text(terminal.brief(found, champion.line, champion.refused), "terminal.json")
+        means.log(run, found, self.tags(), _pairs(self))
         for name in ("runs", "curves", "summary", "ensembles"):
             run.log_text(getattr(found, name).to_csv(index=False), f"{name}.csv")
         run.log_text(tables.answers_frame(found.answers).to_csv(index=False), "answers.csv")
@@ -90,6 +92,11 @@ class _Champion(NamedTuple):
     text: str  # as Markdown
     line: str = ""  # of the champion, in plain words
     refused: str = ""  # what was not registered, and what to do
+
+
+def name_of(comparison: Comparison, dataset: str) -> str:
+    """What the run of a comparison is called."""
+    return f"comparison {comparison.name} on {dataset}"
 
 
 def _registered(found: "evidence.Evidence", data: Mapping[str, str]) -> _Champion:
@@ -139,14 +146,14 @@ def _identity(run: client.Run) -> str:
     return f"{run.info.run_id}, {samples:.0f} samples" if samples else run.info.run_id
 
 
-def compared(step: CompareStep, reuse: str) -> str:
-    """The id of the run of a comparison, made now if there is none; prints what it came to."""
-    run = once(step, reuse)
-    run_id, experiment = run.info.run_id, client.experiment_id()
+def compared(step: CompareStep, reuse: str, within: StepRun | None = None) -> str:
+    """The id of the run of a comparison, made now if there is none, as `once`; prints it."""
+    run = once(step, reuse, within=within)
+    run_id, experiment, pairs = run.info.run_id, run.info.experiment_id, _pairs(step)
     text = client.local_artifact(run_id, "comparison.md").read_text("utf-8", errors="replace")
-    views.write_views(experiment)
+    views.write_views(experiment, run, pairs)
     views.write_experiment_note(
-        experiment, title=step.comparison.title, report=text, command=step.command
+        experiment, run, pairs, title=step.comparison.title, report=text, command=step.command
     )
     ending = addresses.where("Report", run, "report.html")
     show = partial(terminal.screen, ending=ending, columns=layout.width())
@@ -155,8 +162,19 @@ def compared(step: CompareStep, reuse: str) -> str:
     return run_id
 
 
+def _pairs(step: CompareStep) -> list[tuple[str, str]]:
+    """The pairs to be read beside one another, of variants that are compared."""
+    among = {run.data.params["variant"] for run in step.runs}
+    return [pair for pair in step.comparison.side_by_side if among >= {*pair}]
+
+
 def step_of(
-    comparison: Comparison, runs: Sequence[client.Run], *, baseline: str, command: str = ""
+    comparison: Comparison,
+    runs: Sequence[client.Run],
+    *,
+    baseline: str,
+    command: str = "",
+    opened_for: str = "compare",
 ) -> CompareStep:
     """The step that compares some finished training runs; see `Compare`.
 
@@ -178,6 +196,7 @@ def step_of(
         absent=evidence.left_out(runs),
         baseline=baseline,
         command=command,
+        opened_for=opened_for,
     )
 
 

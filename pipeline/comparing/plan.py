@@ -128,7 +128,7 @@ def _plan_data(of: Wanted, experiment: str | None) -> tuple[Decision, str, Logge
     if found := decision.reused:
         return decision, step.source.name, step.result(found)
     # The newest preparation of the same data with the same parameters, by whatever code.
-    of_content = f"tags.step_inputs LIKE '%{step.source.identity}%'"
+    of_content = f"tags.`{names.HIDDEN}step_inputs` LIKE '%{step.source.identity}%'"
     for run in client.finished_runs("prepare", experiment, of_content) if experiment else ():
         if _but_of_code(recorded_inputs(run.data.tags)) == _but_of_code(step.inputs):
             reason = f"{decision.reason} (taken to give the same data)"

@@ -30,41 +30,55 @@ def run(of: Wanted) -> None:
         with connected(of, 1):  # to be refused before a run is opened
             pass
     data = prepare.prepared(asked, of.comparison, asked.reuse)
+    steps = decided(of, data, client.experiment_id())
+    progress.update(message=decided_steps(list(steps.decisions.values())))
+    if not steps.missing:
+        if asked.seeds is None:
+            ended = announcements.ending(steps.answers, (), most_seeds(of), briefly=True)
+            progress.say(f"No more seeds: {ended}.")
+        _compare(of, steps)
+        return
     parameters = {
         "variants": ",".join(variant.name for variant in of.variants),
         "seeds": declared(asked)["seeds"].text(asked.seeds),
         "dataset": of.comparison.data.source if asked.dataset == "auto" else asked.dataset,
         "reuse": asked.reuse,
     }
-    name = f"comparison {of.comparison.name} on {data.dataset}"
+    name = compare.name_of(of.comparison, data.dataset)
     with step_run("main", parameters, name=name, tags=data.tags) as main_run:
         token = pipeline_run_id.set(main_run.run_id)
         try:
-            _run_steps(main_run, of, data)
+            _run_steps(main_run, of, data, steps)
         finally:
             pipeline_run_id.reset(token)
 
 
-def _run_steps(main_run: StepRun, of: Wanted, data: LoggedData) -> None:
+def _run_steps(main_run: StepRun, of: Wanted, data: LoggedData, steps: DecidedSteps) -> None:
     """Train what is not finished, compare what is, and fail if a step did."""
     with Crew(of, main_run) as crew:
-        steps, failures = _trained(main_run, of, data, crew)
-    if finished := [run for runs in steps.finished.values() for run in runs.values()]:
-        command = mlflow_run("main", of.asked)
-        comparing = compare.step_of(of.comparison, finished, baseline=of.baseline, command=command)
-        compare_run = compare.compared(comparing, of.asked.reuse)
-        main_run.set_tags({"compare_run": compare_run})
-        main_run.set_note(client.get_run(compare_run).data.tags["mlflow.note.content"])
+        steps, failures = _trained(main_run, of, data, crew, steps)
+    _compare(of, steps, within=main_run)
     if failures:
         raise StepsFailedError(failures)
 
 
+def _compare(of: Wanted, steps: DecidedSteps, within: StepRun | None = None) -> None:
+    """Compare the trainings that have finished, if any have."""
+    if finished := [run for runs in steps.finished.values() for run in runs.values()]:
+        comparing = compare.step_of(
+            of.comparison,
+            finished,
+            baseline=of.baseline,
+            command=mlflow_run("main", of.asked),
+            opened_for="main",
+        )
+        compare.compared(comparing, of.asked.reuse, within=within)
+
+
 def _trained(
-    main_run: StepRun, of: Wanted, data: LoggedData, crew: Crew
+    main_run: StepRun, of: Wanted, data: LoggedData, crew: Crew, steps: DecidedSteps
 ) -> tuple[DecidedSteps, dict[str, str]]:
     """The steps when no more are to run, and why some failed."""
-    steps = decided(of, data, main_run.experiment)
-    progress.update(message=decided_steps(list(steps.decisions.values())))
     if of.asked.seeds is None:
         return _round_by_round(main_run, of, data, crew, steps)
     made, failures = crew.run(steps) if steps.missing else ({}, {})

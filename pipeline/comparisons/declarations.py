@@ -176,6 +176,7 @@ class Comparison:
         variants: what is compared; the first is the baseline that the others are timed against.
         questions: left out: whether every variant is better, faster to converge and shorter per
             epoch than the one it was derived from, or else than the first.
+        side_by_side: pairs of variants that are read beside one another, whatever is asked.
         data: the data set.
         name, title, location: of its file, what the first line asks, and what `-P comparison=`
             takes to find it again; `files.load` fills them in.
@@ -187,6 +188,7 @@ class Comparison:
 
     variants: Sequence[Variant]
     questions: Sequence[Question] | None = None
+    side_by_side: Sequence[tuple[str, str]] = ()
     data: Data = Data()
     name: str = ""
     title: str = ""
@@ -202,6 +204,9 @@ class Comparison:
         if self.questions is None:
             object.__setattr__(self, "questions", tuple(self._implied()))
         check_all("questions", self.questions or (), Question, least=0)
+        for name in (name for pair in self.side_by_side for name in pair):
+            if name not in names:
+                raise unknown_name("variant of side_by_side", name, names)
         for question in self.asked:
             for asked in (question.variant, question.reference):
                 if asked not in names:

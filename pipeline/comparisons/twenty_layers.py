@@ -74,4 +74,5 @@ COMPARISON = Comparison(
         Question(variant=variant, reference=reference, metric=metric, text=text)
         for variant, reference, metric, text in ASKED
     ),
+    side_by_side=(("bn", "selu"),),
 )

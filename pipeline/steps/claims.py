@@ -18,9 +18,10 @@ import mlflow
 from pipeline.base import progress
 from pipeline.steps.owners import heartbeat, is_there, owner_tags, silence
 from pipeline.tracking import client
+from pipeline.tracking.names import HIDDEN
 from pipeline.tracking.outages import not_waiting
 
-PREFIX = "mlflow.twenty_layers.claim."  # of tags of the experiment; the UI shows none of MLflow's
+PREFIX = f"{HIDDEN}claim."  # of tags of the experiment
 LONGEST_PAUSE = 2.0  # seconds between two looks at the others
 FORGOTTEN_AFTER = 24 * 3600.0  # seconds without a heartbeat
 

@@ -17,6 +17,7 @@ from mlflow.entities import Run
 
 from pipeline.base import progress
 from pipeline.tracking import client
+from pipeline.tracking.names import hidden, revealed
 
 HEARTBEAT_SECONDS = 20.0  # after three without one, its process is in doubt
 CPU_INFO = Path("/proc/cpuinfo")  # of Linux
@@ -33,6 +34,17 @@ def owner_tags() -> dict[str, str]:
         "heartbeat": str(time.time()),
         "processor": processor(),
     }
+
+
+def of_run() -> dict[str, str]:
+    """The same as tags of a run; the UI shows those that a person reads."""
+    tags = owner_tags()
+    return {name: tags.pop(name) for name in ("host", "processor")} | hidden(tags)
+
+
+def is_step(run: Run) -> bool:
+    """Whether a process has told that a run is its own."""
+    return "heartbeat" in revealed(run.data.tags)
 
 
 def process_table() -> str:
@@ -63,7 +75,8 @@ def processor(cpu_info: Path = CPU_INFO) -> str:
 
 
 def is_mine(owner: Mapping[str, str]) -> bool:
-    """Whether some `owner_tags` are those of this process."""
+    """Whether the tags of a run say that it is this process's."""
+    owner = revealed(owner)
     return (owner["process_table"], owner["pid"]) == (process_table(), str(os.getpid()))
 
 
@@ -78,7 +91,7 @@ def living(runs: Sequence[Run]) -> set[str]:
     Where it can be, a process is looked up. Elsewhere a young heartbeat tells that it is; those
     with an old one are watched for as long, all at once, since clocks differ and servers pause.
     """
-    tags = {run.info.run_id: run.data.tags for run in runs}
+    tags = {run.info.run_id: revealed(run.data.tags) for run in runs}
     silent = {run_id for run_id in tags if is_there(tags[run_id]) is None}
     alive = {run_id for run_id in tags.keys() - silent if is_there(tags[run_id])}
     alive |= {run_id for run_id in silent if abs(time.time() - _beat(tags[run_id])) < silence()}
@@ -87,7 +100,7 @@ def living(runs: Sequence[Run]) -> set[str]:
         news = f"Runs of {hosts} have not been heard of lately"
         progress.update(message=f"{news}: waiting {silence():.0f} s for a sign of life.")
         time.sleep(silence())
-    now = {run_id: client.get_run(run_id).data.tags for run_id in in_doubt}
+    now = {run_id: revealed(client.get_run(run_id).data.tags) for run_id in in_doubt}
     return alive | {one for one in in_doubt if _beat(now[one]) != _beat(tags[one])}
 
 

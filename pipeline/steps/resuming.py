@@ -10,7 +10,7 @@ from mlflow.entities import Run
 
 from pipeline.base import progress
 from pipeline.parameters import ENTRY_POINTS
-from pipeline.steps.owners import living, shell_is_alive
+from pipeline.steps.owners import is_step, living, shell_is_alive
 from pipeline.steps.step import Step
 from pipeline.tracking import client
 from pipeline.tracking.runs import end_if_running, end_run
@@ -61,10 +61,9 @@ def _unfinished(step: Step, status: str) -> list[Run]:
 def end_abandoned(experiment: str) -> None:
     """Mark the runs whose process is gone as KILLED; a run of a living process is left alone."""
     running = client.search_runs(experiment, "attributes.status = 'RUNNING'")
-    alive = living([run for run in running if "heartbeat" in run.data.tags])
+    alive = living([run for run in running if is_step(run)])
     for run in running:
-        is_step = "heartbeat" in run.data.tags
-        gone = run.info.run_id not in alive if is_step else _shell_is_gone(run)
+        gone = run.info.run_id not in alive if is_step(run) else _shell_is_gone(run)
         if gone:
             end_if_running(run.info.run_id, "KILLED", reason=GONE)
 

@@ -24,7 +24,8 @@ from pipeline.comparisons.declarations import default_setting
 from pipeline.steps import claims, owners, resuming
 from pipeline.steps.claims import Claim, LostClaimError
 from pipeline.steps.step import Step, recorded_inputs, recorded_settings
-from pipeline.tracking import client, names
+from pipeline.tracking import client, introduction, names
+from pipeline.tracking.addresses import run_page
 from pipeline.tracking.outages import not_waiting
 from pipeline.tracking.runs import Ownership, StepRun, adopted_run, end_run
 
@@ -68,35 +69,44 @@ def decide(step: Step, reuse: str, *, experiment: str | None) -> Decision:
     return Decision(name=step.name, reason=_explain_miss(step, experiment))
 
 
-def once(step: Step, reuse: str, *, announce: bool = True) -> Run:
+def once(step: Step, reuse: str, *, announce: bool = True, within: StepRun | None = None) -> Run:
     """The run of a step: the finished one, or one made now by this process alone.
 
-    Announces what is reused, or why it is not, unless `main` has done so.
+    Announces what is reused, or why it is not, unless `main` has done so. What is made now becomes
+    a run that is open, where it is made within one.
     """
     resuming.checkpoints.set(step.checkpoints)
     resuming.end_abandoned(client.experiment_id())
-    if found := _reused(step, reuse, announce=announce):
+    if found := _reused(step, reuse, within, announce=announce):
         return found
     after = [once(one, reuse="auto", announce=announce) for one in step.after()]
     deleted: str | None = None
     while True:
         with claims.hold(step.key, step.name) as claim:
             # Another process may have finished it just before.
-            if found := _reused(step, reuse, announce=claim.waited):
+            if found := _reused(step, reuse, within, announce=claim.waited):
                 return found
             resuming.end_runs_left(step)
             try:
-                return _made(step, after, claim, deleted)
+                return _made(step, after, claim, deleted, within)
             except LostClaimError:
                 news = "another process took it over, since this one was not heard of"
             except RunDeletedError as error:
-                deleted = error.run_id
+                deleted, within = error.run_id, None
                 news = f"the run {deleted} was deleted: what is missing is made again"
         progress.update(message=f"{step.name}: {news}.")
 
 
-def _made(step: Step, after: Sequence[Run], claim: Claim, deleted: str | None) -> Run:
+def _made(
+    step: Step, after: Sequence[Run], claim: Claim, deleted: str | None, within: StepRun | None
+) -> Run:
     """The finished run of a step that this process holds; it goes on where a deleted one was."""
+    if within:
+        _become(within, step)
+        step.work(within, after)
+        claim.confirm()
+        end_run(within.run_id, "FINISHED")
+        return client.get_run(within.run_id)
     with step_run(
         step.entry_point,
         {**step.parameters(), **step.logged()},
@@ -113,12 +123,23 @@ def _made(step: Step, after: Sequence[Run], claim: Claim, deleted: str | None) -
     return client.get_run(run.run_id)
 
 
-def _reused(step: Step, reuse: str, *, announce: bool) -> Run | None:
+def _become(run: StepRun, step: Step) -> None:
+    """Make a run that is open the step's."""
+    run.set_tags({"step": step.entry_point, **_keys(step), **step.tags()})
+    run.log_parameters({**step.parameters(), **step.logged()})
+
+
+def _keys(step: Step) -> dict[str, str]:
+    return {"step_key": step.key, **names.hidden({"step_inputs": json.dumps(step.inputs)})}
+
+
+def _reused(step: Step, reuse: str, within: StepRun | None = None, *, announce: bool) -> Run | None:
     decision = decide(step, reuse, experiment=client.experiment_id())
     if announce:
         progress.update(message=str(decision))
     if found := decision.reused:
-        _link_adopted_run(step.entry_point, found, "reused", "is finished and has the same inputs.")
+        opened = within or adopted_run(step.opened_for)
+        _link(opened, found, "reused", "is finished and has the same inputs.")
     return found
 
 
@@ -185,10 +206,10 @@ def step_run(
         LostClaimError: if another process has taken the step over; the run may be its own by now.
         TrackingUnavailableError: if the tracking server did not take everything.
     """
-    keys = {"step_key": step.key, "step_inputs": json.dumps(step.inputs)} if step else {}
     main = {"pipeline_run": pipeline} if (pipeline := pipeline_run_id.get()) else {}
-    run = _open(entry_point, name, reopened, {"step": entry_point, **owners.owner_tags(), **main})
-    run.set_tags({**keys, **(tags or {})})
+    opened_for = step.opened_for if step else entry_point
+    run = _open(opened_for, name, reopened, {"step": entry_point, **main, **owners.of_run()})
+    run.set_tags({**(_keys(step) if step else {}), **(tags or {})})
     try:
         with owners.heartbeat(run.beat):
             run.claim = claim
@@ -227,31 +248,33 @@ def _delete_checkpoints(run: StepRun) -> None:
     shutil.rmtree(resuming.checkpoint_directory(run.run_id), ignore_errors=True)
 
 
-def _open(entry_point: str, name: str, reopened: Run | None, tags: Mapping[str, str]) -> StepRun:
+def _open(opened_for: str, name: str, reopened: Run | None, tags: Mapping[str, str]) -> StepRun:
     """The run of a step, with some tags from the beginning.
 
     By these it is known what becomes of it where its process is cut off right here.
     """
     if reopened:
-        _link_adopted_run(entry_point, reopened, "continued", "was cut off and goes on.")
+        _link(adopted_run(opened_for), reopened, "continued", "was cut off and goes on.")
         run = StepRun(reopened.info.run_id, reopened.info.experiment_id)
         run.reopen(tags)
         return run
-    if adopted := adopted_run(entry_point):
+    adopted, experiment = adopted_run(opened_for), client.experiment_id()
+    introduction.introduce(experiment)
+    if adopted:
         adopted.set_tags({**names.named(adopted.run_id, name), **tags})
         return adopted
-    experiment = client.experiment_id()
-    tags = {**resolve_tags(), MLFLOW_SOURCE_NAME: f"pipeline.{entry_point}", **tags}
+    tags = {**resolve_tags(), MLFLOW_SOURCE_NAME: f"pipeline.{opened_for}", **tags}
     created = client.connect().create_run(experiment, run_name=name, tags=tags)
     return StepRun(created.info.run_id, experiment)
 
 
-def _link_adopted_run(entry_point: str, run: Run, verb: str, note: str) -> None:
-    """Point the run that `mlflow run` opened, if it did, to the one that holds the results."""
-    adopted, found = adopted_run(entry_point), run.info
-    if adopted is None or adopted.run_id == found.run_id:
+def _link(opened: StepRun | None, run: Run, verb: str, note: str) -> None:
+    """Point a run that was opened for what another one holds, if there is one, to that."""
+    found = run.info
+    if opened is None or opened.run_id == found.run_id:
         return
-    named = names.named(adopted.run_id, f"{verb} {found.run_name}")
-    adopted.set_tags({**named, f"{verb}_run": found.run_id})
-    address = f"#/experiments/{found.experiment_id}/runs/{found.run_id}"
-    adopted.set_note(f"[{markdown.escaped(found.run_name)}]({address}) {note}")
+    name = f"{verb} {found.run_name}"
+    named = names.named(opened.run_id, name, instead_of=found.run_name)
+    opened.set_tags({**named, f"{verb}_run": found.run_id})
+    address = run_page(found.experiment_id, found.run_id).removeprefix("/")
+    opened.set_note(f"[{markdown.escaped(found.run_name)}]({address}) {note}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipeline.comparisons import Variant
+from pipeline.tracking.names import hidden, revealed
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -33,6 +34,11 @@ class Step(ABC):
     packages: ClassVar[tuple[str, ...]]
     resumes: ClassVar[bool] = False
     kept: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def opened_for(self) -> str:
+        """The entry point whose run is its own, where `mlflow run` has opened one."""
+        return self.entry_point
 
     @property
     @abstractmethod
@@ -114,7 +120,7 @@ def recorded_inputs(tags: Mapping[str, str], kind: str = "") -> dict[str, str]:
     There are none where they were not recorded whole.
     """
     try:
-        inputs = json.loads(tags.get("step_inputs", "{}"))
+        inputs = json.loads(revealed(tags).get("step_inputs", "{}"))
     except json.JSONDecodeError:  # MLflow cuts a tag after 8,000 characters
         return {}
     return {
@@ -129,12 +135,13 @@ def resolved_parameters(run: "Run") -> dict[str, str]:
 
 def settings_tag(variant: Variant, given: Mapping[str, Any]) -> dict[str, str]:
     """The tag that tells what a run's variant was, and which of its settings were given."""
-    return {"settings": json.dumps({"variant": dataclasses.asdict(variant), "given": dict(given)})}
+    said = json.dumps({"variant": dataclasses.asdict(variant), "given": dict(given)})
+    return hidden({"settings": said})
 
 
 def recorded_settings(tags: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What `settings_tag` was given; empty for a run from before this was recorded."""
-    recorded = json.loads(tags.get("settings", "{}"))
+    recorded = json.loads(revealed(tags).get("settings", "{}"))
     return recorded.get("variant", {}), recorded.get("given", {})
 
 

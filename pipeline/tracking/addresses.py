@@ -7,6 +7,8 @@ from mlflow.entities import Run
 
 from pipeline.tracking.store import tracking_uri
 
+TRAINING = "?workflowType=machine_learning"  # among the UI's pages for training; those for GenAI
+# come first, and of an experiment they show nothing of ours.
 SERVER = "http://127.0.0.1:5000"  # where `make ui` answers
 
 
@@ -20,12 +22,13 @@ def server_address() -> str:
 
 def run_page(experiment: str, run_id: str) -> str:
     """The page of a run in the MLflow UI, as a fragment of the server's address."""
-    return f"/#/experiments/{experiment}/runs/{run_id}"
+    return f"/#/experiments/{experiment}/runs/{run_id}{TRAINING}"
 
 
 def artifact_page(run: Run, path: str) -> str:
     """The page of a run that opens on an artifact."""
-    return f"{run_page(run.info.experiment_id, run.info.run_id)}/artifacts/{quote(path)}"
+    page = run_page(run.info.experiment_id, run.info.run_id).removesuffix(TRAINING)
+    return f"{page}/artifacts/{quote(path)}{TRAINING}"
 
 
 def local_file(run: Run, path: str) -> Path | None:

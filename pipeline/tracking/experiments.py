@@ -3,11 +3,15 @@
 import os
 from functools import cache
 
+from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 from mlflow.utils.validation import MAX_EXPERIMENT_NAME_LENGTH
 
 from pipeline.base import InputError, hide_passwords
 from pipeline.tracking.store import NO_SUCH, connect, database, get_run, tracking_uri
+
+DEFAULT_ID = "0"  # of the experiment that MLflow makes in a new store, and that `mlflow run` uses
+OURS = "twenty-layers"
 
 
 def find_experiment() -> str | None:
@@ -20,18 +24,27 @@ def find_experiment() -> str | None:
         return get_run(adopted, "MLFLOW_RUN_ID").info.experiment_id
     given, name = os.environ.get("MLFLOW_EXPERIMENT_ID"), _experiment_name()
     file = database(tracking_uri())
-    if file and not file.exists() and given in (None, "", "0"):
+    if file and not file.exists() and given in (None, "", DEFAULT_ID):
         return None
+    found = _by_name(name) if name and not given else _by_id(given or DEFAULT_ID)
+    if given and not found:
+        raise _no_experiment(given, "there is none")
+    if found and found.lifecycle_stage != "active":
+        raise _no_experiment(given or found.name, "it is deleted")
+    return found.experiment_id if found else None
+
+
+def _by_name(name: str) -> Experiment | None:
+    return connect().get_experiment_by_name(name)
+
+
+def _by_id(experiment: str) -> Experiment | None:
     try:
-        by_name, by_id = connect().get_experiment_by_name, connect().get_experiment
-        found = by_id(given) if given else by_name(name)
+        return connect().get_experiment(experiment)
     except MlflowException as error:
         if error.error_code not in NO_SUCH:
             raise
-        raise _no_experiment(given or name, "there is none") from error
-    if found and found.lifecycle_stage != "active":
-        raise _no_experiment(given or name, "it is deleted")
-    return found.experiment_id if found else None
+        return None
 
 
 def experiment_id() -> str:
@@ -46,16 +59,17 @@ def _experiment_id(*_named: str | None) -> str:
     if found := find_experiment():
         return found
     try:
-        return connection.create_experiment(_experiment_name())
+        return connection.create_experiment(_experiment_name() or OURS)
     except MlflowException as error:
         if error.error_code == "RESOURCE_ALREADY_EXISTS" and (found := find_experiment()):
             return found  # another process has just made it
         raise
 
 
-def _experiment_name() -> str:
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "Default")
-    if not 0 < len(name) <= MAX_EXPERIMENT_NAME_LENGTH:
+def _experiment_name() -> str | None:
+    """The name that was given; none where the default is meant, whose name can be changed."""
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME")
+    if name is not None and not 0 < len(name) <= MAX_EXPERIMENT_NAME_LENGTH:
         raise _no_experiment(name[:50], f"its name has {len(name)} characters")
     return name
 

@@ -17,9 +17,9 @@ from typing import Any
 from mlflow.entities import Run
 
 VIEW_TAG = "mlflow.sharedViewState."
-# Pixels; the full digits of a learning rate, since 1e-05 cut short reads as 1.
-_WIDTHS = {"Run Name": 205, "seed": 55, "best_val_accuracy": 150, "median_epoch_seconds": 170}
-_WIDTHS |= {"learning_rate": 190, "chosen_learning_rate": 190}
+# Pixels; all digits of a learning rate are to be seen, since 1e-05 cut short reads as 1.
+_WIDTHS = {"Run Name": 215, "seed": 60, "seeds": 65, "best_val_accuracy": 150}
+_WIDTHS |= {"median_epoch_seconds": 175, "learning_rate": 120, "chosen_learning_rate": 165}
 
 Chart = dict[str, Any]
 
@@ -31,12 +31,14 @@ class View:
     id: str  # it stays, so that links stay valid
     name: str  # what the list of views calls it
     columns: Sequence[str]  # after the run's name, as `params.x`, `metrics.x` or `tags.x`
-    sections: Mapping[str, Sequence[Chart]]  # charts, two in a row, by how they are read
-    step: str = "train"  # the step whose runs it shows; of `train`, the finished ones
+    sections: Mapping[str, Sequence[Chart]]  # charts by how they are read
+    step: str = "train"  # the step whose runs it shows; but for trials, the finished ones
+    alike: str = "data_fingerprint"  # the tag that they have in common with the run shown
     where: str = ""  # a further condition on them
-    sorted_by: str = "best_val_accuracy"  # the metric that orders them, the best at the top
+    sorted_by: str = "test_accuracy"  # the metric that orders them, the best at the top
     grouped: bool = False  # whether the table has the means of every variant, its seeds below
     opens_on: str = "CHART"  # or TABLE
+    curves_in_a_row: int = 2
 
 
 def bars(*metrics: str) -> list[Chart]:
@@ -60,10 +62,10 @@ def line(metric: str, x_metric: str = "") -> Chart:
 
 
 def state(view: View, shown: Run | None) -> dict[str, Any]:
-    """The state of the experiment page that shows a view, for the data of a training run or all."""
-    finished = "attributes.status = 'FINISHED'" if view.step == "train" else ""
-    data = f"tags.data_fingerprint = '{shown.data.tags['data_fingerprint']}'" if shown else ""
-    conditions = filter(None, (f"tags.step = '{view.step}'", finished, view.where, data))
+    """The state of the experiment page that shows a view, for runs like a run or for all."""
+    finished = "attributes.status = 'FINISHED'" if view.step != "trial" else ""
+    alike = f"tags.`{view.alike}` = '{shown.data.tags[view.alike]}'" if shown else ""
+    conditions = filter(None, (f"tags.step = '{view.step}'", finished, view.where, alike))
     columns = [column.partition(".") for column in ("attributes.Run Name", *view.columns)]
     widths = {f"{kind}.`{key}`": _WIDTHS.get(key, 115) for kind, _, key in columns}
     keys = [{"mode": "param", "groupByData": "variant"}]
@@ -87,8 +89,9 @@ def _charts(view: View) -> dict[str, list[dict[str, Any]]]:
     cards: list[dict[str, Any]] = []
     sections: list[dict[str, Any]] = []
     for place, (reading, charts) in enumerate(view.sections.items()):
-        uuid, two_in_a_row = f"{view.id}-{place}", {"columns": 2, "cardHeight": 290}
-        sections.append({"uuid": uuid, "name": reading, "display": True, **two_in_a_row})
+        in_a_row = view.curves_in_a_row if charts[0]["type"] == "LINE" else 2
+        uuid, size = f"{view.id}-{place}", {"columns": in_a_row, "cardHeight": 290}
+        sections.append({"uuid": uuid, "name": reading, "display": True, **size})
         for number, chart in enumerate(charts):
             cards.append({"uuid": f"{uuid}-{number}", "metricSectionId": uuid, **chart})
     # The UI adds a chart for every other metric to this section; folded up, it is out of the way.

@@ -26,12 +26,14 @@ from pipeline.base import TrackingUnavailableError, hide_passwords
 from pipeline.base.rounding import single_precision
 from pipeline.data.splits import Splits, class_counts
 from pipeline.tracking.client import connect, get_run, metric_histories, search_runs
+from pipeline.tracking.names import hidden
 from pipeline.tracking.outages import Publisher, wait_seconds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RUN_NOTE_LENGTH = 8000  # characters: MLflow cuts longer tags of a run
+MOST_METRICS = 1000  # values: MLflow refuses a batch of more
 
 
 class Ownership(Protocol):
@@ -59,7 +61,8 @@ class StepRun:
 
     def beat(self, now: str) -> None:
         """Log a heartbeat; raises at once where the server is away."""
-        mlflow.MlflowClient().set_tag(self.run_id, "heartbeat", now)
+        for name, said in hidden({"heartbeat": now}).items():
+            mlflow.MlflowClient().set_tag(self.run_id, name, said)
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Log parameters, leaving those that `mlflow run` has already logged as they are."""
@@ -71,6 +74,12 @@ class StepRun:
         """Log the finite ones of some metrics, but none that a run that goes on has already."""
         new = {name: value for name, value in metrics.items() if name not in self._logged}
         self._client.log_batch(self.run_id, metrics=_finite(new, epoch))
+
+    def log_curves(self, by_epoch: Mapping[int, Mapping[str, float]]) -> None:
+        """Log the finite ones of some metrics of many epochs at once."""
+        points = [one for epoch, metrics in by_epoch.items() for one in _finite(metrics, epoch)]
+        for start in range(0, len(points), MOST_METRICS):
+            self._client.log_batch(self.run_id, metrics=points[start : start + MOST_METRICS])
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Log one epoch's metrics, unless the run has them, in the background; an `OnEpoch`."""

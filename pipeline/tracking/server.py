@@ -5,6 +5,7 @@ all. One person reading runs needs one worker and no queue. What is here imports
 TensorFlow, so that the process that waits for the server stays small itself.
 """
 
+import json
 import os
 import signal
 import socket
@@ -113,8 +114,8 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], address: str) -> No
     raise ServerError(f"The MLflow server did not answer at {address} {within}.")
 
 
-def address_to_open() -> str:
-    """The comparison's address, asked by a process that ends: MLflow takes 0.2 GB.
+def pages_to_open() -> dict[str, str]:
+    """`views.pages_to_open`, asked by a process that ends: MLflow takes 0.2 GB.
 
     Raises:
         ServerError: the runs of the tracking store in force cannot be read.
@@ -128,4 +129,4 @@ def address_to_open() -> str:
         if asked.returncode == 2:  # a refusal, which says all
             raise ServerError(reason, asked.returncode)
         raise ServerError(f"The runs cannot be read. {reason}")
-    return said.splitlines()[-1]
+    return json.loads(said.splitlines()[-1])

@@ -1,78 +1,105 @@
 """What the MLflow UI opens on: saved views of the experiment, its note, and their addresses."""
 
+import json
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 
 from mlflow.entities import Run
 
 from pipeline.base import InputError, environment, markdown, progress
 from pipeline.tracking import client, page_state
-from pipeline.tracking.addresses import server_address
+from pipeline.tracking.addresses import TRAINING, artifact_page, server_address
+from pipeline.tracking.names import HIDDEN
 from pipeline.tracking.page_state import View, bars, line, scatter
+from pipeline.tracking.store import database
 
-WRITTEN_TAG = "twenty_layers.written."  # digests of what was last written here, by view or note
-KIND_TAG = "mlflow.experimentKind"
+WRITTEN = "written."  # begins tags with digests of what was last written here, by view or note
 EXPERIMENT_NOTE_LENGTH = 20_000  # MLflow refuses longer tags of an experiment
+
+Pairs = Sequence[tuple[str, str]]  # of variants that are read beside one another
+MEANS = "variant"  # the tag `step` of runs with the means of a variant, below their comparison
+PAIRS = "side_by_side"  # the tag of those that has the pairs they are in
 
 _RESULTS = (
     *("params.variant", "params.seed", "params.chosen_learning_rate"),
-    *("metrics.judged_val_accuracy", "metrics.test_accuracy", "metrics.mc_accuracy"),
-    *("metrics.median_epoch_seconds", "metrics.judged_epoch", "metrics.train_seconds"),
+    *("metrics.test_accuracy", "metrics.best_val_accuracy", "metrics.mc_accuracy"),
+    *("metrics.median_epoch_seconds", "metrics.best_epoch", "metrics.train_seconds"),
 )
+_MEANS = ("params.variant", "params.seeds", "params.learning_rate", *_RESULTS[3:])
 _TRIALS = (
     *("tags.variant", "tags.trial_state", "params.learning_rate"),
-    *("metrics.judged_val_loss", "metrics.judged_epoch"),
+    *("metrics.best_val_loss", "metrics.best_epoch"),
 )
 _UNCERTAINTY = (
     *("params.variant", "params.seed", "metrics.test_accuracy", "metrics.mc_accuracy"),
     *("metrics.mc_gain", "metrics.test_nll", "metrics.mc_nll", "metrics.test_ece"),
     "metrics.mc_ece",
 )
-_ACCURACIES = bars("judged_val_accuracy", "test_accuracy")
-_LOSSES = [line("val_loss"), line("val_loss", "elapsed_seconds")]
-_SPEED = scatter("median_epoch_seconds", "judged_val_accuracy")
-_RATES = scatter("log10_learning_rate", "judged_val_loss")
-_SEEDS = scatter("judged_val_accuracy", "test_accuracy")
+_ACCURACIES = bars("test_accuracy", "best_val_accuracy")
+_RATES = scatter("log10_learning_rate", "best_val_loss")
+_SEEDS = scatter("best_val_accuracy", "test_accuracy")
+_of_means = partial(View, columns=_MEANS, step=MEANS, alike="mlflow.parentRunId")
+# A legend has two lines, which five names and the metric that each is followed by do not fit into
+# where there is a chart beside it.
+_five_of_means = partial(_of_means, curves_in_a_row=1)
+_COMPARED = {
+    "Higher is better, further left is faster": [
+        scatter("median_epoch_seconds", "test_accuracy"),
+        *bars("median_epoch_seconds"),
+    ],
+    "The loss that falls first converges fastest": [
+        line("val_loss"),
+        line("val_loss", "elapsed_seconds"),
+    ],
+}
 
 
 def _curves(over: str, x_metric: str = "") -> View:
     sections = {
         "Validation: steeper converges faster": ("val_accuracy", "val_loss"),
-        "Training": ("accuracy", "loss"),
+        "Training": ("train_accuracy", "train_loss"),
     }
     charts = {how: [line(one, x_metric) for one in metrics] for how, metrics in sections.items()}
-    return View(f"curves-by-{over}", f"Learning curves by {over}", _RESULTS, charts)
+    return _five_of_means(f"curves-by-{over}", f"Learning curves by {over}", sections=charts)
+
+
+def _pair(one: str, other: str) -> View:
+    """The means of two variants alone."""
+    validation = [line("val_accuracy"), line("val_accuracy", "elapsed_seconds")]
+    training = [line("train_accuracy"), line("train_loss")]
+    return _of_means(
+        f"{one}-{other}",
+        _named(one, other),
+        sections={**_COMPARED, "Validation": validation, "Training": training},
+        where=f"tags.{PAIRS} LIKE '%({_named(one, other)})%'",
+    )
+
+
+def _named(one: str, other: str) -> str:
+    return f"{one} and {other}"
+
+
+def side_by_side(variant: str, pairs: Pairs) -> dict[str, str]:
+    """The tag of the means of a variant that the view of a pair finds them by."""
+    of_it = [f"({_named(*pair)})" for pair in pairs if variant in pair]
+    return {PAIRS: " ".join(of_it)} if of_it else {}
 
 
 VIEWS = (
-    View(
-        "comparison",
-        "Comparison",
-        _RESULTS,
-        {
-            "Higher is better, further left is faster": [_SPEED, *bars("median_epoch_seconds")],
-            "The loss that falls first converges fastest": _LOSSES,
-        },
-    ),
-    View(
+    _five_of_means("comparison", "Comparison", sections=_COMPARED),
+    _of_means(
         "leaderboard",
         "Leaderboard",
-        _RESULTS,
-        {"Accuracy": _ACCURACIES, "Time": bars("median_epoch_seconds", "train_seconds")},
+        sections={"Accuracy": _ACCURACIES, "Time": bars("median_epoch_seconds", "train_seconds")},
         opens_on="TABLE",
     ),
     _curves("epoch"),
     _curves("seconds", "elapsed_seconds"),
-    View(
-        "search",
-        "Learning-rate search",
-        _TRIALS,
-        {"Lower is better; curves that stop were pruned": [_RATES, line("val_loss")]},
-        step="trial",
-        sorted_by="judged_val_loss",
-    ),
     View(
         "seeds",
         "Seeds",
@@ -80,6 +107,14 @@ VIEWS = (
         {"How far the seeds of a variant lie apart": [*_ACCURACIES, _SEEDS, line("val_accuracy")]},
         grouped=True,
         opens_on="TABLE",
+    ),
+    View(
+        "search",
+        "Learning-rate search",
+        _TRIALS,
+        {"Lower is better; curves that stop were pruned": [_RATES, line("val_loss")]},
+        step="trial",
+        sorted_by="best_val_loss",
     ),
     View(
         "uncertainty",
@@ -105,42 +140,68 @@ def _said_where_not_allowed(what: str) -> Iterator[None]:
         progress.update(message=f"{what} not written: {refused}")
 
 
-def write_views(experiment: str) -> dict[str, str]:
-    """Save the views of an experiment's newest data, but none that a person edited; `view_urls`."""
-    shown = newest_training_run([experiment])
+def write_views(
+    experiment: str, comparison: Run | None = None, pairs: Pairs = ()
+) -> dict[str, str]:
+    """Save the views of a comparison, but none that a person edited; `view_urls`.
+
+    Left out, it is the newest one on the newest data. Where a comparison has logged no means, its
+    trainings are shown.
+    """
+    shown = comparison or newest_training_run([experiment])
     with _said_where_not_allowed("The views of the experiment were"):
-        _save_views(experiment, shown)
-    return view_urls(experiment, shown)
+        _save_views(experiment, shown, _means(experiment, shown, comparison), pairs)
+    return view_urls(experiment, shown, pairs)
 
 
-def _save_views(experiment: str, shown: Run | None) -> None:
+def _means(experiment: str, shown: Run | None, comparison: Run | None) -> Run | None:
+    """One of the means that a comparison has logged, or else the newest one on some data."""
+    if shown is None:
+        return None
+    of_it = f"tags.data_fingerprint = '{shown.data.tags['data_fingerprint']}'"
+    if comparison:
+        of_it = f"tags.`mlflow.parentRunId` = '{comparison.info.run_id}'"
+    return _newest(f"tags.step = '{MEANS}' and {of_it}", [experiment])
+
+
+def _save_views(experiment: str, shown: Run | None, means: Run | None, pairs: Pairs) -> None:
     tags = client.connect().get_experiment(experiment).tags
-    if KIND_TAG not in tags:  # without it, the UI offers its pages for GenAI
-        client.connect().set_experiment_tag(experiment, KIND_TAG, "custom_model_development")
     now = int(time.time() * 1000)
-    for place, view in enumerate(VIEWS):
+    for place, view in enumerate((*VIEWS, *(_pair(*pair) for pair in pairs if means))):
         name = f"{view.name}: {shown.data.tags['dataset']}" if shown else view.name
         tag = page_state.VIEW_TAG + _id(view, shown)
         found = page_state.decode(tags.get(tag, ""))
+        trainings = replace(view, step="train", alike="data_fingerprint")
+        state = page_state.state(view, means) if view.step == MEANS and means else None
+        state = state or page_state.state(trainings if view.step == MEANS else view, shown)
         # The UI lists the latest first, so ours come in this order.
-        created, state = found[2] if found else now - place, page_state.state(view, shown)
+        created = found[2] if found else now - place
         value = page_state.encode(name, state, created=created, updated=now)
         _write(experiment, tags, tag, value)
 
 
-def write_experiment_note(experiment: str, *, title: str, report: str, command: str) -> None:
-    """Set an experiment's note: verdict, question, links and command; a person's own stays.
+def write_experiment_note(
+    experiment: str, comparison: Run, pairs: Pairs = (), *, title: str, report: str, command: str
+) -> None:
+    """Set an experiment's note: verdict, links, question and command; a person's own stays.
 
-    The title is the question, the first paragraph of the report, which is Markdown, the verdict:
-    the UI shows the first line alone until the note is opened.
+    The title is the question, the first paragraph of the report, which is Markdown, the verdict.
+    Until the note is opened, the UI shows its first line alone; in the list of experiments even
+    that as it is written, without Markdown.
     """
-    shown = newest_training_run([experiment])
-    links = [f"- [{name}]({url})" for name, url in view_urls(experiment, shown).items()]
-    data = f"On {markdown.escaped(shown.data.tags['dataset'])}: " if shown else ""
-    ending = "\n".join(["## Views", "", *links, "", "## Make it again", "", f"    {command}"])
-    room = EXPERIMENT_NOTE_LENGTH - len(title + data + ending) - 10
-    verdict, _, rest = beginning(report, room).strip().partition("\n\n")
-    note = f"{data}{verdict}\n\n{title}\n\n{rest}\n\n{ending}\n"
+    urls = {"Report": server_address() + artifact_page(comparison, "report.html")}
+    urls |= view_urls(experiment, comparison, pairs)
+    # Without the server, whose port may be another one the next time.
+    pages = {name: url.removeprefix(server_address() + "/") for name, url in urls.items()}
+    links = [f"[{name}]({page})" for name, page in pages.items()]
+    ending = "\n".join(["## Make it again", "", f"    {command}"])
+    dataset = markdown.escaped(comparison.data.tags["dataset"])
+    verdict, _, rest = report.strip().partition("\n\n")
+    first = f"{re.sub(r'[*`]', '', verdict).partition('. ')[0].rstrip('.')}, on {dataset}."
+    paragraphs = [f"{first} {' · '.join(links[:2])}", " · ".join(links[2:]), title, verdict]
+    above = "\n\n".join(paragraphs)
+    room = EXPERIMENT_NOTE_LENGTH - len(above + ending) - 10
+    note = f"{above}\n\n{beginning(rest, room)}\n\n{ending}\n"
     tags = client.connect().get_experiment(experiment).tags
     with _said_where_not_allowed("The experiment's note was"):
         _write(experiment, tags, "mlflow.note.content", note)
@@ -153,30 +214,40 @@ def beginning(text: str, length: int) -> str:
 
 def _write(experiment: str, tags: Mapping[str, str], tag: str, value: str) -> None:
     """Set a tag of the experiment, unless it says that already or a person has changed it."""
-    written, digest = WRITTEN_TAG + tag, page_state.digest(value)
+    written, digest = HIDDEN + WRITTEN + tag, page_state.digest(value)
     stored = page_state.digest(tags[tag]) if tag in tags else None
-    if stored not in (None, digest, tags.get(written)):
+    before = f"twenty_layers.{WRITTEN}{tag}"  # in older stores, where the UI shows it
+    if stored not in (None, digest, tags.get(written, tags.get(before))):
         progress.update(message=f"{tag} was edited in the UI: left as it is.")
         return
     if stored != digest:
         client.connect().set_experiment_tag(experiment, tag, value)
     if tags.get(written) != digest:  # last: interrupted in between, both are written next time
         client.connect().set_experiment_tag(experiment, written, digest)
+    if before in tags:
+        client.connect().delete_experiment_tag(experiment, before)
 
 
 def newest_training_run(experiments: Sequence[str]) -> Run | None:
     """The newest finished training run of some experiments, whose data the views show."""
-    query = "tags.step = 'train' and attributes.status = 'FINISHED'"
-    order = ["attributes.start_time DESC"]
-    found = client.connect().search_runs(list(experiments), query, order_by=order, max_results=1)
-    return found[0] if found else None
+    return _newest("tags.step = 'train'", experiments)
 
 
-def view_urls(experiment: str, shown: Run | None) -> dict[str, str]:
-    """The addresses of the views by name, for the data of a training run or for all."""
+def _newest(query: str, experiments: Sequence[str]) -> Run | None:
+    """The newest finished run of some experiments that a query finds."""
+    finished, order = f"{query} and attributes.status = 'FINISHED'", ["attributes.start_time DESC"]
+    search = client.connect().search_runs
+    return next(iter(search([*experiments], finished, order_by=order, max_results=1)), None)
+
+
+def view_urls(experiment: str, shown: Run | None, pairs: Pairs = ()) -> dict[str, str]:
+    """The addresses of the views by name, for the data of a run or for all."""
     page = f"{server_address()}/#/experiments/{experiment}/runs"
     query = "viewStateShareKey={}&compareRunsMode={}&workflowType=machine_learning"
-    return {view.name: f"{page}?{query.format(_id(view, shown), view.opens_on)}" for view in VIEWS}
+    return {
+        view.name: f"{page}?{query.format(_id(view, shown), view.opens_on)}"
+        for view in (*VIEWS, *(_pair(*pair) for pair in pairs))
+    }
 
 
 def _id(view: View, shown: Run | None) -> str:
@@ -184,17 +255,30 @@ def _id(view: View, shown: Run | None) -> str:
     return f"{view.id}-{shown.data.tags['data_fingerprint'][:8]}" if shown else view.id
 
 
-def address_to_open() -> str:
-    """The comparison of the newest training run, its views saved; else the server's first page."""
-    experiments = client.connect().search_experiments()
-    shown = newest_training_run([experiment.experiment_id for experiment in experiments])
-    return write_views(shown.info.experiment_id)[VIEWS[0].name] if shown else server_address()
+def pages_to_open() -> dict[str, str]:
+    """The newest report, and the views, saved, of the newest trainings; {} without any runs.
+
+    Where no training has finished, it is the list of runs.
+    """
+    if (file := database(client.tracking_uri())) and not file.exists():
+        return {}
+    search = client.connect().search_runs
+    experiments = [one.experiment_id for one in client.connect().search_experiments()]
+    pages = {}
+    if compared := _newest("tags.step = 'compare'", experiments):
+        pages["Report"] = server_address() + artifact_page(compared, "report.html")
+    if shown := newest_training_run(experiments):
+        pages["MLflow UI"] = write_views(shown.info.experiment_id)[VIEWS[0].name]
+    elif any_run := search(experiments, max_results=1):
+        experiment = any_run[0].info.experiment_id
+        pages["MLflow UI"] = f"{server_address()}/#/experiments/{experiment}/runs{TRAINING}"
+    return pages
 
 
 if __name__ == "__main__":  # for `pipeline.ui`, in a process that ends and gives its memory back
     environment.configure()
     try:
-        print(address_to_open())
+        print(json.dumps(pages_to_open()))
     except InputError as refused:
         print(refused, file=sys.stderr)
         sys.exit(2)

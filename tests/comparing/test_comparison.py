@@ -24,7 +24,9 @@ from pipeline.comparisons.twenty_layers import BN, ELU
 from pipeline.main import main
 from pipeline.parameters import Main
 from pipeline.steps.plan_text import Estimate, Planned
+from pipeline.steps.step import recorded_inputs
 from pipeline.tracking import client
+from pipeline.tracking.names import HIDDEN
 from pipeline.work.prepare import prepared
 from pipeline.work.variant_step import LoggedData
 
@@ -135,9 +137,9 @@ def test_an_experiment_that_is_named_but_not_there_is_not_created(
 
 def _by_older_code(data: LoggedData) -> None:
     tags = client.get_run(data.run_id).data.tags
-    inputs = json.loads(tags["step_inputs"]) | {"code of pipeline.data.npz": "older"}
+    inputs = recorded_inputs(tags) | {"code of pipeline.data.npz": "older"}
     connection = mlflow.MlflowClient()
-    connection.set_tag(data.run_id, "step_inputs", json.dumps(inputs))
+    connection.set_tag(data.run_id, f"{HIDDEN}step_inputs", json.dumps(inputs))
     connection.set_tag(data.run_id, "step_key", "another")
 
 

@@ -19,6 +19,7 @@ from pipeline.steps.claims import Claim
 from pipeline.steps.running import decide, once
 from pipeline.steps.step import Step, settings_tag
 from pipeline.tracking import client
+from pipeline.tracking.names import HIDDEN
 
 
 def found(step: Step) -> str | None:
@@ -68,21 +69,22 @@ def test_a_miss_names_the_changed_inputs_of_the_nearest_finished_run(store: Path
 
     modules = {"code of pipeline.data.npz": "0123", "code of pipeline.data.splits": "4567"}
     earlier = {**Small().inputs, **modules, "version of numpy": "1.0"}
-    client.connect().set_tag(run_id, "step_inputs", json.dumps(earlier))
+    client.connect().set_tag(run_id, f"{HIDDEN}step_inputs", json.dumps(earlier))
     client.connect().set_tag(run_id, "step_key", "of these")
     assert why(Small()) == (
         f"version of numpy changed from 1.0 to {np.__version__}; "
         "code of pipeline.data.npz, pipeline.data.splits changed"
     )
     many = {f"code of pipeline.of_old_{number}": "0123" for number in range(30)}
-    client.connect().set_tag(run_id, "step_inputs", json.dumps({**Small().inputs, **many}))
+    client.connect().set_tag(run_id, f"{HIDDEN}step_inputs", json.dumps({**Small().inputs, **many}))
     assert why(Small()) == "code of 30 modules changed"
 
 
 def test_a_changed_setting_of_a_variant_says_from_what_to_what(store: Path) -> None:
     run_id = finish(Small(settings={"activation": "swish", "units": 50}))
     assert why(Small(settings={"units": 50})) == "its inputs changed"  # of old, untold
-    client.connect().set_tag(run_id, "settings", settings_tag(BN, {})["settings"])
+    for name, said in settings_tag(BN, {}).items():
+        client.connect().set_tag(run_id, name, said)
     assert why(Small(settings={"activation": "gelu", "units": 50})) == (
         "variant activation changed from swish to gelu"
     )
@@ -173,3 +175,26 @@ def test_what_a_step_reads_is_made_first_and_handed_to_its_work(store: Path) -> 
     assert run.data.metrics["after"] == 1
     once(After(), reuse="never")  # the search is finished, and reused
     assert len(list(client.finished_runs("search", client.experiment_id()))) == 1
+
+
+def test_a_step_that_is_made_within_an_open_run_becomes_that(store: Path) -> None:
+    step = Small()
+    with running.step_run("main", {"jobs": 2}, name="a comparison") as opened:
+        made = once(step, reuse="auto", within=opened)
+        assert (made.info.run_id, made.info.status) == (opened.run_id, "FINISHED")
+    run = client.get_run(opened.run_id)
+    assert run.data.tags["step"] == "train"
+    assert run.data.params == {"jobs": "2", "variant": "bn", "epochs": "2"}
+    assert run.data.metrics == {"after": 0}
+    assert decide(step, "auto", experiment="0").reused
+    assert len(client.search_runs("0", "")) == 1
+
+
+def test_an_open_run_points_to_the_finished_one_that_is_used_instead(store: Path) -> None:
+    finished = finish(step := Small(), name="a comparison")
+    with running.step_run("main", {}, name="a comparison") as opened:
+        assert once(step, reuse="auto", within=opened).info.run_id == finished
+    run = client.get_run(opened.run_id)
+    assert (run.info.run_name, run.info.status) == ("reused a comparison", "FINISHED")
+    assert (run.data.tags["step"], run.data.tags["reused_run"]) == ("main", finished)
+    assert f"/runs/{finished}?" in run.data.tags["mlflow.note.content"]

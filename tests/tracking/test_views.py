@@ -1,9 +1,10 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import mlflow
 import pytest
@@ -21,17 +22,39 @@ from mlflow.entities import Run
 from pipeline.comparisons.twenty_layers import COMPARISON
 from pipeline.tracking import client, page_state, views
 from pipeline.tracking.server import server
+from pipeline.tracking.views import side_by_side
 
 TITLE = "Which is better?"
 FINGERPRINT = "25def9b31a99ea1de1762c3b9ac20338"
 OTHER = "9b3a5c0000000000000000000000ffff"
+Pair = tuple[str, str]
+
+
+def finished(step: str, dataset: str = "stripes", fingerprint: str = FINGERPRINT, **more) -> Run:
+    tags = {"step": step, "dataset": dataset, "data_fingerprint": fingerprint, **more}
+    run_id = client.connect().create_run("0", tags=tags).info.run_id
+    client.connect().set_terminated(run_id)
+    return client.get_run(run_id)
 
 
 def train(dataset: str = "stripes", fingerprint: str = FINGERPRINT) -> str:
-    tags = {"step": "train", "dataset": dataset, "data_fingerprint": fingerprint}
-    run_id = client.connect().create_run("0", tags=tags).info.run_id
-    client.connect().set_terminated(run_id)
-    return run_id
+    return finished("train", dataset, fingerprint).info.run_id
+
+
+def compare(dataset: str = "stripes", fingerprint: str = FINGERPRINT, *pairs: Pair) -> Run:
+    """A comparison of bn and selu that has logged their means."""
+    comparison = finished("compare", dataset, fingerprint)
+    for variant in ("bn", "selu"):
+        of_it = {"mlflow.parentRunId": comparison.info.run_id, **side_by_side(variant, pairs)}
+        finished(views.MEANS, dataset, fingerprint, variant=variant, **of_it)
+    return comparison
+
+
+def write_note(report: str, comparison: Run | None = None, pairs: Sequence[Pair] = ()) -> str:
+    comparison = comparison or finished("compare")
+    given = {"title": TITLE, "report": report, "command": "mlflow run ."}
+    views.write_experiment_note("0", comparison, pairs, **given)
+    return tags_of()["mlflow.note.content"]
 
 
 def tags_of(experiment: str = "0") -> dict[str, str]:
@@ -60,36 +83,68 @@ def test_the_views_come_in_order_and_say_what_data_they_show(store: Path) -> Non
     assert list(found) == [f"{view.id}-25def9b3" for view in views.VIEWS]
     assert [name for name, *_ in found.values()] == [f"{v.name}: stripes" for v in views.VIEWS]
     for name, state, _ in found.values():
+        # Without a comparison that has logged means, its trainings are shown in their place.
         step = "trial" if name.startswith("Learning-rate search") else "train"
         assert f"tags.step = '{step}'" in state["searchFilter"]
-        assert f"tags.data_fingerprint = '{FINGERPRINT}'" in state["searchFilter"]
+        assert f"tags.`data_fingerprint` = '{FINGERPRINT}'" in state["searchFilter"]
         assert state["runsHiddenMode"] == "SHOW_ALL"
     assert list(urls) == [view.name for view in views.VIEWS]
-    assert tags_of()["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_means_of_the_comparison_are_shown_where_there_are_any(store: Path) -> None:
+    train()
+    views.write_views("0")
+    assert "tags.step = 'train'" in stored_views()["comparison-25def9b3"][1]["searchFilter"]
+    older, newer = compare(), compare()
+    for asked, expected in ((None, newer), (older, older)):
+        views.write_views("0", asked)
+        filters = {key: state["searchFilter"] for key, (_, state, _) in stored_views().items()}
+        below = f"tags.`mlflow.parentRunId` = '{expected.info.run_id}'"
+        assert filters["comparison-25def9b3"] == (
+            f"tags.step = 'variant' and attributes.status = 'FINISHED' and {below}"
+        )
+        of_means = [key.removesuffix("-25def9b3") for key in filters if below in filters[key]]
+        assert of_means == ["comparison", "leaderboard", "curves-by-epoch", "curves-by-seconds"]
+        assert FINGERPRINT in filters["seeds-25def9b3"]
+
+
+def test_a_pair_has_a_view_of_its_two_variants_alone(store: Path) -> None:
+    comparison = compare("stripes", FINGERPRINT, ("bn", "selu"))
+    odd = {"mlflow.parentRunId": comparison.info.run_id, **side_by_side("elu", [("bn", "elu")])}
+    finished(views.MEANS, variant="elu", **odd)
+    urls = views.write_views("0", comparison, [("bn", "selu")])
+    assert list(urls)[-1] == "bn and selu"
+    name, state, _ = stored_views()["bn-selu-25def9b3"]
+    found = client.search_runs("0", state["searchFilter"])
+    assert (name, {run.data.tags["variant"] for run in found}) == (
+        "bn and selu: stripes",
+        {"bn", "selu"},
+    )
 
 
 def test_writing_again_changes_nothing(store: Path) -> None:
     train()
+    comparison = compare()
     views.write_views("0")
-    views.write_experiment_note("0", title=TITLE, report="elu wins", command="mlflow run .")
+    write_note("elu wins", comparison)
     once = tags_of()
     views.write_views("0")
-    views.write_experiment_note("0", title=TITLE, report="elu wins", command="mlflow run .")
+    write_note("elu wins", comparison)
     assert tags_of() == once
-    assert len(once) == 2 * (len(views.VIEWS) + 1) + 1
+    assert len(once) == 2 * (len(views.VIEWS) + 1)
 
 
 def test_our_own_view_is_updated(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train()
     with monkeypatch.context() as patch:
         patch.setattr(views, "VIEWS", (views.VIEWS[1],))
-        patch.setattr(page_state, "_WIDTHS", {"seed": 999})
+        patch.setattr(page_state, "_WIDTHS", {"seeds": 999})
         views.write_views("0")
     before = stored_views()["leaderboard-25def9b3"]
     views.write_views("0")
     after = stored_views()["leaderboard-25def9b3"]
-    assert before[1]["columnWidths"]["params.`seed`"] == 999
-    assert after[1]["columnWidths"]["params.`seed`"] == 55
+    assert before[1]["columnWidths"]["params.`seeds`"] == 999
+    assert after[1]["columnWidths"]["params.`seeds`"] == 65
     assert after[2] == before[2]  # it keeps its place in the list
 
 
@@ -127,7 +182,7 @@ def test_a_view_saved_in_the_ui_without_a_change_is_still_ours(
     tag = "mlflow.sharedViewState.seeds-25def9b3"
     client.connect().set_experiment_tag("0", tag, json.dumps(saved))
     views.write_views("0")
-    assert stored_views()["seeds-25def9b3"][1]["columnWidths"]["params.`seed`"] == 55
+    assert stored_views()["seeds-25def9b3"][1]["columnWidths"]["params.`seed`"] == 60
 
 
 def test_writing_that_was_interrupted_is_made_good(
@@ -135,11 +190,27 @@ def test_writing_that_was_interrupted_is_made_good(
 ) -> None:
     train()
     views.write_views("0")
-    written = "twenty_layers.written.mlflow.sharedViewState.seeds-25def9b3"
+    written = "mlflow.twenty_layers.written.mlflow.sharedViewState.seeds-25def9b3"
     digest = tags_of()[written]
     client.connect().delete_experiment_tag("0", written)
     views.write_views("0")
     assert tags_of()[written] == digest
+
+
+def test_what_an_earlier_version_wrote_is_known_and_its_mark_no_longer_shown(store: Path) -> None:
+    train()
+    views.write_views("0")
+    tag = "mlflow.sharedViewState.seeds-25def9b3"
+    name, state, created = stored_views()["seeds-25def9b3"]
+    before = page_state.encode(name, state | {"orderByAsc": True}, created=created, updated=2**41)
+    client.connect().set_experiment_tag("0", tag, before)
+    client.connect().delete_experiment_tag("0", f"mlflow.twenty_layers.written.{tag}")
+    client.connect().set_experiment_tag(
+        "0", f"twenty_layers.written.{tag}", page_state.digest(before)
+    )
+    views.write_views("0")
+    assert stored_views()["seeds-25def9b3"][1] == state
+    assert [one for one in tags_of() if not one.startswith("mlflow.")] == []
 
 
 def test_every_data_set_has_views_of_its_own(store: Path) -> None:
@@ -160,12 +231,6 @@ def test_without_training_runs_the_views_show_all_data(store: Path) -> None:
     found = stored_views()
     assert list(found) == [view.id for view in views.VIEWS]
     assert "data_fingerprint" not in found["comparison"][1]["searchFilter"]
-
-
-def test_a_kind_that_the_experiment_has_stays(store: Path) -> None:
-    client.connect().set_experiment_tag("0", "mlflow.experimentKind", "regression")
-    views.write_views("0")
-    assert tags_of()["mlflow.experimentKind"] == "regression"
 
 
 # --- Addresses ----------------------------------------------------------------------------------
@@ -192,49 +257,66 @@ def test_views_open_on_the_server_in_force_without_its_password(
     assert "compareRunsMode=CHART" in urls["Comparison"]
 
 
-def test_the_address_to_open_is_that_of_the_newest_comparison(store: Path) -> None:
-    assert views.address_to_open() == "http://127.0.0.1:5000"
+def test_the_pages_to_open_are_the_newest_report_and_the_newest_comparison(store: Path) -> None:
+    here, training = "http://127.0.0.1:5000/#/experiments/0/runs", "?workflowType=machine_learning"
+    assert views.pages_to_open() == {}
+    client.connect().create_run("0", tags={"step": "prepare"})
+    assert views.pages_to_open() == {"MLflow UI": f"{here}{training}"}
     shown = client.get_run(train())
-    assert views.address_to_open() == views.view_urls("0", shown)["Comparison"]
+    ours = views.view_urls("0", shown)["Comparison"]
+    assert views.pages_to_open() == {"MLflow UI": ours}
     assert len(stored_views()) == len(views.VIEWS)
+    report = f"{here}/{finished('compare').info.run_id}/artifacts/report.html{training}"
+    assert list(views.pages_to_open().items()) == [("Report", report), ("MLflow UI", ours)]
 
 
 # --- The note -----------------------------------------------------------------------------------
 
 
-def test_the_note_has_question_verdict_links_and_command(store: Path) -> None:
-    train("<b>_my_\ndigits</b>")
-    urls = views.write_views("0")
-    report = "Best model: **elu**.\n\n## Comparison\n\na table\n"
-    views.write_experiment_note("0", title=TITLE, report=report, command="mlflow run .")
-    note = tags_of()["mlflow.note.content"]
-    parts = (TITLE, "## Comparison\n\na table", "## Views", "    mlflow run .")
-    positions = [note.index(text) for text in parts]
+def test_the_notes_first_line_is_verdict_and_report_as_they_are_read_without_markdown(
+    store: Path,
+) -> None:
+    comparison = compare("mnist_5k")
+    report = "Better: **alpha_dropout** (than `elu`, +4.16 points). Faster: none.\n\n## Comparison"
+    first, links, *_ = write_note(report, comparison, [("bn", "selu")]).split("\n\n")
+    page, training = "#/experiments/0/runs", "workflowType=machine_learning"
+    of_report = f"{page}/{comparison.info.run_id}/artifacts/report.html?{training}"
+    urls = views.view_urls("0", comparison, [("bn", "selu")])
+    of_views = {name: url[url.index("#") :] for name, url in urls.items()}
+    assert first == (
+        "Better: alpha_dropout (than elu, +4.16 points), on mnist_5k. "
+        f"[Report]({of_report}) · [Comparison]({of_views.pop('Comparison')})"
+    )
+    assert links == " · ".join(f"[{name}]({url})" for name, url in of_views.items())
+    assert links.endswith(f"&{training})")
+
+
+def test_the_note_has_links_question_verdict_answers_and_command(store: Path) -> None:
+    note = write_note("Best model: **elu**. So it is.\n\n## Comparison\n\na table\n")
+    parts = ("[Leaderboard]", TITLE, "Best model: **elu**. So it is.\n\n## Comparison\n\na table")
+    positions = [note.index(text) for text in (*parts, "    mlflow run .")]
     assert positions == sorted(positions)
-    first_line = "On &lt;b&gt;\\_my\\_ digits&lt;/b&gt;: Best model: **elu**."
-    assert note.startswith(f"{first_line}\n\n")
-    assert all(f"- [{name}]({url})" in note for name, url in urls.items())
+
+
+def test_a_dataset_of_any_name_is_shown_as_it_is(store: Path) -> None:
+    note = write_note("elu wins", finished("compare", "<b>_my_\ndigits</b>"))
+    assert note.startswith("elu wins, on &lt;b&gt;\\_my\\_ digits&lt;/b&gt;. [Report](")
 
 
 def test_our_own_note_is_updated_and_a_persons_stays(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train()
     for report in ("elu wins", "bn wins"):
-        views.write_experiment_note("0", title=TITLE, report=report, command="mlflow run .")
-    assert "bn wins" in tags_of()["mlflow.note.content"]
+        note = write_note(report)
+    assert "bn wins" in note
     client.connect().set_experiment_tag("0", "mlflow.note.content", "Do not touch.")
-    views.write_experiment_note("0", title=TITLE, report="selu wins", command="mlflow run .")
-    assert tags_of()["mlflow.note.content"] == "Do not touch."
+    assert write_note("selu wins") == "Do not touch."
     assert "mlflow.note.content was edited in the UI" in capsys.readouterr().out
 
 
 def test_a_report_too_long_for_a_note_is_cut_at_a_line(store: Path) -> None:
-    train()
     line = "| elu | 46.8% |"
-    report = "Best model: **bn**.\n\n" + 5000 * f"{line}\n"
-    views.write_experiment_note("0", title=TITLE, report=report, command="mlflow run .")
-    note = tags_of()["mlflow.note.content"]
+    note = write_note("Best model: **bn**.\n\n" + 5000 * f"{line}\n")
     assert 19_900 < len(note) <= 20_000
     assert {text for text in note.splitlines() if "elu" in text} == {line}
     assert note.endswith("    mlflow run .\n")
@@ -243,9 +325,14 @@ def test_a_report_too_long_for_a_note_is_cut_at_a_line(store: Path) -> None:
 # --- In a browser -------------------------------------------------------------------------------
 
 
+def saved(view: page_state.View, shown: Run) -> dict[str, Any]:
+    """The state that a view was saved with."""
+    return stored_views()[f"{view.id}-{shown.data.tags['data_fingerprint'][:8]}"][1]
+
+
 def runs_of(view: page_state.View, shown: Run) -> list[Run]:
     """The runs that a view shows, by its own filter and order."""
-    state = page_state.state(view, shown)
+    state = saved(view, shown)
     order = f"{state['orderByKey']} {'ASC' if state['orderByAsc'] else 'DESC'}"
     return list(client.connect().search_runs(["0"], state["searchFilter"], order_by=[order]))
 
@@ -294,7 +381,7 @@ def test_a_view_shows_every_run_in_every_chart(
     page: Browser, shown: Run, view: page_state.View
 ) -> None:
     runs = runs_of(view, shown)
-    assert len(runs) == {"trial": 6, "train": 2 if view.where else 4}[view.step]
+    assert len(runs) == {"trial": 6, "train": 2 if view.where else 4, "variant": 2}[view.step]
     expected = [
         sum(metrics_of(chart) <= run.data.metrics.keys() for run in runs)
         for chart in charts_of(view)
@@ -318,6 +405,7 @@ def test_a_view_shows_every_run_in_every_chart(
 def test_a_views_columns_are_of_its_runs(finished_store: Finished, view: page_state.View) -> None:
     shown = views.newest_training_run(["0"])
     assert shown
+    views.write_views("0")
     logged = [run.data for run in runs_of(view, shown)]
     names = {
         f"{kind}.{name}"
@@ -339,15 +427,46 @@ def test_a_table_has_every_run_best_first(page: Browser, shown: Run, view: page_
     page.open_view(views.view_urls("0", shown)[view.name], runs=len(runs))
     groups = {"Group: elu", "Group: alpha_dropout"} if view.grouped else set()
     rows = page.rows(len(runs) + len(groups))
-    names_shown = [row for row in rows if row.startswith("train")]
+    names_shown = [row for row in rows if not row.startswith("Group")]
     best_first = [run.info.run_name for run in runs]
     assert sorted(names_shown) == sorted(best_first)
     assert view.grouped or names_shown == best_first
-    assert {row for row in rows if not row.startswith("train")} == groups
-    columns = page_state.state(view, shown)["columnOrder"]
+    assert {row for row in rows if row.startswith("Group")} == groups
+    columns = saved(view, shown)["columnOrder"]
     in_sight = [column for column in page.columns() if column in columns]
     assert in_sight == columns[: len(in_sight)]
     assert len(in_sight) >= 8
+    assert page.errors == []
+
+
+@pytest.mark.browser
+def test_from_the_first_page_two_clicks_lead_to_the_report(
+    page: Browser, shown: Run, served: str
+) -> None:
+    page.open(served)
+    row = page.page.get_by_role("row").filter(has_text="twenty-layers")
+    row.wait_for()
+    assert "on stripes. [Report](#/" in row.inner_text()
+    assert not {"\\", "twenty_layers.written"} & set(row.inner_text().split())
+    row.get_by_role("link").first.click()
+    page.page.get_by_role("link", name="Report", exact=True).first.click()
+    report = page.page.context.pages[-1]
+    report.frame_locator("iframe").get_by_role("heading").first.wait_for()
+    if report != page.page:
+        report.close()
+    assert page.errors == []
+
+
+@pytest.mark.browser
+def test_the_means_of_two_variants_are_compared_by_test_accuracy(
+    page: Browser, shown: Run, served: str
+) -> None:
+    means = [run.info.run_id for run in client.finished_runs(views.MEANS, "0")]
+    ids = quote(json.dumps(means))
+    page.open(f"{served}/#/compare-runs?runs={ids}&experiments={quote(json.dumps(['0']))}")
+    chosen = page.page.locator(".js-plotly-plot .parcoords .axis-title")
+    chosen.last.wait_for()
+    assert chosen.all_text_contents()[-1] == "test_accuracy"
     assert page.errors == []
 
 

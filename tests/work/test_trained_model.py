@@ -23,10 +23,12 @@ from pipeline.parameters import McDropout
 from pipeline.steps import running
 from pipeline.steps.step import settings_tag
 from pipeline.tracking import client
+from pipeline.tracking.names import HIDDEN
 from pipeline.uncertainty import logged_models
 from pipeline.work.trained_model import WEIGHTS, logged_model, trained_model, weights_fingerprint
 from pipeline.work.variant_step import logged_splits
 
+SETTINGS = f"{HIDDEN}settings"
 VARIANT = Variant(name="small", hidden_layers=2, units=4, dropout="standard", dropout_rate=0.5)
 RUNS_CODE = "import pathlib; pathlib.Path('ran').touch()\n"  # in the working directory
 
@@ -162,13 +164,13 @@ def truncate(run: client.Run) -> None:
 
 
 def without_settings(run: client.Run) -> None:
-    client.connect().delete_tag(run.info.run_id, "settings")
+    client.connect().delete_tag(run.info.run_id, SETTINGS)
 
 
 def with_a_setting_of_the_future(run: client.Run) -> None:
-    settings: dict[str, Any] = json.loads(run.data.tags["settings"])
+    settings: dict[str, Any] = json.loads(run.data.tags[SETTINGS])
     settings["variant"]["arms"] = 2
-    client.connect().set_tag(run.info.run_id, "settings", json.dumps(settings))
+    client.connect().set_tag(run.info.run_id, SETTINGS, json.dumps(settings))
 
 
 @pytest.mark.parametrize(
