@@ -7,7 +7,6 @@ from functools import cache, partial
 from hashlib import sha256
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import quote
 
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 from rich.console import Console
@@ -89,7 +88,7 @@ class CompareStep(Step):
         said = zip(found.answers, words.answers(found), strict=True)
         run.set_tags({f"verdict.{one.question.id}": in_words.answer for one, in_words in said})
         panels = page.sections(found)
-        html = page.html_report(found, panels, self._origin(run, champion))
+        html = page.html_report(found, panels, self._origin(run, champion, list(panels)))
         run.log_text(html, "report.html")
         for name, of in panels.items():
             run.log_figure(drawing.sheet(of), f"{name}.png")
@@ -97,7 +96,7 @@ class CompareStep(Step):
         run.set_note(views.beginning(text, RUN_NOTE_LENGTH - len(ending)) + ending)
         progress.update(step="compare", state="finished")
 
-    def _origin(self, run: StepRun, champion: str) -> "Origin":
+    def _origin(self, run: StepRun, champion: str, figures: Sequence[str]) -> "Origin":
         """What the report tells of itself, with whole addresses: it may be opened from a file."""
         from pipeline.report.page import Origin
 
@@ -108,7 +107,7 @@ class CompareStep(Step):
             return server + addresses.run_page(run.experiment, run_id)
 
         ids = [*(one.info.run_id for one in self.runs), *(one.run_id for one in self.absent)]
-        shown = f"{server}/#/experiments/{run.experiment}/runs?searchFilter="
+        trainings = "tags.step = 'train' and params.variant = '{}'"
         return Origin(
             made=f"{made.day} {made:%B %Y, %H:%M} UTC",
             commit=own.data.tags.get(MLFLOW_GIT_COMMIT, ""),
@@ -116,8 +115,11 @@ class CompareStep(Step):
             address=page(run.run_id),
             runs={run_id: page(run_id) for run_id in ids},
             variants={
-                name: shown + quote(f"tags.step = 'train' and params.variant = '{name}'")
+                name: server + addresses.runs_page(run.experiment, trainings.format(name))
                 for name in {one.data.params["variant"] for one in self.runs}
+            },
+            figures={
+                name: server + addresses.artifact_page(own, f"{name}.png") for name in figures
             },
             # The table of versions is for the note of the run.
             champion=champion.partition("\n")[0].replace("](#/", f"]({server}/#/"),

@@ -106,14 +106,16 @@
       field.remove();
       return copied;
     };
-    for (const link of document.querySelectorAll("a[target]"))
+    for (const link of document.querySelectorAll("a[href^='http']"))
       link.href = link.href.replace(/^https?:\/\/[^/]+/, server);
     document.addEventListener("click", (event) => {
-      const link = event.target.closest("a[target], a[download]");
-      if (!link || (link.target && (event.ctrlKey || event.metaKey))) return;
+      const link = event.target.closest("a");
+      if (!link || (!link.download && (event.ctrlKey || event.metaKey))) return;
       event.preventDefault();
-      const text = link.target ? link.href : decodeURIComponent(link.href.replace(/^[^,]*,/, ""));
-      const what = link.target ? "Ctrl or \u2318 and a click opens it. Copied: its address." : "Copied: the CSV. MLflow's frame saves no file.";
+      const text = link.download ? decodeURIComponent(link.href.replace(/^[^,]*,/, "")) : link.href;
+      const what = link.download
+        ? "Copied to the clipboard as CSV: MLflow's frame saves no file."
+        : "Ctrl or \u2318 and a click opens it: MLflow's frame opens no link. Its address is copied.";
       say(copy(text) ? what : text, event.clientX, event.clientY);
     });
   }

@@ -34,7 +34,8 @@ class Origin:
         commit: of the code; empty if unknown, as all that follows may be.
         run_id: the MLflow run that it is an artifact of.
         address: the page of that run.
-        runs, variants: the pages of the runs compared by their ids, and of all runs of a variant.
+        runs, variants, figures: the pages of the runs compared by their ids, of all runs of a
+            variant, and of the figures by the names of their panels.
         champion: who is it and why, as Markdown.
     """
 
@@ -44,6 +45,7 @@ class Origin:
     address: str = ""
     runs: Mapping[str, str] = field(default_factory=dict)
     variants: Mapping[str, str] = field(default_factory=dict)
+    figures: Mapping[str, str] = field(default_factory=dict)
     champion: str = ""
 
 

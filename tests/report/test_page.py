@@ -231,6 +231,7 @@ ORIGIN = Origin(
     address="http://server/#/experiments/0/runs/of_the_comparison",
     runs={"elu-2": "http://server/#/experiments/0/runs/elu-2"},
     variants={"bn": "http://server/#/experiments/0/runs?searchFilter=bn"},
+    figures={"accuracy_by_time": "http://server/#/experiments/0/runs/1/artifacts/accuracy.png"},
     champion="**Champion** of [the model](http://server/#/models/the): version 2 (`bn`).",
 )
 
@@ -246,7 +247,7 @@ def test_page_says_where_it_comes_from_and_links_runs_variants_and_figures() -> 
     assert linked == [
         ORIGIN.address,
         ORIGIN.variants["bn"],
-        f"{ORIGIN.address}/artifacts/accuracy_by_time.png",
+        ORIGIN.figures["accuracy_by_time"],
         ORIGIN.runs["elu-2"],
         ORIGIN.variants["bn"],
     ]
