@@ -118,7 +118,7 @@ def _points(artist: Artist, series: str) -> Iterator[tuple[str, Array]]:
             yield series, np.asarray(artist.get_xydata())
         case PathCollection():
             yield series, np.ma.filled(artist.get_offsets(), np.nan)
-        case PolyCollection():
+        case PolyCollection() if artist.get_paths():  # seeds may share not one moment
             corners = np.concatenate([np.asarray(path.vertices) for path in artist.get_paths()])
             edges = pd.DataFrame(corners, columns=["x", "y"]).groupby("x")["y"].agg(["min", "max"])
             for name, edge in edges.items():

@@ -72,6 +72,15 @@ def test_the_table_has_the_points_of_lines_and_dots_and_the_edges_of_bands() -> 
     ]
 
 
+def test_a_band_and_a_line_of_nothing_are_no_rows() -> None:
+    def draw(axes: Axes) -> None:
+        drawing.assign(axes.fill_between([], [], []), "elu", "seeds")
+        drawing.assign(axes.plot([], []), "elu", "mean")
+        drawing.style(axes, "Epoch", "Loss")
+
+    assert embedded(Panel("empty", draw, alt="None.")).csv == "variant,series,Epoch,Loss\n"
+
+
 def test_what_is_drawn_of_a_variant_says_so_and_what_it_is() -> None:
     text = embedded(line_panel()).svg
     assigned = re.findall(r'data-series="([^"]*)" data-variant="([^"]*)"', text)
