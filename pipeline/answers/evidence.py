@@ -13,6 +13,7 @@ from pipeline.answers.fairness import Fact, LeftOut
 from pipeline.answers.intervals import image_variance
 from pipeline.answers.summary import summarize, with_convergence
 from pipeline.comparisons import Question
+from pipeline.comparisons.colors import readable
 
 
 @dataclass(kw_only=True)
@@ -48,6 +49,7 @@ class Evidence:
     ensembles: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __post_init__(self) -> None:
+        self.colors = {variant: readable(color) for variant, color in self.colors.items()}
         self.timed = with_convergence(self.runs, self.curves, self.baseline)
         self.summary = summarize(self.timed)
         self.answers = verdicts.answers(

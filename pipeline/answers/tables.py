@@ -37,13 +37,13 @@ def number(value: float, digits: int) -> str:
 def figure(row: Mapping, column: str) -> str:
     """A figure of a row of the summary; most runs may never have reached the target."""
     if column.endswith("accuracy"):
-        return _percent(row[column])
+        return percent(row[column])
     if column.endswith("to_target") and np.isinf(row[column]):
         return "never"
     return number(row[column], _DIGITS[column])
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     return f"{100 * share:.1f}%" if np.isfinite(share) else MISSING
 
 
@@ -62,7 +62,7 @@ def summary_table(evidence: Evidence) -> list[list[str]]:
         return rows
     of_all = evidence.ensembles.set_index(["model", "variant"])["accuracy"]
     names = evidence.summary["variant"]
-    column = ["Ensemble", *(_percent(of_all.get(("ensemble", name), np.nan)) for name in names)]
+    column = ["Ensemble", *(percent(of_all.get(("ensemble", name), np.nan)) for name in names)]
     place = _SUMMARY.index("s/epoch")
     return [[*row[:place], one, *row[place:]] for row, one in zip(rows, column, strict=True)]
 
@@ -86,7 +86,7 @@ def ensembles_table(evidence: Evidence) -> list[list[str]]:
     return [
         _ENSEMBLES,
         *(
-            [one.variant, one.model, str(one.seeds), _percent(one.accuracy)]
+            [one.variant, one.model, str(one.seeds), percent(one.accuracy)]
             + [number(value, 3) for value in (one.nll, one.ece)]
             for one in evidence.ensembles.itertuples()
         ),

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from functools import cache, partial
 from hashlib import sha256
 from itertools import islice
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
 from pipeline.answers import tables, words
 from pipeline.answers.fairness import LeftOut
@@ -21,6 +24,9 @@ from pipeline.steps.step import Step, is_training_of, recorded_inputs
 from pipeline.tracking import addresses, client, views
 from pipeline.tracking.runs import RUN_NOTE_LENGTH, StepRun
 
+if TYPE_CHECKING:
+    from pipeline.report.page import Origin
+
 MOST_NAMED = 60  # runs: MLflow cuts longer parameters and tags
 
 
@@ -29,7 +35,13 @@ class CompareStep(Step):
     """The comparison of some training runs on the same data."""
 
     entry_point: ClassVar[str] = "compare"
-    packages: ClassVar[tuple[str, ...]] = ("pandas", "scipy", "matplotlib", "jinja2")
+    packages: ClassVar[tuple[str, ...]] = (
+        "pandas",
+        "scipy",
+        "matplotlib",
+        "jinja2",
+        "markdown-it-py",
+    )
     kept: ClassVar[tuple[str, ...]] = ("comparison.md", "terminal.json", "report.html")
 
     comparison: Comparison  # whose questions are asked
@@ -78,12 +90,42 @@ class CompareStep(Step):
         said = zip(found.answers, words.answers(found), strict=True)
         run.set_tags({f"verdict.{one.question.id}": in_words.answer for one, in_words in said})
         panels = page.sections(found)
-        run.log_text(page.html_report(found, panels), "report.html")
+        html = page.html_report(found, panels, self._origin(run, champion.text, list(panels)))
+        run.log_text(html, "report.html")
         for name, of in panels.items():
             run.log_figure(drawing.sheet(of), f"{name}.png")
         ending += f"\nRun again: {markdown.code(self.command)}"
         run.set_note(views.beginning(text, RUN_NOTE_LENGTH - len(ending)) + ending)
         progress.update(step="compare", state="finished")
+
+    def _origin(self, run: StepRun, champion: str, figures: Sequence[str]) -> "Origin":
+        """What the report tells of itself, with whole addresses: it may be opened from a file."""
+        from pipeline.report.page import Origin
+
+        own, server = client.get_run(run.run_id), addresses.server_address()
+        made = datetime.fromtimestamp(own.info.start_time / 1000, UTC)
+
+        def page(run_id: str) -> str:
+            return server + addresses.run_page(run.experiment, run_id)
+
+        ids = [*(one.info.run_id for one in self.runs), *(one.run_id for one in self.absent)]
+        trainings = "tags.step = 'train' and params.variant = '{}'"
+        return Origin(
+            made=f"{made.day} {made:%B %Y, %H:%M} UTC",
+            commit=own.data.tags.get(MLFLOW_GIT_COMMIT, ""),
+            run_id=run.run_id,
+            address=page(run.run_id),
+            runs={run_id: page(run_id) for run_id in ids},
+            variants={
+                name: server + addresses.runs_page(run.experiment, trainings.format(name))
+                for name in {one.data.params["variant"] for one in self.runs}
+            },
+            figures={
+                name: server + addresses.artifact_page(own, f"{name}.png") for name in figures
+            },
+            # The table of versions is for the note of the run.
+            champion=champion.partition("\n")[0].replace("](#/", f"]({server}/#/"),
+        )
 
 
 class _Champion(NamedTuple):

@@ -3,7 +3,7 @@
 Of nothing there are no panels; no curves and no runs are refused with an `InputError`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import product
 from operator import itemgetter
@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
 
 from pipeline.comparisons.colors import GREY
 from pipeline.report import drawing
 from pipeline.report.drawing import Array, Colors, Look, Panel
 
-# Drawing more would fill a band, not tell more.
-MOST_LINES, MOST_DOTS, MOST_POINTS = 10, 120, 200
+MOST_LINES, MOST_POINTS = 10, 200  # Drawing more would fill a band, not tell more.
 
 
 def curve_panels(curves: pd.DataFrame, colors: Colors, x: str) -> list[Panel]:
@@ -28,13 +28,28 @@ def curve_panels(curves: pd.DataFrame, colors: Colors, x: str) -> list[Panel]:
     Curves have a row per run and epoch: run_id, variant, val_loss, val_accuracy and `x`.
     """
     drawing.require_some("curves", curves)
-    by = "epoch" if x == "epoch" else "training time"
-    lines = f"a line for each variant: {', '.join(map(str, curves['variant'].unique()))}"
     panels = []
     for name in ("loss", "accuracy"):
         draw = partial(_draw_curves, curves=curves, colors=colors, x=x, column=f"val_{name}")
-        panels.append(Panel(f"val_{name}_by_{x}", draw, f"Validation {name} by {by}, {lines}."))
+        panels.append(Panel(f"val_{name}_by_{x}", draw, _best(curves, x, f"val_{name}")))
     return panels
+
+
+def _best(curves: pd.DataFrame, x: str, column: str) -> str:
+    """What every variant comes to in its best epoch, in words, the best first."""
+    is_loss, by_epoch = column == "val_loss", x == "epoch"
+    known = curves[np.isfinite(curves[column])]
+    places = known.groupby("run_id")[column].agg("idxmin" if is_loss else "idxmax")
+    best = known.loc[places].groupby("variant", sort=False)[[column, x]].mean()
+    said = [
+        f"{variant} {value:.3f}" if is_loss else f"{variant} {value:.1%}"
+        for variant, value in best[column].items()
+    ]
+    at = [f" at epoch {of:.0f}" if by_epoch else f" after {of:.3g} s" for of in best[x]]
+    order = np.argsort(best[column] if is_loss else -best[column], kind="stable")
+    what = "Lowest validation loss" if is_loss else "Highest validation accuracy"
+    listed = ", ".join(said[place] + at[place] for place in order) or "not known"
+    return f"{what} of a run, mean over the seeds, the best first: {listed}."
 
 
 def _draw_curves(axes: Axes, curves: pd.DataFrame, colors: Colors, *, x: str, column: str) -> None:
@@ -42,21 +57,25 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, colors: Colors, *, x: str, co
     is_loss, by_epoch = column == "val_loss", x == "epoch"
     scale = 1 if is_loss else 100
     for variant, group in curves.groupby("variant", sort=False):
-        color = colors.get(str(variant), GREY)
+        of_variant = drawing.look(str(variant), colors)
+        color = of_variant["color"]
         # A column per run; a row per epoch, or per moment at which a run has finished one.
         wide = scale * group.pivot_table(index=x, columns="run_id", values=column)
         if not by_epoch:
             wide = wide.interpolate("index", limit_area="inside")
-            wide = wide.iloc[_evenly(len(wide), MOST_POINTS)]
+            wide = wide.iloc[drawing.evenly(len(wide), MOST_POINTS)]
         shared = wide[wide.notna().all(axis=1)]
         if wide.shape[1] > 1:
             low, high = shared.min(axis=1), shared.max(axis=1)
-            axes.fill_between(shared.index, low, high, color=color, alpha=0.18, lw=0)
+            band = axes.fill_between(shared.index, low, high, color=color, alpha=0.18, lw=0)
+            drawing.assign(band, str(variant), "seeds")
             alone = wide.loc[shared.index[-1] :] if len(shared) else wide
             for run in alone.columns[alone.notna().sum() > 1][:MOST_LINES]:
-                axes.plot(alone.index, alone[run], color=color, lw=0.7, alpha=0.5)
-        look = {"color": color, "label": str(variant), **drawing.marker(shared)}
-        axes.plot(shared.index, shared.mean(axis=1), **look)
+                drawn = axes.plot(alone.index, alone[run], color=color, lw=0.7, alpha=0.5)
+                drawing.assign(drawn, str(variant), "one seed")
+        look = of_variant | {"label": str(variant), **drawing.marker(shared)}
+        mean = axes.plot(shared.index, shared.mean(axis=1), **look)
+        drawing.assign(mean, str(variant), "mean")
     finite = scale * curves[column][np.isfinite(curves[column])]
     if len(finite):  # A few wild values must not flatten all the others.
         low, high = finite.quantile([0.0, 0.97] if is_loss else [0.03, 1.0])
@@ -65,88 +84,6 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, colors: Colors, *, x: str, co
             axes.set_ylim(low - 0.1 * room, high + 0.1 * room)
     unit = "Validation loss (nats per image)" if is_loss else "Validation accuracy (%)"
     drawing.style(axes, "Epoch" if by_epoch else "Training time (s)", unit, whole=by_epoch)
-
-
-def _evenly(count: int, most: int) -> Array:
-    """At most so many of some numbers from 0, taken evenly from all of them."""
-    return np.linspace(0, count - 1, min(count, most)).round().astype(np.intp)
-
-
-def epoch_seconds_panel(curves: pd.DataFrame, colors: Colors) -> Panel:
-    """How long epochs took, from curves with variant and epoch_seconds: a box, dots for some."""
-    drawing.require_some("curves", curves)
-    groups = _groups(curves.dropna(subset="epoch_seconds"), "epoch_seconds")
-    usual = max((np.quantile(values, 0.75) for values in groups.values() if values.size), default=1)
-    beyond = sum(int((seconds > 1.6 * usual).sum()) for seconds in groups.values())
-    note = f"\nlonger epochs off the scale: {beyond}" if beyond else ""
-    box: Look = {"orientation": "horizontal", "widths": 0.6, "showfliers": False}
-    box |= {"manage_ticks": False, "medianprops": {"color": "black", "lw": 1.8}}
-
-    def draw(axes: Axes) -> None:
-        for place, color, seconds in _rows(axes, groups, colors):
-            _draw_dots(axes, seconds, place, s=9, color=color, alpha=0.45)
-            line: Look = {"color": color, "lw": 1.2}
-            look = {"boxprops": line, "whiskerprops": line, "capprops": line, **box}
-            axes.boxplot(seconds, positions=[place], **look)
-        # From 0, so that the lengths compare as the times do; a first epoch, which compiles the
-        # program, can be many times as long as the others.
-        axes.set_xlim(0, 1.6 * usual)
-        drawing.style(axes, f"Time per epoch (s), with the median{note}", "")
-
-    medians = ", ".join(f"{name} {np.median(values):.2f} s" for name, values in groups.items())
-    alt = f"Time per epoch by variant, as boxes; the medians: {medians}."
-    return Panel("epoch_seconds", draw, alt, size=(5.2, 1.2 + 0.42 * len(groups)))
-
-
-def time_to_target_panel(runs: pd.DataFrame, colors: Colors) -> Panel:
-    """How long each run trained until the target: a dot per run.
-
-    Runs have variant, and seconds_to_target, NaN for a run that never reached it.
-    """
-    drawing.require_some("runs", runs)
-    groups = _groups(runs, "seconds_to_target")
-    never = {name: int(np.isnan(values).sum()) for name, values in groups.items()}
-    longest = runs["seconds_to_target"].max()
-
-    def draw(axes: Axes) -> None:
-        edge: Look = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "center"}
-        for place, color, seconds in _rows(axes, groups, colors):
-            reached = seconds[~np.isnan(seconds)]
-            missing, spread = len(seconds) - len(reached), 0.25 * (len(reached) > 5)
-            _draw_dots(axes, reached, place, spread, s=28, color=color, alpha=0.6)
-            median = np.median(np.where(np.isnan(seconds), np.inf, seconds))
-            if np.isfinite(median):
-                axes.plot([median] * 2, [place - 0.3, place + 0.3], color=color, lw=2.5)
-            if missing:
-                text = f"never: {missing} of {len(seconds)}"
-                axes.text(1, place, text, fontsize=9, color=GREY, **edge)
-        axes.set_xlim(0, 1.3 * (1 if np.isnan(longest) else longest))
-        drawing.style(axes, "Training time (s), with the median", "")
-
-    said = ", ".join(f"{name} {count}" for name, count in never.items() if count)
-    alt = "Training time until the target is reached, a dot per run; "
-    alt += f"runs that never reached it: {said or 'none'}."
-    return Panel("time_to_target", draw, alt, size=(5.2, 1.1 + 0.42 * len(groups)))
-
-
-def _groups(table: pd.DataFrame, column: str) -> dict[str, Array]:
-    groups = table.groupby("variant", sort=False)[column]
-    return {str(variant): values.to_numpy(dtype=float) for variant, values in groups}
-
-
-def _rows(axes: Axes, groups: dict[str, Array], colors: Colors) -> Iterator[tuple[int, str, Array]]:
-    """Name a row for each variant, from the top; yields its place, colour and values."""
-    axes.set_yticks(range(len(groups)), list(groups))
-    axes.set_ylim(len(groups) - 0.5, -0.5)
-    for place, (variant, values) in enumerate(groups.items()):
-        yield place, colors.get(variant, GREY), values
-
-
-def _draw_dots(axes: Axes, values: Array, place: int, spread: float = 0.5, **look: Any) -> None:
-    """Draw some of the values, spread evenly and always in the same way, by the golden ratio."""
-    shown = values[_evenly(len(values), MOST_DOTS)]
-    offsets = (np.arange(len(shown)) * 0.618034) % 1 - 0.5
-    axes.scatter(shown, place + spread * offsets, lw=0, **look)
 
 
 def search_panels(
@@ -181,7 +118,7 @@ def search_panels(
             rate, loss = curve.loc[curve["val_loss"].idxmin(), ["learning_rate", "val_loss"]]
             chosen = f"the chosen learning rate is {rate:.3g} with validation loss {loss:.3f}"
         alt = f"Search of {variant}: {len(trials)} trials ({counts}); {chosen}."
-        panels.append(Panel(f"search_{place}", draw, alt, size=(4.0, 2.9)))
+        panels.append(Panel(f"search_{place}", draw, alt, size=(4.0, 2.8)))
     return panels
 
 
@@ -205,14 +142,17 @@ def _draw_search(
         "diverged or failed": (~complete & ~pruned, {"marker": "x", "color": color}),
     }
     for label, (chosen, look) in looks.items():
-        axes.scatter(rates[chosen], height[chosen], s=36, lw=1.5, label=label, **look)
+        dots = axes.scatter(rates[chosen], height[chosen], s=36, lw=1.5, label=label, **look)
+        drawing.assign(dots, title, label)
     if len(curve):
-        axes.plot(curve["learning_rate"], curve["val_loss"], color=color, lw=1.0, alpha=0.7)
+        line = axes.plot(curve["learning_rate"], curve["val_loss"], color=color, lw=1.0, alpha=0.7)
+        drawing.assign(line, title, "curve")
         chosen = curve["learning_rate"][curve["val_loss"].idxmin()]
         axes.axvline(chosen, color=color, linestyle=":", lw=1.3, label="chosen")
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
     axes.set_ylim(*limits)
-    drawing.style(axes, "Learning rate", "Validation loss (nats per image)", title=title)
+    drawing.style(axes, "Learning rate", "Validation loss (nats)", title=title)
 
 
 def layer_panels(activations: Mapping[str, Any], colors: Colors) -> list[Panel]:
@@ -224,8 +164,12 @@ def layer_panels(activations: Mapping[str, Any], colors: Colors) -> list[Panel]:
         words = statistic.replace("_", " ").capitalize()
         of = {name: at[moment][statistic] for name, at in activations.items() if moment in at}
         look: Look = {"colors": colors, "level": level, "title": f"{words} {moment}"}
-        alt = f"{words} of the activations {moment} by hidden layer, a line for each variant: "
-        alt += f"{', '.join(activations)}."
+        away = {name: np.abs(np.array(values) - level) for name, values in of.items()}
+        farthest = {name: float(np.max(values)) for name, values in away.items()}
+        nearest = sorted(farthest, key=farthest.__getitem__)
+        said = ", ".join(f"{name} {farthest[name]:.2f}" for name in nearest)
+        alt = f"{words} of the activations {moment}: how far it is from {level} in the hidden "
+        alt += f"layer where it is farthest, the nearest first: {said}."
         draw = partial(drawing.draw_layers, lines=of, **look)
         panels.append(Panel(f"{statistic}_{place}", draw, alt))
     return panels
@@ -238,14 +182,24 @@ def uncertainty_panels(records: Mapping[str, Mapping[str, Any]], colors: Colors)
     of_record = itemgetter("accuracy_by_samples", "deterministic_accuracy")
     lines = {variant: of_record(record) for variant, record in records.items()}
     draw: Callable[[Axes], None] = partial(drawing.draw_samples, lines=lines, colors=colors)
-    alt = f"Accuracy of MC Dropout against the number of samples averaged: {', '.join(records)}."
+    said = [
+        f"{variant} {fractions[-1]:.1%} with {len(fractions)} samples, {plain:.1%} without dropout"
+        for variant, (fractions, plain) in lines.items()
+    ]
+    alt = f"Test accuracy of MC Dropout: {'; '.join(said)}."
     panels = [Panel("mc_samples", draw, alt)]
     columns = itemgetter("confidence", "accuracy", "count")
     for place, (variant, record) in enumerate(records.items()):
         bins = {model: columns(of) for model, of in record["calibration"].items()}
         color = colors.get(variant, GREY)
         draw = partial(drawing.draw_reliability, bins=bins, color=color, title=variant)
-        alt = f"Reliability diagram of {variant}: accuracy against confidence, with and without "
-        alt += "MC Dropout."
+        gaps = [f"{_gap(of):.1f} points for {model}" for model, of in bins.items()]
+        alt = f"How far confidence is from accuracy in {variant}, on average: {', '.join(gaps)}."
         panels.append(Panel(f"reliability_{place}", draw, alt))
     return panels
+
+
+def _gap(bins: tuple[Any, Any, Any]) -> float:
+    """The expected calibration error by bins of confidence, accuracy and count, in points."""
+    confidence, accuracy, count = (np.asarray(one, dtype=float) for one in bins)
+    return float(100 * np.nansum(np.abs(confidence - accuracy) * count) / count.sum())

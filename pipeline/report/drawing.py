@@ -1,18 +1,17 @@
 """What all figures share: their look, and what is drawn alike of one run and of many variants.
 
 Figures are made without pyplot and so without state that threads would share; saved as PNG they are
-1200 pixels wide. A variant's colour is the caller's; the others are of the palette of Okabe and Ito
-(2008), which the colour-blind can tell apart.
+1200 pixels wide. A variant's colour is the caller's, and its place among the colours gives it a
+marker and a dash of its own; other colours are of the palette in `comparisons.colors`.
 """
 
-import io
-import re
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -25,6 +24,8 @@ matplotlib.rcdefaults()  # not what a matplotlibrc of the home or working direct
 
 GRID = "#E5E5E5"
 WIDTH, DOTS_PER_INCH = 8.0, 150  # inches; together 1200 pixels
+MARKERS = "osD^vPX"
+DASHES = ((), (7, 2), (3, 1.5), (8, 2, 2, 2), (5, 1.5, 1.2, 1.5, 1.2, 1.5), (12, 3), (2, 1, 2, 4))
 
 Array: TypeAlias = np.ndarray
 Colors: TypeAlias = Mapping[str, str]  # a colour (hex) for each variant, or each line
@@ -37,8 +38,9 @@ class Panel:
 
     name: str  # among all panels; letters, digits, hyphens and underscores
     draw: Callable[[Axes], None]
-    alt: str  # what it shows, in words, for those who cannot see it
-    size: tuple[float, float] = (5.0, 3.4)  # width and height in inches, alone
+    alt: str  # what it comes to, in words, for those who cannot see it
+    # Width and height in inches, alone: at the 358 pixels that a phone has, its text has 11.
+    size: tuple[float, float] = (4.4, 3.0)
 
 
 def sheet(panels: Sequence[Panel]) -> Figure:
@@ -57,35 +59,6 @@ def sheet(panels: Sequence[Panel]) -> Figure:
     return figure
 
 
-def svg(panel: Panel) -> str:
-    """One panel as an `<svg>` element that takes on the colours of the page it is put into.
-
-    These are that of the text around it, `--grid` and `--muted`. The page has a legend for all.
-    """
-    figure = blank_figure(panel.size[1], panel.size[0])
-    panel.draw(figure.subplots())
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": panel.name}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    changes = {
-        r"(?s)^.*?(?=<svg)": "",
-        r"(?s)<metadata>.*?</metadata>": "",
-        r'( xmlns:\w+="[^"]*"| version="[^"]*")': "",
-        # In a page, ids must differ between the figures, and the width is the page's.
-        r'\bid="': f'id="{panel.name}-',
-        r'(?:xlink:)?href="#': f'href="#{panel.name}-',
-        r"url\(#": f"url(#{panel.name}-",
-        r'<svg width="[^"]*" height="[^"]*"': '<svg aria-hidden="true"',
-        "#000000": "currentColor",
-        GREY.lower(): "var(--muted)",
-        GRID.lower(): "var(--grid)",
-    }
-    element = buffer.getvalue()
-    for pattern, replacement in changes.items():
-        element = re.sub(pattern, replacement, element)
-    return element
-
-
 def blank_figure(height: float, width: float = WIDTH) -> Figure:
     """An empty white figure; its size is in inches."""
     layout = ConstrainedLayoutEngine(wspace=0.04, hspace=0.04)
@@ -99,7 +72,7 @@ def style(
     axes.set_title(title, fontsize=10)
     axes.set_xlabel(x, fontsize=10)
     axes.set_ylabel(y, fontsize=10)
-    axes.tick_params(labelsize=9)
+    axes.tick_params(labelsize=10)
     axes.spines[["top", "right"]].set_visible(not grid)
     axes.set_axisbelow(True)
     if grid:
@@ -111,14 +84,32 @@ def style(
 def legend(figure: Figure, axes: Axes) -> None:
     """Put the labels of one pair of axes below the figure."""
     handles, labels = axes.get_legend_handles_labels()
-    look: Look = {"loc": "outside lower center", "ncols": min(len(labels), 5), "frameon": False}
-    for line in figure.legend(handles, labels, **look).get_lines():
+    below: Look = {"loc": "outside lower center", "ncols": min(len(labels), 5), "frameon": False}
+    for line in figure.legend(handles, labels, **below).get_lines():
         line.set_linewidth(2.5)
+
+
+def look(variant: str, colors: Colors) -> Look:
+    """The colour, the dash and the marker of a variant, which are its own in every figure."""
+    place = list(colors).index(variant) if variant in colors else 0
+    dash, sign = DASHES[place % len(DASHES)], MARKERS[place % len(MARKERS)]
+    return {"color": colors.get(variant, GREY), "linestyle": (0, dash), "marker": sign}
+
+
+def assign(artists: Artist | Iterable[Artist], variant: str, series: str = "") -> None:
+    """Note what is drawn of a variant, and what its points are; without, they are no data."""
+    for artist in [artists] if isinstance(artists, Artist) else artists:
+        artist.set_gid(f"{series}:{variant}")
 
 
 def marker(points: Sized) -> Look:
     """How to draw a line: with dots where it has too few points to be seen."""
     return {"lw": 1.8, "marker": "o" if len(points) < 3 else None, "ms": 4}
+
+
+def evenly(count: int, most: int) -> Array:
+    """At most so many of some numbers from 0, taken evenly from all of them."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.intp)
 
 
 def require_some(subject: str, values: Sized, *others: Sized) -> None:
@@ -140,23 +131,24 @@ def draw_layers(
 
     A network that self-normalises (Klambauer et al. 2017) stays near the level.
     """
-    axes.axhline(level, color=GREY, lw=1, linestyle="--", zorder=0)
+    axes.axhline(level, color=GREY, lw=1, linestyle=":", zorder=0)
     for place, (label, values) in enumerate(lines.items()):
         thinner = 0.85**place  # A line that lies on another does not hide it.
-        look: Look = {"color": colors.get(label, GREY), "marker": "osD^vPX"[place % 7]}
         layers = np.arange(1, len(values) + 1)
-        axes.plot(layers, values, label=label, ms=6 * thinner, lw=2.4 * thinner, **look)
+        of: Look = {"label": label, "ms": 6 * thinner, "lw": 2.4 * thinner, **look(label, colors)}
+        assign(axes.plot(layers, values, **of), label, "layer")
     unit = ("Mean activation", "Standard deviation of activations")[level]
     style(axes, "Hidden layer", unit, title=title, whole=True)
 
 
 def draw_samples(axes: Axes, lines: Mapping[str, Any], colors: Colors, plain: str = "") -> None:
-    """Draw accuracies (fractions) by how many samples are averaged; dashed that without dropout."""
+    """Draw accuracies (fractions) by how many samples are averaged; dotted that without dropout."""
     for label, (fractions, without) in lines.items():
-        percent, color = 100 * np.asarray(fractions, dtype=float), colors.get(label, GREY)
+        percent, of = 100 * np.asarray(fractions, dtype=float), look(label, colors)
         samples = np.arange(1, len(percent) + 1)
-        axes.plot(samples, percent, color=color, label=label, **marker(percent))
-        axes.axhline(100 * without, color=color, linestyle="--", lw=1.2, label=plain)
+        assign(axes.plot(samples, percent, label=label, **of | marker(percent)), label, "averaged")
+        dotted: Look = {"color": of["color"], "linestyle": ":", "lw": 1.2, "label": plain}
+        assign(axes.axhline(100 * without, **dotted), label)
     axes.margins(y=0.1)
     style(axes, "Number of samples averaged", "Test accuracy (%)", whole=True)
 
@@ -172,10 +164,11 @@ def draw_reliability(axes: Axes, bins: Mapping[str, Any], color: str, *, title: 
         confidence, accuracy, count = np.asarray(of, dtype=float)
         shown = 100 * np.stack([confidence, accuracy])[:, count > 0]
         dashed: Look = {"lw": 1.2, "linestyle": "--", "mfc": "none"}
-        look = dashed if place < len(bins) else {"lw": 1.8}
+        line = dashed if place < len(bins) else {"lw": 1.8}
         # Unclipped, so that a dot at 100% is whole.
-        axes.plot(*shown, color=color, label=model, marker="o", ms=5, clip_on=False, **look)
+        drawn = axes.plot(*shown, color=color, label=model, marker="o", ms=5, clip_on=False, **line)
+        assign(drawn, title, model)
     if len(bins) > 1:
-        axes.legend(frameon=False, fontsize=9)
+        axes.legend(frameon=False, fontsize=10)
     axes.set(xlim=(0, 100), ylim=(0, 100))
     style(axes, "Confidence (%)", "Accuracy (%)", title=title)

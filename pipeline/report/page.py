@@ -1,22 +1,52 @@
 """The report: one HTML page that holds all it shows and opens offline, its verdict in words first.
 
-It places words and figures; `answers.words` says what they mean.
+It places words and figures; `answers.words` says what they mean. Its script, page.js, says values
+where a pointer is, and hides variants; without it the page is whole. It is of our own, since the
+smallest libraries that draw what is drawn here (uPlot, Chart.js, Plotly) take 50 KB to 4 MB and
+would draw all of it again.
 """
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 import jinja2
+from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
 from pipeline.answers import tables, words
 from pipeline.answers.evidence import Evidence
-from pipeline.report import comparison_figures as figures
-from pipeline.report.answer_figures import answer_panels
-from pipeline.report.drawing import Panel, svg
+from pipeline.report import comparison_figures, drawing, forest, time_figures
+from pipeline.report.drawing import Panel
+from pipeline.report.embedding import embedded
 
 TEMPLATES = Path(__file__).parent  # page.*, which count as code of this module
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a page comes from: what it tells of itself, and what it links to.
+
+    Args:
+        made: the date.
+        commit: of the code; empty if unknown, as all that follows may be.
+        run_id: the MLflow run that it is an artifact of.
+        address: the page of that run.
+        runs, variants, figures: the pages of the runs compared by their ids, of all runs of a
+            variant, and of the figures by the names of their panels.
+        champion: who is it and why, as Markdown.
+    """
+
+    made: str = ""
+    commit: str = ""
+    run_id: str = ""
+    address: str = ""
+    runs: Mapping[str, str] = field(default_factory=dict)
+    variants: Mapping[str, str] = field(default_factory=dict)
+    figures: Mapping[str, str] = field(default_factory=dict)
+    champion: str = ""
 
 
 def sections(evidence: Evidence) -> dict[str, list[Panel]]:
@@ -24,33 +54,42 @@ def sections(evidence: Evidence) -> dict[str, list[Panel]]:
     curves, colors, timed = evidence.curves, evidence.colors, evidence.timed
     is_timed = timed["target"].notna().all()
     found = {
-        "answers": answer_panels(evidence.answers),
-        "curves_by_epoch": figures.curve_panels(curves, colors, "epoch"),
-        "curves_by_seconds": figures.curve_panels(curves, colors, "elapsed_seconds"),
-        "time_to_target": [figures.time_to_target_panel(timed, colors)] if is_timed else [],
-        "epoch_seconds": [figures.epoch_seconds_panel(curves, colors)],
-        "learning_rate_search": figures.search_panels(
+        "accuracy_by_time": time_figures.accuracy_by_time_panels(timed, evidence.summary, colors),
+        "curves_by_epoch": comparison_figures.curve_panels(curves, colors, "epoch"),
+        "curves_by_seconds": comparison_figures.curve_panels(curves, colors, "elapsed_seconds"),
+        "time_to_target": [time_figures.time_to_target_panel(timed, colors)] if is_timed else [],
+        "epoch_seconds": [time_figures.epoch_seconds_panel(curves, colors)],
+        "learning_rate_search": comparison_figures.search_panels(
             evidence.searches, colors, evidence.rate_curves
         ),
-        "activations": figures.layer_panels(evidence.activations, colors),
-        "mc_dropout": figures.uncertainty_panels(evidence.uncertainty, colors),
+        "activations": comparison_figures.layer_panels(evidence.activations, colors),
+        "mc_dropout": comparison_figures.uncertainty_panels(evidence.uncertainty, colors),
     }
     return {name: panels for name, panels in found.items() if panels}
 
 
-def html_report(evidence: Evidence, panels: Mapping[str, Sequence[Panel]]) -> str:
-    """The page with panels from `sections`, self-contained: no script, and nothing to fetch."""
+def html_report(
+    evidence: Evidence, panels: Mapping[str, Sequence[Panel]], origin: Origin = Origin()
+) -> str:
+    """The page with panels from `sections`, self-contained: there is nothing to fetch."""
     strict = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         loader=jinja2.FileSystemLoader(TEMPLATES),
     )
     strict.trim_blocks = strict.lstrip_blocks = True
-    strict.filters["code"] = _code
-    strict.globals |= {"words": words, "tables": tables, "svg": svg}
-    return strict.get_template("page.html.jinja").render(evidence=evidence, panels=panels)
+    strict.filters |= {"code": _code, "markdown": _markdown, "percent_encoded": quote}
+    strict.globals |= {"words": words, "tables": tables, "forest": forest, "drawing": drawing}
+    strict.globals |= {"embedded": embedded}
+    template = strict.get_template("page.html.jinja")
+    return template.render(evidence=evidence, panels=panels, origin=origin)
 
 
 def _code(text: str) -> Markup:
     """Text with `names` in the type of code; anything else in it is escaped."""
     return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
+
+
+def _markdown(text: str) -> Markup:
+    """Markdown as HTML; HTML in it is escaped."""
+    return Markup(MarkdownIt("commonmark", {"html": False}).render(text))

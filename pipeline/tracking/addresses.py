@@ -31,6 +31,12 @@ def artifact_page(run: Run, path: str) -> str:
     return f"{page}/artifacts/{quote(path)}{TRAINING}"
 
 
+def runs_page(experiment: str, query: str) -> str:
+    """The table of the runs that a query finds."""
+    shown = f"searchFilter={quote(query)}&workflowType=machine_learning"
+    return f"/#/experiments/{experiment}/runs?{shown}"
+
+
 def local_file(run: Run, path: str) -> Path | None:
     """The file that an artifact is in, where the artifact store is a folder of this machine."""
     root = urlsplit(run.info.artifact_uri)

@@ -1,7 +1,9 @@
 """The comparison of finished training runs."""
 
 import io
+import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,8 @@ from pipeline.tracking import client
 from pipeline.tracking.names import hidden
 from pipeline.work.prepare import prepared
 
-PICTURES = {"curves_by_epoch", "curves_by_seconds", "epoch_seconds", "time_to_target"}
+PICTURES = {"accuracy_by_time", "curves_by_epoch", "curves_by_seconds", "epoch_seconds"}
+PICTURES |= {"time_to_target"}
 
 
 def _artifact(run_id: str, name: str) -> str:
@@ -107,7 +110,22 @@ def test_report_tables_and_pictures_are_logged(four_runs: list[str]) -> None:
     assert list(_table(run_id, "runs")["run_id"]) == four_runs
 
 
-def test_answers_are_logged_as_values_and_as_a_picture(four_runs: list[str]) -> None:
+def test_report_says_who_is_champion_and_links_runs_as_they_open_on_the_server(
+    four_runs: list[str],
+) -> None:
+    run_id = compare()
+    page = _artifact(run_id, "report.html")
+    server = "http://127.0.0.1:5000/#/"
+    for one in (run_id, *four_runs):
+        assert f'href="{server}experiments/0/runs/{one}"' in page
+    (note,) = re.findall(r"## Champion\n\n(.*)\n", _artifact(run_id, "comparison.md"))
+    reason = note.rpartition("; ")[2]
+    assert reason in page
+    assert page.count(f'href="{server}models/twenty-layers-') == 1
+    assert datetime.now(UTC).strftime("%B %Y") in page
+
+
+def test_answers_are_logged_as_values_and_as_tags(four_runs: list[str]) -> None:
     for variant in (ELU, BN):
         _trained(variant, 3)
     run_id = compare()
@@ -116,7 +134,6 @@ def test_answers_are_logged_as_values_and_as_a_picture(four_runs: list[str]) -> 
     quality = answers.loc["bn_quality_over_elu"]
     assert (quality["verdict"], quality["runs"], quality["reference_runs"]) == ("undecided", 3, 3)
     assert quality["low"] == -quality["high"] < quality["effect"] == 0
-    assert "answers.png" in _artifacts(run_id)
     verdict = client.get_run(run_id).data.tags["verdict.bn_quality_over_elu"]
     assert verdict.startswith("Undecided, +0.00 points (")
 

@@ -1,0 +1,122 @@
+"""The answers as a forest plot: a row for each, with its place on an axis where right is better."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.ticker import LogLocator, MaxNLocator
+
+from pipeline.answers import tables, words
+from pipeline.answers.evidence import Evidence
+from pipeline.answers.verdicts import Answer
+
+SIGNS = {"Better": "\N{BLACK UP-POINTING TRIANGLE}", "Worse": "\N{BLACK DOWN-POINTING TRIANGLE}"}
+SIGNS |= {"Equal": "=", "Undecided": "?", "Described": "\N{EN DASH}"}
+_MOST_TICKS = 5
+
+
+class Row(NamedTuple):
+    """An answer. Places are in percent of the axis, from the left; of what is not known None."""
+
+    verdict: str
+    sign: str  # which tells verdicts apart without a colour
+    said: words.Said
+    details: dict[str, str]  # the row of `tables.answers_table`
+    margin: tuple[float, float]
+    interval: tuple[float, float] | None
+    effect: float | None
+    endless: tuple[bool, bool]  # to the left and to the right
+
+
+class Axis(NamedTuple):
+    """Answers of one unit on one axis."""
+
+    unit: str
+    none: float  # the place of no effect
+    ticks: dict[str, float]
+    rows: list[Row]
+
+
+def axes(evidence: Evidence) -> list[Axis]:
+    """The answers, differences and ratios on an axis each, in the order of the questions."""
+    header, *details = tables.answers_table(evidence) or [[]]
+    rows = [
+        _Answered(one, said, dict(zip(header, of, strict=True)))
+        for one, said, of in zip(evidence.answers, words.answers(evidence), details, strict=True)
+    ]
+    by_unit = ([row for row in rows if row.is_ratio == is_ratio] for is_ratio in (False, True))
+    return [_axis(of_unit) for of_unit in by_unit if of_unit]
+
+
+class _Answered(NamedTuple):
+    answer: Answer
+    said: words.Said
+    details: dict[str, str]
+
+    @property
+    def is_ratio(self) -> bool:
+        return self.answer.question.about.is_ratio
+
+    @property
+    def scaled(self) -> list[float]:
+        """The effect and the ends of its interval, larger is better and 0 no effect.
+
+        Of ratios, which are of times, less the logarithm.
+        """
+        values = [self.answer.effect, self.answer.low, self.answer.high]
+        if not self.is_ratio:
+            return values
+        return [-math.log(value) if value else math.inf for value in values]
+
+
+def _axis(rows: Sequence[_Answered]) -> Axis:
+    is_ratio, smallest = rows[0].is_ratio, max(row.answer.question.smallest for row in rows)
+    known = [value for row in rows for value in row.scaled if math.isfinite(value)]
+    left, right = min([-smallest, *known]), max([smallest, *known])
+    room = 0.05 * (right - left or 1)
+
+    def place(scaled: float) -> float:
+        share = (scaled - left + room) / (right - left + 2 * room)
+        return round(100 * min(max(share, 0.0), 1.0), 2)
+
+    ticks = _ratio_ticks(left, right) if is_ratio else _point_ticks(left, right)
+    unit = "Ratio, on a logarithmic scale" if is_ratio else "Difference in points of accuracy"
+    return Axis(
+        unit=unit,
+        none=place(0),
+        ticks={label: place(value) for label, value in ticks.items()},
+        rows=[_row(row, place) for row in rows],
+    )
+
+
+def _row(of: _Answered, place: Callable[[float], float]) -> Row:
+    smallest, (effect, *ends) = of.answer.question.smallest, of.scaled
+    low, high = sorted(ends)
+    verdict = of.said.verdict or "Described"
+    return Row(
+        verdict=verdict,
+        sign=SIGNS[verdict],
+        said=of.said,
+        details=of.details,
+        margin=(place(-smallest), place(smallest)),
+        interval=None if math.isnan(low) else (place(low), place(high)),
+        effect=place(effect) if math.isfinite(effect) else None,
+        endless=(low == -math.inf, high == math.inf),
+    )
+
+
+def _point_ticks(left: float, right: float) -> dict[str, float]:
+    values = MaxNLocator(_MOST_TICKS, steps=[1, 2, 5, 10]).tick_values(100 * left, 100 * right)
+    inside = [round(value, 6) for value in values if left <= value / 100 <= right]
+    return {f"{value:+g}" if value else "0": value / 100 for value in inside}
+
+
+def _ratio_ticks(left: float, right: float) -> dict[str, float]:
+    low, high = math.exp(-right), math.exp(-left)
+    for subs in ((1, 1.2, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        values = LogLocator(subs=subs, numticks=50).tick_values(low, high)
+        inside = [float(value) for value in values if low <= value <= high]
+        if len(inside) <= _MOST_TICKS + 1:
+            break
+    return {f"{value:.3g}": -math.log(value) for value in sorted({*np.round(inside, 9), 1.0})}
