@@ -70,6 +70,13 @@ def svg(panel: Panel) -> str:
     changes = {
         r"(?s)^.*?(?=<svg)": "",
         r"(?s)<metadata>.*?</metadata>": "",
+        # Half of its length: the page chooses the font, nothing refers to these groups, and a
+        # hundredth of a point is not seen.
+        r"; font-family: [^;\"]*": "",
+        r' transform="rotate\(-0 [^"]*"': "",
+        r'<g id="[a-zA-Z0-9.]+_\d+">': "<g>",
+        r"(\.\d\d)\d+": r"\1",
+        r"\s*\n\s*": "\n",
         r'( xmlns:\w+="[^"]*"| version="[^"]*")': "",
         # In a page, ids must differ between the figures, and the width is the page's.
         r'\bid="': f'id="{panel.name}-',
