@@ -1,8 +1,6 @@
 """The work of `mc_dropout`: MC Dropout on a trained model, logged onto its run."""
 
-import base64
 import dataclasses
-import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +136,7 @@ def _lists(confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray) -> d
 
 def _log_most_uncertain(run: StepRun, splits: Splits, mean: np.ndarray) -> list[dict[str, Any]]:
     """Log the figure of the most uncertain images; returns them, the most uncertain first."""
-    from pipeline.report import run_figures
+    from pipeline.report import run_figures, thumbnails
 
     entropy = sampling.predictive_entropy(mean)
     shown = np.sort(np.argsort(entropy)[::-1][:MOST_UNCERTAIN])  # in order, to read them fast
@@ -152,17 +150,7 @@ def _log_most_uncertain(run: StepRun, splits: Splits, mean: np.ndarray) -> list[
             "true": names[labels[place]],
             "guesses": [[names[guess], float(mean[place, guess])] for guess in guesses[place]],
             "entropy": float(entropy[place]),
-            "image": _data_uri(images[place]),
+            "image": thumbnails.data_uri(images[place]),
         }
         for place in np.argsort(-entropy, kind="stable")
     ]
-
-
-def _data_uri(image: np.ndarray) -> str:
-    """A uint8 image of shape (height, width, channels) as the address of a PNG in itself."""
-    from matplotlib.image import imsave
-
-    buffer = io.BytesIO()
-    shown = image[..., 0] if image.shape[-1] == 1 else image
-    imsave(buffer, shown, cmap="gray", vmin=0, vmax=255, format="png")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
