@@ -11,10 +11,12 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from pipeline.answers import tables, words
+from pipeline.answers.changes import changes
 from pipeline.answers.fairness import LeftOut
 from pipeline.base import InputError, markdown, output, progress, unknown_name
 from pipeline.comparing import evidence
 from pipeline.comparing.champion import register, registered_model_name
+from pipeline.comparing.previous import CHAMPION_TAG
 from pipeline.comparing.replicates import newest_of_each_seed, with_key
 from pipeline.comparisons import Comparison, Data, Variant
 from pipeline.steps.claims import hold
@@ -67,8 +69,11 @@ class CompareStep(Step):
         found = evidence.collect(
             self.runs, self.absent, comparison=self.comparison, baseline=self.baseline
         )
-        text = f"{words.verdict(found)}\n\n{words.markdown_report(found)}"
-        ending = f"\n## Champion\n\n{_registered(found, self.tags())}\n"
+        champion, found.champion = _registered(found, self.tags())
+        run.set_tags({CHAMPION_TAG: found.champion} if found.champion else {})
+        since = changes(found).sentence
+        text = f"{words.verdict(found)}\n\n{since}\n\n{words.markdown_report(found)}"
+        ending = f"\n## Champion\n\n{champion}\n"
         run.log_text(text + ending, "comparison.md")
         for name in ("runs", "curves", "summary", "ensembles"):
             run.log_text(getattr(found, name).to_csv(index=False), f"{name}.csv")
@@ -84,19 +89,20 @@ class CompareStep(Step):
         progress.update(step="compare", state="finished")
 
 
-def _registered(found: "evidence.Evidence", data: Mapping[str, str]) -> str:
-    """Register each variant's best model; what came of it, as Markdown."""
+def _registered(found: "evidence.Evidence", data: Mapping[str, str]) -> tuple[str, str]:
+    """Register each variant's best model; what came of it, as Markdown, and who is champion."""
     try:
         # Comparisons of other variants may want to register the same runs at the same moment.
         with hold(f"registry {data['data_fingerprint']}", "registering models"):
-            return register(found.runs, data, found.headlines).text
+            done = register(found.runs, data, found.headlines)
+            return done.text, done.holder
     # A model was deleted, or another person's: what the runs came to can be compared all the same.
     except InputError as error:
         name = registered_model_name(data["dataset"])
         said = f"The models are not all registered as {name}: {error} Then compare again with "
         said += "reuse=never."
         progress.update(message=said)
-        return markdown.escaped(said)
+        return markdown.escaped(said), ""
 
 
 def _asked(comparison: Comparison) -> list[dict[str, Any]]:

@@ -10,11 +10,14 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup, escape
 
-from pipeline.answers import tables, words
+from pipeline.answers import pairs, tables, words
+from pipeline.answers.changes import changes
 from pipeline.answers.evidence import Evidence
 from pipeline.report import comparison_figures as figures
 from pipeline.report.answer_figures import answer_panels
 from pipeline.report.drawing import Panel, svg
+from pipeline.report.pair_figures import pair_panels
+from pipeline.report.thumbnails import data_uri, taken_for
 
 TEMPLATES = Path(__file__).parent  # page.*, which count as code of this module
 
@@ -39,7 +42,10 @@ def sections(evidence: Evidence) -> dict[str, list[Panel]]:
 
 
 def html_report(evidence: Evidence, panels: Mapping[str, Sequence[Panel]]) -> str:
-    """The page with panels from `sections`, self-contained: no script, and nothing to fetch."""
+    """The page with panels from `sections`, self-contained: no script, and nothing to fetch.
+
+    Without panels there are no figures at all: these take seconds to draw.
+    """
     strict = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -48,6 +54,8 @@ def html_report(evidence: Evidence, panels: Mapping[str, Sequence[Panel]]) -> st
     strict.trim_blocks = strict.lstrip_blocks = True
     strict.filters["code"] = _code
     strict.globals |= {"words": words, "tables": tables, "svg": svg}
+    strict.globals |= {"changes": changes, "pairs": pairs, "pair_panels": pair_panels}
+    strict.globals |= {"data_uri": data_uri, "taken_for": taken_for}
     return strict.get_template("page.html.jinja").render(evidence=evidence, panels=panels)
 
 

@@ -371,9 +371,12 @@ def test_report_of_a_finished_comparison_has_every_part(finished_store: Finished
     pictures = PICTURES | {"learning_rate_search", "activations", "mc_dropout"}
     assert {f"{name}.png" for name in pictures} <= _artifacts(run.info.run_id)
     page = _artifact(run.info.run_id, "report.html")
-    for part in ("Learning-rate searches", "Self-normalisation", "Most uncertain images"):
+    parts = ("Learning-rate searches", "Self-normalisation", "Most uncertain images")
+    for part in (*parts, "Side by side", "Of 60 test images", "Misclassified images"):
         assert part in page
-    assert page.count("data:image/png;base64,") == 12  # the most uncertain images
+    assert page.count(" nats</span>") == 12  # the most uncertain images
+    assert "first comparison of its name" in page
+    assert run.data.tags["champion"].startswith("version ")
     plain = ["one seed", "ensemble"]
     with_dropout = [f"{model} with MC Dropout" for model in plain]
     of = _table(run.info.run_id, "ensembles").groupby("variant")["model"].agg(list)
