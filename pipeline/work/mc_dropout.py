@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.base import InputError, markdown, progress
+from pipeline.comparisons.colors import GREY
 from pipeline.data.splits import Splits
 from pipeline.steps import running
-from pipeline.steps.step import resolved_parameters
+from pipeline.steps.step import recorded_settings, resolved_parameters
 from pipeline.tracking import client
 from pipeline.tracking.runs import StepRun
 from pipeline.training.runtime import import_tensorflow
@@ -46,6 +47,7 @@ def add_mc_dropout(run_id: str, samples: int) -> None:
             deterministic=model.predict(splits.x_test, batch_size=1000, verbose=0),
             samples=samples,
             seed=int(resolved_parameters(trained)["seed"]),
+            color=recorded_settings(tags)[0].get("color") or GREY,
         )
 
 
@@ -72,6 +74,7 @@ def log_mc_dropout(
     deterministic: np.ndarray,
     samples: int,
     seed: int,
+    color: str,
 ) -> dict[str, float]:
     """Log MC Dropout on the test set, also as a record to draw figures by; returns the metrics.
 
@@ -80,6 +83,7 @@ def log_mc_dropout(
         deterministic: float32 of shape (n, classes), its probabilities on the test set.
         samples: predictions averaged per image.
         seed: decides the dropout masks.
+        color: of its variant.
     """
     from pipeline.report import run_figures
 
@@ -93,10 +97,10 @@ def log_mc_dropout(
         model_name: dataclasses.astuple(calibration.calibration_bins(predicted, labels))
         for model_name, predicted in {"deterministic": deterministic, "MC Dropout": mean}.items()
     }
-    run.log_figure(run_figures.reliability_diagram(bins), "mc_dropout/reliability.png")
+    run.log_figure(run_figures.reliability_diagram(bins, color), "mc_dropout/reliability.png")
     by_samples = calibration.accuracy_by_samples(drawn, labels)
     plain_accuracy = metrics["mc_accuracy"] - metrics["mc_gain"]
-    figure = run_figures.accuracy_by_samples(by_samples, plain_accuracy)
+    figure = run_figures.accuracy_by_samples(by_samples, plain_accuracy, color)
     run.log_figure(figure, "mc_dropout/accuracy_by_samples.png")
     record = {
         "deterministic_accuracy": plain_accuracy,

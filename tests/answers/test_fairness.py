@@ -97,7 +97,8 @@ def found(
 
 
 def test_runs_that_differ_in_their_seeds_alone_are_the_same_in_everything() -> None:
-    same = {"search": searched(), "prepare": SPLIT, "settings": {"chosen_learning_rate": "0.001"}}
+    same: dict[str, Any] = {"search": searched(), "prepare": SPLIT}
+    same["settings"] = {"chosen_learning_rate": "0.001"}
     by_name = found([trained(seed=seed, **same) for seed in (1, 2)])
     assert {fact.finding for fact in by_name.values()} == {"same", "none", "searched for each"}
     assert not any(fact.flagged for fact in by_name.values())
