@@ -133,6 +133,29 @@ def test_curves_are_those_that_were_logged(four_runs: list[str]) -> None:
     assert not curves[list(evidence.CURVE_METRICS)].isna().any().any()
 
 
+def test_what_changed_is_told_against_the_newest_comparison_of_its_name_and_data(
+    four_runs: list[str],
+) -> None:
+    first = "This is the first comparison of its name on this data."
+    assert first in _artifact(compare(), "comparison.md")
+    assert "nothing" in _changed(compare(reuse="never"))
+    for variant in (ELU, BN):
+        _trained(variant, 3)
+    said = _changed(run_id := compare())
+    assert "seed 3 of elu and bn added" in said
+    assert said in client.get_run(run_id).data.tags["mlflow.note.content"]
+    assert said in mlflow.get_experiment("0").tags["mlflow.note.content"]
+    assert "seed 3 of elu and bn added" in _artifact(run_id, "report.html")
+    assert "elu, test accuracy</td>" in _artifact(run_id, "report.html")
+
+
+def _changed(run_id: str) -> str:
+    """What a comparison says has changed."""
+    lines = _artifact(run_id, "comparison.md").splitlines()
+    (found,) = [line for line in lines if line.startswith("Changed since the comparison of ")]
+    return found
+
+
 def test_runs_that_failed_are_named_and_make_for_a_new_comparison(four_runs: list[str]) -> None:
     before = _key()
     assert _key() == before
