@@ -1,7 +1,7 @@
 """What has changed since the comparison before, of the same name on the same data."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -9,8 +9,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from pipeline.answers import sentences, tables
-from pipeline.answers.announcements import listed, of_variants
+from pipeline.answers.announcements import of_variants
 from pipeline.answers.evidence import Evidence
+from pipeline.answers.pairs import METRICS
 from pipeline.answers.tables import DESCRIBED, MISSING
 from pipeline.answers.verdicts import Answer
 
@@ -28,7 +29,7 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
-    """What has changed, in a sentence, as Markdown, and figure by figure."""
+    """What has changed, in a few words, as Markdown, and figure by figure."""
 
     sentence: str
     rows: Sequence[Change] = ()
@@ -41,26 +42,27 @@ def changes(evidence: Evidence) -> Changes:
         return Changes(sentence="This is the first comparison of its name on this data.")
     since = f"{datetime.fromtimestamp(before.ended / 1000, UTC):%Y-%m-%d %H:%M} UTC"
     rows = [*_of_answers(before.answers, evidence.answers), *_of_accuracies(evidence)]
-    said = [
-        *_turned(before.answers, evidence.answers),
-        *_of_runs(_runs(before.runs), _runs(evidence.runs)),
-    ]
-    if beyond := [one.what for one in rows if one.how == BEYOND]:
-        said += [f"beyond the interval before: {'; '.join(beyond)}"]
+    said = {
+        "Verdicts": "; ".join(_turned(before.answers, evidence.answers)),
+        "Beyond the interval before": "; ".join(one.what for one in rows if one.how == BEYOND),
+        **_of_runs(_runs(before.runs), _runs(evidence.runs)),
+    }
     if before.champion and evidence.champion and before.champion != evidence.champion:
-        said += [f"champion is {evidence.champion}, and was {before.champion}"]
-    if not said:
-        nothing = "but figures within their intervals" if rows else ""
-        said = [" ".join(filter(None, ["nothing", nothing]))]
-    return Changes(
-        sentence=f"Changed since the comparison of {since}: {'; '.join(said)}.", rows=rows
-    )
+        said["Champion"] = f"{evidence.champion}, before {before.champion}"
+    found = [f"{what}: {how}." for what, how in said.items() if how]
+    if found:
+        sentence = " ".join([f"What changed since the comparison of {since}.", *found])
+    elif rows:
+        sentence = f"Since the comparison of {since}, figures have moved within their intervals."
+    else:
+        sentence = f"Nothing has changed since the comparison of {since}."
+    return Changes(sentence=sentence, rows=rows)
 
 
 def _about(answer: Answer) -> str:
     question = answer.question
-    metric = "" if question.metric == "mc_gain" else f", {question.metric.replace('_', ' ')}"
-    return tables.compared(question) + metric
+    metric = METRICS[question.metric][0].lower() if question.metric in METRICS else ""
+    return ", ".join(filter(None, [tables.compared(question), metric]))
 
 
 def _turned(before: Sequence[Answer], now: Sequence[Answer]) -> Iterator[str]:
@@ -69,7 +71,7 @@ def _turned(before: Sequence[Answer], now: Sequence[Answer]) -> Iterator[str]:
         was = were.get(one.question.id)
         if was and (was.verdict or one.verdict) and was.verdict != one.verdict:
             old, new = (of.verdict or DESCRIBED for of in (was, one))
-            yield f"{_about(one)} turned from {old} to {new}"
+            yield f"{_about(one)} from {old} to {new}"
 
 
 def _of_answers(before: Sequence[Answer], now: Sequence[Answer]) -> Iterator[Change]:
@@ -119,7 +121,8 @@ def _of_accuracies(evidence: Evidence) -> Iterator[Change]:
             yield Change(what, was, now, how)
 
 
-_Runs = Mapping[str, Mapping[int, str]]  # ids, by variant and seed
+_Seeds = Mapping[int, str]  # ids of runs, by seed
+_Runs = Mapping[str, _Seeds]  # by variant
 
 
 def _runs(table: pd.DataFrame) -> _Runs:
@@ -129,26 +132,20 @@ def _runs(table: pd.DataFrame) -> _Runs:
     }
 
 
-def _of_runs(before: _Runs, now: _Runs) -> Iterator[str]:
+def _of_runs(before: _Runs, now: _Runs) -> dict[str, str]:
     """The variants that came or went; of the others, the seeds that did, or were trained anew."""
-    for left, right, how in ((now, before, "new"), (before, now, "no longer compared")):
-        if names := [name for name in left if name not in right]:
-            yield f"variant{'s'[: len(names) > 1]} {listed(names)} {how}"
     shared = [name for name in now if name in before]
-    of_seeds = {
-        "added": {name: sorted(now[name].keys() - before[name].keys()) for name in shared},
-        "no longer compared": {
-            name: sorted(before[name].keys() - now[name].keys()) for name in shared
-        },
-        "trained anew": {
-            name: sorted(
-                seed
-                for seed in now[name].keys() & before[name].keys()
-                if now[name][seed] != before[name][seed]
-            )
-            for name in shared
-        },
+
+    def of_shared(kept: Callable[[_Seeds, _Seeds], Iterable[int]]) -> str:
+        found = {name: sorted(kept(before[name], now[name])) for name in shared}
+        return of_variants({name: seeds for name, seeds in found.items() if seeds})
+
+    return {
+        "New variants": ", ".join(name for name in now if name not in before),
+        "Variants no longer compared": ", ".join(name for name in before if name not in now),
+        "Added": of_shared(lambda were, are: are.keys() - were.keys()),
+        "No longer compared": of_shared(lambda were, are: were.keys() - are.keys()),
+        "Trained anew": of_shared(
+            lambda were, are: (seed for seed in are if were.get(seed, are[seed]) != are[seed])
+        ),
     }
-    for how, seeds in of_seeds.items():
-        if known := {name: of for name, of in seeds.items() if of}:
-            yield f"{of_variants(known)} {how}"
