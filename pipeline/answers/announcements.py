@@ -14,12 +14,16 @@ MOST_NAMED = 3  # questions
 
 def seeds_added(added: Mapping[str, Sequence[int]], answers: Sequence[Answer]) -> str:
     """Which variants get which seeds, and why: so as to judge, or what is undecided."""
-    of_seeds: dict[str, list[str]] = {}
-    for name, seeds in added.items():
-        of_seeds.setdefault(phrases.seeds(seeds), []).append(name)
-    what = "; ".join(f"{seeds} of {phrases.listed(names)}" for seeds, names in of_seeds.items())
     why = still_undecided(answers) or f"no verdict is given on fewer than {FEWEST} seeds"
-    return f"{what}, since {why}"
+    return f"{of_variants(added)}, since {why}"
+
+
+def of_variants(seeds: Mapping[str, Sequence[int]]) -> str:
+    """Seeds by variant, those named together that have the same."""
+    of_seeds: dict[str, list[str]] = {}
+    for name, of in seeds.items():
+        of_seeds.setdefault(phrases.seeds(of), []).append(name)
+    return "; ".join(f"{of} of {phrases.listed(names)}" for of, names in of_seeds.items())
 
 
 def ending(

@@ -10,10 +10,30 @@ import pandas as pd
 
 from pipeline.answers import headlines, measured, verdicts
 from pipeline.answers.fairness import Fact, LeftOut
+from pipeline.answers.images import ImageEvidence
 from pipeline.answers.intervals import image_variance
 from pipeline.answers.summary import summarize, with_convergence
+from pipeline.answers.verdicts import Answer
 from pipeline.comparisons import Question
 from pipeline.comparisons.colors import readable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Before:
+    """What the comparison before, of the same name on the same data, came to.
+
+    Args:
+        runs: with the columns run_id, variant and seed.
+        summary: as `Evidence` has it, with a variant's test accuracy at least.
+        champion: empty where it is not known.
+    """
+
+    run_id: str
+    ended: int  # in milliseconds
+    runs: pd.DataFrame
+    summary: pd.DataFrame
+    answers: Sequence[Answer]
+    champion: str = ""
 
 
 @dataclass(kw_only=True)
@@ -47,21 +67,28 @@ class Evidence:
     correct: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
     mc_correct: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
     ensembles: pd.DataFrame = field(default_factory=pd.DataFrame)
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by variant, as used
+    images: ImageEvidence | None = None
+    champion: str = ""  # the model that has the title in the end, in a few words
+    before: Before | None = None
 
     def __post_init__(self) -> None:
         self.colors = {variant: readable(color) for variant, color in self.colors.items()}
         self.timed = with_convergence(self.runs, self.curves, self.baseline)
         self.summary = summarize(self.timed)
-        self.answers = verdicts.answers(
-            self.questions, measured.by_variant(self.timed), self._image_variances()
-        )
+        self.answers = self.answered(self.questions)
         self.headlines = headlines.headlines(self.answers, self.timed)
 
-    def _image_variances(self) -> dict[str, float]:
+    def answered(self, questions: Sequence[Question]) -> list[Answer]:
+        """The answers that the runs give to some questions."""
+        runs = measured.by_variant(self.timed)
+        return verdicts.answers(questions, runs, self._image_variances(questions))
+
+    def _image_variances(self, questions: Sequence[Question]) -> dict[str, float]:
         """Of the questions about accuracies, where all runs logged their predictions."""
         plain, sampled = self._by_variant(self.correct), self._by_variant(self.mc_correct)
         found = {}
-        for one in self.questions:
+        for one in questions:
             variant, reference = plain.get(one.variant), plain.get(one.reference)
             if one.metric == "mc_gain" and variant is not None and one.variant in sampled:
                 gain = sampled[one.variant].astype(np.int8) - variant

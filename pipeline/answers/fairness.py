@@ -14,6 +14,7 @@ import pandas as pd
 UNKNOWN = "not logged"
 ABSENT = "Diverged, failed or interrupted"
 DISTURBED = "Disturbed by other work"
+SEARCHED = "searched for each"
 MOST_NAMED = 6  # seeds, runs or hosts that are named one by one
 
 
@@ -59,13 +60,14 @@ class Fact:
     """One thing that could make a comparison unfair."""
 
     name: str
-    finding: str  # `same`, `by design`, `differs`, `not logged`, `none` or how many runs
+    # `same`, `by design`, `differs`, `searched for each`, `not logged`, `none` or how many runs.
+    finding: str
     detail: str = ""  # the value, or which variants have which
 
     @property
     def flagged(self) -> bool:
         """Whether a reader should think of it before trusting the comparison."""
-        return self.finding not in ("same", "by design", "none")
+        return self.finding not in ("same", "by design", "none", SEARCHED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +127,8 @@ def facts(
     capped = [run.name for run in runs if is_capped(run)]
     patient = "patience had not run out, so more epochs might have helped"
     return [
+        *(_compare(name, value, runs) for name, value in _OF_DATA.items()),
+        _learning_rates(runs),
         *(_compare(name, value, runs) for name, value in _FACTS.items()),
         of_seeds,
         _compare("MC Dropout samples", "{run.metrics[mc_samples]:.0f}", with_dropout),
@@ -220,14 +224,33 @@ def _code(runs: Sequence[RunRecord]) -> Fact:
     return Fact("Code", "differs" if changed else "same", ", ".join(changed or names))
 
 
-# Where all that is filled in are settings of the variant, a difference may be by design.
-_FACTS: Mapping[str, _Value] = {
+def _learning_rates(runs: Sequence[RunRecord]) -> Fact:
+    """The rates that were searched for every variant anew; one that was given is marked."""
+    is_searched = {"search_run" in run.tags for run in runs}
+
+    def rate(run: RunRecord) -> str | None:
+        how = ["searched" if "search_run" in run.tags else "given"][: len(is_searched) - 1]
+        found = _filled("{run[learning_rate]}", run)
+        return ", ".join([*how, *([f"{float(found):.3g}"] if found else [])]) or None
+
+    found = _compare("Learning rate", rate, runs)
+    return replace(found, finding=SEARCHED) if is_searched == {True} else found
+
+
+# As it was, and, of data from before this was logged, as it was asked for.
+_SPLIT = (
+    "{prepare.metrics[train_images]:,.0f} images to train with, "
+    "{prepare.metrics[validation_images]:,.0f} to validate with, "
+    "{prepare.metrics[test_images]:,.0f} to test with, seed {prepare[seed]}"
+)
+_SPLIT_ASKED = "at most {prepare[val_size]} images to validate with, seed {prepare[seed]}"
+_OF_DATA: Mapping[str, _Value] = {
     "Data set": "{run.tags[dataset]}",
     "Data and split, SHA-256": "{run.tags[data_fingerprint]:.16}",
-    "Split": "val_size {prepare[val_size]}, seed {prepare[seed]}",
-    "Learning rate": lambda run: (
-        "searched for its variant" if "search_run" in run.tags else "given"
-    ),
+    "Split": lambda run: _filled(_SPLIT, run) or _filled(_SPLIT_ASKED, run),
+}
+# Where all that is filled in are settings of the variant, a difference may be by design.
+_FACTS: Mapping[str, _Value] = {
     "Trials of the search": "{search[n_trials]}",
     "Epochs of a trial at most": "{search[search_epochs]}",
     "Searched range": "{search[learning_rate_min]} to {search[learning_rate_max]}",

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.answers.evidence import Evidence
-from pipeline.answers.verdicts import Answer
+from pipeline.answers.verdicts import Answer, Verdict
 from pipeline.comparisons import Question
 
 MISSING = "\u2013"
@@ -47,7 +48,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}%" if np.isfinite(share) else MISSING
 
 
-def _spread(row: Mapping, column: str) -> str:
+def spread(row: Mapping, column: str) -> str:
     """A mean accuracy and, where it is known, half the width of its confidence interval."""
     half_width = row[f"{column}_half_width"]
     if np.isnan(half_width):
@@ -75,7 +76,7 @@ def _summary_row(row: Mapping) -> list[str]:
         str(row["seeds"]),
         MISSING if np.isnan(row["learning_rate"]) else f"{row['learning_rate']:.3g}",
         number(row["best_epoch"], 1),
-        *(_spread(row, column) for column in ("val_accuracy", "test_accuracy", "mc_accuracy")),
+        *(spread(row, column) for column in ("val_accuracy", "test_accuracy", "mc_accuracy")),
         *(figure(row, column) for column in ("seconds_per_epoch", "total_seconds")),
         MISSING if np.isnan(reached) else epochs,
     ]
@@ -173,6 +174,34 @@ def answers_frame(answers: Sequence[Answer]) -> pd.DataFrame:
     rows = [[*asked(one.question), *one.sizes, *found(one)] for one in answers]
     columns = ["question", *_ASKED[1:], "runs", "reference_runs", *_FOUND]
     return pd.DataFrame(rows, columns=columns)
+
+
+def answers_of(frame: pd.DataFrame) -> list[Answer]:
+    """The answers from their values, as `answers_frame` gives them; raises what pandas may.
+
+    What is read of a question is what was asked; of its text, nothing is known.
+    """
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return [_answer_of({str(name): value for name, value in row.items()}) for row in rows]
+
+
+def _answer_of(row: Mapping[str, Any]) -> Answer:
+    asked = {name: row[name] for name in _ASKED if name != "id"}
+
+    def figure_of(name: str) -> float:
+        return math.nan if row[name] is None else float(row[name])
+
+    return Answer(
+        question=Question(**asked),
+        verdict=Verdict(row["verdict"]) if row["verdict"] else None,
+        effect=figure_of("effect"),
+        low=figure_of("low"),
+        high=figure_of("high"),
+        confidence=figure_of("confidence"),
+        sizes=(int(row["runs"]), int(row["reference_runs"])),
+        reason=row["reason"] or "",
+        seeds=None if row["seeds"] is None else int(row["seeds"]),
+    )
 
 
 def markdown(rows: list[list[str]]) -> str:

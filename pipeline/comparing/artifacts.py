@@ -6,7 +6,7 @@ may be: it is left out.
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -72,6 +72,8 @@ def activations(content: bytes) -> dict[str, dict[str, list[float]]]:
 def uncertainty(content: bytes) -> dict[str, Any]:
     """What `mc_dropout.log_mc_dropout` recorded."""
     record = json.loads(content)
+    if not record["accuracy_by_samples"]:
+        raise ValueError("no accuracies")
     return {
         "deterministic_accuracy": float(record["deterministic_accuracy"]),
         "accuracy_by_samples": [float(one) for one in record["accuracy_by_samples"]],
@@ -81,6 +83,44 @@ def uncertainty(content: bytes) -> dict[str, Any]:
         },
         "most_uncertain": [_image(one) for one in record["most_uncertain"]],
     }
+
+
+def mean_uncertainty(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What several records from `uncertainty` come to: mean accuracies, and bins put together.
+
+    As far as all have samples, and as many bins.
+    """
+    samples = min(len(one["accuracy_by_samples"]) for one in records)
+    accuracies = [one["accuracy_by_samples"][:samples] for one in records]
+    calibrations = [one["calibration"] for one in records]
+    models = [
+        model
+        for model, of in calibrations[0].items()
+        if all(
+            len(of["count"]) == len(one.get(model, {"count": ()})["count"]) for one in calibrations
+        )
+    ]
+    return {
+        "seeds": len(records),
+        "deterministic_accuracy": float(
+            np.mean([one["deterministic_accuracy"] for one in records])
+        ),
+        "accuracy_by_samples": np.mean(accuracies, axis=0).tolist(),
+        "calibration": {model: _pooled([one[model] for one in calibrations]) for model in models},
+    }
+
+
+def _pooled(bins: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The bins of a reliability diagram over the predictions of all models."""
+    counts = np.stack([one["count"] for one in bins])
+    total = counts.sum(axis=0)
+    shares = {
+        name: (np.nan_to_num([one[name] for one in bins]) * counts).sum(axis=0)
+        for name in _BINS
+        if name != "count"
+    }
+    filled = np.where(total > 0, total, np.nan)
+    return {**{name: of / filled for name, of in shares.items()}, "count": total}
 
 
 def _image(described: dict[str, Any]) -> dict[str, Any]:

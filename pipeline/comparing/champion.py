@@ -50,6 +50,7 @@ class Registration(NamedTuple):
     name: str  # of the registered model
     versions: Mapping[str, int]  # of each variant's best run, by variant
     champion: int  # the version that holds the alias `champion` now
+    holder: str  # that version with its variant, in words
     replaced: bool  # whether it got the alias now
     reason: str  # why, or why not
     text: str  # all of it, as Markdown for a note of the MLflow UI
@@ -110,7 +111,7 @@ def register(
     _describe(name, champion, reason, data["dataset"])
     numbers = {variant: int(version.version) for variant, version in versions.items()}
     text = _text(name, champion, reason, list(versions.values()))
-    return Registration(name, numbers, int(champion.version), wins, reason, text)
+    return Registration(name, numbers, int(champion.version), _who(champion), wins, reason, text)
 
 
 def _describe(name: str, champion: ModelVersion, reason: str, dataset: str) -> None:

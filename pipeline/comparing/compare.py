@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
 from pipeline.answers import tables, words
+from pipeline.answers.changes import changes
 from pipeline.answers.fairness import LeftOut
 from pipeline.base import InputError, layout, markdown, progress, unknown_name
 from pipeline.comparing import artifacts, evidence, means
 from pipeline.comparing.champion import register, registered_model_name
+from pipeline.comparing.previous import CHAMPION_TAG
 from pipeline.comparing.replicates import newest_of_each_seed, with_key
 from pipeline.comparisons import Comparison, Data, Variant
 from pipeline.report import terminal
@@ -78,8 +80,11 @@ class CompareStep(Step):
         found = evidence.collect(
             self.runs, self.absent, comparison=self.comparison, baseline=self.baseline
         )
-        text = f"{words.verdict(found)}\n\n{words.markdown_report(found)}"
         champion = _registered(found, self.tags())
+        found.champion = champion.holder
+        run.set_tags({CHAMPION_TAG: found.champion} if found.champion else {})
+        since = changes(found).sentence
+        text = f"{words.verdict(found)}\n\n{since}\n\n{words.markdown_report(found)}"
         ending = f"\n## Champion\n\n{champion.text}\n"
         run.log_text(text + ending, "comparison.md")
         run.log_text(terminal.brief(found, champion.line, champion.refused), "terminal.json")
@@ -134,6 +139,7 @@ class _Champion(NamedTuple):
     text: str  # as Markdown
     line: str = ""  # of the champion, in plain words
     refused: str = ""  # what was not registered, and what to do
+    holder: str = ""  # the variant
 
 
 def name_of(comparison: Comparison, dataset: str) -> str:
@@ -155,7 +161,8 @@ def _registered(found: "evidence.Evidence", data: Mapping[str, str]) -> _Champio
         return _Champion(markdown.escaped(said), refused=said)
     of = {version: variant for variant, version in done.versions.items()}.get(done.champion)
     line = f"Champion: {f'{of}, ' if of else ''}version {done.champion} of {done.name}, "
-    return _Champion(done.text, line + ("new." if done.replaced else "as before."))
+    line += "new." if done.replaced else "as before."
+    return _Champion(done.text, line, holder=done.holder)
 
 
 def _asked(comparison: Comparison) -> list[dict[str, Any]]:

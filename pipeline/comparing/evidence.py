@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from functools import cache
 from typing import Any
 
@@ -13,9 +14,10 @@ from pipeline.answers.evidence import Evidence
 from pipeline.answers.fairness import RunRecord
 from pipeline.answers.summary import OPTIONAL_COLUMNS, RUN_COLUMNS
 from pipeline.answers.verdicts import Answer
-from pipeline.comparing import artifacts, predictions
+from pipeline.comparing import artifacts, images, predictions
 from pipeline.comparing.predictions import Predictions
-from pipeline.comparisons import Comparison
+from pipeline.comparing.previous import previous
+from pipeline.comparisons import Comparison, Variant
 from pipeline.steps.step import recorded_inputs, recorded_settings, resolved_parameters
 from pipeline.tracking import client, curves, metrics
 
@@ -40,17 +42,15 @@ def collect(
 ) -> Evidence:
     """Everything the report shows of finished training runs, as in `compare.Compare`.
 
-    Artifacts that are only shown are read of one run per variant.
+    Activations, the search and single images are shown of one run per variant.
     """
     runs = _records(chosen)
     test, mc_test = _predicted(chosen)
     measured = _measured(chosen, comparison, baseline, test, mc_test)
-    names = dict.fromkeys(run.variant for run in runs)
-    by_loss = sorted(runs, key=lambda run: run.metrics["best_val_loss"])
-    examples = {name: next(run for run in by_loss if run.variant == name) for name in names}
+    examples = _examples(runs, measured["runs"])
     ids = {name: run.run_id for name, run in examples.items()}
     searches = {name: run.tags.get("search_run") for name, run in examples.items()}
-    uncertain = {name: ids[name] for name in ids if "mc_accuracy" in examples[name].metrics}
+    tags, experiment = runs[0].tags, chosen[0].info.experiment_id
     colors = {variant.name: variant.color for variant in comparison.variants}
     return Evidence(
         **measured,
@@ -61,10 +61,62 @@ def collect(
         searches=_of_each(searches, "trials.csv", artifacts.trials),
         rate_curves=_of_each(searches, "learning_rate_curve.csv", artifacts.rate_curve),
         activations=_of_each(ids, "activations.json", artifacts.activations),
-        uncertainty=_of_each(uncertain, "mc_dropout/record.json", artifacts.uncertainty),
+        uncertainty=_uncertainty(runs, ids),
         examples={name: run.name for name, run in examples.items()},
         ensembles=predictions.ensembles(measured["runs"], test, mc_test),
+        settings={name: _settings(run) for name, run in examples.items()},
+        images=images.evidence(chosen, measured["runs"], test),
+        before=previous(comparison.name, tags["data_fingerprint"], experiment),
     )
+
+
+def _examples(runs: Sequence[RunRecord], rows: pd.DataFrame) -> dict[str, RunRecord]:
+    """The run of each variant that is shown where one has to do.
+
+    That whose weights, as they were kept, have the lowest validation loss.
+    """
+    by_loss = rows.set_index("run_id")["best_val_loss"].sort_values(kind="stable")
+    known = {run.run_id: run for run in runs}
+    best_first = [known[str(run_id)] for run_id in by_loss.index]
+    names = dict.fromkeys(run.variant for run in runs)
+    return {name: next(run for run in best_first if run.variant == name) for name in names}
+
+
+def _uncertainty(runs: Sequence[RunRecord], examples: Mapping[str, str]) -> dict[str, Any]:
+    """What MC Dropout came to in all runs of a variant that have it, with the example's images."""
+    sampled = [run for run in runs if "mc_accuracy" in run.metrics]
+    names = {run.run_id: run.name for run in sampled}
+    path = "mc_dropout/record.json"
+    read = {
+        run_id: artifacts.read(run_id, path, artifacts.uncertainty, of=name)
+        for run_id, name in names.items()
+    }
+    records = {run_id: record for run_id, record in read.items() if record}
+    found = {}
+    for variant, example in examples.items():
+        of = [
+            records[run.run_id]
+            for run in sampled
+            if run.variant == variant
+            if run.run_id in records
+        ]
+        if of:
+            shown = records.get(example, {}).get("most_uncertain", ())
+            found[variant] = artifacts.mean_uncertainty(of) | {"most_uncertain": shown}
+    return found
+
+
+def _settings(run: RunRecord) -> dict[str, Any]:
+    """What a variant was trained with; empty for a run from before this was recorded."""
+    decisive = {
+        one.name
+        for one in fields(Variant)
+        if one.name != "name" and one.metadata.get("steps", (True,))
+    }
+    found = {name: one for name, one in run.declared.items() if name in {*decisive, "derived_from"}}
+    if found and "parameter_count" in run.metrics:
+        found["parameters"] = int(run.metrics["parameter_count"])
+    return found
 
 
 def judged(

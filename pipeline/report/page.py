@@ -16,11 +16,14 @@ import jinja2
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
-from pipeline.answers import tables, words
+from pipeline.answers import pairs, tables, words
+from pipeline.answers.changes import changes
 from pipeline.answers.evidence import Evidence
 from pipeline.report import comparison_figures, drawing, forest, time_figures
 from pipeline.report.drawing import Panel
 from pipeline.report.embedding import embedded
+from pipeline.report.pair_figures import pair_panels
+from pipeline.report.thumbnails import data_uri, taken_for
 
 TEMPLATES = Path(__file__).parent  # page.*, which count as code of this module
 
@@ -71,7 +74,10 @@ def sections(evidence: Evidence) -> dict[str, list[Panel]]:
 def html_report(
     evidence: Evidence, panels: Mapping[str, Sequence[Panel]], origin: Origin = Origin()
 ) -> str:
-    """The page with panels from `sections`, self-contained: there is nothing to fetch."""
+    """The page with panels from `sections`, self-contained: there is nothing to fetch.
+
+    Without panels there are no figures at all: these take seconds to draw.
+    """
     strict = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -80,7 +86,8 @@ def html_report(
     strict.trim_blocks = strict.lstrip_blocks = True
     strict.filters |= {"code": _code, "markdown": _markdown, "percent_encoded": quote}
     strict.globals |= {"words": words, "tables": tables, "forest": forest, "drawing": drawing}
-    strict.globals |= {"embedded": embedded}
+    strict.globals |= {"changes": changes, "pairs": pairs, "pair_panels": pair_panels}
+    strict.globals |= {"data_uri": data_uri, "taken_for": taken_for, "embedded": embedded}
     template = strict.get_template("page.html.jinja")
     return template.render(evidence=evidence, panels=panels, origin=origin)
 

@@ -1,8 +1,11 @@
 """Figures of one run: its curves, activations, images, classes and, with MC Dropout, uncertainty.
 
-Nothing to draw, and not as many of one thing as of another, is refused with an `InputError`.
+All that is drawn of a run has its variant's colour, as everywhere, and is told apart by its line;
+what belongs to no variant is grey or black. Titles say what a figure comes to. Nothing to draw, and
+not as many of one thing as of another, is refused with an `InputError`.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,15 +15,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.base import InputError
-from pipeline.comparisons.colors import BLUE, GREEN, GREY, OKABE_ITO, VERMILLION
+from pipeline.comparisons.colors import GREY
 from pipeline.report import drawing
 from pipeline.report.drawing import Array, Look
+from pipeline.report.thumbnails import taken_for
 
 CLASSES_WITH_TEXT = 20  # More cells than 20 x 20 have no room for numbers.
 BARE = {"frame_on": False, "xticks": (), "yticks": ()}
+LINE_LENGTH = 26  # characters that fit above an image
+DASHED: Look = {"linestyle": (0, (4, 2)), "lw": 1.2}
 
 
-def learning_curve(curve: pd.DataFrame, best_epoch: int, title: str) -> Figure:
+def learning_curve(curve: pd.DataFrame, best_epoch: int, title: str, color: str) -> Figure:
     """Loss and accuracy of one run, training and validation, with the best epoch (from 1) marked.
 
     The curve has a row per epoch: epoch, loss, accuracy, val_loss, val_accuracy, and learning_rate,
@@ -34,31 +40,42 @@ def learning_curve(curve: pd.DataFrame, best_epoch: int, title: str) -> Figure:
     panels: dict[str, Axes] = figure.subplot_mosaic(rows, height_ratios=[3, 1.3][: 1 + varies])
     for name, unit in (("loss", "Loss (nats per image)"), ("accuracy", "Accuracy (%)")):
         axes, scale = panels[name], 100 if name == "accuracy" else 1
-        axes.plot(epoch, scale * curve[name], color=BLUE, label="training", **look)
-        axes.plot(epoch, scale * curve[f"val_{name}"], color=VERMILLION, label="validation", **look)
+        axes.plot(epoch, scale * curve[name], color=color, label="training", **look | DASHED)
+        axes.plot(epoch, scale * curve[f"val_{name}"], color=color, label="validation", **look)
         drawing.style(axes, "Epoch", unit, whole=True)
     if varies:
-        panels["learning_rate"].plot(epoch, curve["learning_rate"], color=GREEN, **look)
+        panels["learning_rate"].plot(epoch, curve["learning_rate"], color=GREY, **look)
         drawing.style(panels["learning_rate"], "Epoch", "Learning rate", whole=True)
     for axes in panels.values():
         axes.axvline(best_epoch, color=GREY, linestyle=":", label=f"best epoch, {best_epoch}")
     drawing.legend(figure, panels["loss"])
-    figure.suptitle(title, fontsize=12)
+    best = curve.loc[epoch == best_epoch, "val_accuracy"].mean()
+    figure.suptitle(f"{title}: validation accuracy {best:.1%} at epoch {best_epoch}", fontsize=12)
     return figure
 
 
-def activation_statistics(statistics: Mapping[str, tuple[Array, Array]], title: str) -> Figure:
-    """Means and standard deviations, of shape (layers,), of the activations at some moments."""
+def activation_statistics(
+    statistics: Mapping[str, tuple[Array, Array]], title: str, color: str
+) -> Figure:
+    """Means and standard deviations, of shape (layers,), of the activations at some moments.
+
+    The last moment is drawn solid, those before it dashed.
+    """
     drawing.require_some("activation statistics", statistics)
     for moment, of in statistics.items():
         drawing.require_some(f"activation statistics {moment}", *of)
     figure = drawing.blank_figure(4.0)
     panels = figure.subplots(1, 2)
-    colors = dict(zip(statistics, OKABE_ITO, strict=False))
     for level, axes in enumerate(panels):
         lines = {moment: of[level] for moment, of in statistics.items()}
-        drawing.draw_layers(axes, lines, colors, level=level)
-    figure.suptitle(title, fontsize=12)
+        drawing.draw_layers(axes, lines, dict.fromkeys(statistics, color), level=level)
+        *before, last = axes.lines[1:]
+        last.set_linestyle("-")
+        for line in before:
+            line.set(markerfacecolor="none", **DASHED)
+    moment, (_, deviations) = list(statistics.items())[-1]
+    found = f"standard deviation {deviations[-1]:.2f} in the last layer {moment}"
+    figure.suptitle(f"{title}; {found}", fontsize=12)
     drawing.legend(figure, panels[0])
     return figure
 
@@ -86,17 +103,22 @@ def uncertain_images(
     drawing.require_some("images", images, labels, probabilities, entropy)
     order = np.argsort(-np.asarray(entropy), kind="stable")[:12]
     rows = -(-len(order) // 4)
-    figure = drawing.blank_figure(2.55 * rows)
+    figure = drawing.blank_figure(2.9 * rows)
     grid = figure.subplots(rows, 4, squeeze=False, subplot_kw=BARE)
     for axes, index in zip(grid.flat, order, strict=False):
         _show_image(axes, images[index])
-        top = np.argsort(-probabilities[index], kind="stable")[:2]
-        guesses = [f"{class_names[k]} {100 * probabilities[index, k]:.0f}%" for k in top]
-        text = f"true: {class_names[labels[index]]}\n{', '.join(guesses)}"
-        color = BLUE if top[0] == labels[index] else VERMILLION
-        axes.set_title(text, fontsize=9, color=color, parse_math=False)
-        axes.set_xlabel(f"entropy {entropy[index]:.2f} nats", fontsize=8, color=GREY)
-    figure.suptitle("Blue: the first guess is right; orange: it is wrong", fontsize=10, color=GREY)
+        guess, second = np.argsort(-probabilities[index], kind="stable")[:2]
+        true, shares = class_names[labels[index]], probabilities[index]
+        text = textwrap.fill(taken_for(true, class_names[guess], shares[guess]), LINE_LENGTH)
+        axes.set_title(text, fontsize=9, parse_math=False)
+        next_one = textwrap.fill(f"next {class_names[second]} ({shares[second]:.0%})", LINE_LENGTH)
+        below = f"{next_one}\nentropy {entropy[index]:.2f} nats"
+        axes.set_xlabel(below, fontsize=8, color=GREY, parse_math=False)
+    right = np.mean(
+        np.argmax(np.asarray(probabilities)[order], axis=1) == np.asarray(labels)[order]
+    )
+    text = f"The most uncertain test images: {right:.0%} of these {len(order)} are recognised"
+    figure.suptitle(text, fontsize=12)
     return figure
 
 
@@ -114,7 +136,7 @@ def confusion_matrix(matrix: Array, class_names: Sequence[str], title: str) -> F
     percent = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     figure = drawing.blank_figure(7.2)
     axes = figure.subplots()
-    image = axes.imshow(percent, cmap="Blues", vmin=0, vmax=max(percent.max(), 1))
+    image = axes.imshow(percent, cmap="Greys", vmin=0, vmax=max(percent.max(), 1))
     few, look = count <= 12, Look(ha="center", va="center")
     for (row, column), share in np.ndenumerate(percent) if count <= CLASSES_WITH_TEXT else ():
         text = f"{matrix[row, column]}\n{share:.0f}%" if few else f"{share:.0f}"
@@ -126,12 +148,24 @@ def confusion_matrix(matrix: Array, class_names: Sequence[str], title: str) -> F
     axes.set_xticks(ticks, names, rotation=45, ha="right", parse_math=False)
     axes.set_yticks(ticks, names, parse_math=False)
     drawing.style(axes, "Predicted class", "True class", grid=False)
-    axes.set_title(title, fontsize=12)
+    axes.set_title(
+        f"{title}{_mostly_confused(percent, class_names)}", fontsize=12, parse_math=False
+    )
     figure.colorbar(image, ax=axes, label="Share of the true class (%)", shrink=0.8)
     return figure
 
 
-def class_accuracy(accuracies: Array, class_names: Sequence[str]) -> Figure:
+def _mostly_confused(percent: Array, class_names: Sequence[str]) -> str:
+    """The two classes of which the largest share is taken for the other."""
+    mistaken = percent * (1 - np.eye(len(percent)))
+    true, guess = (int(one) for one in np.unravel_index(mistaken.argmax(), mistaken.shape))
+    if not mistaken.any():
+        return ""
+    share = mistaken[true, guess]
+    return f"\nmost often {class_names[true]} is taken for {class_names[guess]} ({share:.0f}%)"
+
+
+def class_accuracy(accuracies: Array, class_names: Sequence[str], color: str) -> Figure:
     """The accuracy (a fraction; NaN without images) of each class, the highest first."""
     drawing.require_some("class accuracies", accuracies, class_names)
     percent = 100 * np.asarray(accuracies, dtype=float)
@@ -139,15 +173,18 @@ def class_accuracy(accuracies: Array, class_names: Sequence[str]) -> Figure:
     height, size = (0.16, 7) if len(order) > 30 else (0.32, 9)
     figure = drawing.blank_figure(1.0 + height * len(order))
     axes = figure.subplots()
-    bars = axes.barh(range(len(order)), np.nan_to_num(percent[order]), color=BLUE, height=0.75)
+    bars = axes.barh(range(len(order)), np.nan_to_num(percent[order]), color=color, height=0.75)
     labels = ["" if np.isnan(value) else f"{value:.1f}%" for value in percent[order]]
     # The white boxes keep the line of the mean from crossing the numbers.
     box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
     axes.bar_label(bars, labels, padding=3, fontsize=size, bbox=box)
     if np.isfinite(percent).any():
         mean = np.nanmean(percent)
-        axes.axvline(mean, color=VERMILLION, linestyle="--", label=f"mean, {mean:.1f}%", lw=1.2)
-        figure.legend(loc="outside upper right", frameon=False, fontsize=9)
+        axes.axvline(mean, color="black", linestyle="--", label=f"mean, {mean:.1f}%", lw=1.2)
+        figure.legend(loc="outside lower right", frameon=False, fontsize=9)
+        known = [place for place in order if np.isfinite(percent[place])]
+        ends = (f"{class_names[place]} {percent[place]:.1f}%" for place in (known[0], known[-1]))
+        figure.suptitle("Best recognised {}, worst {}".format(*ends), fontsize=12, parse_math=False)
     axes.set_yticks(range(len(order)), [class_names[index] for index in order], parse_math=False)
     axes.invert_yaxis()
     axes.margins(x=0.1, y=0.01)
@@ -158,18 +195,20 @@ def class_accuracy(accuracies: Array, class_names: Sequence[str]) -> Figure:
     return figure
 
 
-def accuracy_by_samples(accuracies: Array, deterministic_accuracy: float) -> Figure:
+def accuracy_by_samples(accuracies: Array, deterministic_accuracy: float, color: str) -> Figure:
     """The accuracies (fractions) of the mean of 1, 2, ... samples, beside that without dropout."""
     drawing.require_some("accuracies", accuracies)
     figure = drawing.blank_figure(3.6)
     axes = figure.subplots()
     lines = {"MC Dropout": (accuracies, deterministic_accuracy)}
-    drawing.draw_samples(axes, lines, {"MC Dropout": BLUE}, plain="without dropout")
+    drawing.draw_samples(axes, lines, {"MC Dropout": color}, plain="without dropout")
     drawing.legend(figure, axes)
+    text = f"MC Dropout: {accuracies[-1]:.2%}, without dropout {deterministic_accuracy:.2%}"
+    figure.suptitle(text, fontsize=12)
     return figure
 
 
-def reliability_diagram(bins: Mapping[str, tuple[Array, Array, Array]]) -> Figure:
+def reliability_diagram(bins: Mapping[str, tuple[Array, Array, Array]], color: str) -> Figure:
     """Accuracy against confidence, a panel per model, with what is in each bin below.
 
     The calibration error is the mean distance from the diagonal; bins are as in `drawing`.
@@ -184,8 +223,8 @@ def reliability_diagram(bins: Mapping[str, tuple[Array, Array, Array]]) -> Figur
         filled = count > 0
         error = 100 * np.nansum(count * np.abs(confidence - accuracy)) / max(count.sum(), 1)
         title = f"{name}: calibration error {error:.1f}%"
-        drawing.draw_reliability(above, {name: of}, BLUE, title=title)
-        look: Look = {"width": 90 / len(count), "color": BLUE, "alpha": 0.5}
+        drawing.draw_reliability(above, {name: of}, color, title=title)
+        look: Look = {"width": 90 / len(count), "color": color, "alpha": 0.5}
         below.bar(100 * confidence[filled], count[filled], **look)
         drawing.style(below, "Confidence (%)", "Predictions")
     for axes in grid.flat:

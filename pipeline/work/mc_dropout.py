@@ -1,17 +1,16 @@
 """The work of `mc_dropout`: MC Dropout on a trained model, logged onto its run."""
 
-import base64
 import dataclasses
-import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.base import InputError, markdown, progress
+from pipeline.comparisons.colors import GREY
 from pipeline.data.splits import Splits
 from pipeline.steps import running
-from pipeline.steps.step import resolved_parameters
+from pipeline.steps.step import recorded_settings, resolved_parameters
 from pipeline.tracking import addresses, client
 from pipeline.tracking.runs import StepRun
 from pipeline.training.runtime import import_tensorflow
@@ -49,6 +48,7 @@ def add_mc_dropout(run_id: str, samples: int) -> None:
             deterministic=model.predict(splits.x_test, batch_size=1000, verbose=0),
             samples=samples,
             seed=int(resolved_parameters(trained)["seed"]),
+            color=recorded_settings(tags)[0].get("color") or GREY,
         )
 
 
@@ -75,6 +75,7 @@ def log_mc_dropout(
     deterministic: np.ndarray,
     samples: int,
     seed: int,
+    color: str,
 ) -> dict[str, float]:
     """Log MC Dropout on the test set, also as a record to draw figures by; returns the metrics.
 
@@ -83,6 +84,7 @@ def log_mc_dropout(
         deterministic: float32 of shape (n, classes), its probabilities on the test set.
         samples: predictions averaged per image.
         seed: decides the dropout masks.
+        color: of its variant.
     """
     from pipeline.report import run_figures
 
@@ -96,10 +98,10 @@ def log_mc_dropout(
         model_name: dataclasses.astuple(calibration.calibration_bins(predicted, labels))
         for model_name, predicted in {"deterministic": deterministic, "MC Dropout": mean}.items()
     }
-    run.log_figure(run_figures.reliability_diagram(bins), "mc_dropout/reliability.png")
+    run.log_figure(run_figures.reliability_diagram(bins, color), "mc_dropout/reliability.png")
     by_samples = calibration.accuracy_by_samples(drawn, labels)
     plain_accuracy = metrics["mc_accuracy"] - metrics["mc_gain"]
-    figure = run_figures.accuracy_by_samples(by_samples, plain_accuracy)
+    figure = run_figures.accuracy_by_samples(by_samples, plain_accuracy, color)
     run.log_figure(figure, "mc_dropout/accuracy_by_samples.png")
     record = {
         "deterministic_accuracy": plain_accuracy,
@@ -139,7 +141,7 @@ def _lists(confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray) -> d
 
 def _log_most_uncertain(run: StepRun, splits: Splits, mean: np.ndarray) -> list[dict[str, Any]]:
     """Log the figure of the most uncertain images; returns them, the most uncertain first."""
-    from pipeline.report import run_figures
+    from pipeline.report import run_figures, thumbnails
 
     entropy = sampling.predictive_entropy(mean)
     shown = np.sort(np.argsort(entropy)[::-1][:MOST_UNCERTAIN])  # in order, to read them fast
@@ -153,17 +155,7 @@ def _log_most_uncertain(run: StepRun, splits: Splits, mean: np.ndarray) -> list[
             "true": names[labels[place]],
             "guesses": [[names[guess], float(mean[place, guess])] for guess in guesses[place]],
             "entropy": float(entropy[place]),
-            "image": _data_uri(images[place]),
+            "image": thumbnails.data_uri(images[place]),
         }
         for place in np.argsort(-entropy, kind="stable")
     ]
-
-
-def _data_uri(image: np.ndarray) -> str:
-    """A uint8 image of shape (height, width, channels) as the address of a PNG in itself."""
-    from matplotlib.image import imsave
-
-    buffer = io.BytesIO()
-    shown = image[..., 0] if image.shape[-1] == 1 else image
-    imsave(buffer, shown, cmap="gray", vmin=0, vmax=255, format="png")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -116,7 +116,7 @@ def _log_results(run: StepRun, step: TrainStep, trainer: "Trainer", fit: "Fit") 
     columns = {"train_loss": "loss", "train_accuracy": "accuracy"}
     curve = pd.DataFrame(fit.history).rename(columns=columns)
     curve.insert(0, "epoch", range(1, len(curve) + 1))
-    figure = run_figures.learning_curve(curve, fit.best_epoch, step.name)
+    figure = run_figures.learning_curve(curve, fit.best_epoch, step.name, step.variant.color)
     run.log_figure(figure, "learning_curve.png")
     _log_model(run, trainer, step, model := trainer.trained_model())
     if step.variant.dropout_rate > 0:
@@ -128,6 +128,7 @@ def _log_results(run: StepRun, step: TrainStep, trainer: "Trainer", fit: "Fit") 
             deterministic=probabilities,
             samples=step.asked.mc_samples,
             seed=step.seed,
+            color=step.variant.color,
         )
     return metrics
 
@@ -163,7 +164,8 @@ def _log_test(run: StepRun, trainer: "Trainer", probabilities: np.ndarray) -> di
     accuracy, of_class = float(matrix.trace() / matrix.sum()), class_accuracy(matrix)
     title = f"{trainer.variant.name}: test accuracy {accuracy:.1%}"
     run.log_figure(run_figures.confusion_matrix(matrix, names, title), "confusion_matrix.png")
-    run.log_figure(run_figures.class_accuracy(of_class, names), "class_accuracy.png")
+    figure = run_figures.class_accuracy(of_class, names, trainer.variant.color)
+    run.log_figure(figure, "class_accuracy.png")
     known = (None if math.isnan(one) else one for one in of_class.tolist())  # JSON has no NaN
     run.log_dict(dict(zip(names, known, strict=True)), "class_accuracy.json")
     loss = negative_log_likelihood(probabilities, labels)
@@ -191,7 +193,8 @@ def _log_model(run: StepRun, trainer: "Trainer", step: TrainStep, model: "keras.
     }
     run.log_dict(listed, "activations.json")
     title = f"{step.variant.name}: activations by layer"
-    run.log_figure(run_figures.activation_statistics(statistics, title), "activations.png")
+    figure = run_figures.activation_statistics(statistics, title, step.variant.color)
+    run.log_figure(figure, "activations.png")
     run.log_text(summary(model), "model_summary.txt")
     example = np.asarray(trainer.splits.x_test[:2])
     patiently(logged_models.log, model, example=example, run_id=run.run_id)

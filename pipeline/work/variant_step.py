@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.comparisons import Variant
 from pipeline.data.splits import (
@@ -82,6 +83,25 @@ def logged_labels(run_id: str, fingerprint: str, split: str) -> tuple[Labels, in
         ):
             raise ValueError(f"y_{split}.npy has no labels of {n_classes} classes")
         return labels, n_classes
+
+
+def logged_pictures(
+    run_id: str, fingerprint: str, split: str
+) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
+    """The images of a split that a `prepare` run has logged, mapped into memory, and class names.
+
+    They are to be looked at: that they are those of the fingerprint is not checked.
+
+    Raises:
+        InputError: if they are gone, or no images.
+    """
+    with refused_if_damaged(f"artifact 'data' of run {run_id}", PREPARE_AGAIN):
+        run_id = _not_gone(run_id, fingerprint)
+        pictures = np.load(client.local_artifact(run_id, f"data/x_{split}.npy"), mmap_mode="r")
+        described = json.loads(client.local_artifact(run_id, "data/metadata.json").read_bytes())
+        if pictures.dtype != np.uint8 or pictures.ndim != 4:
+            raise ValueError(f"x_{split}.npy has no images")
+        return pictures, tuple(map(str, described["class_names"]))
 
 
 def _not_gone(run_id: str, fingerprint: str) -> str:

@@ -24,6 +24,12 @@ from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, BN, ELU, ONE_CYCLE
 FINGERPRINT = "f" * 64
 VERSIONS = {"tensorflow": "2.21.0", "keras": "3.15.1"}
 CODE = {"work.train": "1"}
+SPLIT = RunRecord(
+    run_id="data",
+    name="prepare",
+    settings={"val_size": "5000", "seed": "1"},
+    metrics={"train_images": 3200.0, "validation_images": 800.0, "test_images": 1000.0},
+)
 RANGE = {"learning_rate_min": "1e-05", "learning_rate_max": "0.1"}
 
 
@@ -91,18 +97,27 @@ def found(
 
 
 def test_runs_that_differ_in_their_seeds_alone_are_the_same_in_everything() -> None:
-    split = RunRecord(run_id="data", name="prepare", settings={"val_size": "5000", "seed": "1"})
-    by_name = found([trained(seed=seed, search=searched(), prepare=split) for seed in (1, 2)])
-    assert {fact.finding for fact in by_name.values()} == {"same", "none"}
+    same: dict[str, Any] = {"search": searched(), "prepare": SPLIT}
+    same["settings"] = {"chosen_learning_rate": "0.001"}
+    by_name = found([trained(seed=seed, **same) for seed in (1, 2)])
+    assert {fact.finding for fact in by_name.values()} == {"same", "none", "searched for each"}
     assert not any(fact.flagged for fact in by_name.values())
     assert by_name["Data and split, SHA-256"].detail == FINGERPRINT[:16]
-    assert by_name["Split"].detail == "val_size 5000, seed 1"
+    assert by_name["Learning rate"] == Fact("Learning rate", "searched for each", "0.001")
     assert by_name["Trials of the search"].detail == "12"
     assert by_name["Epochs of a trial at most"].detail == "10"
     assert by_name["Searched range"].detail == "1e-05 to 0.1"
     assert by_name["Package versions"].detail == "keras 3.15.1, tensorflow 2.21.0"
     assert by_name["Optimiser and schedule"].detail == "nadam, constant"
     assert by_name["Seeds"].detail == "1, 2"
+
+
+def test_the_split_is_what_was_held_out_or_of_old_data_what_was_asked_for() -> None:
+    said = "3,200 images to train with, 800 to validate with, 1,000 to test with, seed 1"
+    assert found([trained(prepare=SPLIT)])["Split"].detail == said
+    before = dataclasses.replace(SPLIT, metrics={})
+    asked = "at most 5000 images to validate with, seed 1"
+    assert found([trained(prepare=before)])["Split"].detail == asked
 
 
 OF_A_VARIANT = ("Batch size", "Epochs at most", "Patience", "Dropout", "Optimiser and schedule")
@@ -223,9 +238,27 @@ def test_how_long_trials_are_is_by_design_where_it_is_the_variants_own(
     assert (fact.finding, fact.flagged) == (finding, finding == "differs")
 
 
+def at_rate(variant: Variant, rate: float, **changes: Any) -> RunRecord:
+    return trained(variant, settings={"chosen_learning_rate": repr(rate)}, **changes)
+
+
+def test_rates_that_were_searched_for_each_variant_are_told_and_not_flagged() -> None:
+    runs = [at_rate(ELU, 0.00022387, search=searched()), at_rate(BN, 0.0005, search=searched(BN))]
+    assert found(runs)["Learning rate"] == Fact(
+        "Learning rate", "searched for each", "0.000224: elu; 0.0005: bn"
+    )
+    assert not found(runs)["Learning rate"].flagged
+
+
+def test_rates_that_were_given_are_the_same_or_flagged() -> None:
+    assert found([at_rate(ELU, 0.001), at_rate(BN, 0.001)])["Learning rate"].finding == "same"
+    assert found([at_rate(ELU, 0.001), at_rate(BN, 0.01)])["Learning rate"].flagged
+
+
 def test_a_rate_that_was_given_beside_one_that_was_searched_is_flagged() -> None:
-    by_name = found([trained(ELU, search=searched()), trained(BN)])
-    assert by_name["Learning rate"].detail == "searched for its variant: elu; given: bn"
+    by_name = found([at_rate(ELU, 0.001, search=searched()), trained(BN)])
+    assert by_name["Learning rate"].detail == "searched, 0.001: elu; given: bn"
+    assert by_name["Learning rate"].flagged
     assert by_name["Trials of the search"].detail == "12: elu; no search: bn"
     assert by_name["Epochs of a trial at most"].detail == "10: elu; no search: bn"
     assert by_name["Epochs of a trial at most"].flagged

@@ -60,7 +60,8 @@ def test_one_run_that_logged_nothing_leaves_its_questions_to_seeds_alone(
 def test_a_gain_of_mc_dropout_varies_with_the_images_that_it_changes() -> None:
     names = NAMES[3:]
     gain = [SAMPLED[name].astype(int) - CORRECT[name] for name in names]
-    found = evidence(correct=CORRECT, mc_correct=SAMPLED)._image_variances()
+    of = evidence(correct=CORRECT, mc_correct=SAMPLED)
+    found = of._image_variances(of.questions)
     assert found["alpha_dropout_mc"] == pytest.approx(image_variance(np.stack(gain)))
     plain = [np.stack([CORRECT[name] for name in of]) for of in (names, NAMES[:3])]
     assert found["alpha_dropout_quality_over_elu"] == pytest.approx(image_variance(*plain))

@@ -63,6 +63,7 @@ def test_what_was_logged_is_read_as_it_was() -> None:
         *((artifacts.activations, text) for text in ("", "[]", '"text"', "{", "1")),
         (artifacts.activations, json.dumps({"after training": {"mean": [0.1]}})),
         (artifacts.activations, json.dumps({"after training": [0.1]})),
+        (artifacts.uncertainty, json.dumps({**UNCERTAINTY, "accuracy_by_samples": []})),
         *(
             (artifacts.uncertainty, json.dumps({**UNCERTAINTY, **changed}))
             for changed in (
@@ -80,3 +81,32 @@ def test_what_was_logged_is_read_as_it_was() -> None:
 def test_what_cannot_be_drawn_is_refused(read: Callable[[bytes], Any], content: str) -> None:
     with pytest.raises(Exception):  # noqa: B017, PT011 whatever it is
         read(content.encode())
+
+
+def test_uncertainty_of_several_seeds_is_the_mean_of_them_and_all_their_predictions() -> None:
+    nan = float("nan")
+
+    def record(confidence: float, accuracy: float, count: int, samples: list[float]) -> dict:
+        """With an empty bin and a filled one."""
+        bins = {"confidence": [nan, confidence], "accuracy": [nan, accuracy], "count": [0, count]}
+        arrays = {name: np.array(of, float) for name, of in bins.items()}
+        calibration = {"MC Dropout": arrays, "deterministic": arrays}
+        return {
+            "deterministic_accuracy": samples[0],
+            "accuracy_by_samples": samples,
+            "calibration": calibration,
+        }
+
+    one, other = record(0.8, 0.5, 10, [0.4, 0.5, 0.6]), record(0.6, 0.9, 30, [0.6, 0.6])
+    del other["calibration"]["deterministic"]
+    found = artifacts.mean_uncertainty([one, other])
+    assert found["seeds"] == 2
+    assert found["deterministic_accuracy"] == 0.5
+    assert found["accuracy_by_samples"] == pytest.approx([0.5, 0.55])  # as far as both go
+    assert list(found["calibration"]) == ["MC Dropout"]
+    bins = {name: of.tolist() for name, of in found["calibration"]["MC Dropout"].items()}
+    np.testing.assert_allclose(bins["confidence"], [nan, 0.65])
+    np.testing.assert_allclose(bins["accuracy"], [nan, 0.8])
+    assert bins["count"] == [0, 40]
+    other["calibration"]["MC Dropout"]["count"] = np.array([40.0])  # bins of another width
+    assert artifacts.mean_uncertainty([one, other])["calibration"] == {}

@@ -150,6 +150,29 @@ def test_curves_are_those_that_were_logged(four_runs: list[str]) -> None:
     assert not curves[list(evidence.CURVE_METRICS.values())].isna().any().any()
 
 
+def test_what_changed_is_told_against_the_newest_comparison_of_its_name_and_data(
+    four_runs: list[str],
+) -> None:
+    first = "This is the first comparison of its name on this data."
+    assert first in _artifact(compare(), "comparison.md")
+    assert _changed(compare(reuse="never")).startswith("Nothing has changed since")
+    for variant in (ELU, BN):
+        _trained(variant, 3)
+    said = _changed(run_id := compare())
+    assert "Added: seed 3 of elu and bn." in said
+    assert said in client.get_run(run_id).data.tags["mlflow.note.content"]
+    assert said in mlflow.get_experiment("0").tags["mlflow.note.content"]
+    assert "Added: seed 3 of elu and bn." in _artifact(run_id, "report.html")
+    assert "elu, test accuracy</td>" in _artifact(run_id, "report.html")
+
+
+def _changed(run_id: str) -> str:
+    """What a comparison says has changed."""
+    lines = _artifact(run_id, "comparison.md").splitlines()
+    (found,) = [line for line in lines if "since the comparison of" in line.lower()]
+    return found
+
+
 def test_runs_that_failed_are_named_and_make_for_a_new_comparison(four_runs: list[str]) -> None:
     before = _key()
     assert _key() == before
@@ -388,9 +411,12 @@ def test_report_of_a_finished_comparison_has_every_part(finished_store: Finished
     pictures = PICTURES | {"learning_rate_search", "activations", "mc_dropout"}
     assert {f"{name}.png" for name in pictures} <= _artifacts(run.info.run_id)
     page = _artifact(run.info.run_id, "report.html")
-    for part in ("Learning-rate searches", "Self-normalisation", "Most uncertain images"):
+    parts = ("Learning-rate searches", "Self-normalisation", "Most uncertain images")
+    for part in (*parts, "Side by side", "Of 60 test images", "Misclassified images"):
         assert part in page
-    assert page.count("data:image/png;base64,") == 12  # the most uncertain images
+    assert page.count(" nats</span>") == 12  # the most uncertain images
+    assert "first comparison of its name" in page
+    assert run.data.tags["champion"].startswith("version ")
     plain = ["one seed", "ensemble"]
     with_dropout = [f"{model} with MC Dropout" for model in plain]
     of = _table(run.info.run_id, "ensembles").groupby("variant")["model"].agg(list)

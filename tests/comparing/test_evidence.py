@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from compared_runs import train_run
 
@@ -99,3 +100,41 @@ def test_a_run_of_an_earlier_version_has_a_row_by_what_its_weights_came_to(store
         client.connect().log_metric(run.info.run_id, name, value)
     row = evidence._row(evidence.record(client.get_run(run.info.run_id)))
     assert (row["best_val_accuracy"], row["best_epoch"]) == (0.5, 9)
+
+
+def test_the_run_that_is_shown_of_a_variant_is_the_best_by_the_weights_that_it_kept() -> None:
+    runs = [evidence.RunRecord(run_id=one, name=one, variant="one_cycle") for one in "abc"]
+    kept = pd.DataFrame({"run_id": list("abc"), "best_val_loss": [1.7, 1.6, float("nan")]})
+    assert evidence._examples(runs, kept)["one_cycle"].name == "b"
+
+
+def test_mc_dropout_is_the_mean_over_all_runs_that_have_it_with_the_images_of_one(
+    store: Path,
+) -> None:
+    records = []
+    for seed, accuracy in enumerate((0.4, 0.6), start=1):
+        run = train_run("alpha_dropout", seed)
+        client.connect().log_metric(run.info.run_id, "mc_accuracy", accuracy)
+        record = {"deterministic_accuracy": accuracy, "accuracy_by_samples": [accuracy]}
+        guesses = [["cat", accuracy]]
+        image = {"true": "cat", "guesses": guesses, "entropy": 1, "image": "data:image/png;base64,"}
+        record |= {"calibration": {}, "most_uncertain": [image]}
+        client.connect().log_dict(run.info.run_id, record, "mc_dropout/record.json")
+        records.append(evidence.record(client.get_run(run.info.run_id)))
+    records.append(evidence.record(train_run("elu")))
+    examples = {"alpha_dropout": records[1].run_id, "elu": records[2].run_id}
+    found = evidence._uncertainty(records, examples)
+    assert list(found) == ["alpha_dropout"]
+    assert found["alpha_dropout"]["accuracy_by_samples"] == [0.5]
+    assert found["alpha_dropout"]["deterministic_accuracy"] == 0.5
+    assert [one["guesses"] for one in found["alpha_dropout"]["most_uncertain"]] == [[["cat", 0.6]]]
+
+
+def test_settings_are_what_decides_a_training_and_of_old_runs_there_are_none(store: Path) -> None:
+    run = train_run("bn")
+    client.connect().log_metric(run.info.run_id, "parameter_count", 508_210)
+    found = evidence._settings(evidence.record(client.get_run(run.info.run_id)))
+    assert (found["batch_normalization"], found["parameters"]) == (True, 508_210)
+    assert found["derived_from"] == "elu"
+    assert not found.keys() & {"name", "color", "description"}
+    assert evidence._settings(evidence.record(train_run("elu", tags={"settings": "{}"}))) == {}

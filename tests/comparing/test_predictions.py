@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from compared_runs import train_run
 
-from pipeline.comparing import predictions
+from pipeline.answers.images import ImageEvidence
+from pipeline.comparing import images, predictions
 from pipeline.comparisons import Data
 from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, ELU
 from pipeline.data import npz
@@ -216,3 +217,50 @@ def test_a_probability_too_small_for_half_precision_counts_as_the_least_that_is_
     )
     nll = (-np.log(0.8) * 59 + 25 * np.log(2)) / 60
     assert row["nll"] == pytest.approx(nll, rel=1e-3)
+
+
+def votes(runs: list[client.Run]) -> ImageEvidence | None:
+    table = pd.DataFrame(
+        [{"run_id": run.info.run_id, "variant": run.data.params["variant"]} for run in runs]
+    )
+    return images.evidence(runs, table, predictions.read(runs, "test"))
+
+
+def test_votes_are_of_the_runs_that_logged_what_they_predicted_with_the_images(
+    prepare_run: str, splits: Splits
+) -> None:
+    labels = splits.y_test
+    wrong = (slice(0, 20), slice(0, 10))
+    runs = [
+        logged(prepare_run, splits, probabilities(labels, of), seed)
+        for seed, of in enumerate(wrong, start=1)
+    ]
+    tags = {"prepare_run": prepare_run, "data_fingerprint": splits.fingerprint}
+    old = [train_run(ELU, tags=tags), train_run(ALPHA_DROPOUT, 3, tags=tags)]
+    found = votes([*old, *runs])
+    assert found is not None
+    assert found.class_names == splits.class_names
+    assert list(found.votes) == ["alpha_dropout"]
+    assert found.votes["alpha_dropout"].seeds == 2
+    np.testing.assert_array_equal(
+        found.right("alpha_dropout")[:30], [0] * 10 + [0.5] * 10 + [1] * 10
+    )
+    np.testing.assert_allclose(found.votes["alpha_dropout"].mean[10].max(), 0.45, rtol=1e-3)
+    np.testing.assert_array_equal(found.pictures, splits.x_test)
+    assert votes(old) is None
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, truncate, lambda path: np.save(path, np.eye(2))])
+def test_without_the_images_there_are_votes_all_the_same_and_it_is_said(
+    prepare_run: str,
+    splits: Splits,
+    damage: Callable[[Path], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = logged(prepare_run, splits, probabilities(splits.y_test, slice(0, 20)))
+    damage(client.local_artifact(prepare_run, "data/x_test.npy"))
+    found = votes([run])
+    assert found is not None
+    assert found.pictures is None
+    assert [one.true for one in found.mistaken("alpha_dropout", 1)] == ["0"]
+    assert "The report shows no images: " in capsys.readouterr().out

@@ -106,8 +106,10 @@ def test_page_has_every_part_in_order_and_the_verdict_first(whole: Page) -> None
     assert headings[4:] == [
         "Planned questions",
         "Results",
+        "What changed",
         "Learning curves by epoch",
         "Learning curves by training time",
+        "Side by side",
         "Time to the target",
         "Time per epoch",
         "Learning-rate searches",
@@ -133,11 +135,13 @@ def test_page_needs_nothing_but_itself(whole: Page) -> None:
 
 
 def test_page_has_every_figure_with_words_for_it_and_no_id_twice(whole: Page) -> None:
-    tab, panels = whole, 1 + 2 + 2 + 1 + 1 + 5 + 2 + 3
+    tab = whole
+    panels = 1 + 2 + 2 + 1 + 1 + 5 + 2 + 3 + 10 * 3  # of pairs: curves, activations
     described = [attrs for _, attrs in tab.elements if attrs.get("role") == "img"]
     assert len(described) == panels
     assert all(len(attrs["aria-label"] or "") > 20 for attrs in described)
-    assert all(attrs.get("alt") for tag, attrs in tab.elements if tag == "img")
+    # What a picture shows stands below it.
+    assert all(attrs.get("alt") == "" for tag, attrs in tab.elements if tag == "img")
     ids = [attrs["id"] for _, attrs in tab.elements if "id" in attrs]
     assert len(ids) == len(set(ids))
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from conftest import PROJECT
 from drawn import assert_saves_as_a_png_of_1200_pixels, labels_of, make_curve, xs, ys
-from matplotlib.colors import same_color
+from matplotlib.colors import same_color, to_hex
+from matplotlib.text import Text
 
 from pipeline.base import InputError
-from pipeline.comparisons.colors import BLUE, VERMILLION
+from pipeline.comparisons.colors import OKABE_ITO, PINK
 from pipeline.report import run_figures
 
 NAMES = ["cat", "dog", "ship"]
@@ -39,24 +40,44 @@ def legend_of(figure):
 
 
 DRAWN = {
-    "learning_curve": lambda: run_figures.learning_curve(make_curve(), 3, "elu"),
+    "learning_curve": lambda: run_figures.learning_curve(make_curve(), 3, "elu", PINK),
     "activation_statistics": lambda: run_figures.activation_statistics(
-        {"at initialisation": (np.zeros(20), np.ones(20))}, "selu"
+        {"at initialisation": (np.zeros(20), np.ones(20))}, "selu", PINK
     ),
     "sample_images": lambda: run_figures.sample_images(make_images(9), np.arange(9) % 3, NAMES),
     "confusion_matrix": lambda: run_figures.confusion_matrix(np.eye(3, dtype=int), NAMES, "elu"),
-    "class_accuracy": lambda: run_figures.class_accuracy(np.array([0.5, 0.9, 0.7]), NAMES),
-    "accuracy_by_samples": lambda: run_figures.accuracy_by_samples(np.array([0.4, 0.5]), 0.5),
+    "class_accuracy": lambda: run_figures.class_accuracy(np.array([0.5, 0.9, 0.7]), NAMES, PINK),
+    "accuracy_by_samples": lambda: run_figures.accuracy_by_samples(np.array([0.4, 0.5]), 0.5, PINK),
     "uncertain_images": lambda: run_figures.uncertain_images(
         make_images(4), np.array([0, 1, 2, 0]), PROBABILITIES, ENTROPY, NAMES
     ),
-    "reliability_diagram": lambda: run_figures.reliability_diagram({"MC Dropout": make_bins()}),
+    "reliability_diagram": lambda: run_figures.reliability_diagram(
+        {"MC Dropout": make_bins()}, PINK
+    ),
 }
 
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_figure_saves_as_a_png_of_1200_pixels(name, tmp_path):
     assert_saves_as_a_png_of_1200_pixels(DRAWN[name](), tmp_path / "figure.png")
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_what_is_drawn_of_a_run_has_its_variants_colour_and_no_other(name):
+    others = [color for color in OKABE_ITO if color not in (PINK, "#000000")]
+    figures = DRAWN[name]().axes
+    used = [line.get_color() for axes in figures for line in axes.lines]
+    used += [to_hex(bar.get_facecolor()) for axes in figures for bar in axes.patches]
+    assert not [one for one in used for color in others if same_color(one, color)]
+    assert any(same_color(one, PINK) for one in used) == (
+        name not in ("sample_images", "confusion_matrix", "uncertain_images")
+    )
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_no_text_is_too_small_to_read_at_1200_pixels(name):
+    texts = [text for text in DRAWN[name]().findobj(Text) if text.get_text()]
+    assert min(float(text.get_fontsize()) for text in texts) * 150 / 72 >= 11
 
 
 def test_figures_do_not_look_as_a_matplotlibrc_says(tmp_path: Path) -> None:
@@ -77,19 +98,19 @@ def test_figures_do_not_look_as_a_matplotlibrc_says(tmp_path: Path) -> None:
 
 
 def test_learning_curve_has_loss_and_accuracy_and_marks_the_best_epoch():
-    figure = run_figures.learning_curve(make_curve(), 4, "elu, seed 1")
+    figure = run_figures.learning_curve(make_curve(), 4, "elu, seed 1", PINK)
     loss, accuracy = figure.axes
     assert labels_of(loss) == ("Epoch", "Loss (nats per image)")
     assert labels_of(accuracy) == ("Epoch", "Accuracy (%)")
     assert legend_of(figure) == ["training", "validation", "best epoch, 4"]
     assert xs(loss.lines[2]) == [4, 4]
     assert ys(accuracy.lines[1])[0] == pytest.approx(5.0)  # percent
-    assert figure.get_suptitle() == "elu, seed 1"
+    assert figure.get_suptitle() == "elu, seed 1: validation accuracy 35.0% at epoch 4"
 
 
 def test_learning_curve_draws_the_learning_rate_only_if_it_varies():
     rates = np.linspace(0.001, 0.01, 6)
-    figure = run_figures.learning_curve(make_curve(learning_rate=rates), 4, "one_cycle")
+    figure = run_figures.learning_curve(make_curve(learning_rate=rates), 4, "one_cycle", PINK)
     assert len(figure.axes) == 3
     assert labels_of(figure.axes[2]) == ("Epoch", "Learning rate")
     assert ys(figure.axes[2].lines[0]) == rates.tolist()
@@ -100,6 +121,7 @@ def test_activation_statistics_number_the_layers_from_one_and_mark_zero_and_one(
     figure = run_figures.activation_statistics(
         {"at initialisation": (means, deviations), "at the best epoch": (means, deviations)},
         "selu",
+        PINK,
     )
     left, right = figure.axes
     assert labels_of(left) == ("Hidden layer", "Mean activation")
@@ -108,6 +130,8 @@ def test_activation_statistics_number_the_layers_from_one_and_mark_zero_and_one(
     assert xs(left.lines[1]) == list(range(1, 21))
     assert ys(right.lines[2]) == deviations.tolist()
     assert [ys(axes.lines[0])[0] for axes in (left, right)] == [0, 1]
+    found = "standard deviation 1.20 in the last layer at the best epoch"
+    assert figure.get_suptitle() == f"selu; {found}"
 
 
 def test_sample_images_has_a_titled_column_per_class_and_leaves_missing_ones_blank():
@@ -140,20 +164,20 @@ def test_uncertain_images_come_most_uncertain_first_with_their_two_best_guesses(
     figure = DRAWN["uncertain_images"]()
     titles = [axes.get_title() for axes in figure.axes if axes.images]
     assert titles == [
-        "true: ship\nship 40%, cat 30%",
-        "true: cat\ncat 50%, dog 30%",
-        "true: dog\ndog 90%, cat 10%",
-        "true: cat\ncat 100%, dog 0%",
+        "ship, recognised (40%)",
+        "cat, recognised (50%)",
+        "dog, recognised (90%)",
+        "cat, recognised (over 99%)",
     ]
-    assert figure.axes[0].get_xlabel() == "entropy 1.09 nats"
+    assert figure.axes[0].get_xlabel() == "next cat (30%)\nentropy 1.09 nats"
 
 
-def test_uncertain_images_tell_right_from_wrong_by_colour():
-    labels = np.array([1, 1, 2, 0])
-    figure = run_figures.uncertain_images(make_images(4), labels, PROBABILITIES, ENTROPY, NAMES)
-    right, wrong, *_ = (axes.title.get_color() for axes in figure.axes if axes.images)
-    assert same_color(right, BLUE)
-    assert same_color(wrong, VERMILLION)
+def test_uncertain_images_say_what_is_wrong_in_words_and_break_long_names():
+    labels, names = np.array([1, 1, 2, 0]), ["cat", "a class whose name is long", "ship"]
+    figure = run_figures.uncertain_images(make_images(4), labels, PROBABILITIES, ENTROPY, names)
+    titles = [axes.get_title() for axes in figure.axes if axes.images]
+    assert titles[1] == "a class whose name is\nlong, taken for cat (50%)"
+    assert figure.get_suptitle().endswith(": 75% of these 4 are recognised")
 
 
 def test_uncertain_images_stop_at_twelve():
@@ -170,6 +194,12 @@ def test_confusion_matrix_has_counts_and_shares_of_the_true_class():
     assert texts[8] == "0\n0%"
     assert labels_of(axes) == ("Predicted class", "True class")
     assert color_bar.get_ylabel() == "Share of the true class (%)"
+    assert axes.get_title() == "bn\nmost often cat is taken for dog (25%)"
+
+
+def test_confusion_matrix_of_a_model_that_is_always_right_names_no_confusion():
+    axes, _ = run_figures.confusion_matrix(np.eye(3, dtype=int), NAMES, "bn").axes
+    assert axes.get_title() == "bn"
 
 
 def test_confusion_matrix_of_100_classes_has_no_numbers():
@@ -181,7 +211,9 @@ def test_confusion_matrix_of_100_classes_has_no_numbers():
 
 def test_class_accuracy_is_sorted_with_a_class_without_images_last():
     accuracies = np.array([0.5, float("nan"), 0.75])
-    (axes,) = run_figures.class_accuracy(accuracies, NAMES).axes
+    figure = run_figures.class_accuracy(accuracies, NAMES, PINK)
+    (axes,) = figure.axes
+    assert figure.get_suptitle() == "Best recognised ship 75.0%, worst cat 50.0%"
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["ship", "cat", "dog"]
     assert sizes(axes)[:, 0].tolist() == [75.0, 50.0, 0.0]
     assert [text.get_text() for text in axes.texts] == ["75.0%", "50.0%", ""]
@@ -190,7 +222,7 @@ def test_class_accuracy_is_sorted_with_a_class_without_images_last():
 
 
 def test_accuracy_by_samples_counts_from_one_beside_the_deterministic_accuracy():
-    figure = run_figures.accuracy_by_samples(np.array([0.4, 0.45, 0.5]), 0.48)
+    figure = run_figures.accuracy_by_samples(np.array([0.4, 0.45, 0.5]), 0.48, PINK)
     (axes,) = figure.axes
     samples, deterministic = axes.lines
     assert xs(samples) == [1, 2, 3]
@@ -202,7 +234,7 @@ def test_accuracy_by_samples_counts_from_one_beside_the_deterministic_accuracy()
 def test_reliability_diagram_has_a_panel_per_model_with_its_calibration_error():
     nan = float("nan")
     empty_bin = make_bins((0.5, nan, 0.9), (0.3, nan, 0.8), (10, 0, 30))
-    figure = run_figures.reliability_diagram({"plain": make_bins(), "MC": empty_bin})
+    figure = run_figures.reliability_diagram({"plain": make_bins(), "MC": empty_bin}, PINK)
     plain, mc, counts, _ = figure.axes
     assert plain.get_title() == "plain: calibration error 2.5%"  # 10 of 40 are 10 points off
     assert mc.get_title() == "MC: calibration error 12.5%"  # (10 * 20 + 30 * 10) / 40
@@ -215,20 +247,20 @@ def test_reliability_diagram_has_a_panel_per_model_with_its_calibration_error():
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: run_figures.learning_curve(make_curve(epochs=0), 1, "elu"),
-        lambda: run_figures.activation_statistics({}, "selu"),
-        lambda: run_figures.activation_statistics({"now": (np.zeros(2), np.ones(3))}, "selu"),
+        lambda: run_figures.learning_curve(make_curve(epochs=0), 1, "elu", PINK),
+        lambda: run_figures.activation_statistics({}, "selu", PINK),
+        lambda: run_figures.activation_statistics({"now": (np.zeros(2), np.ones(3))}, "selu", PINK),
         lambda: run_figures.sample_images(make_images(0), np.array([]), NAMES),
         lambda: run_figures.sample_images(make_images(2), np.array([1]), NAMES),
         lambda: run_figures.confusion_matrix(np.eye(2), NAMES, "elu"),
         lambda: run_figures.confusion_matrix(np.zeros((0, 0)), [], "elu"),
-        lambda: run_figures.class_accuracy(np.array([0.5]), NAMES),
-        lambda: run_figures.accuracy_by_samples(np.array([]), 0.5),
+        lambda: run_figures.class_accuracy(np.array([0.5]), NAMES, PINK),
+        lambda: run_figures.accuracy_by_samples(np.array([]), 0.5, PINK),
         lambda: run_figures.uncertain_images(
             make_images(3), np.zeros(3, int), PROBABILITIES, ENTROPY, NAMES
         ),
-        lambda: run_figures.reliability_diagram({}),
-        lambda: run_figures.reliability_diagram({"MC": make_bins(count=(1, 2, 3))}),
+        lambda: run_figures.reliability_diagram({}, PINK),
+        lambda: run_figures.reliability_diagram({"MC": make_bins(count=(1, 2, 3))}, PINK),
     ],
 )
 def test_refused_input(draw):
