@@ -1,7 +1,8 @@
 """Entry point `compare`: finished training runs side by side, and what they answer."""
 
 from pipeline import command
-from pipeline.comparing.compare import choose, compared, named, step_of
+from pipeline.comparing.choice import choose
+from pipeline.comparing.compare import compared, named, step_of
 from pipeline.parameters import Compare, comparison_of, mlflow_run
 
 

@@ -1,11 +1,10 @@
 """The work of `compare`: finished training runs side by side, and what they answer."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import partial
 from hashlib import sha256
-from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
@@ -17,12 +16,11 @@ from pipeline.base import InputError, layout, markdown, progress, unknown_name
 from pipeline.comparing import artifacts, evidence, means
 from pipeline.comparing.champion import register, registered_model_name
 from pipeline.comparing.previous import CHAMPION_TAG
-from pipeline.comparing.replicates import newest_of_each_seed, with_key
-from pipeline.comparisons import Comparison, Data, Variant
+from pipeline.comparisons import Comparison
 from pipeline.report import terminal
 from pipeline.steps.claims import hold
 from pipeline.steps.running import once
-from pipeline.steps.step import Step, is_training_of, recorded_inputs
+from pipeline.steps.step import Step
 from pipeline.tracking import addresses, client, views
 from pipeline.tracking.runs import RUN_NOTE_LENGTH, StepRun
 
@@ -264,68 +262,3 @@ def named(runs: Sequence[client.Run], many: str) -> str:
     """The ids of the runs separated by commas; of many runs another text."""
     few = len(runs) <= MOST_NAMED
     return ",".join(run.info.run_id for run in runs) if few else many
-
-
-def choose(run_ids: Sequence[str] | None, comparison: Comparison) -> list[client.Run]:
-    """The training runs of some ids; None: the replicates of the newest of every variant.
-
-    Raises:
-        InputError: if there are none, or one is not a finished training run.
-    """
-    if run_ids is None:
-        return _newest_of_each(comparison)
-    chosen = [client.get_run(run_id) for run_id in run_ids]
-    for run in chosen:
-        step, status = run.data.tags.get("step", "foreign"), run.info.status
-        if (step, status) != ("train", "FINISHED"):
-            expected, received = (
-                "ids of finished training runs",
-                f"{run.info.run_id} ({step}, {status})",
-            )
-            action = "Copy the ids of runs named 'train <variant> seed <seed>'."
-            raise InputError("runs", expected=expected, received=received, action=action)
-    return chosen
-
-
-def _newest_of_each(comparison: Comparison) -> list[client.Run]:
-    """The newest run of every variant, with its replicates, on the data of the newest run of all.
-
-    Of a run from before it was recorded whose replicate it is, the newest of every seed.
-    """
-    experiment = client.experiment_id()
-    may_be = cache(partial(_may_be, comparison.data, experiment))
-
-    def trainings(variant: Variant, *conditions: str) -> Iterator[client.Run]:
-        of_variant = f"params.variant = '{variant.name}'"
-        for run in client.finished_runs("train", experiment, of_variant, *conditions):
-            tags = run.data.tags
-            if is_training_of(variant, tags) and may_be(tags["data_fingerprint"]):
-                yield run
-
-    last = [run for variant in comparison.variants for run in islice(trainings(variant), 1)]
-    if not last:
-        names = [variant.name for variant in comparison.variants]
-        expected = f"finished training runs of {', '.join(names)}, as they are declared now"
-        action = f"Train first, e.g. `mlflow run . -e train -P variant={names[0]}`."
-        raise InputError("runs", expected=expected, received="none", action=action)
-    newest = max(last, key=lambda run: run.info.start_time)
-    on_data = f"tags.data_fingerprint = '{newest.data.tags['data_fingerprint']}'"
-    chosen: list[client.Run] = []
-    for variant in comparison.variants:
-        for run in islice(trainings(variant, on_data), 1):
-            key = run.data.tags.get("replicates_key")
-            alike = with_key(key, experiment) if key else trainings(variant, on_data)
-            chosen += newest_of_each_seed(alike).values()
-    return chosen
-
-
-def _may_be(data: Data, experiment: str, fingerprint: str) -> bool:
-    """Whether what has a fingerprint was not prepared with other classes, images or scaling."""
-    split = {"val_size", "seed"}  # may be given on the command line
-    declared = {name: str(value) for name, value in data.selection.items()}
-    of_it = f"tags.data_fingerprint = '{fingerprint}'"
-    found = client.finished_runs("prepare", experiment, of_it)
-    recorded = (recorded_inputs(run.data.tags, "parameter ") for run in found)
-    selections = ({name: one[name] for name in one.keys() - split} for one in recorded)
-    # It may have been prepared both ways: with all classes by name, and left out.
-    return next(selections, declared) == declared or declared in selections

@@ -55,7 +55,7 @@ def test_links_lead_to_the_server_that_shows_the_report_and_what_it_cannot_do_is
     opening.value.get_by_role("heading", name="compared").wait_for()
     assert opening.value.url.startswith(f"{served}/#/experiments/0/runs/")
     opening.value.close()
-    report.locator("figure a[download]").click()
+    report.locator("a[download='epoch_seconds.csv']").click()
     assert "Copied to the clipboard as CSV" in said.inner_text()
     header, *rows = pane.page.evaluate(clipboard).splitlines()
     assert header == "variant,series,Time per epoch (s)"
