@@ -47,7 +47,7 @@ def run(of: Wanted) -> None:
 
 def _run_steps(main_run: StepRun, of: Wanted, data: LoggedData) -> None:
     """Train what is not finished, compare what is, and fail if a step did."""
-    with Crew(of, main_run) as crew:
+    with Crew(of, main_run, data) as crew:
         steps, failures = _trained(main_run, of, data, crew)
     if finished := [run for runs in steps.finished.values() for run in runs.values()]:
         command = mlflow_run("main", of.asked)
@@ -64,7 +64,8 @@ def _trained(
 ) -> tuple[DecidedSteps, dict[str, str]]:
     """The steps when no more are to run, and why some failed."""
     steps = decided(of, data, main_run.experiment)
-    progress.update(message=decided_steps(list(steps.decisions.values())))
+    in_order = (*steps.searches, *steps.trainings)
+    progress.update(message=decided_steps([steps.decisions[one.name] for one in in_order]))
     if of.asked.seeds is None:
         return _round_by_round(main_run, of, data, crew, steps)
     made, failures = crew.run(steps) if steps.missing else ({}, {})
@@ -94,8 +95,7 @@ def _round_by_round(
         finished = steps.made(made).finished
         steps = decided(of, data, main_run.experiment, finished=finished, failed=failed)
     ended = partial(announcements.ending, steps.answers, sorted(failed), limit)
-    said = f"No more seeds after {counted(number, 'round')}" if number else "No more seeds"
-    progress.say(f"{said}: {ended(briefly=True)}.")
+    progress.say(f"No more seeds: {ended(briefly=True)}.")
     main_run.set_tags({"rounds": number, "rounds_ended": ended()})
     return steps, failures
 

@@ -126,7 +126,7 @@ def _log_study(study: optuna.Study, curve: RateCurve, step: SearchStep, run: Ste
         f"rate {best_rate:.3g} and val_loss {loss:.4f}.\n\n"
         f"Run again: {markdown.code(step.again())}"
     )
-    text = f"learning rate {rate:.3g}, val_loss {loss:.4f}, {of_all} saved by pruning"
+    text = f"learning rate {rate:.3g}, val_loss {loss:.3f} at best"
     progress.update(step=step.name, state="finished", text=text)
 
 
