@@ -32,7 +32,7 @@ _sink: ContextVar[Sink | None] = ContextVar("progress_sink", default=None)
 _COLUMNS = (
     TextColumn("{task.description}", markup=False),
     BarColumn(bar_width=10),
-    TextColumn("{task.completed}/{task.total}"),
+    TextColumn("{task.fields[at]}"),
     TextColumn("{task.fields[text]}", markup=False),
 )
 
@@ -90,6 +90,7 @@ def _showing(bars: Progress, *, seconds_between_lines: float = 60.0) -> Sink:
     def end(step: str, state: str, text: str) -> None:
         if step in tasks:
             bars.remove_task(tasks.pop(step))
+        of_all.discard(step)
         if text or state == "failed":
             say(f"{step}: {'done, ' if state == 'finished' else 'failed '}{text}".rstrip())
 
@@ -104,20 +105,19 @@ def _showing(bars: Progress, *, seconds_between_lines: float = 60.0) -> Sink:
         if "left" in news:
             for before in of_all - {step}:  # a round that has ended
                 end(before, "finished", "")
-            of_all.clear()
             of_all.add(step)
         done, total = news.get("done", 0), news.get("total")
+        at = f"{done}/{total}" if "done" in news else ""
         left = news.get("left", "") if of_all else _time_left(news, first)
         text = ", ".join(filter(None, [text, left]))
         if bars.console.is_terminal:
             if step not in tasks:
-                tasks[step] = bars.add_task(step, total=None, text="")
-            bars.update(tasks[step], completed=done, total=total, text=text)
+                tasks[step] = bars.add_task(step, total=None, text="", at="")
+            bars.update(tasks[step], completed=done, total=total, text=text, at=at)
         elif step in of_all or not of_all:
             now = time.monotonic()
             if now - printed.setdefault(step, now) >= seconds_between_lines:
                 printed[step] = now
-                at = f"{done}/{total}" if "done" in news else ""
                 say(f"{step}: {', '.join(filter(None, [at, text]))}")
 
     return sink

@@ -69,6 +69,7 @@ class Crew:
         queue = submitting(main_run)
         self._outlook = Outlook(of, self._data, main_run.experiment, sink)
         queue.show_progress(self._outlook.follow)
+        self._stack.callback(self._outlook.end)
         return queue
 
 

@@ -37,6 +37,11 @@ class Outlook:
         self._round, self._steps = self._round + 1, steps
         self._begun, self._took = {}, {}
         self._measure()
+        self._sink(self.news())
+
+    def end(self) -> None:
+        """No step follows, but to compare."""
+        self._sink(Update(step=self.news()["step"], state="finished"))
 
     def ended(self, name: str) -> None:
         """A step has ended, by its own news or without any: its time tells of those to come."""

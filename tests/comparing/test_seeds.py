@@ -335,6 +335,8 @@ def test_the_time_left_of_all_steps_is_refined_as_they_end(
     all_steps.ended(elu)  # known already
     all_steps.ended(bn)  # another command made it: there was no news of its end
     assert all_steps.news()["done"] == 2
+    all_steps.end()
+    assert told[-1] == {"step": "all steps", "state": "finished"}
 
 
 def test_the_time_left_of_a_round_counts_the_trainings_expected_after_it(data: LoggedData) -> None:
