@@ -1,5 +1,6 @@
 """What a person sees while steps run: a live line per step, or plain lines without a terminal."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -74,12 +75,12 @@ def display() -> Iterator[Sink]:
 
 
 def _showing(bars: Progress, *, seconds_between_lines: float = 60.0) -> Sink:
-    """A sink for these bars; without a terminal it prints the ends of steps, and a line a minute.
+    """A sink for these bars; without a terminal it prints a line a minute, and the ends of steps.
 
     That is of all steps where their news come, too: they alone then tell what time is left.
     """
     tasks: dict[str, TaskID] = {}
-    printed: dict[str, float] = {}  # when a line was last printed, or the first news came
+    printed: dict[str, float] = {}  # when a line was last printed
     first: dict[str, tuple[float, int]] = {}
     of_all: set[str] = set()  # what news of all steps are called
 
@@ -114,9 +115,9 @@ def _showing(bars: Progress, *, seconds_between_lines: float = 60.0) -> Sink:
             if step not in tasks:
                 tasks[step] = bars.add_task(step, total=None, text="", at="")
             bars.update(tasks[step], completed=done, total=total, text=text, at=at)
-        elif step in of_all or not of_all:
+        elif step in of_all or (at and not of_all):
             now = time.monotonic()
-            if now - printed.setdefault(step, now) >= seconds_between_lines:
+            if now - printed.get(step, -math.inf) >= seconds_between_lines:
                 printed[step] = now
                 say(f"{step}: {', '.join(filter(None, [at, text]))}")
 

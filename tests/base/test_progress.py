@@ -18,7 +18,7 @@ from pipeline.base.progress import Sink, Update
 LONG = "a message of [red]more[/red] than eighty characters, :bug: [1/2] and C:\\x, " + 60 * "="
 
 
-def test_without_a_terminal_a_step_prints_its_end_and_no_line_before_a_minute(
+def test_without_a_terminal_a_step_prints_a_line_a_minute_and_its_end(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with progress.display():
@@ -29,6 +29,7 @@ def test_without_a_terminal_a_step_prints_its_end_and_no_line_before_a_minute(
         progress.update(step="train elu", state="failed")
         progress.update(step="compare", state="finished")  # what it came to is printed after it
     assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
+        "train bn: 1/3, loss 1",
         "train bn: done, best epoch 2",
         "train elu: failed",
     ]
@@ -40,14 +41,16 @@ def showing(seconds_between_lines: float) -> Sink:
     )
 
 
-def test_a_line_is_due_when_the_interval_has_passed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_is_due_again_when_the_interval_has_passed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     sink = showing(0.2)
     sink(Update(step="search", done=1, total=9))
     sink(Update(step="search", done=2, total=9))
     time.sleep(0.25)
     sink(Update(step="search", done=3, total=9, text="trial 1"))
     sink(Update(step="search", done=4, total=9))
-    assert capsys.readouterr().out == "search: 3/9, trial 1, less than 1 min left\n"
+    assert capsys.readouterr().out == ("search: 1/9\nsearch: 3/9, trial 1, less than 1 min left\n")
 
 
 def test_where_all_steps_are_told_of_no_other_line_is_due(
