@@ -6,7 +6,6 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
@@ -24,11 +23,13 @@ from pipeline.base import (
     disks,
     environment,
     hide_passwords,
+    layout,
     output,
     progress,
     signals,
 )
-from pipeline.parameters import REQUIRED, Parameters
+from pipeline.parameters import PANELS, REQUIRED, Parameters
+from pipeline.parameters.generated import plain
 from pipeline.tracking import outages
 from pipeline.training import runtime
 
@@ -70,21 +71,20 @@ def _parse(entry_point: Callable[[Any], Any]) -> Parameters | None:
     """The parameters given on the command line, or None where it asked for help only."""
     (parameters,) = (of for name, of in get_type_hints(entry_point).items() if name != "return")
     fields, options = {}, []
-    for field, name, default, declared in parameters.options():
+    by_panel = sorted(parameters.options(), key=lambda of: PANELS.index(parameters.panel(of[0])))
+    for field, name, default, declared in by_panel:
         fields[name] = field
-        group = next(one for one in parameters.__mro__ if field in inspect.get_annotations(one))
-        panel = (group.__doc__ or "").rstrip(".")
-        low, high = (declared.least, declared.most) if declared.plain is int else (None, None)
-        option = typer.Option(help=declared.help, rich_help_panel=panel, min=low, max=high)
+        panel, kind = parameters.panel(field), declared.metavar
+        option = typer.Option(help=declared.help, rich_help_panel=panel, metavar=kind)
         asked = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY)
-        asked = asked.replace(annotation=Annotated[declared.plain, option])
-        options.append(asked if default is REQUIRED else asked.replace(default=default))
+        asked = asked.replace(annotation=Annotated[str, option])  # `Parameter` reads and refuses it
+        options.append(asked if default is REQUIRED else asked.replace(default=plain(default)))
 
     # Typer only parses: an entry point that it called could not tell SIGTERM from Ctrl-C.
     def parsed(**given: Any) -> Parameters:
         return parameters(**{fields[name]: value for name, value in given.items()})
 
-    parsed.__doc__ = entry_point.__doc__
+    parsed.__doc__ = layout.help_text(entry_point.__doc__)
     parsed.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(parsed)
@@ -97,11 +97,7 @@ def _fail(error: Exception) -> int:
     code, message = EXIT_FAILED, str(error)
     match error:
         case ClickException():
-            # The value that an option was given on the command line, which Typer leaves unsaid.
-            options = getattr(getattr(error, "param", None), "opts", ())
-            given = [value for option, value in pairwise(sys.argv) if option in options]
-            received = f"; received {given[-1]!r}." if given else ""
-            code, message = EXIT_BAD_INPUT, error.format_message() + received
+            code, message = EXIT_BAD_INPUT, error.format_message()
         case InputError():
             code = EXIT_BAD_INPUT
         case DivergenceError():

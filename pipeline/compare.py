@@ -9,8 +9,12 @@ from pipeline.parameters import Compare, comparison_of, mlflow_run
 def compare(asked: Compare) -> str:
     """Compare finished training runs on the same data and answer what the variants differ in.
 
-    Prints the table and the answers, and logs them with the curves of all variants. Several seeds
+    Prints results and answers, and logs a report with the curves of all variants. Several seeds
     per variant give verdicts with intervals; runs on different data are refused.
+
+    \b
+    python -m pipeline.compare
+    python -m pipeline.compare --runs ID,ID,ID --baseline elu
     """
     comparison = comparison_of(asked)
     runs = choose(asked.runs, comparison)

@@ -14,6 +14,10 @@ def main(asked: Main) -> None:
     core, and finished ones are reused: a second run of the same command starts nothing. A changed
     parameter reruns only what depends on it. With plan=only it says what would run, why, and how
     long it would take, and runs nothing.
+
+    \b
+    python -m pipeline.main --dataset cifar10 --minutes 120
+    python -m pipeline.main --comparison ./mine.py --plan only
     """
     of = wanted(asked)
     (say_plan if asked.plan == "only" else run)(of)

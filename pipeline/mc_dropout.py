@@ -10,6 +10,9 @@ def mc_dropout(asked: McDropout) -> str:
 
     Only the dropout layers are random; weights and batch normalisation stay as they are. Accuracy,
     negative log-likelihood, calibration and an exact McNemar test are logged onto the trained run.
+
+    \b
+    python -m pipeline.mc_dropout --run-id ID --mc-samples 200
     """
     add_mc_dropout(asked.run_id, asked.mc_samples)
     return asked.run_id

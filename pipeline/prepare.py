@@ -11,6 +11,9 @@ def prepare(asked: Prepare) -> str:
 
     The test set is what the data set says it is; the validation set is held out of the training
     images, in equal shares per class. Prints the run's id.
+
+    \b
+    python -m pipeline.prepare --dataset cifar10
     """
     data = prepared(asked, comparison_of(asked), asked.reuse)
     progress.update(message=f"prepare {data.dataset}: run {data.run_id}")

@@ -15,6 +15,9 @@ def search(asked: Search) -> str:
     goes on; a seeded TPE sampler then draws on a log scale. Bad trials are stopped by the
     validation loss of their first epochs, hopeless ones after one. For one_cycle the rate is the
     maximum of the cycle.
+
+    \b
+    python -m pipeline.search --variant selu --n-trials 20
     """
     variant, data = variant_and_data(asked)
     step = work.SearchStep(variant=variant, prepared=data, asked=asked)

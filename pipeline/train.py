@@ -15,6 +15,10 @@ def train(asked: Train) -> str:
 
     The data set is prepared and the learning rate searched first, where no finished run has done
     so. reuse=never trains again; the data and the study are reused all the same.
+
+    \b
+    python -m pipeline.train --variant bn
+    python -m pipeline.train --variant bn --seed 2 --learning-rate 0.001
     """
     variant, data = variant_and_data(asked)
     searched = search.SearchStep(variant=variant, prepared=data, asked=asked)

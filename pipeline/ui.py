@@ -5,16 +5,24 @@ import signal
 import sys
 import webbrowser
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from pipeline.base import environment, output, signals
+from pipeline.base import environment, layout, output, signals
 from pipeline.tracking.server import ServerError, free_port, pages_to_open, server
 
-PORT = typer.Option(help="Port; where it is taken, the next free one.", min=1, max=65535)
-HOST = typer.Option(help="Address to listen on.")
-OPEN = typer.Option(help="auto: open a browser where there is a terminal and a display.")
+RUNNING: dict[str, Any] = {"rich_help_panel": "Running"}
+PORT = typer.Option(
+    help="Port; where it is taken, the next free one.",
+    **{"min": 1, "max": 65535, "metavar": "whole number", **RUNNING},
+)
+HOST = typer.Option(help="Address to listen on.", metavar="address", **RUNNING)
+OPEN = typer.Option(
+    help="auto: open a browser where there is a terminal and a display.",
+    metavar="auto|never",
+    **RUNNING,
+)
 
 
 def ui(
@@ -27,6 +35,9 @@ def ui(
 
     With MLFLOW_TRACKING_URI set to a database, its runs are shown; set to a server, nothing is
     started and the addresses there are shown; without any runs, that is said. Ctrl-C ends it.
+
+    \b
+    python -m pipeline.ui --port 5001 --open never
     """
     for ending in signals.INTERRUPTING:
         signal.signal(ending, signal.default_int_handler)
@@ -68,4 +79,5 @@ def show(pages: Mapping[str, str], open: str) -> None:
 if __name__ == "__main__":
     output.never_fails()
     environment.configure()
+    ui.__doc__ = layout.help_text(ui.__doc__)
     typer.run(ui)

@@ -1,16 +1,20 @@
 import os
+import re
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from conftest import PROJECT
 
 from pipeline import command
 from pipeline.base import InputError
-from pipeline.parameters import Parameters
+from pipeline.parameters import ENTRY_POINTS, PANELS, Parameters
+from pipeline.parameters.generated import plain
 from pipeline.parameters.parameter import REQUIRED, asked
 
 PROGRAM = textwrap.dedent("""
@@ -98,8 +102,8 @@ def test_exit_code_and_output(
     [
         (["--varaint", "elu"], "No such option: --varaint (Possible options: --variant)"),
         ([], "Missing option '--variant'"),
-        (["--variant", "elu", "--mc-samples", "0"], "than or equal to 1; received '0'."),
-        (["--variant", "elu", "--mc-samples", "2.5"], "'--mc-samples': Input should be a valid"),
+        (["--variant", "elu", "--mc-samples", "0"], "an integer from 1 to 1000; received '0'."),
+        (["--variant", "elu", "--mc-samples", "2.5"], "an integer from 1 to 1000; received '2.5'."),
         (["--variant", "elu", "--mc-samples"], "'--mc-samples' requires an argument"),
         (["--variant", "elu", "bn"], "unexpected extra argument(s) (bn)"),
     ],
@@ -144,6 +148,49 @@ def test_help_names_every_option_and_exits_0(program: list[str]) -> None:
     assert "[default: 100]" in ran.stdout
 
 
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_help_has_panels_kinds_whole_defaults_and_an_example_in_80_columns(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "argv", [f"pipeline.{name}", "--help"])
+    assert command._parse(getattr(import_module(f"pipeline.{name}"), name)) is None
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith(f" python -m pipeline.{name}") for line in lines)
+    titles = [line.split()[1] for line in lines if line.startswith("\u256d")]
+    parameters = ENTRY_POINTS[name]
+    asked = {parameters.panel(field) for field, *_ in parameters.options()}
+    assert titles == ["Options", *(panel for panel in PANELS if panel in asked)]
+    of_options = lines[next(place for place, line in enumerate(lines) if "\u256d" in line) :]
+    shown = " ".join("".join(of_options).replace("\u2502", " ").split())
+    for _, option, default, declared in parameters.options():
+        _, _, of = shown.partition(f" --{option.replace('_', '-')} ")
+        assert of.startswith(declared.metavar), option
+        assert "text" not in declared.metavar, option
+        ends = "[required]" if default is REQUIRED else f"[default: {plain(default)}]"
+        assert ends == re.findall(r"\[(?:default: |required)[^]]*\]", of)[0], option
+    assert not re.search(r"<(?!bool)", shown)  # as Typer names types
+
+
+def test_help_of_the_ui_is_as_that_of_the_entry_points() -> None:
+    program = [sys.executable, "-m", "pipeline.ui", "--help"]
+    environment = {**os.environ, "COLUMNS": "80"}
+    ran = subprocess.run(
+        program, env=environment, cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    lines = ran.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[1] for line in lines if line.startswith("\u256d")] == [
+        "Options",
+        "Running",
+    ]
+    assert "--port        whole number" in ran.stdout
+    assert "[default: 127.0.0.1]" in ran.stdout
+    assert "\n python -m pipeline.ui --port 5001 --open never " in ran.stdout
+    assert " ".join(ran.stdout.split()).count("nothing is started and the address") == 1
+
+
 def interrupted(program: list[str], signal_number: int) -> int:
     """The exit code of a step that gets a signal while it runs."""
     with subprocess.Popen(
@@ -163,7 +210,7 @@ def test_a_signal_ends_with_its_own_exit_code(
 
 
 class How(Parameters):
-    """How it ends."""
+    """Running."""
 
     how: str = asked(REQUIRED, "How.")
 

@@ -112,7 +112,7 @@ def test_who_may_only_read_gets_the_answers_and_is_told_what_was_not_written(
 ) -> None:
     code, printed, errors = as_user("eve", compare)
     assert (code, errors) == (0, "")
-    assert "reused comparison twenty_layers" in printed
+    assert "comparison twenty_layers on stripes: reused" in printed
     assert "The experiment's note was not written: permission on" in printed
     assert "expected EDIT on the experiment; received 'eve', who may not" in printed
     assert views.pages_to_open()["Report"].startswith(
@@ -131,7 +131,8 @@ def test_who_may_not_write_may_not_train_either_and_is_told_why(
 def test_a_registered_model_of_another_fails_no_comparison(as_user: As) -> None:
     code, printed, errors = as_user("bob", compare, "--reuse", "never")
     assert (code, errors) == (0, "")
-    assert "not all registered as twenty-layers-stripes: permission on" in printed
+    said = " ".join(printed.split())
+    assert "not all registered as twenty-layers-stripes: permission on" in said
     newest = mlflow.MlflowClient().search_runs(["0"], "tags.step = 'compare'", max_results=1)[0]
     assert newest.info.status == "FINISHED"
     note = newest.data.tags["mlflow.note.content"]

@@ -9,7 +9,7 @@ from pipeline.answers.tables import interval
 from pipeline.answers.verdicts import Answer
 from pipeline.base import phrases
 
-MOST_NAMED = 3  # questions
+MOST_NAMED = 2  # questions
 
 
 def seeds_added(added: Mapping[str, Sequence[int]], answers: Sequence[Answer]) -> str:

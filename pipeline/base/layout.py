@@ -1,5 +1,6 @@
 """Text within the width of a terminal: prose, lists and tables; 80 columns where there is none."""
 
+import inspect
 import textwrap
 from collections.abc import Collection, Sequence
 
@@ -42,6 +43,12 @@ def listed(start: str, items: Sequence[str], columns: int, *, lines: int = 1) ->
     room = lines * (min(columns, WIDEST) - 2) - len(start + rest)
     first = textwrap.shorten(items[0], room, placeholder=" ...") if items else ""
     return filled(f"{start}{first}{rest}", columns)
+
+
+def help_text(docstring: str | None) -> str:
+    """A docstring for Typer, which keeps line breaks: here those of examples alone, after \\b."""
+    paragraphs = inspect.cleandoc(docstring or "").split("\n\n")
+    return "\n\n".join(one if one[:1] == "\b" else one.replace("\n", " ") for one in paragraphs)
 
 
 def table(

@@ -32,3 +32,10 @@ def together(steps: Iterable[str]) -> list[str]:
             [int(seeded[2])] if seeded else []
         )
     return [f"{name} {seeds(of)}" if of else name for name, of in of_name.items()]
+
+
+def minutes(seconds: float, how: str = "about") -> str:
+    """A time that is left, no finer than it is known."""
+    if seconds < 60:
+        return "less than 1 min"
+    return f"{how} " + (f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h")

@@ -1,5 +1,6 @@
 """What a person sees while steps run: a live line per step, or plain lines without a terminal."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -8,9 +9,9 @@ from contextvars import ContextVar
 from typing import Any, TypedDict, cast
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from pipeline.base import layout, output
+from pipeline.base import layout, output, phrases
 
 
 class Update(TypedDict, total=False):
@@ -20,6 +21,7 @@ class Update(TypedDict, total=False):
     done: int  # units finished (epochs, trials, samples)
     total: int  # units expected at most
     text: str  # the figures to show beside the bar
+    left: str  # of news of all steps, whose time is known best: what is left, or empty
     state: str  # `running` (the default), `finished` or `failed`
     message: str  # a line to print above the bars instead
 
@@ -30,11 +32,9 @@ Sink = Callable[[Update], None]
 _sink: ContextVar[Sink | None] = ContextVar("progress_sink", default=None)
 _COLUMNS = (
     TextColumn("{task.description}", markup=False),
-    BarColumn(bar_width=20),
-    TextColumn("{task.completed}/{task.total}"),
+    BarColumn(bar_width=10),
+    TextColumn("{task.fields[at]}"),
     TextColumn("{task.fields[text]}", markup=False),
-    TimeElapsedColumn(),
-    TextColumn("{task.fields[left]}"),
 )
 
 
@@ -74,15 +74,26 @@ def display() -> Iterator[Sink]:
         yield sink
 
 
-def _showing(bars: Progress, *, seconds_between_lines: float = 10.0) -> Sink:
-    """A sink for these bars; without a terminal it prints lines, one per step and interval."""
+def _showing(bars: Progress, *, seconds_between_lines: float = 60.0) -> Sink:
+    """A sink for these bars; without a terminal it prints a line a minute, and the ends of steps.
+
+    That is of all steps where their news come, too: they alone then tell what time is left.
+    """
     tasks: dict[str, TaskID] = {}
-    printed: dict[str, float] = {}
+    printed: dict[str, float] = {}  # when a line was last printed
     first: dict[str, tuple[float, int]] = {}
+    of_all: set[str] = set()  # what news of all steps are called
 
     def say(line: str) -> None:
         bars.console.print(output.printable(line, lines=True), markup=False, soft_wrap=True)
         sys.stdout.flush()
+
+    def end(step: str, state: str, text: str) -> None:
+        if step in tasks:
+            bars.remove_task(tasks.pop(step))
+        of_all.discard(step)
+        if text or state == "failed":
+            say(f"{step}: {'done, ' if state == 'finished' else 'failed '}{text}".rstrip())
 
     def sink(news: Update) -> None:
         if "message" in news:
@@ -90,19 +101,25 @@ def _showing(bars: Progress, *, seconds_between_lines: float = 10.0) -> Sink:
             return
         step, state, text = news["step"], news.get("state", "running"), news.get("text", "")
         if state != "running":
-            if step in tasks:
-                bars.remove_task(tasks.pop(step))
-            say(f"{step}: {'done' if state == 'finished' else 'failed'} {text}")
+            end(step, state, text)
             return
-        done, total, left = news.get("done", 0), news.get("total"), _time_left(news, first)
+        if "left" in news:
+            for before in of_all - {step}:  # a round that has ended
+                end(before, "finished", "")
+            of_all.add(step)
+        done, total = news.get("done", 0), news.get("total")
+        at = f"{done}/{total}" if "done" in news else ""
+        left = news.get("left", "") if of_all else _time_left(news, first)
+        text = ", ".join(filter(None, [text, left]))
         if bars.console.is_terminal:
             if step not in tasks:
-                tasks[step] = bars.add_task(step, total=None, text="", left="")
-            bars.update(tasks[step], completed=done, total=total, text=text, left=left)
-        elif time.monotonic() - printed.get(step, -1e9) >= seconds_between_lines:
-            printed[step] = time.monotonic()
-            at = f"{done}/{total}" if "done" in news else ""
-            say(" ".join(filter(None, (f"{step}:", at, text, left))))
+                tasks[step] = bars.add_task(step, total=None, text="", at="")
+            bars.update(tasks[step], completed=done, total=total, text=text, at=at)
+        elif step in of_all or (at and not of_all):
+            now = time.monotonic()
+            if now - printed.get(step, -math.inf) >= seconds_between_lines:
+                printed[step] = now
+                say(f"{step}: {', '.join(filter(None, [at, text]))}")
 
     return sink
 
@@ -116,4 +133,5 @@ def _time_left(news: Update, first: dict[str, tuple[float, int]]) -> str:
     if done <= at:  # the first news, or a step that started again after its worker died
         first[news["step"]] = now, done
         return ""
-    return f"at most {(now - started) / (done - at) * (news['total'] - done):.0f} s left"
+    left = (now - started) / (done - at) * (news["total"] - done)
+    return f"{phrases.minutes(left, 'at most')} left"

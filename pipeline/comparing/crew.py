@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.base import progress
 from pipeline.comparing.comparison import DecidedSteps, Wanted, import_dask
+from pipeline.comparing.outlook import Outlook
 from pipeline.comparisons import Variant
 from pipeline.steps.running import once
 from pipeline.tracking import client
@@ -15,6 +16,7 @@ from pipeline.tracking.runs import StepRun, kill_running_steps
 from pipeline.work.search import SearchStep
 from pipeline.work.study import create_storage
 from pipeline.work.train import TrainStep
+from pipeline.work.variant_step import LoggedData
 
 if TYPE_CHECKING:
     from pipeline.steps import workers
@@ -26,8 +28,8 @@ class Crew:
     So TensorFlow is imported, and a variant compiled, once.
     """
 
-    def __init__(self, of: Wanted, main_run: StepRun):
-        self._of, self._main_run = of, main_run
+    def __init__(self, of: Wanted, main_run: StepRun, data: LoggedData):
+        self._of, self._main_run, self._data = of, main_run, data
         self._stack = ExitStack()
         self._queue: workers.Submitter | None = None
         self._searches: dict[str, workers.Future] = {}
@@ -49,11 +51,12 @@ class Crew:
         if self._queue is None:
             self._queue = self._started(jobs)
         self._queue.grow(jobs)
+        self._outlook.begin(steps)
         futures = submit(self._queue, steps, self._of.asked.reuse, self._searches)
         import pipeline.report.page  # noqa: F401  for the comparison, while workers are busy
         from pipeline.steps import workers
 
-        return workers.gather(futures)
+        return workers.gather(futures, self._outlook.ended)
 
     def _started(self, jobs: int) -> "workers.Submitter":
         of, main_run = self._of, self._main_run
@@ -64,7 +67,9 @@ class Crew:
         submitting = self._stack.enter_context(connected(of, jobs))
         sink = self._stack.enter_context(progress.display())
         queue = submitting(main_run)
-        queue.show_progress(sink)
+        self._outlook = Outlook(of, self._data, main_run.experiment, sink)
+        queue.show_progress(self._outlook.follow)
+        self._stack.callback(self._outlook.end)
         return queue
 
 

@@ -97,16 +97,25 @@ def _outlook(of: Wanted, steps: DecidedSteps, timed: Sequence[Planned]) -> str:
         why = f"Round 1: no verdict is given on fewer than {FEWEST} seeds"
         trainings = counted(at_most, "more training")
         return f"{why}. As many rounds follow as the primary questions need: at most {trainings}"
-    expected = rounds.expected(steps.answers, seeds, most)
-    times = {one.decision.name: one.estimate for one in timed}
-    estimates = {one.variant.name: times[one.name] for one in steps.missing}
-    time = ""
-    if all(estimates.values()):
-        seconds = sum(expected[name] * one.expected for name, one in estimates.items() if one)
-        time = f", {about(seconds / of.workers())}"
-    trainings = counted(sum(expected.values()), "more training")
+    number, seconds = forecast(of, steps, timed)
+    time = "" if seconds is None else f", {about(seconds)}"
+    trainings = counted(number, "more training")
     undecided = announcements.still_undecided(steps.answers)
     return f"{undecided}. About {trainings} are expected{time}, at most {at_most}"
+
+
+def forecast(of: Wanted, steps: DecidedSteps, timed: Sequence[Planned]) -> tuple[int, float | None]:
+    """How many trainings are expected, those of this round among them, and in how many seconds.
+
+    There are none before there are answers; the time is None where that of one is unknown.
+    """
+    seeds = {name: len(runs) for name, runs in steps.finished.items()}
+    expected = rounds.expected(steps.answers, seeds, of.asked.max_seeds)
+    times = {one.decision.name: one.estimate for one in timed}
+    estimates = {one.variant.name: times[one.name] for one in steps.missing}
+    known = {name: one.expected for name, one in estimates.items() if one}
+    seconds = sum(expected.get(name, 0) * one for name, one in known.items()) / of.workers()
+    return sum(expected.values()), seconds if len(known) == len(estimates) else None
 
 
 def _plan_data(of: Wanted, experiment: str | None) -> tuple[Decision, str, LoggedData | None]:

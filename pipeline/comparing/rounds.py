@@ -31,7 +31,8 @@ def run(of: Wanted) -> None:
             pass
     data = prepare.prepared(asked, of.comparison, asked.reuse)
     steps = decided(of, data, client.experiment_id())
-    progress.update(message=decided_steps(list(steps.decisions.values())))
+    in_order = (*steps.searches, *steps.trainings)
+    progress.update(message=decided_steps([steps.decisions[one.name] for one in in_order]))
     if not steps.missing:
         if asked.seeds is None:
             ended = announcements.ending(steps.answers, (), most_seeds(of), briefly=True)
@@ -55,7 +56,7 @@ def run(of: Wanted) -> None:
 
 def _run_steps(main_run: StepRun, of: Wanted, data: LoggedData, steps: DecidedSteps) -> None:
     """Train what is not finished, compare what is, and fail if a step did."""
-    with Crew(of, main_run) as crew:
+    with Crew(of, main_run, data) as crew:
         steps, failures = _trained(main_run, of, data, crew, steps)
     _compare(of, steps, within=main_run)
     if failures:
@@ -108,8 +109,7 @@ def _round_by_round(
         finished = steps.made(made).finished
         steps = decided(of, data, main_run.experiment, finished=finished, failed=failed)
     ended = partial(announcements.ending, steps.answers, sorted(failed), limit)
-    said = f"No more seeds after {counted(number, 'round')}" if number else "No more seeds"
-    progress.say(f"{said}: {ended(briefly=True)}.")
+    progress.say(f"No more seeds: {ended(briefly=True)}.")
     main_run.set_tags({"rounds": number, "rounds_ended": ended()})
     return steps, failures
 

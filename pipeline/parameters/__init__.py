@@ -19,9 +19,9 @@ from pipeline.parameters.entry_points import (
     recorded,
     settings_of,
 )
-from pipeline.parameters.groups import DataSet, ModelSettings, Searching, Training
+from pipeline.parameters.groups import PANELS, DataSet, ModelSettings, Searching, Training
 from pipeline.parameters.parameter import REQUIRED, Parameters, declared
 
 __all__ = ["ENTRY_POINTS", "Compare", "Main", "McDropout", "Prepare", "Search", "Train"]
-__all__ += ["REQUIRED", "DataSet", "ModelSettings", "Parameters", "Searching", "Training"]
+__all__ += ["PANELS", "REQUIRED", "DataSet", "ModelSettings", "Parameters", "Searching", "Training"]
 __all__ += ["comparison_of", "declared", "mlflow_run", "recorded", "settings_of"]

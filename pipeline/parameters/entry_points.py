@@ -6,20 +6,20 @@ from typing import Any, ClassVar
 
 from pipeline.comparisons import Comparison, Variant, files
 from pipeline.parameters.groups import (
-    Baseline,
     Chosen,
     Compared,
     DataSet,
+    OneRun,
     OneVariant,
     Reuse,
     Running,
-    Sampling,
+    Runs,
     Searching,
     Seeded,
     Training,
     check_seeds,
 )
-from pipeline.parameters.parameter import REQUIRED, Parameters, asked, auto, declared
+from pipeline.parameters.parameter import REQUIRED, Parameters, declared
 
 
 class Main(Running, DataSet, Searching, Training, Chosen):
@@ -52,21 +52,12 @@ class Train(Reuse, DataSet, Searching, Training, Seeded):
             check_seeds("seed", (self.seed,), search_seed=self.search_seed)
 
 
-class McDropout(Sampling):
+class McDropout(OneRun):
     """The parameters of `mc_dropout`."""
 
-    run_id: str = asked(REQUIRED, "Id of a finished training run.")
 
-
-class Compare(Reuse, Baseline):
+class Compare(Reuse, Runs):
     """The parameters of `compare`."""
-
-    runs: tuple[str, ...] | None = auto(
-        "Ids of training runs, separated by commas.",
-        "of every variant of the comparison the newest, and those that differ from it in the seed "
-        "alone, on the data of the newest run",
-        many=True,
-    )
 
 
 ENTRY_POINTS: Mapping[str, type[Parameters]] = {

@@ -28,9 +28,12 @@ def mlproject() -> str:
 
 
 def _yaml(default: object) -> str:
-    if isinstance(default, float):
-        return f"{default:.10f}".rstrip("0")
-    return f'"{default}"' if isinstance(default, str) else str(default)
+    return f'"{default}"' if isinstance(default, str) else plain(default)
+
+
+def plain(default: object) -> str:
+    """A default as a person writes it."""
+    return f"{default:.10f}".rstrip("0") if isinstance(default, float) else str(default)
 
 
 def parameters_page() -> str:
@@ -41,7 +44,7 @@ def parameters_page() -> str:
         for field, name, default, parameter in parameters.options():
             renamed = f" (as `{name}`)" if name != field else ""
             of.setdefault(field, []).append(f"{entry_point}{renamed}")
-            shown = "" if default is REQUIRED else _yaml(default).strip('"')
+            shown = "" if default is REQUIRED else plain(default)
             about[field] = shown, parameter.help
     given = "`mlflow run . -e train -P variant=bn`, or `python -m pipeline.train --variant bn`"
     rows = ["# Parameters", "", f"Given as {given}, whose `--help` has the same.", ""]

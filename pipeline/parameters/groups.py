@@ -1,6 +1,6 @@
 """The parameters, each declared once: those that belong together are a group, handed on as one.
 
-A group's docstring is the title of its panel in ``--help``.
+A group's docstring is the title of its panel in ``--help``, one of `PANELS`.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from pipeline.parameters.parameter import (
     declared,
 )
 
+PANELS = ("Data", "Search", "Training", "Answers", "Running")  # in this order
 MOST_SAMPLES = 1_000  # of MC Dropout: all are held, 0.4 GB for 10,000 images of 10 classes
 LARGEST_SEED = 2**32 - 1  # NumPy's RandomState, which Keras and Optuna seed, takes 32 bits
 SEED = {"least": 0, "most": LARGEST_SEED}
@@ -28,7 +29,7 @@ OF_VARIANT, OF_COMPARISON = "the variant's own", "the comparison's own"
 
 
 class Reuse(Parameters):
-    """How it runs."""
+    """Running."""
 
     reuse: str = asked(
         "auto",
@@ -38,12 +39,13 @@ class Reuse(Parameters):
 
 
 class Running(Reuse):
-    """How it runs."""
+    """Running."""
 
     jobs: int | None = auto("Worker processes, one thread each.", "one per core", int)
     scheduler: str = asked(
         "none",
         "none: workers on this machine. Or a Dask scheduler, e.g. tcp://host:8786.",
+        value="address",
     )
     plan: str = asked(
         "none",
@@ -54,28 +56,46 @@ class Running(Reuse):
 
 
 class Compared(Parameters):
-    """What is asked."""
+    """Answers."""
 
     comparison: str = asked(
         "auto",
         "A comparison of pipeline/comparisons, or the path of a .py file that declares one. auto: "
         "the one that declares the variant, or twenty_layers.",
+        value="name or path",
     )
 
 
 class Baseline(Compared):
-    """What is asked."""
+    """Answers."""
 
     baseline: str | None = auto(
-        "The variant that the others are timed against.", "the first of those compared"
+        "The variant that the others are timed against.",
+        "the first of those compared",
+        value="name",
+    )
+
+
+class Runs(Baseline):
+    """Answers."""
+
+    runs: tuple[str, ...] | None = auto(
+        "Ids of training runs, separated by commas.",
+        "of every variant of the comparison the newest, and those that differ from it in the seed "
+        "alone, on the data of the newest run",
+        many=True,
+        value="ids",
     )
 
 
 class Chosen(Baseline):
-    """What is asked."""
+    """Answers."""
 
     variants: tuple[str, ...] | None = auto(
-        "Variants to compare, separated by commas.", "all of the comparison", many=True
+        "Variants to compare, separated by commas.",
+        "all of the comparison",
+        many=True,
+        value="names",
     )
     seeds: tuple[int, ...] | None = auto(
         "Training seeds that every variant gets, such as 1,2,3 or 1..5.",
@@ -98,13 +118,15 @@ class Chosen(Baseline):
 
 
 class OneVariant(Parameters):
-    """What is asked."""
+    """Training."""
 
-    variant: str = asked(REQUIRED, "A variant of any comparison, such as elu, bn or selu.")
+    variant: str = asked(
+        REQUIRED, "A variant of any comparison, such as elu, bn or selu.", value="name"
+    )
 
 
 class Seeded(OneVariant):
-    """What is asked."""
+    """Training."""
 
     seed: int = asked(1, "Decides weights, shuffling and dropout masks.", int, **SEED)
 
@@ -117,6 +139,7 @@ class DataSet(Compared):
         "auto, cifar10, mnist_5k, another image set of keras.datasets, or the path of an .npz "
         "with x_train, y_train, x_test, y_test. auto: the comparison's own, or CIFAR-10 if it is "
         "cached or can be fetched, else the 5,000 digits of mnist_5k, with a warning.",
+        value="name or path",
     )
     val_size: int | None = auto(
         "Images held out of the training images for validation, at most a fifth.",
@@ -137,16 +160,17 @@ class DataSet(Compared):
 
 
 class Resuming(Parameters):
-    """How it runs."""
+    """Running."""
 
     checkpoints: str = asked(
         "checkpoints",
         "Folder of what interrupted runs go on from; of a Dask cluster, one that all workers see.",
+        value="path",
     )
 
 
 class ModelSettings(Resuming):
-    """Model and training."""
+    """Training."""
 
     batch_size: int | None = auto("Images per mini-batch.", OF_VARIANT, int, most=LARGEST_BATCH)
     dropout_rate: float | None = auto(
@@ -187,15 +211,21 @@ class ModelSettings(Resuming):
 
 
 class Sampling(Parameters):
-    """Model and training."""
+    """Training."""
 
     mc_samples: int = asked(
         100, "MC Dropout: predictions averaged per image.", int, most=MOST_SAMPLES
     )
 
 
+class OneRun(Sampling):
+    """Training."""
+
+    run_id: str = asked(REQUIRED, "Id of a finished training run.", value="id")
+
+
 class Training(Sampling, ModelSettings):
-    """Model and training."""
+    """Training."""
 
     learning_rate: float | None = auto(
         "auto, or a number.",
@@ -215,7 +245,7 @@ class Training(Sampling, ModelSettings):
 
 
 class Searching(ModelSettings):
-    """Learning-rate search."""
+    """Search."""
 
     n_trials: int = asked(12, "Trials of the learning-rate search.", int)
     search_epochs: int | None = auto("Most epochs of a trial.", OF_VARIANT, int)
@@ -228,6 +258,7 @@ class Searching(ModelSettings):
         "sqlite:///optuna.db",
         "Optuna storage: an SQLAlchemy URL, without a password (for PostgreSQL use PGPASSWORD or "
         "~/.pgpass).",
+        value="URL",
     )
 
     def __post_init__(self) -> None:

@@ -1,5 +1,6 @@
 """One parameter: how it is declared, read from its text, refused, and written as text again."""
 
+import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
@@ -18,6 +19,7 @@ class Parameter:
 
     help: str  # what it means, for ``--help`` and docs/parameters.md
     kind: type = str  # of its value: str, int or float
+    value: str = ""  # what a text is, for ``--help``: a path, a name, ...
     least: float = 1  # the lowest and the highest number accepted
     most: float = MOST
     words: Mapping[str, Any] = field(default_factory=dict)  # accepted instead, and what they mean
@@ -28,6 +30,13 @@ class Parameter:
     def plain(self) -> type:
         """The type of its command-line option: of a number only where it takes nothing else."""
         return str if self.words or self.many else self.kind
+
+    @property
+    def metavar(self) -> str:
+        """What it takes, in a word for ``--help``."""
+        numbers = {int: "whole number", float: "number"}
+        noun = self.value or numbers.get(self.kind, "text")
+        return "|".join(self.choices) or noun + "s" * (self.many and not self.value)
 
     def read(self, name: str, value: Any) -> Any:
         """The value that a text stands for; a value that is one already stays.
@@ -138,6 +147,12 @@ class Parameters:
         for name, parameter in declared(self).items():
             value = parameter.read(self.called.get(name, name), getattr(self, name))
             object.__setattr__(self, name, value)
+
+    @classmethod
+    def panel(cls, field: str) -> str:
+        """The title of the group that a field is declared in."""
+        group = next(one for one in cls.__mro__ if field in inspect.get_annotations(one))
+        return (group.__doc__ or "").rstrip(".")
 
     @classmethod
     def options(cls) -> Iterator[tuple[str, str, Any, Parameter]]:

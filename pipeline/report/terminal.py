@@ -41,7 +41,6 @@ def brief(evidence: Evidence, champion: str, refused: str = "") -> str:
         "No interval": list(reasons),
         "Not all alike": words.flags(evidence),
         "Validation says otherwise": [one for of in evidence.headlines for one in words.denied(of)],
-        "Not registered": [refused] if refused else [],
     }
     best = evidence.summary.sort_values("val_accuracy", ascending=False, kind="stable")
     verdict = {
@@ -58,6 +57,7 @@ def brief(evidence: Evidence, champion: str, refused: str = "") -> str:
         "note": _note(evidence),
         "champion": champion,
         "warnings": warnings,
+        "refused": refused,
     }
     return json.dumps(found, ensure_ascii=False)
 
@@ -143,5 +143,5 @@ def _remarks(of: Mapping[str, Any], columns: int) -> Iterator[str]:
     for what, items in of["warnings"].items():
         if items:
             yield layout.listed(f"{what}: ", items, columns)
-    if of["champion"]:
-        yield layout.filled(of["champion"], columns)
+    for text in filter(None, [of["refused"], of["champion"]]):
+        yield layout.filled(text, columns)

@@ -10,7 +10,7 @@ from multiprocessing import Semaphore
 from typing import Any
 
 import dask
-from distributed import Client, Future, LocalCluster, get_worker, wait
+from distributed import Client, Future, LocalCluster, as_completed, get_worker
 from distributed.client import FuturesCancelledError
 from distributed.versions import VersionMismatchWarning
 
@@ -175,10 +175,17 @@ def _run_in_worker(
             raise
 
 
-def gather(futures: Mapping[str, Future]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Wait for futures: the results of those that ended well, the errors of the others."""
+def gather(
+    futures: Mapping[str, Future], on_end: Callable[[str], None] = lambda _: None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Wait for futures: the results of those that ended well, the errors of the others.
+
+    As soon as one has ended, `on_end` is called with its name.
+    """
+    names = {future: name for name, future in futures.items()}
     with suppress(FuturesCancelledError):
-        wait(list(futures.values()))
+        for future in as_completed(list(futures.values())):
+            on_end(names[future])
     results, errors = {}, {}
     for name, future in futures.items():
         try:

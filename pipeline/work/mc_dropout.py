@@ -111,14 +111,18 @@ def log_mc_dropout(
     }
     run.log_dict(record, "mc_dropout/record.json")
     right, mc_right = (found.argmax(axis=1) == labels for found in (deterministic, mean))
-    progress.update(message=f"{name}: {_log_mcnemar(run, metrics, right, mc_right)}")
+    p_value = _log_mcnemar(run, metrics, right, mc_right)
+    of_mc = (
+        f"{metrics['mc_accuracy']:.1%} ({100 * metrics['mc_gain']:+.1f} points, p = {p_value:.2g})"
+    )
+    progress.update(message=f"{name}: MC Dropout, test accuracy {of_mc}")
     return metrics
 
 
 def _log_mcnemar(
     run: StepRun, metrics: Mapping[str, float], right: np.ndarray, mc_right: np.ndarray
-) -> str:
-    """Log whether MC Dropout and the deterministic model differ beyond chance; returns it."""
+) -> float:
+    """Log whether MC Dropout and the deterministic model differ beyond chance; the p-value."""
     test = calibration.mcnemar_exact(right, mc_right)
     verdict = "a real difference" if test.p_value < 0.05 else "no more than chance may do"
     sentence = (
@@ -127,7 +131,7 @@ def _log_mcnemar(
     )
     only = f"Only the deterministic model right: {test.only_a} images; only MC Dropout"
     run.log_text(f"{sentence}\n{only}: {test.only_b}.\n", "mc_dropout/mcnemar.txt")
-    return sentence
+    return test.p_value
 
 
 def _lists(confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray) -> dict[str, list]:

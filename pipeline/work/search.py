@@ -156,7 +156,7 @@ def _log_study(study: optuna.Study, curve: RateCurve, step: SearchStep, run: Ste
         f"{outcome}\n\nFigure: [{FIGURE}]({addresses.run_page(run.experiment, run.run_id)[1:]}"
         f"/artifacts/{FIGURE})\n\nRun again: {markdown.code(step.again())}"
     )
-    text = f"learning rate {rate:.3g}, val_loss {loss:.4f}, {of_all} saved by pruning"
+    text = f"learning rate {rate:.3g}, val_loss {loss:.3f} at best"
     progress.update(step=step.name, state="finished", text=text)
 
 

@@ -82,7 +82,7 @@ def _train(run: StepRun, step: TrainStep, rate: float, checkpoints: Checkpoints)
 
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
         run.log_epoch(epoch, metrics)
-        text = f"val_accuracy {metrics['val_accuracy']:.3f} {metrics['epoch_seconds']:.1f} s/epoch"
+        text = f"val_accuracy {metrics['val_accuracy']:.3f}"
         progress.update(step=step.name, done=epoch, total=variant.epochs, text=text)
 
     fit = trainer.fit(
@@ -97,8 +97,7 @@ def _train(run: StepRun, step: TrainStep, rate: float, checkpoints: Checkpoints)
     metrics = _log_results(run, step, trainer, fit)
     opened = client.get_run(run.run_id)
     run.set_note(training_note(step, opened, metrics, seed=step.seed, rate=rate))
-    text = f"best epoch {fit.best_epoch}, val_accuracy {metrics['best_val_accuracy']:.4f}, "
-    text += f"test_accuracy {metrics['test_accuracy']:.4f}, "
+    text = f"test accuracy {metrics['test_accuracy']:.1%} (epoch {fit.best_epoch}), "
     text += f"{metrics['median_epoch_seconds']:.2f} s/epoch"
     progress.update(step=step.name, state="finished", text=text)
 

@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from pipeline.base import progress
-from pipeline.base.progress import Update
+from pipeline.base.progress import Sink, Update
 
 LONG = "a message of [red]more[/red] than eighty characters, :bug: [1/2] and C:\\x, " + 60 * "="
 
 
-def test_without_a_terminal_a_step_prints_one_line_in_ten_seconds_and_its_end(
+def test_without_a_terminal_a_step_prints_a_line_a_minute_and_its_end(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with progress.display():
@@ -27,30 +27,54 @@ def test_without_a_terminal_a_step_prints_one_line_in_ten_seconds_and_its_end(
         progress.update(step="train elu", text="compiling")
         progress.update(step="train bn", state="finished", text="best epoch 2")
         progress.update(step="train elu", state="failed")
+        progress.update(step="compare", state="finished")  # what it came to is printed after it
     assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
-        "train bn: 1/3 loss 1",
-        "train elu: compiling",
-        "train bn: done best epoch 2",
+        "train bn: 1/3, loss 1",
+        "train bn: done, best epoch 2",
         "train elu: failed",
     ]
+
+
+def showing(seconds_between_lines: float) -> Sink:
+    return progress._showing(
+        Progress(console=Console()), seconds_between_lines=seconds_between_lines
+    )
 
 
 def test_a_line_is_due_again_when_the_interval_has_passed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    sink = progress._showing(Progress(console=Console()), seconds_between_lines=0.2)
+    sink = showing(0.2)
     sink(Update(step="search", done=1, total=9))
     sink(Update(step="search", done=2, total=9))
     time.sleep(0.25)
-    sink(Update(step="search", done=3, total=9))
-    assert re.findall(r"\d/9", capsys.readouterr().out) == ["1/9", "3/9"]
+    sink(Update(step="search", done=3, total=9, text="trial 1"))
+    sink(Update(step="search", done=4, total=9))
+    assert capsys.readouterr().out == ("search: 1/9\nsearch: 3/9, trial 1, less than 1 min left\n")
+
+
+def test_where_all_steps_are_told_of_no_other_line_is_due(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sink = showing(0.0)
+    for done in (0, 1):
+        sink(Update(step="train elu", done=done, total=9))
+        sink(Update(step="round 1", done=done, total=4, left="about 8 min left"))
+    sink(Update(step="train elu", done=2, total=9))
+    sink(Update(step="round 2", done=0, total=2, left=""))
+    assert capsys.readouterr().out.splitlines() == [
+        "train elu: 0/9",
+        "round 1: 0/4, about 8 min left",
+        "round 1: 1/4, about 8 min left",
+        "round 2: 0/2",
+    ]
 
 
 def test_messages_are_printed_verbatim_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.display():
         progress.update(message=LONG)
-        progress.update(step="[bold]odd[/bold] :bug:", text="[red]")
-    assert capsys.readouterr().out == f"{LONG}\n[bold]odd[/bold] :bug:: [red]\n"
+        progress.update(step="[bold]odd[/bold] :bug:", text="[red]", state="finished")
+    assert capsys.readouterr().out == f"{LONG}\n[bold]odd[/bold] :bug:: done, [red]\n"
 
 
 def test_without_a_display_only_messages_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,6 +117,11 @@ def test_on_a_terminal_running_steps_have_a_bar_that_goes_when_they_end() -> Non
             time.sleep(0.1)
             progress.update(step="train [b]n", done=2, total=40, text="val_loss [1.4]")
             time.sleep(0.3)
+            progress.update(step="round 1", done=3, total=21, left="about 8 min left")
+            progress.update(step="train [b]n", done=2, total=40, text="val_loss [1.4]")
+            time.sleep(0.3)
+            progress.update(step="round 2", done=0, total=20, left="about 7 min left")
+            time.sleep(0.3)
             progress.update(message={LONG!r})
             progress.update(step="train [b]n", state="finished", text="best epoch 2")
             progress.update(step="search", state="failed")
@@ -103,10 +132,14 @@ def test_on_a_terminal_running_steps_have_a_bar_that_goes_when_they_end() -> Non
     assert "train [b]n" in screen
     assert "2/40" in screen
     assert "val_loss [1.4]" in screen
-    assert re.search(r"at most \d+ s left", screen)
+    assert re.search(r"2/40 val_loss \[1.4\], less than 1 min left", screen)
+    of_all, _, of_next = screen.partition("0/20")
+    assert re.search(r"2/40 val_loss \[1.4\] *\nround 1 .* 3/21 about 8 min left", of_all)
+    assert "round 1" not in of_next  # nor its counter, which would jump back
+    assert "about 7 min left" in of_next
     assert "━" in screen
     assert LONG in screen.replace("\n", "")
-    assert screen.count("train [b]n: done best epoch 2") == 1
+    assert screen.count("train [b]n: done, best epoch 2") == 1
     assert screen.count("search: failed") == 1
     assert "train" not in screen.rsplit("later", 1)[1]
 
@@ -145,26 +178,27 @@ def test_time_left_follows_the_pace_of_what_is_done() -> None:
     assert left_at(Update(step="train", done=3)) == ""
     before = time.monotonic()
     assert left_at(Update(step="train", done=4, total=1004)) == ""
-    time.sleep(0.1)
+    time.sleep(0.2)
     left = _seconds(left_at(Update(step="train", done=6, total=1004)))
     elapsed = time.monotonic() - before
-    assert 0.1 / 2 * 998 - 1 <= left <= elapsed / 2 * 998 + 1
-    assert left_at(Update(step="train", done=1004, total=1004)) == "at most 0 s left"
+    assert 0.2 / 2 * 998 - 30 <= left <= elapsed / 2 * 998 + 30
+    assert left_at(Update(step="train", done=1004, total=1004)) == "less than 1 min left"
     assert left_at(Update(step="another", done=6, total=1004)) == ""
 
 
 def test_time_left_of_a_step_that_started_again_counts_from_then() -> None:
     left_at = partial(progress._time_left, first={})
     left_at(Update(step="train", done=1, total=1000))
-    time.sleep(0.3)
-    left_at(Update(step="train", done=5, total=1000))
-    before = time.monotonic()
+    time.sleep(0.5)
+    assert left_at(Update(step="train", done=2, total=1000)).startswith("at most ")
     assert left_at(Update(step="train", done=1, total=1000)) == ""
+    before = time.monotonic()
     left = _seconds(left_at(Update(step="train", done=2, total=1000)))
-    assert left <= (time.monotonic() - before) * 998 + 1
+    assert left <= (time.monotonic() - before) * 998 + 60
 
 
 def _seconds(text: str) -> float:
-    found = re.fullmatch(r"at most (\d+) s left", text)
+    """The minutes that are said, at most, in seconds."""
+    found = re.fullmatch(r"less than 1 min left|at most (\d+) min left", text)
     assert found, text
-    return float(found[1])
+    return 60 * float(found[1] or 1)

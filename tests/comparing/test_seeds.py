@@ -1,16 +1,18 @@
 """Rounds of seeds: which trainings they have, when there are no more, and what is said of them."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from mlflow.entities import Metric, Param
 from step_runs import finish, opened
 
-from pipeline.comparing import evidence, plan, rounds
+from pipeline.comparing import evidence, outlook, plan, rounds
 from pipeline.comparing.comparison import DecidedSteps, Wanted, decided, wanted
 from pipeline.parameters import Main
 from pipeline.tracking import client
@@ -126,7 +128,7 @@ def test_seeds_are_added_to_what_is_undecided_until_there_are_no_more(
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 80
     whole = printed.replace("\n  ", " ").splitlines()  # sentences are broken at 80 columns
-    said = [line for line in whole if "ound" in line]
+    said = [line for line in whole if re.match("Round|No more", line)]
     assert said[0] == (
         "Round 1: seeds 1 to 3 of elu, bn and selu, since no verdict is given on fewer than 3 "
         "seeds; 9 trainings, for an unknown time."
@@ -135,9 +137,7 @@ def test_seeds_are_added_to_what_is_undecided_until_there_are_no_more(
         "Round 2: seed 4 of elu and selu, since `selu` against `elu` is undecided, +1.00 points ("
     )
     assert said[1].endswith(" seeds of each would probably decide it; 2 trainings, about 1 s.")
-    assert said[-1] == (
-        "No more seeds after 3 rounds: max_seeds=5 is reached; 1 primary question undecided."
-    )
+    assert said[-1] == ("No more seeds: max_seeds=5 is reached; 1 primary question undecided.")
 
     assert not decided(asked(), data, "0").missing
 
@@ -267,28 +267,86 @@ def test_the_seed_of_the_search_judges_nothing() -> None:
 
 def test_a_plan_says_how_many_trainings_are_expected_and_no_more(data: LoggedData) -> None:
     of = asked(dataset=data.location, max_seeds="12")
-    steps, outlook = plan.plan(of)
+    steps, said = plan.plan(of)
     assert [one.decision.name for one in steps if one.timed] == [
         f"train {one}" for one in first("elu", "bn", "selu")
     ]
-    assert outlook == (
+    assert said == (
         "Round 1: no verdict is given on fewer than 3 seeds. As many rounds follow as the "
         "primary questions need: at most 36 more trainings."
     )
     with pytest.raises(KeyboardInterrupt):
         run(of, data, Crew(interrupted_at="seed 4"))
-    steps, outlook = plan.plan(of)
+    steps, said = plan.plan(of)
     left = [one.decision.name for one in steps if one.is_left]
     assert left == ["train elu seed 4", "train selu seed 4"]
-    assert outlook.startswith("`selu` against `elu` is undecided, +1.00 points (")
+    assert said.startswith("`selu` against `elu` is undecided, +1.00 points (")
     # About as many as the question takes, of both; of bn, too, if it should be undecided again.
-    assert outlook.endswith(" About 18 more trainings are expected, 9 s, at most 27.")
+    assert said.endswith(" About 18 more trainings are expected, 9 s, at most 27.")
 
 
 def test_a_plan_for_what_is_decided_has_nothing_to_run(data: LoggedData) -> None:
     of = asked(dataset=data.location, variants="elu,bn")
     run(of, data, Crew())
-    steps, outlook = plan.plan(of)
+    steps, said = plan.plan(of)
     assert [one for one in steps if one.is_left] == []
-    assert outlook == "No more seeds: every primary question is decided."
+    assert said == "No more seeds: every primary question is decided."
     assert plan.plan(asked(dataset=data.location, seeds="1,2,3")).outlook == ""
+
+
+# --- What is left ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The time that is told to `outlook`, in seconds."""
+    found = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(outlook, "time", SimpleNamespace(monotonic=lambda: found.now))
+    return found
+
+
+def test_the_time_left_of_all_steps_is_refined_as_they_end(
+    data: LoggedData, clock: SimpleNamespace
+) -> None:
+    of = asked(variants="elu,bn", seeds="1,2")
+    told: list[Any] = []
+    all_steps = outlook.Outlook(of, data, "0", told.append)
+    all_steps.begin(decided(of, data, "0"))
+    assert all_steps.news() == {"step": "all steps", "done": 0, "total": 4, "left": ""}
+    for one in of.trainings(data, {"elu": [9], "bn": [9]}):
+        trained(one, 0.5, epoch_seconds=60.0)
+    all_steps.ended("search elu")
+    assert all_steps.news()["left"] == ""  # it was measured just before
+    clock.now += outlook.SECONDS_BETWEEN + 1
+    all_steps.ended("search bn")
+    assert all_steps.news()["left"] == "about 2 min left"  # 4 minutes of training on 2 workers
+    elu, bn, *_ = (f"train {one}" for one in first("elu", "bn", seeds=(1, 2)))
+    for name in (elu, bn):
+        all_steps.follow({"step": name, "text": "preparing the model"})
+    assert told[-2:] == [{"step": bn, "text": "preparing the model"}, all_steps.news()]
+    clock.now += 40
+    assert all_steps.news()["left"] == "about 1 min left"  # 20, 20, 60 and 60 s on 2 workers
+    clock.now += 80
+    all_steps.follow({"step": elu, "state": "finished"})
+    ended = all_steps.news()
+    assert (ended["done"], ended["total"]) == (1, 4)
+    assert ended["left"] == "about 2 min left"  # it took twice as long: so will the two others
+    all_steps.ended(elu)  # known already
+    all_steps.ended(bn)  # another command made it: there was no news of its end
+    assert all_steps.news()["done"] == 2
+    all_steps.end()
+    assert told[-1] == {"step": "all steps", "state": "finished"}
+
+
+def test_the_time_left_of_a_round_counts_the_trainings_expected_after_it(data: LoggedData) -> None:
+    of = asked(max_seeds="12")
+    all_steps = outlook.Outlook(of, data, "0", list[Any]().append)
+    all_steps.begin(decided(of, data, "0"))
+    assert all_steps.news() == {"step": "round 1", "done": 0, "total": 9, "left": ""}
+    with pytest.raises(KeyboardInterrupt):
+        run(of, data, Crew(interrupted_at="seed 4", epoch_seconds=60.0))
+    all_steps.begin(decided(of, data, "0"))
+    assert all_steps.news() == {
+        **{"step": "round 2", "done": 0, "total": 2},
+        "left": "about 9 min left, 16 more trainings expected",
+    }

@@ -131,7 +131,9 @@ def test_a_step_starts_after_the_steps_it_reads(steps: workers.Submitter, tmp_pa
     first = steps.submit(write_line, {"path": path, "line": "search"})
     second = steps.submit(write_line, {"path": path, "line": "train"}, after=[first], priority=9)
     third = steps.submit(write_line, {"path": path, "line": "compare"}, after=[first, second])
-    results, errors = workers.gather({"search": first, "train": second, "compare": third})
+    futures, ended = {"search": first, "train": second, "compare": third}, list[str]()
+    results, errors = workers.gather(futures, ended.append)
+    assert sorted(ended) == ["compare", "search", "train"]
     assert path.read_text().split() == ["search", "train", "compare"]
     assert errors == {}
     assert list(results) == ["search", "train", "compare"]

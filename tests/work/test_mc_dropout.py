@@ -26,7 +26,7 @@ def test_same_samples_give_the_figures_of_the_training_run(
     client = mlflow.MlflowClient()
     before = client.get_run(run_id).data.metrics
     mc_dropout(McDropout(run_id=run_id, mc_samples=10))
-    assert "train alpha_dropout seed 2: MC Dropout: test accuracy" in capsys.readouterr().out
+    assert "train alpha_dropout seed 2: MC Dropout " in capsys.readouterr().out
     after = client.get_run(run_id).data.metrics
     # One model ran under XLA, the other without: equal to float tolerance.
     assert after == pytest.approx(before, rel=1e-2, abs=1e-6)
