@@ -288,10 +288,9 @@ def test_a_variant_has_the_same_colour_dash_and_marker_in_every_figure_and_no_tw
     _, elu_layers, bn_layers = axes.lines
     for one, other in ((bn, bn_layers), (elu, elu_layers)):
         assert same_color(one.get_color(), other.get_color())
-        assert one.is_dashed() == other.is_dashed()
-    assert (elu.is_dashed(), bn.is_dashed()) == (False, True)
+        assert one._unscaled_dash_pattern == other._unscaled_dash_pattern
+    assert elu._unscaled_dash_pattern != bn._unscaled_dash_pattern
     assert (elu_layers.get_marker(), bn_layers.get_marker()) == ("o", "s")
-    looks = [drawing.look(str(place), dict.fromkeys("0123456", "#0072B2")) for place in range(7)]
-    assert (
-        len({look["marker"] for look in looks}) == len({look["linestyle"] for look in looks}) == 7
-    )
+    seven = dict.fromkeys("0123456", "#0072B2")
+    looks = [drawing.look(name, seven) for name in seven]
+    assert [len({look[of] for look in looks}) for of in ("marker", "linestyle")] == [7, 7]
