@@ -161,6 +161,10 @@ def test_layers_are_numbered_from_one_with_a_line_per_variant_and_the_level_to_s
     assert same_color(alpha_dropout.get_color(), COLORS["alpha_dropout"])
     assert elu.get_marker() != alpha_dropout.get_marker()
     assert labels_of(axes[0]) == ("Hidden layer", "Mean activation")
+    assert panels[0].alt == (
+        "Mean of the activations at initialisation: how far it is from 0 in the hidden layer where "
+        "it is farthest, the nearest first: alpha_dropout 0.10, elu 0.50."
+    )
 
 
 def test_uncertainty_is_accuracy_by_samples_and_a_reliability_diagram_per_variant():
@@ -176,6 +180,13 @@ def test_uncertainty_is_accuracy_by_samples_and_a_reliability_diagram_per_varian
     assert (xs(deterministic), ys(deterministic)) == ([50, 90], [40, 80])  # no empty bin
     assert deterministic.get_linestyle() != mc_dropout.get_linestyle()
     assert same_color(mc_dropout.get_color(), COLORS["alpha_dropout"])
+    assert panels[0].alt == (
+        "Test accuracy of MC Dropout: alpha_dropout 50.0% with 2 samples, 48.0% without dropout."
+    )
+    assert panels[1].alt == (
+        "How far confidence is from accuracy in alpha_dropout, on average: "
+        "10.0 points for deterministic, 10.0 points for MC Dropout."
+    )
 
 
 def test_no_uncertainty_has_no_panel():
@@ -266,3 +277,20 @@ def test_curves_are_not_flattened_by_a_wild_loss():
 def test_a_variant_without_a_colour_is_grey():
     (line,) = curves_drawn(make_curve("new")).lines
     assert same_color(line.get_color(), drawing.GREY)
+
+
+def test_a_variant_has_the_same_colour_dash_and_marker_in_every_figure_and_no_two_alike():
+    curves = pd.concat([make_curve("bn"), make_curve("elu")])  # in another order than the colours
+    bn, elu = curves_drawn(curves).lines
+    lines = {"elu": [0.1] * 3, "bn": [0.2] * 3}
+    axes = drawing.blank_figure(3.0).subplots()
+    drawing.draw_layers(axes, lines, COLORS, level=0)
+    _, elu_layers, bn_layers = axes.lines
+    for one, other in ((bn, bn_layers), (elu, elu_layers)):
+        assert same_color(one.get_color(), other.get_color())
+        assert one._unscaled_dash_pattern == other._unscaled_dash_pattern
+    assert elu._unscaled_dash_pattern != bn._unscaled_dash_pattern
+    assert (elu_layers.get_marker(), bn_layers.get_marker()) == ("o", "s")
+    seven = dict.fromkeys("0123456", "#0072B2")
+    looks = [drawing.look(name, seven) for name in seven]
+    assert [len({look[of] for look in looks}) for of in ("marker", "linestyle")] == [7, 7]

@@ -258,6 +258,13 @@ def test_page_says_where_it_comes_from_and_links_runs_variants_and_figures() -> 
     assert "http://server/#/models/the" in tab.html
 
 
+def test_a_colour_that_older_runs_have_is_darker_where_it_would_not_be_seen() -> None:
+    evidence = evidence_of([make_run("bn", 1)], colors={"bn": "#F0E442"})
+    html = page.html_report(evidence, page.sections(evidence))
+    assert "f0e442" not in html.lower()
+    assert evidence.colors["bn"] in html
+
+
 def test_page_of_five_variants_and_twelve_seeds_is_light() -> None:
     curve = {"best_epoch": 60}
     rows = [one | curve for one in five_variants(range(12))]
@@ -370,6 +377,8 @@ def test_the_values_of_a_point_are_said_where_a_pointer_or_a_key_is(
     row = evidence.summary.set_index("variant").loc["bn"]
     expected = f"Training time (s): 12\nTest accuracy (%): {100 * row['test_accuracy']:.4g}"
     assert said.text_content() == f"bn, mean\n{expected}"
+    tab.mouse.move(1, 1)
+    assert not said.is_visible()
     figure.focus()
     figure.press("ArrowRight")
     assert said.is_visible()
