@@ -86,7 +86,7 @@ def _name(axes: Axes, rows: pd.DataFrame, colors: Colors) -> None:
             parse_math=False,
             arrowprops=line,
         )
-        drawing.assign(name, str(variant))
+        drawing.assign(filter(None, [name, name.arrow_patch]), str(variant))
 
 
 def epoch_seconds_panel(curves: pd.DataFrame, colors: Colors) -> Panel:

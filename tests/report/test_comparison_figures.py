@@ -279,6 +279,10 @@ def test_a_variant_without_a_colour_is_grey():
     assert same_color(line.get_color(), drawing.GREY)
 
 
+def dash_of(line):
+    return line._unscaled_dash_pattern  # which Matplotlib has no public word for
+
+
 def test_a_variant_has_the_same_colour_dash_and_marker_in_every_figure_and_no_two_alike():
     curves = pd.concat([make_curve("bn"), make_curve("elu")])  # in another order than the colours
     bn, elu = curves_drawn(curves).lines
@@ -288,8 +292,8 @@ def test_a_variant_has_the_same_colour_dash_and_marker_in_every_figure_and_no_tw
     _, elu_layers, bn_layers = axes.lines
     for one, other in ((bn, bn_layers), (elu, elu_layers)):
         assert same_color(one.get_color(), other.get_color())
-        assert one._unscaled_dash_pattern == other._unscaled_dash_pattern
-    assert elu._unscaled_dash_pattern != bn._unscaled_dash_pattern
+        assert dash_of(one) == dash_of(other)
+    assert dash_of(elu) != dash_of(bn)
     assert (elu_layers.get_marker(), bn_layers.get_marker()) == ("o", "s")
     seven = dict.fromkeys("0123456", "#0072B2")
     looks = [drawing.look(name, seven) for name in seven]

@@ -354,8 +354,13 @@ def test_a_click_on_the_legend_hides_a_variant_in_all_figures(browser: Any, file
     drawn = tab.locator(".drawing [data-variant=bn]")
     chips = tab.locator(".legend [data-variant=bn]")
     assert drawn.count() > 20
+    # What has its colour, also the line to its name.
+    colored = tab.locator(".drawing").first.locator("svg path[style*='#d55e00']")
+    is_seen = "all => all.some(one => one.getClientRects().length)"
+    assert colored.evaluate_all(is_seen)
     chips.first.click()
     assert not any(one.is_visible() for one in drawn.all())
+    assert not colored.evaluate_all(is_seen)
     assert {one.get_attribute("aria-pressed") for one in chips.all()} == {"false"}
     assert tab.locator(".drawing [data-variant=elu][data-series=mean]").first.is_visible()
     chips.last.press("Enter")
