@@ -203,24 +203,21 @@ def log_rank(one: Times, other: Times) -> float:
         np.concatenate([one.times, other.times]), np.concatenate([one.reached, other.reached])
     )
     size, total = len(one.times), len(scores)
-    observed, deals = scores[:size].sum(), _deals(total, size)
-    # Of a sample, the deal that was found is one of all.
-    own = int(math.comb(total, size) > MOST_DEALS)
-    sums = scores[deals].sum(axis=1)
+    observed, own = scores[:size].sum(), 0
+    if math.comb(total, size) <= MOST_DEALS:
+        sums = scores[_deals(total, size)].sum(axis=1)
+    else:
+        generator = np.random.default_rng(0)  # the same verdict every time
+        sums = generator.permuted(np.tile(scores, (MOST_DEALS, 1)), axis=1)[:, :size].sum(axis=1)
+        own = 1  # the deal that was found is one of all
     tails = (sums >= observed - 1e-9).sum(), (sums <= observed + 1e-9).sum()
     return min(1.0, 2 * (int(min(tails)) + own) / (len(sums) + own))
 
 
-@lru_cache(maxsize=8)
-def _deals(total: int, size: int) -> npt.NDArray[np.integer]:
-    """Every way to choose so many of some runs, or a sample that is the same every time.
-
-    An interval asks for the same deals some twenty times.
-    """
-    if math.comb(total, size) <= MOST_DEALS:
-        return np.array(list(combinations(range(total), size)))
-    places = np.tile(np.arange(total, dtype=np.min_scalar_type(total)), (MOST_DEALS, 1))
-    return np.random.default_rng(0).permuted(places, axis=1)[:, :size].copy()
+@lru_cache(maxsize=16)
+def _deals(total: int, size: int) -> npt.NDArray[np.intp]:
+    """Every way to choose so many of some runs."""
+    return np.array(list(combinations(range(total), size)))
 
 
 def log_rank_scores(times: Floats, reached: npt.NDArray[np.bool_]) -> Floats:
