@@ -83,7 +83,7 @@ def pairs(evidence: Evidence) -> list[Pair]:
 def differences(evidence: Evidence, pair: Pair) -> list[list[str]]:
     """The header, then what the two come to in every metric, and by how much they differ."""
     rows = {row["variant"]: row for row in evidence.summary.to_dict("records")}
-    header = ["", *pair.names, "Difference", "Interval", "Confidence", "Verdict"]
+    header = ["Metric", *pair.names, "Difference", "Interval", "Confidence", "Verdict"]
     return [
         header,
         *(
