@@ -55,10 +55,10 @@ def test_images_that_only_one_variant_gets_right_say_what_the_other_takes_them_f
 
 def test_mistaken_images_are_those_of_most_seeds_the_surest_first() -> None:
     wrong = votes([1, 1, 0, 1], [1, 1, 0, 1], [0, 1, 0, 1])
-    wrong.mean[2, 0] = 0.95
+    wrong.mean[2, 0], wrong.mean[0, 1] = 0.95, 0.99
     images = ImageEvidence(LABELS, NAMES, {"elu": wrong})
     found = images.mistaken("elu", 12)
-    assert [one.place for one in found] == [2, 3, 0]  # all seeds, surer than; two of three
+    assert [one.place for one in found] == [2, 3, 0]  # of all seeds, of all, of two
     assert [(one.true, one.guess, one.votes) for one in found] == [
         ("ship", "cat", 3),
         ("cat", "dog", 3),

@@ -63,7 +63,7 @@ def test_differences_are_the_answer_where_there_is_one_and_else_described() -> N
     evidence = five()
     found = {one.names: one for one in pairs.pairs(evidence)}
     header, accuracy, *_ = pairs.differences(evidence, found["bn", "elu"])
-    assert header[1:3] == ["bn", "elu"]
+    assert header[:3] == ["Metric", "bn", "elu"]
     (answer,) = [one for one in evidence.answers if one.question.id == "bn_quality_over_elu"]
     assert found["bn", "elu"].answers[0] is answer
     assert accuracy[-1] == str(answer.verdict)

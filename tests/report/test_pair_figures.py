@@ -142,7 +142,7 @@ def test_what_changed_stands_in_the_report_in_a_sentence_and_a_table() -> None:
 
 
 def test_three_pairs_with_all_that_stands_with_them_are_light() -> None:
-    """Ten may have 800 KB."""
+    """Ten may have 800 KB, with their data."""
     layers = {"after training": {"mean": [0.5] * 20, "standard_deviation": [1.0] * 20}}
     noise = np.random.default_rng(0).integers(0, 256, (1000, 32, 32, 3), dtype=np.uint8)
     known = images(10, per_class=100)
