@@ -210,7 +210,7 @@ def test_a_finished_comparison_is_reused_whole_and_left_as_it_is(
         "train elu seed 2",
         "train alpha_dropout seed 1",
         "train alpha_dropout seed 2",
-        "compare twenty_layers on stripes",
+        "comparison twenty_layers on stripes",
     ]
     main(Main(**_parameters(finished_store), plan="only"))
     said = capsys.readouterr().out
