@@ -115,7 +115,7 @@ def log_mc_dropout(
     of_mc = (
         f"{metrics['mc_accuracy']:.1%} ({100 * metrics['mc_gain']:+.1f} points, p = {p_value:.2g})"
     )
-    progress.update(message=f"{name}: MC Dropout, test accuracy {of_mc}")
+    progress.update(message=f"{name}: MC Dropout {of_mc}")
     return metrics
 
 

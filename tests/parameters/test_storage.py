@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.base import InputError
-from pipeline.parameters.groups import check_storage
+from pipeline.parameters.storage import check_storage
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from compared_runs import accuracies, evidence_of, five_variants, make_run
 from pipeline.answers.fairness import Fact, LeftOut
 from pipeline.comparisons import Question
 from pipeline.report import terminal
-from pipeline.report.terminal import MOST_LINES
 
+MOST_LINES = 27  # so that there are 30 after the last training
 ENDING = "Report: file:///store/report.html"
 
 

@@ -16,7 +16,7 @@ from pipeline.base import InputError
 from pipeline.comparisons import Variant
 from pipeline.comparisons.twenty_layers import ELU, ONE_CYCLE
 from pipeline.parameters import Search as Asked
-from pipeline.parameters.groups import check_storage
+from pipeline.parameters.storage import check_storage
 from pipeline.work.study import (
     DIVERGED,
     FarBehindPruner,
