@@ -19,8 +19,9 @@ def training_note(
     title = f"**{step.variant.name}** on {markdown.code(step.data.dataset)}, seed {seed}: "
     title += f"{step.variant.description}."
     rows = [*_results(metrics), _rate(step, run, rate)]
-    unbroken = [(name, value.replace(" ", "\u00a0"), what) for name, value, what in rows]
-    table = [f"| `{name}` | {value} | {what} |" for name, value, what in unbroken]
+    # The MLflow UI leaves no room between columns, and breaks what is narrow.
+    unbroken = [(name, value.replace(" ", "&nbsp;"), what) for name, value, what in rows]
+    table = [f"| `{name}`&emsp; | {value}&emsp; | {what} |" for name, value, what in unbroken]
     # What gives exactly this run, without a search and its parameters.
     ours = declared(Training)
     unused = {one.name: one.default for one in fields(Searching) if one.name not in ours}

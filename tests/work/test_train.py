@@ -94,10 +94,10 @@ def test_note_says_what_the_metrics_are_and_links_what_the_run_was_made_from(
 ) -> None:
     run = _training_run("alpha_dropout", 1)
     note, metrics, tags = run.data.tags["mlflow.note.content"], run.data.metrics, run.data.tags
-    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", note, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `(\w+)`&emsp; \| ([^|]+)&emsp; \|", note, re.MULTILINE))
     assert set(rows) - {"chosen_learning_rate"} <= set(metrics)
     assert rows["test_accuracy"] == f"{metrics['test_accuracy']:.2%}"
-    assert rows["best_val_loss"] == f"{metrics['best_val_loss']:.4f}\u00a0nats"
+    assert rows["best_val_loss"] == f"{metrics['best_val_loss']:.4f}&nbsp;nats"
     for tag in ("search_run", "prepare_run", "pipeline_run"):
         assert f"(#/experiments/0/runs/{tags[tag]})" in note
     linked = re.findall(rf"\(#/experiments/0/runs/{run.info.run_id}/artifacts/([^)]+)\)", note)
