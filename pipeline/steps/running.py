@@ -116,7 +116,7 @@ def _made(step: Step, after: Sequence[Run], claim: Claim, deleted: str | None) -
 def _reused(step: Step, reuse: str, *, announce: bool) -> Run | None:
     decision = decide(step, reuse, experiment=client.experiment_id())
     if announce:
-        progress.update(message=str(decision))
+        progress.say(str(decision))
     if found := decision.reused:
         _link_adopted_run(step.entry_point, found, "reused", "is finished and has the same inputs.")
     return found
