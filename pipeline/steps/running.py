@@ -136,7 +136,7 @@ def _keys(step: Step) -> dict[str, str]:
 def _reused(step: Step, reuse: str, within: StepRun | None = None, *, announce: bool) -> Run | None:
     decision = decide(step, reuse, experiment=client.experiment_id())
     if announce:
-        progress.update(message=str(decision))
+        progress.say(str(decision))
     if found := decision.reused:
         opened = within or adopted_run(step.opened_for)
         _link(opened, found, "reused", "is finished and has the same inputs.")
