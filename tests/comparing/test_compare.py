@@ -114,7 +114,7 @@ def test_report_says_who_is_champion_and_links_runs_as_they_open_on_the_server(
     page = _artifact(run_id, "report.html")
     server = "http://127.0.0.1:5000/#/"
     for one in (run_id, *four_runs):
-        assert f'href="{server}experiments/0/runs/{one}"' in page
+        assert f'href="{server}experiments/0/runs/{one}?workflowType=machine_learning"' in page
     (note,) = re.findall(r"## Champion\n\n(.*)\n", _artifact(run_id, "comparison.md"))
     reason = note.rpartition("; ")[2]
     assert reason in page
