@@ -12,7 +12,6 @@ from pipeline.comparisons.twenty_layers import ELU
 from pipeline.steps.step import settings_tag
 from pipeline.tracking import client
 from pipeline.tracking.names import hidden
-from pipeline.tracking.names import hidden
 
 
 def test_record_of_a_run_has_its_variant_as_it_was_and_what_was_given(store: Path) -> None:
