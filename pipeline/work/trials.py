@@ -107,7 +107,7 @@ class Trial:
             step=f"search {self.settings.variant.name}",
             done=self.epochs_of_others + epoch,
             total=max(asked.n_trials, number + 1) * self.epochs,
-            text=f"trial {number}, val_loss {loss:.3f}",
+            text=f"trial {number} epoch {epoch} val_loss {loss:.3f}",
         )
         enqueued = min(N_SPREAD, asked.n_trials)
         # A trial that goes on is told its epochs again.
