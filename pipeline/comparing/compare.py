@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pipeline.report.page import Origin
 
 MOST_NAMED = 60  # runs: MLflow cuts longer parameters and tags
+MOST_SHOWN = 6  # runs in a parameter: of more, their ids bury the others on the run's page
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,8 @@ class CompareStep(Step):
         return {**questions, **absent, **_identities(self.runs)}
 
     def logged(self) -> Mapping[str, Any]:
-        return {"runs": named(self.runs, f"{len(self.runs)}, see runs.csv")}
+        many = f"{len(self.runs)}, see runs.csv"
+        return {"runs": named(self.runs, many) if len(self.runs) <= MOST_SHOWN else many}
 
     def tags(self) -> Mapping[str, Any]:
         data = self.runs[0].data.tags
@@ -82,9 +84,9 @@ class CompareStep(Step):
         found.champion = champion.holder
         run.set_tags({CHAMPION_TAG: found.champion} if found.champion else {})
         since = changes(found).sentence
-        text = f"{words.verdict(found)}\n\n{since}\n\n{words.markdown_report(found)}"
+        verdict, details = words.verdict(found), f"{since}\n\n{words.markdown_report(found)}"
         ending = f"\n## Champion\n\n{champion.text}\n"
-        run.log_text(text + ending, "comparison.md")
+        run.log_text(f"{verdict}\n\n{details}{ending}", "comparison.md")
         run.log_text(terminal.brief(found, champion.line, champion.refused), "terminal.json")
         means.log(run, found, self.tags(), _pairs(self))
         for name in ("runs", "curves", "summary", "ensembles"):
@@ -97,8 +99,10 @@ class CompareStep(Step):
         run.log_text(html, "report.html")
         for name, of in panels.items():
             run.log_figure(drawing.sheet(of), f"{name}.png")
+        report = addresses.artifact_page(client.get_run(run.run_id), "report.html")[1:]
+        note = f"{verdict} [Report]({report})\n\n{details}"
         ending += f"\nRun again: {markdown.code(self.command)}"
-        run.set_note(views.beginning(text, RUN_NOTE_LENGTH - len(ending)) + ending)
+        run.set_note(views.beginning(note, RUN_NOTE_LENGTH - len(ending)) + ending)
         progress.update(step="compare", state="finished")
 
     def _origin(self, run: StepRun, champion: str, figures: Sequence[str]) -> "Origin":
