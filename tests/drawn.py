@@ -4,8 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+
+from pipeline.report import drawing
+from pipeline.report.drawing import Panel
 
 
 def xs(line):
@@ -45,3 +49,9 @@ def make_curve(variant="elu", seed=1, epochs=6, learning_rate=0.001, offset=0.0)
             "elapsed_seconds": 2.0 * epoch,
         }
     )
+
+
+def axes_of(panel: Panel) -> Axes:
+    axes = drawing.blank_figure(3.0).subplots()
+    panel.draw(axes)
+    return axes

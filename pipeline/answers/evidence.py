@@ -52,6 +52,7 @@ class Evidence:
     baseline: str  # the variant that the others are timed against
     questions: Sequence[Question]
     title: str = ""  # what the comparison asks, in a sentence
+    descriptions: Mapping[str, str] = field(default_factory=dict)  # of the variants
     runs: pd.DataFrame
     curves: pd.DataFrame
     colors: Mapping[str, str] = field(default_factory=dict)

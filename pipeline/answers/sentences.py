@@ -71,16 +71,31 @@ def effect(answer: Answer) -> str:
 
 def of_winner(answer: Answer) -> str:
     """By how much the winner is ahead."""
+    turned = _turned(answer)
+    return size(turned) or effect(turned)
+
+
+def _turned(answer: Answer) -> Answer:
+    """An answer as it reads of the winner, against the other."""
     if answer.winner != answer.question.reference:
-        return size(answer) or effect(answer)
+        return answer
     if answer.question.about.is_ratio:
         mean, high, low = (
             1 / end if end else math.inf for end in (answer.effect, answer.low, answer.high)
         )
     else:
         mean, high, low = -answer.effect, -answer.low, -answer.high
-    turned = replace(answer, effect=mean, low=low, high=high)
-    return size(turned) or effect(turned)
+    return replace(answer, effect=mean, low=low, high=high)
+
+
+def ahead(answer: Answer, rows: Mapping[str, Row]) -> str:
+    """How sure it is that the winner is ahead, of what figures; of a better model its price."""
+    of = {"one": rows[str(answer.winner)], "other": rows[str(answer.loser)], "pairs": ""}
+    metrics = [answer.question.metric]
+    metrics += ["train_seconds"] if metrics == ["test_accuracy"] else []
+    figures = [_SENTENCES[metric].format(**of) for metric in metrics]
+    interval = f"{tables.confidence(answer)} interval: {tables.interval(_turned(answer))}."
+    return " ".join([interval, *figures])
 
 
 def evidence(answer: Answer, rows: Mapping[str, Row]) -> str:
@@ -101,7 +116,7 @@ def to_decide(answer: Answer) -> str:
     """What would probably decide a question; empty where too little is known to tell."""
     if answer.seeds is not None:
         takes = _duration(answer.minutes or 0.0)
-        return f"about {answer.seeds} seeds of each would probably decide it{takes}"
+        return f"about {answer.seeds} seeds of each in all would probably decide it{takes}"
     has_ends = math.isfinite(answer.high) and not (
         answer.question.about.is_ratio and not answer.low
     )
@@ -112,5 +127,5 @@ def _duration(minutes: float) -> str:
     if not 0 < minutes < math.inf:  # not known, or there are runs enough
         return ""
     if minutes >= 120:
-        return f", {minutes / 60:.0f} hours of training"
-    return f", {math.ceil(minutes)} minute{'s'[: minutes > 1]} of training"
+        return f", {minutes / 60:.0f} more hours of training"
+    return f", {math.ceil(minutes)} more minute{'s'[: minutes > 1]} of training"

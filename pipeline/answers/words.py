@@ -14,7 +14,7 @@ from pipeline.answers.headlines import Headline
 from pipeline.answers.summary import TARGET_SEEDS
 from pipeline.answers.tables import DESCRIBED, PLUS_MINUS
 from pipeline.answers.verdicts import FAMILY_ERROR, Verdict
-from pipeline.base import markdown
+from pipeline.base import markdown, phrases
 
 
 class Said(NamedTuple):
@@ -42,6 +42,7 @@ class Card(NamedTuple):
     title: str
     winners: Mapping[str, str]
     evidence: Sequence[str]
+    why: Mapping[str, str] = {}  # by winner, what bears it out
 
 
 # Where one is ahead of all, where some are of others, and where nobody is.
@@ -53,9 +54,14 @@ _TITLES = {
         "None is shown to converge faster",
     ),
     "median_epoch_seconds": (
-        "Trains fastest",
-        "Trains faster",
-        "None is shown to train faster",
+        "Shortest epochs",
+        "Shorter epochs",
+        "None is shown to have shorter epochs",
+    ),
+    "train_seconds": (
+        "Shortest training",
+        "Shorter training",
+        "None is shown to train in less time",
     ),
 }
 NO_QUESTION = "There is no question that these runs could answer"
@@ -65,29 +71,37 @@ _ROLES |= {"described": "Described, not tested"}
 
 def cards(evidence: Evidence) -> list[Card]:
     """The headlines: which model is better, converges faster and trains faster."""
-    return [_card(headline) for headline in evidence.headlines]
+    rows = _rows(evidence)
+    return [_card(headline, rows) for headline in evidence.headlines]
+
+
+def _rows(evidence: Evidence) -> dict[str, sentences.Row]:
+    return {row["variant"]: sentences.Row(row) for row in evidence.summary.to_dict("records")}
 
 
 def verdict(evidence: Evidence) -> str:
     """The headlines in one line of Markdown, for where there is room for no more."""
     said = []
-    for title, winners, _ in cards(evidence):
-        named = ", ".join(f"**{name}** ({than})" for name, than in winners.items())
-        said.append(": ".join(filter(None, [title, named])) + ".")
+    for card in cards(evidence):
+        named = ", ".join(f"**{name}** ({than})" for name, than in card.winners.items())
+        said.append(": ".join(filter(None, [card.title, named])) + ".")
     if not said:  # of other metrics there is no headline
         said = [one.in_short for one in answers(evidence)]
     return " ".join(said) or f"{NO_QUESTION}."
 
 
-def _card(headline: Headline) -> Card:
+def _card(headline: Headline, rows: Mapping[str, sentences.Row]) -> Card:
     best, better, none = _TITLES[headline.metric]
     winners: dict[str, str] = {}
+    why: dict[str, str] = {}
     for one in headline.wins:
         if (name := str(one.winner)) == (headline.best or name):
             over = f"than `{one.loser}`, {sentences.of_winner(one)}"
             winners[name] = "; ".join(filter(None, [winners.get(name), over]))
+            rests = sentences.ahead(one, rows)
+            why[name] = " ".join(filter(None, [why.get(name), rests]))
     title = better if winners else f"{none} ({_counts(headline)})"
-    return Card(best if headline.best else title, winners, list(_standing(headline)))
+    return Card(best if headline.best else title, winners, list(_standing(headline)), why)
 
 
 def _counts(headline: Headline) -> str:
@@ -122,7 +136,7 @@ def denied(headline: Headline) -> Iterator[str]:
 
 def answers(evidence: Evidence) -> list[Said]:
     """The questions about the runs, answered."""
-    rows = {row["variant"]: sentences.Row(row) for row in evidence.summary.to_dict("records")}
+    rows = _rows(evidence)
     return [
         Said(
             question=one.question.text,
@@ -135,6 +149,12 @@ def answers(evidence: Evidence) -> list[Said]:
 
 
 # What it holds for
+
+
+def trained(evidence: Evidence) -> str:
+    """How much was trained for it."""
+    seconds = evidence.runs["train_seconds"].sum()
+    return f"{phrases.minutes(seconds)} of training" if seconds > 0 else "of unknown duration"
 
 
 def target(evidence: Evidence) -> str:
@@ -151,7 +171,7 @@ def target(evidence: Evidence) -> str:
 def table_note(evidence: Evidence) -> str:
     """What the columns of the summary are."""
     note = f"Means over the seeds. {PLUS_MINUS}: half the width of the 95% confidence interval of "
-    note += "one mean (Student's t); the answers compare. s/epoch: the median."
+    note += "one mean (Student's t); the answers compare. s/epoch: the median. s/training: of one."
     if len(evidence.ensembles):
         note += " Ensemble: test accuracy of the mean of the seeds' probabilities."
     if timed := target(evidence):

@@ -39,7 +39,7 @@ def read(run_id: str, path: str, parse: Callable[[bytes], _Parsed], *, of: str) 
 
 
 def trials(content: bytes) -> pd.DataFrame:
-    """The trials of a search, as `comparison_figures.search_panels` takes them."""
+    """The trials of a search, as `search_figures.search_panels` takes them."""
     table = pd.read_csv(io.BytesIO(content))
     if "user_attrs_diverged" in table:
         table.loc[table["user_attrs_diverged"].notna(), "state"] = "DIVERGED"
@@ -53,7 +53,7 @@ def trials(content: bytes) -> pd.DataFrame:
 
 
 def rate_curve(content: bytes) -> pd.DataFrame:
-    """The curve through the trials of a search, as `comparison_figures.search_panels` takes it."""
+    """The curve through the trials of a search, as `search_figures.search_panels` takes it."""
     table = pd.read_csv(io.BytesIO(content)).astype(float)
     table = table[["learning_rate", "val_loss"]]
     if not len(table) or not np.isfinite(table).all(axis=None):

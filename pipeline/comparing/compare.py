@@ -162,7 +162,8 @@ def _registered(found: "evidence.Evidence", data: Mapping[str, str]) -> _Champio
         said += "reuse=never."
         return _Champion(markdown.escaped(said), refused=said)
     of = {version: variant for variant, version in done.versions.items()}.get(done.champion)
-    line = f"Champion: {f'{of}, ' if of else ''}version {done.champion} of {done.name}, "
+    line = f"Champion, by validation accuracy: {f'{of}, ' if of else ''}version {done.champion} of "
+    line += f"{done.name}, "
     line += "new." if done.replaced else "as before."
     return _Champion(done.text, line, holder=done.holder)
 

@@ -55,6 +55,7 @@ def collect(
     return Evidence(
         **measured,
         title=comparison.title,
+        descriptions={variant.name: variant.description for variant in comparison.variants},
         colors=colors | _colors(runs),
         facts=fairness.facts(runs, absent=absent, disturbed=timings.disturbed(measured["curves"])),
         left_out=absent,

@@ -1,4 +1,4 @@
-"""Which architecture makes 20 dense layers of 100 units better, faster to converge, to train?"""
+"""What makes 20 dense layers of 100 units better, faster to converge, faster to train?"""
 
 from pipeline.comparisons import Comparison, Question, Variant
 
@@ -44,17 +44,17 @@ ONE_CYCLE = ALPHA_DROPOUT.derive(
 # fmt: off
 ASKED = (
     ("bn", "elu", "test_accuracy",
-     "Does batch normalisation give a better model than the baseline?"),
+     "Does batch normalisation give a better model than plain ELU?"),
     ("bn", "elu", "epochs_to_target",
-     "Does batch normalisation converge faster than the baseline?"),
+     "Does batch normalisation converge faster than plain ELU?"),
     ("bn", "elu", "median_epoch_seconds",
-     "Does batch normalisation shorten an epoch of the baseline?"),
+     "Does batch normalisation shorten an epoch of plain ELU?"),
     ("selu", "elu", "test_accuracy",
-     "Does SELU give a better model than the baseline?"),
+     "Does SELU give a better model than plain ELU?"),
     ("selu", "elu", "epochs_to_target",
-     "Does SELU converge faster than the baseline?"),
+     "Does SELU converge faster than plain ELU?"),
     ("selu", "elu", "median_epoch_seconds",
-     "Does SELU shorten an epoch of the baseline?"),
+     "Does SELU shorten an epoch of plain ELU?"),
     ("alpha_dropout", "selu", "test_accuracy",
      "Does alpha dropout help over SELU alone?"),
     ("alpha_dropout", "alpha_dropout", "mc_gain",

@@ -19,7 +19,7 @@ from markupsafe import Markup, escape
 from pipeline.answers import pairs, tables, words
 from pipeline.answers.changes import changes
 from pipeline.answers.evidence import Evidence
-from pipeline.report import comparison_figures, drawing, forest, time_figures
+from pipeline.report import comparison_figures, drawing, forest, search_figures, time_figures
 from pipeline.report.drawing import Panel
 from pipeline.report.embedding import embedded
 from pipeline.report.pair_figures import pair_panels
@@ -62,7 +62,7 @@ def sections(evidence: Evidence) -> dict[str, list[Panel]]:
         "curves_by_seconds": comparison_figures.curve_panels(curves, colors, "elapsed_seconds"),
         "time_to_target": [time_figures.time_to_target_panel(timed, colors)] if is_timed else [],
         "epoch_seconds": [time_figures.epoch_seconds_panel(curves, colors)],
-        "learning_rate_search": comparison_figures.search_panels(
+        "learning_rate_search": search_figures.search_panels(
             evidence.searches, colors, evidence.rate_curves
         ),
         "activations": comparison_figures.layer_panels(evidence.activations, colors),

@@ -10,19 +10,18 @@ from pipeline.answers import tables, words
 from pipeline.answers.evidence import Evidence
 from pipeline.answers.tables import MISSING, PLUS_MINUS
 from pipeline.answers.verdicts import Answer
-from pipeline.base import layout, output
+from pipeline.base import layout, output, phrases
 
 MOST_LINES = 27  # with those that come after the last training, 30
 MOST_VARIANTS = 8
 IN_REPORT = "and {} more, in the report"
 # Columns of the results in the order of what they tell; those that there is room for are shown.
-_RESULTS = ["Variant", "Seeds", "Test accuracy", "s/epoch", "Total s", "Epochs to target"]
+_RESULTS = ["Variant", "Seeds", "Test accuracy", "s/epoch", "s/training", "Epochs to target"]
 _RESULTS += ["Val accuracy", "Ensemble", "MC accuracy", "Learning rate", "Best epoch"]
-_ANSWERS = ["Compared", "Metric", "Verdict", "Effect", "Interval", "Seeds to decide"]
-_ANSWERS += ["Role", "Runs"]
+_ANSWERS = ["Compared", "Metric", "Verdict", "Effect", "Interval", "Role", "Runs"]
 # What a question is about, by the column of the results that it has its figures from.
 _ABOUT = {"test_accuracy": "accuracy", "mc_gain": "accuracy", "epochs_to_target": "epochs"}
-_ABOUT |= {"median_epoch_seconds": "s/epoch", "train_seconds": "total s"}
+_ABOUT |= {"median_epoch_seconds": "s/epoch", "train_seconds": "s/training"}
 
 
 def brief(evidence: Evidence, champion: str, refused: str = "") -> str:
@@ -43,6 +42,8 @@ def brief(evidence: Evidence, champion: str, refused: str = "") -> str:
         "Validation says otherwise": [one for of in evidence.headlines for one in words.denied(of)],
     }
     best = evidence.summary.sort_values("val_accuracy", ascending=False, kind="stable")
+    undecided = [one for one in evidence.answers if one.seeds is not None]
+    of_what = f"{len(evidence.runs)} trainings on {evidence.dataset}, {words.trained(evidence)}"
     verdict = {
         card.title: [
             f"{name} ({card.winners[name]})" for name in best["variant"] if name in card.winners
@@ -50,6 +51,11 @@ def brief(evidence: Evidence, champion: str, refused: str = "") -> str:
         for card in words.cards(evidence)
     }
     found = {
+        "what": of_what,
+        "to_decide": [
+            f"{tables.compared(one.question)}, {_ABOUT[one.question.metric]}: {one.seeds}"
+            for one in undecided
+        ],
         "verdict": verdict if evidence.answers else {words.NO_QUESTION: []},
         "results": [[row[place] for place in places] for row in rows],
         "best_first": list(best.index),
@@ -71,7 +77,6 @@ def _answer(answer: Answer) -> list[str]:
         answer.verdict or "described",
         tables.effect(answer),
         tables.interval(answer).removesuffix(" times"),
-        "" if answer.seeds is None else str(answer.seeds),
         question.role,
         " and ".join(map(str, dict.fromkeys(answer.sizes))) if any(answer.sizes) else "",
     ]
@@ -85,6 +90,10 @@ def _note(evidence: Evidence) -> str:
     if known := sorted(known, key=attrgetter("confidence")):
         ends = dict.fromkeys(tables.confidence(one) for one in (known[0], known[-1]))
         said += [f"Intervals: {' to '.join(ends)}."]
+    margins = dict.fromkeys(
+        f"{_ABOUT[one.question.metric]} {tables.margin(one.question)}" for one in known
+    )
+    said += [f"Equal: within {phrases.listed(list(margins))}."] if margins else []
     target = evidence.timed["target"].iloc[0]
     said += [] if math.isnan(target) else [f"Target: val_loss {target:.4g}."]
     return " ".join(said)
@@ -97,7 +106,7 @@ def screen(found: bytes, ending: str, columns: int) -> str:
     """
     of = _printable(json.loads(found))
     header, *answers = of["answers"]
-    above = [*_verdict(of, columns), *_results(of, columns)]
+    above = [f"{of['what']}.", *_verdict(of, columns), *_results(of, columns)]
     below = [*_remarks(of, columns), ending]
     role = header.index("Role")
     by_role = sorted(range(len(answers)), key=lambda place: answers[place][role] != "primary")
@@ -140,6 +149,8 @@ def _results(of: Mapping[str, Any], columns: int) -> list[str]:
 
 def _remarks(of: Mapping[str, Any], columns: int) -> Iterator[str]:
     yield layout.filled(of["note"], columns)
+    if of["to_decide"]:
+        yield layout.listed("Seeds that would decide: ", of["to_decide"], columns)
     for what, items in of["warnings"].items():
         if items:
             yield layout.listed(f"{what}: ", items, columns)

@@ -24,13 +24,13 @@ def accuracy_by_time_panels(
 ) -> list[Panel]:
     """What accuracy a training of every variant buys, with what time.
 
-    A mean test accuracy in its 95% confidence interval, at the median of the training time in its
+    A mean test accuracy in its 95% confidence interval, at the mean of the training time in its
     range; tables as in `answers.summary`.
     """
     drawing.require_some("runs", timed)
-    seconds = timed.groupby("variant", sort=False)["train_seconds"].agg(["min", "median", "max"])
+    seconds = timed.groupby("variant", sort=False)["train_seconds"].agg(["min", "mean", "max"])
     rows = summary.set_index("variant").join(seconds)
-    rows = rows[np.isfinite(rows["test_accuracy"]) & np.isfinite(rows["median"])]
+    rows = rows[np.isfinite(rows["test_accuracy"]) & np.isfinite(rows["mean"])]
     if rows.empty:  # of runs that measured neither
         return []
 
@@ -45,7 +45,7 @@ def accuracy_by_time_panels(
         f"{variant} {row['test_accuracy']:.1%} for {row['median']:.3g} s"
         for variant, row in rows.sort_values("test_accuracy", ascending=False).iterrows()
     ]
-    alt = f"Mean test accuracy for the median training time, the best first: {', '.join(said)}."
+    alt = f"Mean test accuracy for the mean training time, the best first: {', '.join(said)}."
     return [Panel("accuracy_by_time", draw, alt, size=(4.4, 3.3))]
 
 
@@ -53,12 +53,12 @@ def _draw_accuracy(axes: Axes, row: pd.Series, look: Look, variant: str) -> None
     mean, half_width = 100 * row[["test_accuracy", "test_accuracy_half_width"]].astype(float)
     if np.isfinite(half_width):
         ends = [mean - half_width, mean + half_width]
-        line = axes.plot([row["median"]] * 2, ends, color=look["color"], lw=1.8)
+        line = axes.plot([row["mean"]] * 2, ends, color=look["color"], lw=1.8)
         drawing.assign(line, variant, "95% interval")
     line = axes.plot([row["min"], row["max"]], [mean, mean], color=look["color"], lw=1.8)
     drawing.assign(line, variant, "range")
     dot: Look = {"color": look["color"], "marker": look["marker"], "ms": 8}
-    drawing.assign(axes.plot([row["median"]], [mean], **dot), variant, "mean")
+    drawing.assign(axes.plot([row["mean"]], [mean], **dot), variant, "mean")
 
 
 def _name(axes: Axes, rows: pd.DataFrame, colors: Colors) -> None:

@@ -161,7 +161,7 @@ def _log_study(study: optuna.Study, curve: RateCurve, step: SearchStep, run: Ste
 
 
 def _log_trials(study: optuna.Study, curve: RateCurve, variant: Variant, run: StepRun) -> None:
-    from pipeline.report import comparison_figures, drawing
+    from pipeline.report import drawing, search_figures
 
     rows = [
         {
@@ -182,7 +182,7 @@ def _log_trials(study: optuna.Study, curve: RateCurve, variant: Variant, run: St
     run.log_text(points, "learning_rate_curve.csv")
     name = variant.name
     shown = trials.assign(value=trials["expected_val_loss"])
-    panels = comparison_figures.search_panels(
+    panels = search_figures.search_panels(
         {name: shown}, {name: variant.color}, {name: curve.points}
     )
     run.log_figure(drawing.sheet(panels), FIGURE)

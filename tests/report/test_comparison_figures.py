@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import assert_saves_as_a_png_of_1200_pixels, labels_of, make_curve, xs, ys
+from drawn import assert_saves_as_a_png_of_1200_pixels, axes_of, labels_of, make_curve, xs, ys
 from matplotlib.axes import Axes
 from matplotlib.colors import same_color
 
@@ -14,28 +14,12 @@ from pipeline.report.drawing import Panel
 COLORS = {"elu": "#0072B2", "bn": "#D55E00", "alpha_dropout": "#CC79A7"}
 
 
-def axes_of(panel: Panel) -> Axes:
-    axes = drawing.blank_figure(3.0).subplots()
-    panel.draw(axes)
-    return axes
-
-
 def line_panel(name: str = "line", label: str = "elu") -> Panel:
     def draw(axes: Axes) -> None:
         axes.plot([1, 2], [3, 4], color=COLORS["elu"], label=label)
         drawing.style(axes, "Epoch", "Loss & <more>")
 
     return Panel(name, draw, alt="A line.")
-
-
-def trials(**columns: list) -> pd.DataFrame:
-    usual = {
-        "number": [0, 1, 2, 3],
-        "learning_rate": [1e-4, 1e-3, 1e-2, 1e-1],
-        "value": [0.6, 0.5, 0.9, np.nan],
-        "state": ["COMPLETE", "COMPLETE", "PRUNED", "DIVERGED"],
-    }
-    return pd.DataFrame(usual | columns)
 
 
 def record(accuracies: tuple[float, ...] = (0.4, 0.5)) -> dict:
@@ -86,56 +70,6 @@ def test_curve_panels_are_the_loss_and_the_accuracy():
     )
     with pytest.raises(InputError, match="curves"):
         comparison_figures.curve_panels(curves[:0], COLORS, "epoch")
-
-
-def test_search_shows_completed_pruned_and_diverged_trials_apart_on_a_log_axis():
-    (panel,) = comparison_figures.search_panels({"elu": trials()}, COLORS)
-    axes = axes_of(panel)
-    assert axes.get_xscale() == "log"
-    assert labels_of(axes) == ("Learning rate", "Validation loss (nats)")
-    completed, pruned, diverged = axes.collections
-    assert np.asarray(completed.get_offsets()).tolist() == [[1e-4, 0.6], [1e-3, 0.5]]
-    assert np.asarray(pruned.get_offsets()).tolist() == [[1e-2, 0.9]]
-    assert len(pruned.get_facecolor()) == 0  # a hollow dot
-    ((rate, height),) = np.asarray(diverged.get_offsets())
-    assert rate == 1e-1
-    assert 0.9 < height < axes.get_ylim()[1]  # at the upper edge, as it has no value
-    assert xs(axes.lines[-1]) == [1e-3, 1e-3]  # the best
-    assert panel.alt == (
-        "Search of elu: 4 trials (2 complete, 1 pruned, 1 diverged); the chosen learning rate is "
-        "0.001 with validation loss 0.500."
-    )
-
-
-def test_the_chosen_rate_is_where_the_curve_through_the_trials_is_lowest():
-    curve = pd.DataFrame({"learning_rate": [1e-4, 5e-4, 1e-3], "val_loss": [0.6, 0.52, 0.55]})
-    (panel,) = comparison_figures.search_panels({"elu": trials()}, COLORS, {"elu": curve})
-    line, chosen = axes_of(panel).lines
-    assert (xs(line), ys(line)) == ([1e-4, 5e-4, 1e-3], [0.6, 0.52, 0.55])
-    assert xs(chosen) == [5e-4, 5e-4]
-    assert "the chosen learning rate is 0.0005 with validation loss 0.520" in panel.alt
-
-
-def test_searches_share_their_scale_and_a_wild_value_does_not_stretch_it():
-    wild = trials(value=[0.6, 0.5, 1e9, 0.7], state=["COMPLETE"] * 4)
-    panels = comparison_figures.search_panels({"elu": trials(), "alpha_dropout": wild}, COLORS)
-    first, second = (axes_of(panel) for panel in panels)
-    assert first.get_ylim() == second.get_ylim()
-    assert second.get_ylim()[1] < 3
-    heights = np.asarray(second.collections[0].get_offsets())[:, 1]
-    assert heights.max() < second.get_ylim()[1]
-
-
-def test_a_search_without_a_completed_trial_has_no_best_rate():
-    hopeless = trials(state=["PRUNED", "PRUNED", "PRUNED", "DIVERGED"])
-    (panel,) = comparison_figures.search_panels({"elu": hopeless}, COLORS)
-    assert not axes_of(panel).lines
-    assert panel.alt == "Search of elu: 4 trials (3 pruned, 1 diverged); none was completed."
-
-
-def test_no_search_has_no_panel():
-    assert comparison_figures.search_panels({}, COLORS) == []
-    assert comparison_figures.search_panels({"elu": trials(value=[np.nan] * 4)}, COLORS) == []
 
 
 def test_layers_are_numbered_from_one_with_a_line_per_variant_and_the_level_to_stay_at():

@@ -25,12 +25,13 @@ def test_a_page_on_this_machine_is_opened_as_a_file(run: Run) -> None:
 
 
 def test_what_is_elsewhere_is_opened_in_the_ui(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = f"/#/experiments/0/runs/{run.info.run_id}"
+    training, page = "?workflowType=machine_learning", f"/#/experiments/0/runs/{run.info.run_id}"
     of_ui = f", after `make ui`: http://127.0.0.1:5000{page}"
-    assert addresses.where("Run", run) == f"Run{of_ui}"
-    assert addresses.where("Report", run, "no.html") == f"Report{of_ui}/artifacts/no.html"
+    assert addresses.where("Run", run) == f"Run{of_ui}{training}"
+    report = f"Report{of_ui}/artifacts/no.html{training}"
+    assert addresses.where("Report", run, "no.html") == report
     monkeypatch.setattr(addresses, "tracking_uri", lambda: "https://me:secret@host/mlflow")
-    assert addresses.where("Run", run) == f"Run: https://host/mlflow{page}"
+    assert addresses.where("Run", run) == f"Run: https://host/mlflow{page}{training}"
     assert "(the rest is on https://host/mlflow): file:///" in addresses.where(
         "Report", run, "a page.html"
     )
