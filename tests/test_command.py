@@ -188,7 +188,7 @@ def test_help_of_the_ui_is_as_that_of_the_entry_points() -> None:
     assert "--port        whole number" in ran.stdout
     assert "[default: 127.0.0.1]" in ran.stdout
     assert "\n python -m pipeline.ui --port 5001 --open never " in ran.stdout
-    assert "\n server, nothing is started and the address there is shown." in ran.stdout
+    assert "\n server, nothing is started and the addresses there are shown; " in ran.stdout
 
 
 def interrupted(program: list[str], signal_number: int) -> int:

@@ -152,9 +152,9 @@ def answers(evidence: Evidence) -> list[Said]:
 
 
 def trained(evidence: Evidence) -> str:
-    """How much was trained for it."""
+    """How long all of its trainings took."""
     seconds = evidence.runs["train_seconds"].sum()
-    return f"{phrases.minutes(seconds)} of training" if seconds > 0 else "of unknown duration"
+    return phrases.minutes(seconds) if seconds > 0 else "an unknown time"
 
 
 def target(evidence: Evidence) -> str:
@@ -171,11 +171,12 @@ def target(evidence: Evidence) -> str:
 def table_note(evidence: Evidence) -> str:
     """What the columns of the summary are."""
     note = f"Means over the seeds. {PLUS_MINUS}: half the width of the 95% confidence interval of "
-    note += "one mean (Student's t); the answers compare. s/epoch: the median. s/training: of one."
+    note += "one mean (Student's t). s/epoch: the median. s/training: of one."
     if len(evidence.ensembles):
         note += " Ensemble: test accuracy of the mean of the seeds' probabilities."
     if timed := target(evidence):
-        note += f" Epochs to {timed}: the median, and how many runs reached it."
+        note += f" Epochs to {timed}: the median, and how many runs reached it; never: fewer than "
+        note += "half did, however accurate they are."
     return note
 
 
@@ -194,8 +195,8 @@ def scope(evidence: Evidence) -> list[str]:
         f"The primary questions share one error rate of {FAMILY_ERROR:.0%}, however often they "
         "were looked at while seeds came in; the secondary ones share another. What is described "
         "is not tested.",
-        "Validation chooses, the test set reports: learning rates, weights and the challenger of "
-        "the champion follow from the validation images alone.",
+        "Validation chooses, the test set reports: learning rates, the weights that are kept and "
+        "who may become champion follow from the validation images alone.",
     ]
 
 

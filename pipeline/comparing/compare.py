@@ -118,7 +118,7 @@ class CompareStep(Step):
         ids = [*(one.info.run_id for one in self.runs), *(one.run_id for one in self.absent)]
         trainings = "tags.step = 'train' and params.variant = '{}'"
         return Origin(
-            made=f"{made.day} {made:%B %Y, %H:%M} UTC",
+            made=f"{made:%Y-%m-%d %H:%M} UTC",
             commit=own.data.tags.get(MLFLOW_GIT_COMMIT, ""),
             run_id=run.run_id,
             address=page(run.run_id),
@@ -162,9 +162,8 @@ def _registered(found: "evidence.Evidence", data: Mapping[str, str]) -> _Champio
         said += "reuse=never."
         return _Champion(markdown.escaped(said), refused=said)
     of = {version: variant for variant, version in done.versions.items()}.get(done.champion)
-    line = f"Champion, by validation accuracy: {f'{of}, ' if of else ''}version {done.champion} of "
-    line += f"{done.name}, "
-    line += "new." if done.replaced else "as before."
+    champion = of or f"version {done.champion} of {done.name}"
+    line = f"Champion by validation: {champion}, {'new' if done.replaced else 'as before'}."
     return _Champion(done.text, line, holder=done.holder)
 
 

@@ -110,7 +110,7 @@
       link.href = link.href.replace(/^https?:\/\/[^/]+/, server);
     document.addEventListener("click", (event) => {
       const link = event.target.closest("a");
-      if (!link || (!link.download && (event.ctrlKey || event.metaKey))) return;
+      if (!link || link.hash && !link.host || (!link.download && (event.ctrlKey || event.metaKey))) return;
       event.preventDefault();
       const text = link.download ? decodeURIComponent(link.href.replace(/^[^,]*,/, "")) : link.href;
       const what = link.download

@@ -84,12 +84,22 @@ def html_report(
         loader=jinja2.FileSystemLoader(TEMPLATES),
     )
     strict.trim_blocks = strict.lstrip_blocks = True
-    strict.filters |= {"code": _code, "markdown": _markdown, "percent_encoded": quote}
+    strict.filters |= {
+        "headings": _headings,
+        "code": _code,
+        "markdown": _markdown,
+        "percent_encoded": quote,
+    }
     strict.globals |= {"words": words, "tables": tables, "forest": forest, "drawing": drawing}
     strict.globals |= {"changes": changes, "pairs": pairs, "pair_panels": pair_panels}
     strict.globals |= {"data_uri": data_uri, "taken_for": taken_for, "embedded": embedded}
     template = strict.get_template("page.html.jinja")
     return template.render(evidence=evidence, panels=panels, origin=origin)
+
+
+def _headings(page: str) -> list[tuple[str, str]]:
+    """The sections of a page, by the ids of their headings."""
+    return re.findall(r'<h2 id="([^"]+)">([^<]+)</h2>', page)
 
 
 def _code(text: str) -> Markup:

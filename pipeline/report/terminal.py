@@ -1,7 +1,6 @@
 """What a terminal shows of a comparison: on one screen the verdict, the results, the answers."""
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from operator import attrgetter
 from typing import Any
@@ -12,7 +11,7 @@ from pipeline.answers.tables import MISSING, PLUS_MINUS
 from pipeline.answers.verdicts import Answer
 from pipeline.base import layout, output, phrases
 
-MOST_LINES = 27  # with those that come after the last training, 30
+MOST_LINES = 28  # with those that come after the last training, 30
 MOST_VARIANTS = 8
 IN_REPORT = "and {} more, in the report"
 # Columns of the results in the order of what they tell; those that there is room for are shown.
@@ -21,7 +20,7 @@ _RESULTS += ["Val accuracy", "Ensemble", "MC accuracy", "Learning rate", "Best e
 _ANSWERS = ["Compared", "Metric", "Verdict", "Effect", "Interval", "Role", "Runs"]
 # What a question is about, by the column of the results that it has its figures from.
 _ABOUT = {"test_accuracy": "accuracy", "mc_gain": "accuracy", "epochs_to_target": "epochs"}
-_ABOUT |= {"median_epoch_seconds": "s/epoch", "train_seconds": "s/training"}
+_ABOUT |= {"median_epoch_seconds": "s/epoch", "train_seconds": "training"}
 
 
 def brief(evidence: Evidence, champion: str, refused: str = "") -> str:
@@ -43,7 +42,8 @@ def brief(evidence: Evidence, champion: str, refused: str = "") -> str:
     }
     best = evidence.summary.sort_values("val_accuracy", ascending=False, kind="stable")
     undecided = [one for one in evidence.answers if one.seeds is not None]
-    of_what = f"{len(evidence.runs)} trainings on {evidence.dataset}, {words.trained(evidence)}"
+    trained = f"{phrases.counted(len(evidence.runs), 'training')} on {evidence.dataset}, "
+    trained += f"{words.trained(evidence)}."
     verdict = {
         card.title: [
             f"{name} ({card.winners[name]})" for name in best["variant"] if name in card.winners
@@ -51,7 +51,6 @@ def brief(evidence: Evidence, champion: str, refused: str = "") -> str:
         for card in words.cards(evidence)
     }
     found = {
-        "what": of_what,
         "to_decide": [
             f"{tables.compared(one.question)}, {_ABOUT[one.question.metric]}: {one.seeds}"
             for one in undecided
@@ -61,7 +60,7 @@ def brief(evidence: Evidence, champion: str, refused: str = "") -> str:
         "best_first": list(best.index),
         "answers": [_ANSWERS, *map(_answer, evidence.answers)],
         "note": _note(evidence),
-        "champion": champion,
+        "trained": f"{trained} {champion}".strip(),
         "warnings": warnings,
         "refused": refused,
     }
@@ -91,11 +90,9 @@ def _note(evidence: Evidence) -> str:
         ends = dict.fromkeys(tables.confidence(one) for one in (known[0], known[-1]))
         said += [f"Intervals: {' to '.join(ends)}."]
     margins = dict.fromkeys(
-        f"{_ABOUT[one.question.metric]} {tables.margin(one.question)}" for one in known
+        tables.margin(one.question) for one in known if one.question.metric == "test_accuracy"
     )
-    said += [f"Equal: within {phrases.listed(list(margins))}."] if margins else []
-    target = evidence.timed["target"].iloc[0]
-    said += [] if math.isnan(target) else [f"Target: val_loss {target:.4g}."]
+    said += [f"Equal: within {phrases.listed(margins)}."] if margins else []
     return " ".join(said)
 
 
@@ -106,7 +103,7 @@ def screen(found: bytes, ending: str, columns: int) -> str:
     """
     of = _printable(json.loads(found))
     header, *answers = of["answers"]
-    above = [f"{of['what']}.", *_verdict(of, columns), *_results(of, columns)]
+    above = [*_verdict(of, columns), *_results(of, columns)]
     below = [*_remarks(of, columns), ending]
     role = header.index("Role")
     by_role = sorted(range(len(answers)), key=lambda place: answers[place][role] != "primary")
@@ -130,11 +127,14 @@ def _printable(value: Any) -> Any:
 
 
 def _verdict(of: Mapping[str, Any], columns: int) -> Iterator[str]:
+    """The winners, a line or two for every headline; those without one in a line together."""
     for title, winners in of["verdict"].items():
-        start = f"{title}: " if winners else f"{title}."
-        yield layout.listed(start, winners, columns, lines=2)
-    if of["verdict"]:
-        yield ""
+        if winners:
+            yield layout.listed(f"{title}: ", winners, columns, lines=2)
+    if none := [title for title, winners in of["verdict"].items() if not winners]:
+        first, *others = none
+        rest = [title.removeprefix("None is shown ") for title in others]
+        yield layout.filled(f"{'; '.join([first, *rest])}.", columns)
 
 
 def _results(of: Mapping[str, Any], columns: int) -> list[str]:
@@ -154,5 +154,5 @@ def _remarks(of: Mapping[str, Any], columns: int) -> Iterator[str]:
     for what, items in of["warnings"].items():
         if items:
             yield layout.listed(f"{what}: ", items, columns)
-    for text in filter(None, [of["refused"], of["champion"]]):
+    for text in filter(None, [of["refused"], of["trained"]]):
         yield layout.filled(text, columns)

@@ -42,7 +42,7 @@ def accuracy_by_time_panels(
         _name(axes, rows, colors)
 
     said = [
-        f"{variant} {row['test_accuracy']:.1%} for {row['median']:.3g} s"
+        f"{variant} {row['test_accuracy']:.1%} for {row['mean']:.3g} s"
         for variant, row in rows.sort_values("test_accuracy", ascending=False).iterrows()
     ]
     alt = f"Mean test accuracy for the mean training time, the best first: {', '.join(said)}."

@@ -58,6 +58,7 @@ def line(metric: str, x_metric: str = "") -> Chart:
     scales = {"yAxisKey": "metric", "scaleType": "linear", "xAxisScaleType": "linear", "range": {}}
     own = {"useGlobalXaxisKey": False, "lineSmoothness": 0, "useGlobalLineSmoothing": False}
     metrics = {"metricKey": metric, "selectedMetricKeys": [metric]}
+    own |= {"displayName": f"{metric} by {x_metric}"} if x_metric else {}
     return {"type": "LINE", **metrics, **axes, **scales, **own}
 
 

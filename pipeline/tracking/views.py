@@ -48,11 +48,11 @@ _of_means = partial(View, columns=_MEANS, step=MEANS, alike="mlflow.parentRunId"
 # where there is a chart beside it.
 _five_of_means = partial(_of_means, curves_in_a_row=1)
 _COMPARED = {
-    "Higher is better, further left is faster": [
-        scatter("median_epoch_seconds", "test_accuracy"),
+    "Up and left is better": [
+        scatter("train_seconds", "test_accuracy"),
         *bars("median_epoch_seconds"),
     ],
-    "The loss that falls first converges fastest": [
+    "Falls first: converges fastest": [
         line("val_loss"),
         line("val_loss", "elapsed_seconds"),
     ],
@@ -61,7 +61,7 @@ _COMPARED = {
 
 def _curves(over: str, x_metric: str = "") -> View:
     sections = {
-        "Validation: steeper converges faster": ("val_accuracy", "val_loss"),
+        "Validation": ("val_accuracy", "val_loss"),
         "Training": ("train_accuracy", "train_loss"),
     }
     charts = {how: [line(one, x_metric) for one in metrics] for how, metrics in sections.items()}
@@ -104,7 +104,7 @@ VIEWS = (
         "seeds",
         "Seeds",
         _RESULTS,
-        {"How far the seeds of a variant lie apart": [*_ACCURACIES, _SEEDS, line("val_accuracy")]},
+        {"How far seeds lie apart": [*_ACCURACIES, _SEEDS, line("val_accuracy")]},
         grouped=True,
         opens_on="TABLE",
     ),
@@ -112,7 +112,7 @@ VIEWS = (
         "search",
         "Learning-rate search",
         _TRIALS,
-        {"Lower is better; curves that stop were pruned": [_RATES, line("val_loss")]},
+        {"Lower is better": [_RATES, line("val_loss")]},
         step="trial",
         sorted_by="best_val_loss",
     ),
@@ -121,9 +121,9 @@ VIEWS = (
         "Uncertainty",
         _UNCERTAINTY,
         {
-            "With MC Dropout: higher is better": bars("mc_accuracy", "mc_gain"),
-            "Calibration error with, without: lower is better": bars("mc_ece", "test_ece"),
-            "Log-likelihood, negative: lower is better": bars("mc_nll", "test_nll"),
+            "Higher is better": bars("mc_accuracy", "mc_gain"),
+            "Calibration error: lower is better": bars("mc_ece", "test_ece"),
+            "Negative log-likelihood: lower is better": bars("mc_nll", "test_nll"),
         },
         where="metrics.mc_accuracy >= 0",  # the variants that have dropout
         sorted_by="mc_accuracy",
@@ -185,23 +185,23 @@ def write_experiment_note(
 ) -> None:
     """Set an experiment's note: verdict, links, question and command; a person's own stays.
 
-    The title is the question, the first paragraph of the report, which is Markdown, the verdict.
-    Until the note is opened, the UI shows its first line alone; in the list of experiments even
-    that as it is written, without Markdown.
+    The title is the question; of the report, which is Markdown, the first two paragraphs are the
+    verdict and what has changed. Until the note is opened, the UI shows its first line alone; in
+    the list of experiments even that as it is written, without Markdown. Opened, it cuts off what
+    does not fit beside the runs.
     """
     urls = {"Report": server_address() + artifact_page(comparison, "report.html")}
     urls |= view_urls(experiment, comparison, pairs)
     # Without the server, whose port may be another one the next time.
     pages = {name: url.removeprefix(server_address() + "/") for name, url in urls.items()}
     links = [f"[{name}]({page})" for name, page in pages.items()]
-    ending = "\n".join(["## Make it again", "", f"    {command}"])
     dataset = markdown.escaped(comparison.data.tags["dataset"])
-    verdict, _, rest = report.strip().partition("\n\n")
+    verdict, changed, *_ = [*report.strip().split("\n\n"), ""]
     first = f"{re.sub(r'[*`]', '', verdict).partition('. ')[0].rstrip('.')}, on {dataset}."
     paragraphs = [f"{first} {' · '.join(links[:2])}", " · ".join(links[2:]), title, verdict]
-    above = "\n\n".join(paragraphs)
-    room = EXPERIMENT_NOTE_LENGTH - len(above + ending) - 10
-    note = f"{above}\n\n{beginning(rest, room)}\n\n{ending}\n"
+    paragraphs += [changed, f"Run again: {markdown.code(command)}"]
+    room = EXPERIMENT_NOTE_LENGTH - 1
+    note = beginning("\n\n".join(filter(None, paragraphs)), room) + "\n"
     tags = client.connect().get_experiment(experiment).tags
     with _said_where_not_allowed("The experiment's note was"):
         _write(experiment, tags, "mlflow.note.content", note)

@@ -11,7 +11,7 @@ from pipeline.answers.verdicts import Answer, Verdict
 UNDECIDED = answer("selu", "elu")
 WHY = (
     "`selu` against `elu` is undecided, +0.30 points (-1.10 to 1.70): "
-    "about 9 seeds of each would probably decide it"
+    "about 9 seeds of each in all would probably decide it"
 )
 
 

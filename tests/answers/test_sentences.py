@@ -86,16 +86,30 @@ def test_a_winner_is_ahead_whichever_way_round_was_asked(given, said):
     assert sentences.of_winner(given) == said
 
 
+SIX = "about 6 seeds of each in all would probably decide it"
+
+
+def test_a_better_model_has_its_interval_its_figures_and_its_price_of_the_winner_first():
+    rows = {
+        "bn": sentences.Row(variant="bn", seeds=3, test_accuracy=0.53, total_seconds=67.0),
+        "elu": sentences.Row(variant="elu", seeds=12, test_accuracy=0.49, total_seconds=41.0),
+    }
+    figures = "Test accuracy 53.0% (3 seeds), in `elu` 49.0% (12 seeds). A training takes 67 s in "
+    figures += "`bn` and 41 s in `elu` (means)."
+    said = sentences.ahead(answer("better"), rows)
+    assert said == f"97.9% interval: 2.10 to 5.86. {figures}"
+    turned = Question(variant="elu", reference="bn", metric="test_accuracy")
+    worse = answer("worse", question=turned, effect=-0.04, low=-0.0586, high=-0.021)
+    assert sentences.ahead(worse, rows) == said
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"seeds": 6, "minutes": 13.2}, "about 6 seeds of each would probably decide it, 14 minut"),
-        ({"seeds": 6, "minutes": 0.2}, "about 6 seeds of each would probably decide it, 1 minute "),
-        (
-            {"seeds": 6, "minutes": 600.0},
-            "about 6 seeds of each would probably decide it, 10 hours",
-        ),
-        ({"seeds": 6, "minutes": math.nan}, "about 6 seeds of each would probably decide it"),
+        ({"seeds": 6, "minutes": 13.2}, f"{SIX}, 14 more minutes of training"),
+        ({"seeds": 6, "minutes": 0.2}, f"{SIX}, 1 more minute of training"),
+        ({"seeds": 6, "minutes": 600.0}, f"{SIX}, 10 more hours of training"),
+        ({"seeds": 6, "minutes": math.nan}, SIX),
         ({}, "not even 100 seeds of each would probably decide it"),
         ({"low": math.nan, "high": math.nan, "reason": "fewer than 3 seeds"}, ""),
     ],
@@ -181,6 +195,6 @@ def test_equal_names_the_margin_and_undecided_what_would_decide():
     assert speed.endswith(" The whole interval is within the margin of 5%.")
     undecided = evidence_of(answer("undecided", seeds=6, minutes=14.0), *runs_of())
     assert undecided.endswith(
-        " About 6 seeds of each would probably decide it, 14 minutes of training."
+        " About 6 seeds of each in all would probably decide it, 14 more minutes of training."
     )
     assert "seeds of each" not in evidence_of(answer(), *runs_of())

@@ -24,7 +24,7 @@ def test_summary_shows_percent_with_spread_and_a_dash_for_nothing():
     header, row = tables.summary_table(evidence_of(rows))
     assert header == [
         *["Variant", "Seeds", "Learning rate", "Best epoch", "Val accuracy", "Test accuracy"],
-        *["MC accuracy", "s/epoch", "Total s", "Epochs to target"],
+        *["MC accuracy", "s/epoch", "s/training", "Epochs to target"],
     ]
     half_width = 12.706 * 100 * 0.01  # the standard error of 0.40 and 0.42 is 0.01
     assert row == [

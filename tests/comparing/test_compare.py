@@ -119,7 +119,7 @@ def test_report_says_who_is_champion_and_links_runs_as_they_open_on_the_server(
     reason = note.rpartition("; ")[2]
     assert reason in page
     assert page.count(f'href="{server}models/twenty-layers-') == 1
-    assert datetime.now(UTC).strftime("%B %Y") in page
+    assert datetime.now(UTC).strftime("%Y-%m-%d") in page
 
 
 def test_answers_are_logged_as_values_and_as_tags(four_runs: list[str]) -> None:

@@ -100,10 +100,10 @@ def whole() -> Page:
 
 def test_page_has_every_part_in_order_and_the_verdict_first(whole: Page) -> None:
     headings = re.findall(r"<h[12][^>]*>(.*?)</h[12]>", whole.html, flags=re.DOTALL)
-    title, *cards = headings[:4]
+    title, *cards = headings[:5]
     assert title == "Which variant is better, converges faster, trains faster?"
     assert cards == [card.title for card in words.cards(full())]
-    assert headings[4:] == [
+    assert headings[5:] == [
         "Planned questions",
         "Results",
         "What changed",
@@ -169,7 +169,8 @@ def test_page_names_winners_by_their_colours_with_whom_they_beat() -> None:
     for card in words.cards(evidence):
         assert card.title in tab.text
         for variant, than in card.winners.items():
-            assert f"{variant} {than.replace('`', '')}" in tab.text
+            said = f"{variant} {than} {card.why[variant]}"
+            assert said.replace("`", "") in tab.text
     winners = [name for card in words.cards(evidence) for name in card.winners]
     assert sum(attrs.get("class") == "winner" for _, attrs in tab.elements) == len(winners) > 0
 
@@ -245,7 +246,7 @@ def test_page_says_where_it_comes_from_and_links_runs_variants_and_figures() -> 
     some = {"accuracy_by_time": page.sections(evidence)["accuracy_by_time"]}
     tab = Page(page.html_report(evidence, some, ORIGIN))
     assert "Champion of the model: version 2 (bn)." in tab.text
-    assert "Made 28 November 2026, 14:15 UTC Run of_the_comparison Commit 0123456789" in tab.text
+    assert "Made 28 November 2026, 14:15 UTC Run of_the_c Commit 0123456789" in tab.text
     assert "Trained on one" in tab.text
     linked = [attrs["href"] for tag, attrs in tab.elements if tag == "a" and "target" in attrs]
     assert linked == [

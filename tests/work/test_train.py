@@ -24,7 +24,7 @@ from pipeline.main import main
 from pipeline.mc_dropout import mc_dropout
 from pipeline.parameters import Main, McDropout, Train, declared
 from pipeline.steps.step import recorded_settings
-from pipeline.tracking import client
+from pipeline.tracking import addresses, client
 from pipeline.tracking.names import revealed
 from pipeline.train import train
 from pipeline.work.train import class_accuracy
@@ -99,8 +99,8 @@ def test_note_says_what_the_metrics_are_and_links_what_the_run_was_made_from(
     assert rows["test_accuracy"] == f"{metrics['test_accuracy']:.2%}"
     assert rows["best_val_loss"] == f"{metrics['best_val_loss']:.4f}&nbsp;nats"
     for tag in ("search_run", "prepare_run", "pipeline_run"):
-        assert f"(#/experiments/0/runs/{tags[tag]})" in note
-    linked = re.findall(rf"\(#/experiments/0/runs/{run.info.run_id}/artifacts/([^)]+)\)", note)
+        assert f"({addresses.run_page('0', tags[tag])[1:]})" in note
+    linked = re.findall(rf"\(#/experiments/0/runs/{run.info.run_id}/artifacts/([^?)]+)\?", note)
     artifacts = mlflow.artifacts.list_artifacts(run_id=run.info.run_id)
     assert len(linked) == 4
     assert set(linked) <= {artifact.path for artifact in artifacts}

@@ -15,6 +15,7 @@ from pipeline.comparisons import Variant
 from pipeline.comparisons.twenty_layers import ELU, ONE_CYCLE
 from pipeline.parameters import Search as Asked
 from pipeline.search import search
+from pipeline.tracking import addresses
 from pipeline.tracking.runs import StepRun
 from pipeline.work import trials
 from pipeline.work.study import StudySettings
@@ -26,11 +27,12 @@ def test_link_holds_the_address_where_there_is_a_server_but_never_its_password(
     study = optuna.create_study()
     run = StepRun("a1", "7")
     trials.link(study, run, {"variant": "elu"})
-    here = "http://127.0.0.1:5000/#/experiments/7/runs/a1"  # where `make ui` shows it
+    page = "/#/experiments/7/runs/a1?workflowType=machine_learning"
+    here = f"http://127.0.0.1:5000{page}"  # where `make ui` shows it
     assert study.user_attrs == {"variant": "elu", "mlflow_run_id": "a1", "mlflow_url": here}
     mlflow.set_tracking_uri("http://user:hunter2@host:5000/")
     trials.link(study, run, {})
-    assert study.user_attrs["mlflow_url"] == "http://host:5000/#/experiments/7/runs/a1"
+    assert study.user_attrs["mlflow_url"] == f"http://host:5000{page}"
 
 
 @pytest.mark.slow
@@ -44,7 +46,7 @@ def test_trials_are_nested_runs_with_a_curve_and_linked_both_ways(finished_store
     assert study.user_attrs.items() >= {"variant": "elu", "dataset": "stripes"}.items()
     assert study.user_attrs["mlflow_run_id"] == run.info.run_id
     note = study._storage.get_study_system_attrs(study._study_id)["dashboard:note_str:0"]
-    assert f"](http://127.0.0.1:5000/#/experiments/0/runs/{run.info.run_id})" in note
+    assert f"](http://127.0.0.1:5000{addresses.run_page('0', run.info.run_id)})" in note
     assert f"Chosen: learning rate **{run.data.params['best_learning_rate']}**" in note
     linked = {
         (
