@@ -42,6 +42,7 @@ def brief(evidence: Evidence, champion: str, refused: str = "") -> str:
     }
     best = evidence.summary.sort_values("val_accuracy", ascending=False, kind="stable")
     undecided = [one for one in evidence.answers if one.seeds is not None]
+    undecided.sort(key=lambda one: one.question.role != "primary")
     trained = f"{phrases.counted(len(evidence.runs), 'training')} on {evidence.dataset}, "
     trained += f"{words.trained(evidence)}."
     verdict = {

@@ -57,8 +57,8 @@ def line(metric: str, x_metric: str = "") -> Chart:
     axes = {"xAxisKey": "metric" if x_metric else "step", "selectedXAxisMetricKey": x_metric}
     scales = {"yAxisKey": "metric", "scaleType": "linear", "xAxisScaleType": "linear", "range": {}}
     own = {"useGlobalXaxisKey": False, "lineSmoothness": 0, "useGlobalLineSmoothing": False}
-    metrics = {"metricKey": metric, "selectedMetricKeys": [metric]}
-    own |= {"displayName": f"{metric} by {x_metric}"} if x_metric else {}
+    name = {"displayName": f"{metric} by {x_metric}"} if x_metric else {}
+    metrics = {"metricKey": metric, "selectedMetricKeys": [metric], **name}
     return {"type": "LINE", **metrics, **axes, **scales, **own}
 
 
