@@ -199,7 +199,8 @@ def _identity(run: client.Run) -> str:
 
 def compared(step: CompareStep, reuse: str, within: StepRun | None = None) -> str:
     """The id of the run of a comparison, made now if there is none, as `once`; prints it."""
-    run = once(step, reuse, within=within)
+    # Within a run, it is to be made in any case: there is nothing to say.
+    run = once(step, reuse, within=within, announce=within is None)
     run_id, experiment, pairs = run.info.run_id, run.info.experiment_id, _pairs(step)
     text = client.local_artifact(run_id, "comparison.md").read_text("utf-8", errors="replace")
     views.write_views(experiment, run, pairs)

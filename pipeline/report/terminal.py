@@ -128,14 +128,12 @@ def _printable(value: Any) -> Any:
 
 
 def _verdict(of: Mapping[str, Any], columns: int) -> Iterator[str]:
-    """The winners, a line or two for every headline; those without one in a line together."""
-    for title, winners in of["verdict"].items():
-        if winners:
-            yield layout.listed(f"{title}: ", winners, columns, lines=2)
-    if none := [title for title, winners in of["verdict"].items() if not winners]:
-        first, *others = none
-        rest = [title.removeprefix("None is shown ") for title in others]
-        yield layout.filled(f"{'; '.join([first, *rest])}.", columns)
+    """The winners, a line or two for every headline; where there are none, that."""
+    won = {title: winners for title, winners in of["verdict"].items() if winners}
+    for title, winners in won.items():
+        yield layout.listed(f"{title}: ", winners, columns, lines=2)
+    if not won:
+        yield layout.filled(f"{'; '.join(of['verdict'])}.", columns)
 
 
 def _results(of: Mapping[str, Any], columns: int) -> list[str]:
