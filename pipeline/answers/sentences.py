@@ -20,7 +20,7 @@ class Row(dict[str, Any]):
                 return f"{self['seeds']} seed{'s'[: self['seeds'] != 1]}"
             case "reached_target":
                 epochs, seconds = f"{self:epochs_to_target}", f"{self:seconds_to_target}"
-                took = epochs if epochs == "never" else f"{epochs} epochs, {seconds} s"
+                took = epochs if epochs == tables.UNREACHED else f"{epochs} epochs, {seconds} s"
                 return f"{took} ({self[column]:.0f} of {self['seeds']} reached it)"
         return tables.figure(self, column)
 
@@ -88,6 +88,16 @@ def _turned(answer: Answer) -> Answer:
     return replace(answer, effect=mean, low=low, high=high)
 
 
+def within_margin(answer: Answer) -> str:
+    """That a winner may be ahead by too little to matter, where the interval allows it."""
+    ends = [answer.low, answer.high]
+    if answer.question.about.is_ratio:
+        ends = [math.log(end) if 0 < end < math.inf else math.inf for end in ends]
+    if min(map(abs, ends)) >= answer.question.smallest:
+        return ""
+    return f"It may be too little to matter: the margin is {tables.margin(answer.question)}."
+
+
 def ahead(answer: Answer, rows: Mapping[str, Row]) -> str:
     """How sure it is that the winner is ahead, of what figures; of a better model its price."""
     of = {"one": rows[str(answer.winner)], "other": rows[str(answer.loser)], "pairs": ""}
@@ -95,7 +105,7 @@ def ahead(answer: Answer, rows: Mapping[str, Row]) -> str:
     metrics += ["train_seconds"] if metrics == ["test_accuracy"] else []
     figures = [_SENTENCES[metric].format(**of) for metric in metrics]
     interval = f"{tables.confidence(answer)} interval: {tables.interval(_turned(answer))}."
-    return " ".join([interval, *figures])
+    return " ".join([interval, *figures, within_margin(answer)]).strip()
 
 
 def evidence(answer: Answer, rows: Mapping[str, Row]) -> str:
@@ -105,6 +115,8 @@ def evidence(answer: Answer, rows: Mapping[str, Row]) -> str:
     pairs = f"; compared in {count} pair{'s'[: count != 1]} of runs close in time" if count else ""
     sentences = [_SENTENCES[question.metric].format(one=one, other=other, pairs=pairs)]
     sentences += [f"No interval: {answer.reason}."] if answer.reason else []
+    if answer.winner and (perhaps := within_margin(answer)):
+        sentences += [perhaps]
     if answer.verdict is Verdict.EQUAL:
         sentences += [f"The whole interval is within the margin of {tables.margin(question)}."]
     elif answer.verdict is Verdict.UNDECIDED and (more := to_decide(answer)):

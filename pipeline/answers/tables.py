@@ -13,6 +13,7 @@ from pipeline.answers.verdicts import Answer, Verdict
 from pipeline.comparisons import Question
 
 MISSING = "\u2013"
+UNREACHED = "not in most"  # of the runs, so that there is no median
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 DESCRIBED = "described, not tested"  # in place of a verdict
 _SUMMARY = ["Variant", "Seeds", "Learning rate", "Best epoch", "Val accuracy", "Test accuracy"]
@@ -40,7 +41,7 @@ def figure(row: Mapping, column: str) -> str:
     if column.endswith("accuracy"):
         return percent(row[column])
     if column.endswith("to_target") and np.isinf(row[column]):
-        return "never"
+        return UNREACHED
     return number(row[column], _DIGITS[column])
 
 

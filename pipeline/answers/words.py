@@ -175,8 +175,8 @@ def table_note(evidence: Evidence) -> str:
     if len(evidence.ensembles):
         note += " Ensemble: test accuracy of the mean of the seeds' probabilities."
     if timed := target(evidence):
-        note += f" Epochs to {timed}: the median, and how many runs reached it; never: no more "
-        note += "than half did, however accurate they are."
+        note += f" Epochs to {timed}: the median, and how many runs reached it; not in "
+        note += "most: of too few for a median, however accurate they are."
     return note
 
 

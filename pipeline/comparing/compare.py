@@ -163,7 +163,7 @@ def _registered(found: "evidence.Evidence", data: Mapping[str, str]) -> _Champio
         return _Champion(markdown.escaped(said), refused=said)
     of = {version: variant for variant, version in done.versions.items()}.get(done.champion)
     champion = of or f"version {done.champion} of {done.name}"
-    line = f"Champion by validation: {champion}, {'new' if done.replaced else 'as before'}."
+    line = f"{'New champion' if done.replaced else 'Champion'} by validation: {champion}."
     return _Champion(done.text, line, holder=done.holder)
 
 

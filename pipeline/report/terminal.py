@@ -149,7 +149,7 @@ def _results(of: Mapping[str, Any], columns: int) -> list[str]:
 def _remarks(of: Mapping[str, Any], columns: int) -> Iterator[str]:
     yield layout.filled(of["note"], columns)
     if of["to_decide"]:
-        yield layout.listed("Seeds that would decide: ", of["to_decide"], columns)
+        yield layout.listed("Seeds of each that would decide, in all: ", of["to_decide"], columns)
     for what, items in of["warnings"].items():
         if items:
             yield layout.listed(f"{what}: ", items, columns)

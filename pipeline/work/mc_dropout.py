@@ -86,8 +86,6 @@ def log_mc_dropout(
         seed: decides the dropout masks.
         color: of its variant.
     """
-    from pipeline.report import run_figures
-
     labels = np.asarray(splits.y_test)
     drawn = sampling.mc_probabilities(model, splits.x_test, samples=samples, seed=seed)
     mean = drawn.mean(axis=0, dtype=np.float64)
@@ -98,11 +96,9 @@ def log_mc_dropout(
         model_name: dataclasses.astuple(calibration.calibration_bins(predicted, labels))
         for model_name, predicted in {"deterministic": deterministic, "MC Dropout": mean}.items()
     }
-    run.log_figure(run_figures.reliability_diagram(bins, color), "mc_dropout/reliability.png")
     by_samples = calibration.accuracy_by_samples(drawn, labels)
     plain_accuracy = metrics["mc_accuracy"] - metrics["mc_gain"]
-    figure = run_figures.accuracy_by_samples(by_samples, plain_accuracy, color)
-    run.log_figure(figure, "mc_dropout/accuracy_by_samples.png")
+    _log_figures(run, bins, by_samples, plain_accuracy, color)
     record = {
         "deterministic_accuracy": plain_accuracy,
         "accuracy_by_samples": by_samples.tolist(),
@@ -117,6 +113,20 @@ def log_mc_dropout(
     )
     progress.update(message=f"{name}: MC Dropout {of_mc}")
     return metrics
+
+
+def _log_figures(
+    run: StepRun,
+    bins: Mapping[str, Any],
+    by_samples: np.ndarray,
+    plain_accuracy: float,
+    color: str,
+) -> None:
+    from pipeline.report import run_figures
+
+    figure = run_figures.accuracy_by_samples(by_samples, plain_accuracy, color)
+    run.log_figure(run_figures.reliability_diagram(bins, color), "mc_dropout/reliability.png")
+    run.log_figure(figure, "mc_dropout/accuracy_by_samples.png")
 
 
 def _log_mcnemar(

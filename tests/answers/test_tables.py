@@ -37,7 +37,7 @@ def test_summary_says_never_where_most_runs_did_not_reach_the_target():
     rows = [make_run("elu", 1), *(make_run("bn", seed) for seed in (1, 2, 3))]
     losses = {"bn-1": [1.6, 1.5], "bn-2": [1.9], "bn-3": [1.9]}
     _, elu, bn = tables.summary_table(evidence_of(rows, losses))
-    assert (elu[-1], bn[-1]) == ("5.0 (1 of 1)", "never (1 of 3)")
+    assert (elu[-1], bn[-1]) == ("5.0 (1 of 1)", "not in most (1 of 3)")
 
 
 def test_summary_has_a_dash_for_epochs_to_a_target_that_there_is_not():

@@ -232,7 +232,8 @@ def test_many_runs_are_counted_where_their_names_would_be_cut_off(
         _trained(ELU, seed)
     run_id = compare()
     assert client.get_run(run_id).data.params["runs"] == "4, see runs.csv"
-    assert "    mlflow run . -e compare\n" in mlflow.get_experiment("0").tags["mlflow.note.content"]
+    note = mlflow.get_experiment("0").tags["mlflow.note.content"]
+    assert "Run again: `mlflow run . -e compare`" in note
     assert compare() == run_id
     key = _key()
     _trained(ELU, 5)

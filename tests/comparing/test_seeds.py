@@ -136,7 +136,9 @@ def test_seeds_are_added_to_what_is_undecided_until_there_are_no_more(
     assert said[1].startswith(
         "Round 2: seed 4 of elu and selu, since `selu` against `elu` is undecided, +1.00 points ("
     )
-    assert said[1].endswith(" seeds of each would probably decide it; 2 trainings, about 1 s.")
+    assert said[1].endswith(
+        " seeds of each in all would probably decide it; 2 trainings, about 1 s."
+    )
     assert said[-1] == ("No more seeds: max_seeds=5 is reached; 1 primary question undecided.")
 
     assert not decided(asked(), data, "0").missing
