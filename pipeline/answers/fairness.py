@@ -13,7 +13,7 @@ import pandas as pd
 
 UNKNOWN = "not logged"
 ABSENT = "Diverged, failed or interrupted"
-DISTURBED = "Disturbed by other work"
+DISTURBED = "Disturbed by other work, times left out"
 SEARCHED = "searched for each"
 MOST_NAMED = 6  # seeds, runs or hosts that are named one by one
 

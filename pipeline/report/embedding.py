@@ -46,12 +46,11 @@ def embedded(panel: Panel) -> Embedded:
     changes = {
         r"(?s)^.*?(?=<svg)": "",
         r"(?s)<metadata>.*?</metadata>": "",
-        # Half of its length: the page chooses the font, nothing refers to these groups, and a
-        # hundredth of a point is not seen.
+        # Half of its length, with the digits below: the page chooses the font, and nothing refers
+        # to these groups.
         r"; font-family: [^;\"]*": "",
         r' transform="rotate\(-0 [^"]*"': "",
         r'<g id="[a-zA-Z0-9.]+_\d+">': "<g>",
-        r"(\.\d\d)\d+": r"\1",
         r"\s*\n\s*": "\n",
         r'( xmlns:\w+="[^"]*"| version="[^"]*")': "",
         r'\bid="([^":]*):([^"]*)"': r'data-series="\1" data-variant="\2"',
@@ -64,7 +63,10 @@ def embedded(panel: Panel) -> Embedded:
         GREY.lower(): "var(--muted)",
         GRID.lower(): "var(--grid)",
     }
-    element = buffer.getvalue()
+    # A hundredth of a point is not seen; what is written between the tags keeps its digits.
+    element = re.sub(
+        r"<[^>]+>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), buffer.getvalue()
+    )
     for pattern, replacement in changes.items():
         element = re.sub(pattern, replacement, element)
     scales = html.escape(json.dumps(_scales(axes)))

@@ -42,6 +42,18 @@ def test_svg_is_one_element_that_takes_on_the_colours_of_the_page():
     assert "#ffffff" not in text
 
 
+def test_numbers_that_are_written_keep_their_digits_and_places_have_two():
+    def draw(axes: Axes) -> None:
+        axes.plot([1 / 3, 2 / 3], [1 / 7, 2 / 7])
+        axes.set_xticks([0.5], ["0.0001"])
+
+    text = embedded(Panel("digits", draw, alt="A line.")).svg
+    assert ">0.0001</text>" in text
+    assert not re.search(
+        r"\.\d{3}", re.sub(r">[^<]*<", "><", re.sub('data-scales="[^"]*"', "", text))
+    )
+
+
 def test_svg_refers_to_nothing_outside_itself():
     element = ElementTree.fromstring(embedded(line_panel()).svg)
     ids = {node.get("id") for node in element.iter()} - {None}
