@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import product
 from operator import attrgetter
 from typing import Any
 
@@ -100,7 +101,8 @@ def _note(evidence: Evidence) -> str:
 def screen(found: bytes, ending: str, columns: int) -> str:
     """What `brief` has, then where the rest is, in at most `MOST_LINES` lines of a width.
 
-    Of more questions than there is room for, the primary ones come first.
+    Of more questions than there is room for, the primary ones come first; an empty line goes before
+    a question does.
     """
     of = _printable(json.loads(found))
     header, *answers = of["answers"]
@@ -108,11 +110,11 @@ def screen(found: bytes, ending: str, columns: int) -> str:
     below = [*_remarks(of, columns), ending]
     role = header.index("Role")
     by_role = sorted(range(len(answers)), key=lambda place: answers[place][role] != "primary")
-    for shown in range(len(answers), -1, -1):
+    for shown, gap in product(range(len(answers), -1, -1), ([""], [])):
         chosen = [answers[place] for place in sorted(by_role[:shown])]
         lines = layout.table([header, *chosen], columns, keep=5) if chosen else []
         lines += [IN_REPORT.format(len(answers) - shown)] if shown < len(answers) else []
-        text = "\n".join([*above, *["", *lines][: bool(lines) * MOST_LINES], *below])
+        text = "\n".join([*above, *(gap if lines else ()), *lines, *below])
         if text.count("\n") < MOST_LINES:
             break
     return text
@@ -149,7 +151,7 @@ def _results(of: Mapping[str, Any], columns: int) -> list[str]:
 def _remarks(of: Mapping[str, Any], columns: int) -> Iterator[str]:
     yield layout.filled(of["note"], columns)
     if of["to_decide"]:
-        yield layout.listed("Seeds of each that would decide, in all: ", of["to_decide"], columns)
+        yield layout.listed("Seeds of each to decide: ", of["to_decide"], columns)
     for what, items in of["warnings"].items():
         if items:
             yield layout.listed(f"{what}: ", items, columns)

@@ -34,9 +34,7 @@ def test_verdict_results_answers_and_address_are_on_one_screen_of_80_columns():
     assert answers[7].startswith("alpha_dropout, MC Dropout     accuracy  ")
     note = "95% interval of a mean. Intervals: 98.5% to 99.8%. Equal: within 1 point."
     assert lines[-4] == f"\N{PLUS-MINUS SIGN}: {note}"
-    assert (
-        lines[-3] == "Seeds of each that would decide, in all: bn over elu, epochs: 6; and 4 more"
-    )
+    assert lines[-3] == "Seeds of each to decide: bn over elu, epochs: 6; and 4 more"
     trained = "15 trainings on mnist_5k, about 3 min. "
     assert lines[-2:] == [f"{trained}Champion by validation: bn, as before.", ENDING]
     assert "".join(lines).count("interval of") == 1
