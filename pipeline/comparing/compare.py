@@ -70,7 +70,9 @@ class CompareStep(Step):
 
     def tags(self) -> Mapping[str, Any]:
         data = self.runs[0].data.tags
-        return {name: data[name] for name in ("dataset", "data_fingerprint", "prepare_run")}
+        of_data = {name: data[name] for name in ("dataset", "data_fingerprint", "prepare_run")}
+        # The parameter says what a person gave, such as auto, where `mlflow run` opened the run.
+        return {"comparison": self.comparison.name, **of_data}
 
     def work(self, run: StepRun, after: Sequence[client.Run]) -> None:
         # Imports matplotlib: a second that a comparison that is reused saves.

@@ -19,7 +19,7 @@ def previous(name: str, fingerprint: str, experiment: str) -> Before | None:
         "compare", experiment, f"tags.data_fingerprint = '{fingerprint}'"
     )
     # That of a file may have a name that no query can ask for.
-    found = next((run for run in on_data if run.data.params.get("comparison") == name), None)
+    found = next((run for run in on_data if _name(run) == name), None)
     if found is None:
         return None
     run_id, of = found.info.run_id, found.info.run_name
@@ -36,6 +36,11 @@ def previous(name: str, fingerprint: str, experiment: str) -> Before | None:
         answers=answers,
         champion=found.data.tags.get(CHAMPION_TAG, ""),
     )
+
+
+def _name(run: client.Run) -> str | None:
+    """That of a comparison; in older stores it is a parameter."""
+    return run.data.tags.get("comparison", run.data.params.get("comparison"))
 
 
 def _table(content: bytes) -> pd.DataFrame:

@@ -131,8 +131,9 @@ def test_answers_are_logged_as_values_and_as_tags(four_runs: list[str]) -> None:
     quality = answers.loc["bn_quality_over_elu"]
     assert (quality["verdict"], quality["runs"], quality["reference_runs"]) == ("undecided", 3, 3)
     assert quality["low"] == -quality["high"] < quality["effect"] == 0
-    verdict = client.get_run(run_id).data.tags["verdict.bn_quality_over_elu"]
-    assert verdict.startswith("Undecided, +0.00 points (")
+    tags = client.get_run(run_id).data.tags
+    assert tags["verdict.bn_quality_over_elu"].startswith("Undecided, +0.00 points (")
+    assert tags["comparison"] == "twenty_layers"
 
 
 def test_curves_are_those_that_were_logged(four_runs: list[str]) -> None:

@@ -43,6 +43,14 @@ def test_it_is_the_newest_finished_one_of_the_name_and_the_data(store: Path) -> 
     assert previous("it's mine", FINGERPRINT, "0") is not None
 
 
+def test_one_whose_parameter_is_what_a_person_gave_is_known_by_its_tag(store: Path) -> None:
+    run_id = compared("auto", comparison="twenty_layers")
+    found = previous("twenty_layers", FINGERPRINT, "0")
+    assert found is not None
+    assert found.run_id == run_id
+    assert previous("auto", FINGERPRINT, "0") is None
+
+
 def test_answers_are_read_as_they_were_logged(store: Path) -> None:
     compared()
     found = previous("twenty_layers", FINGERPRINT, "0")
