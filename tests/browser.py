@@ -181,7 +181,7 @@ def take_pictures(
     browser.page.get_by_text("test_accuracy").first.wait_for()
     browser.page.wait_for_timeout(1000)
     browser.picture(directory / "run.png")
-    browser.open(report_url)
+    browser.open(report_url, height=2150)  # down to the answers
     browser.page.frame_locator("iframe").get_by_role("heading").first.wait_for()
     browser.page.locator("iframe").screenshot(path=directory / "report.png")
 
