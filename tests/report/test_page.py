@@ -163,6 +163,14 @@ def test_page_has_the_table_of_the_summary_and_every_answer() -> None:
     assert "`" not in tab.text
 
 
+def test_page_leads_to_every_section(whole: Page) -> None:
+    links = [attrs.get("href") or "" for tag, attrs in whole.elements if tag == "a"]
+    targets = [link for link in links if link.startswith("#")]
+    sections = [f"#{attrs['id']}" for tag, attrs in whole.elements if tag == "h2" and "id" in attrs]
+    assert targets == sections
+    assert len(sections) == len(re.findall("<h2", whole.html)) - len(words.cards(full()))
+
+
 def test_page_names_winners_by_their_colours_with_whom_they_beat() -> None:
     evidence = full()
     tab = in_words(evidence)
