@@ -1,6 +1,7 @@
 """The last screen of a comparison in a terminal: how much there is on it, and how wide it is."""
 
 import json
+import re
 
 import pytest
 from compared_runs import accuracies, evidence_of, five_variants, make_run
@@ -19,10 +20,25 @@ def shown(found, columns=80, refused=""):
     return terminal.screen(brief.encode(), ENDING, columns).splitlines()
 
 
-def test_verdict_results_answers_and_address_are_on_one_screen_of_80_columns():
+def five():
     rows = five_variants([1, 2, 3])
     times = ({"train_seconds": 12 + one["seed"] / len(one["variant"])} for one in rows)
-    lines = shown(evidence_of([one | time for one, time in zip(rows, times, strict=True)]))
+    return evidence_of([one | time for one, time in zip(rows, times, strict=True)])
+
+
+def test_an_empty_line_goes_before_a_question_does():
+    lines, fuller = shown(five()), shown(five(), refused="word " * 60)
+    assert "" in lines
+    assert "" not in fuller
+    assert len(fuller) == MOST_LINES
+    questions = [
+        line for line in lines if re.search(r" (accuracy|epochs|s/epoch|training)  ", line)
+    ]
+    assert [line for line in fuller if line in questions] == questions
+
+
+def test_verdict_results_answers_and_address_are_on_one_screen_of_80_columns():
+    lines = shown(five())
     assert len(lines) <= MOST_LINES
     assert max(map(len, lines)) <= 80
     assert lines[0].startswith("Better model: one_cycle (than alpha_dropout, +2.33 points); ")
