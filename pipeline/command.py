@@ -71,7 +71,8 @@ def _parse(entry_point: Callable[[Any], Any]) -> Parameters | None:
     """The parameters given on the command line, or None where it asked for help only."""
     (parameters,) = (of for name, of in get_type_hints(entry_point).items() if name != "return")
     fields, options = {}, []
-    by_panel = sorted(parameters.options(), key=lambda of: PANELS.index(parameters.panel(of[0])))
+    panels = [*PANELS, *(parameters.panel(of[0]) for of in parameters.options())]
+    by_panel = sorted(parameters.options(), key=lambda of: panels.index(parameters.panel(of[0])))
     for field, name, default, declared in by_panel:
         fields[name] = field
         panel, kind = parameters.panel(field), declared.metavar

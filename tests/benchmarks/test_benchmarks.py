@@ -42,6 +42,7 @@ from benchmarks import (
 )
 from benchmarks import store as many_runs
 from benchmarks.peers import Peer
+from pipeline import command
 from pipeline.base import InputError
 from pipeline.comparisons import Data, Variant, files
 from pipeline.comparisons.twenty_layers import BN, COMPARISON, ELU, SELU
@@ -72,6 +73,16 @@ def test_every_benchmark_is_run_by_all_and_is_a_function_of_its_modules_name() -
         function = getattr(importlib.import_module(f"benchmarks.{name}"), name)
         takes_dataset = issubclass(typing.get_type_hints(function)["asked"], harness.OnData)
         assert takes_dataset or not __main__.BENCHMARKS[name]
+
+
+@pytest.mark.parametrize("name", __main__.BENCHMARKS)
+def test_every_benchmark_is_a_command_with_help(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    function = getattr(importlib.import_module(f"benchmarks.{name}"), name)
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    assert command._parse(function) is None
+    assert " What is measured " in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("small_networks")
