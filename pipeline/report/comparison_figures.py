@@ -17,7 +17,7 @@ from pipeline.comparisons.colors import GREY
 from pipeline.report import drawing
 from pipeline.report.drawing import Colors, Look, Panel
 
-MOST_LINES, MOST_POINTS = 10, 200  # Drawing more would fill a band, not tell more.
+MOST_LINES, MOST_POINTS = 10, 100  # Drawing more would fill a band, not tell more.
 
 
 def curve_panels(curves: pd.DataFrame, colors: Colors, x: str) -> list[Panel]:
