@@ -78,7 +78,8 @@ def test_processes_of_different_folders_are_never_inside_at_once(
                 command, cwd=tmp_path / name, env=environment, stdout=subprocess.PIPE, text=True
             )
         )
-    assert [process.communicate(timeout=120)[0].strip() for process in processes] == ["done"] * 3
+    said = [process.communicate(timeout=120)[0].splitlines() for process in processes]
+    assert [lines[-1:] for lines in said] == [["done"]] * 3
     assert claims_in_store() == {}
 
 
