@@ -8,7 +8,7 @@ from conftest import PROJECT
 
 PIPELINE = PROJECT / "pipeline"
 ORDER = (  # a module imports from its own room and those after it
-    *("doors", "comparing", "work", "report", "answers", "steps", "tracking", "training"),
+    *("doors", "nights", "comparing", "work", "report", "answers", "steps", "tracking", "training"),
     *("uncertainty", "data", "parameters", "comparisons", "base"),
 )
 MODULES = {

@@ -1,0 +1,7 @@
+"""What a night adds to a comparison: a replay, what got worse and why, an alarm, a trend.
+
+Read `night` first, which runs one after the other; `record` is what a night leaves for those after
+it. `replay` trains a finished training again, digit by digit; `regressions` finds what is worse
+than on the last good night, `causes` what differs since; `trend` keeps figures over nights, and
+`hook` tells people. Imports every room but the entry points.
+"""

@@ -1,0 +1,65 @@
+"""What a night leaves for the nights after it: `night.json` among the artifacts of its run."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+FILE = "night.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """The trainings of a variant that a night compared.
+
+    Args:
+        replicates_key: the same as long as nothing that decides their results changes.
+        run_ids: of all that were compared.
+        inputs: what decides their results, by names that a person can read, as in `Step.inputs`;
+            those of the search among them, without the seed.
+        processors: what they were trained on.
+        prepare_run: the run that logged their data.
+    """
+
+    replicates_key: str
+    run_ids: Sequence[str]
+    inputs: Mapping[str, str]
+    processors: Sequence[str] = ()
+    prepare_run: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Night:
+    """What a night came to.
+
+    Args:
+        run_id: of its run.
+        began: seconds since 1970.
+        comparison, dataset: names of what was compared.
+        compared: the run of the comparison.
+        commit: of git; empty where it is not known.
+        trained: by variant.
+        verdicts: by the ids of questions; None where it is described, not tested.
+        alarms: what it rang for, a sentence each; none: a good night.
+    """
+
+    run_id: str
+    began: float
+    comparison: str
+    dataset: str
+    compared: str
+    commit: str = ""
+    trained: Mapping[str, Trained] = field(default_factory=dict)
+    verdicts: Mapping[str, str | None] = field(default_factory=dict)
+    alarms: Sequence[str] = ()
+
+    def text(self) -> str:
+        """It as JSON."""
+        return json.dumps(asdict(self), indent=1)
+
+
+def parsed(content: bytes | str) -> Night:
+    """A night from its JSON; whatever a damaged one raises."""
+    found: dict[str, Any] = json.loads(content)
+    trained = {name: Trained(**of) for name, of in found.pop("trained").items()}
+    return Night(**found, trained=trained)
