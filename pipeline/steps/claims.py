@@ -23,11 +23,16 @@ from pipeline.tracking.outages import not_waiting
 
 PREFIX = f"{HIDDEN}claim."  # of tags of the experiment
 LONGEST_PAUSE = 2.0  # seconds between two looks at the others
+_WHO = "process {pid} on {host}"
 FORGOTTEN_AFTER = 24 * 3600.0  # seconds without a heartbeat
 
 
 class LostClaimError(RuntimeError):
     """Another process has taken a step over, as this one was not heard of for too long."""
+
+
+class HeldError(RuntimeError):
+    """Another process holds what this one was not to wait for: who."""
 
 
 class Claim:
@@ -47,15 +52,22 @@ class Claim:
         self._writing = threading.Lock()  # the heartbeat writes, too
         self._lost = threading.Event()
         self._heard: dict[str, tuple[str, float]] = {}  # by tag: a heartbeat, and since when
+        self._beating: set[str] = set()  # tags of those whose heartbeat was seen to go on
         self.waited = False  # for another process, which may have done the work
 
-    def acquire(self) -> None:
-        """Wait until the step is this process's."""
+    def acquire(self, *, wait: bool = True) -> None:
+        """Wait until the step is this process's.
+
+        Raises:
+            HeldError: where it is not to wait, and a process that surely is there comes first.
+        """
         self._write()
         self._number = 1 + max((one["number"] for one in self._others().values()), default=0)
         self._write()
         pause = 0.05
-        while not self._is_next():
+        while not self._is_next(others := self._others(), say=wait):
+            if not wait and (first := self._surely_first(others)):
+                raise HeldError(first)
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -85,12 +97,11 @@ class Claim:
             with not_waiting(), suppress(Exception):
                 client.connect().delete_experiment_tag(self._experiment, self._tag)
 
-    def _is_next(self) -> bool:
-        mine, others = (self._number, self._tag), self._others()
+    def _is_next(self, others: Mapping[str, Mapping[str, Any]], *, say: bool) -> bool:
         holders = [one for one in others.values() if one["holds"]]
-        if holders or any((one["number"], tag) < mine for tag, one in others.items()):
-            if holders and not self.waited:
-                who = "process {pid} on {host}".format(**holders[0])
+        if any(self._is_before(tag, one) for tag, one in others.items()):
+            if holders and say and not self.waited:
+                who = _WHO.format(**holders[0])
                 progress.update(message=f"{self._name}: waiting for {who}, which runs it now.")
             self.waited |= bool(holders)
             return False
@@ -101,6 +112,25 @@ class Claim:
         if not self._holds:
             self._write()
         return self._holds
+
+    def _is_before(self, tag: str, other: Mapping[str, Any]) -> bool:
+        return other["holds"] or (other["number"], tag) < (self._number, self._tag)
+
+    def _surely_first(self, others: Mapping[str, Mapping[str, Any]]) -> str:
+        """Who comes before this process and is surely there; empty where nobody is known to be.
+
+        One that cannot be looked up is, when a heartbeat of it has followed another. Who is still
+        choosing a number may come later.
+        """
+        return next(
+            (
+                _WHO.format(**one)
+                for tag, one in others.items()
+                if one["number"] and self._is_before(tag, one)
+                if is_there(one) or tag in self._beating
+            ),
+            "",
+        )
 
     def _write(self) -> None:
         with self._writing:
@@ -127,10 +157,11 @@ class Claim:
         now = time.monotonic()
         beat, since = self._heard.get(tag, ("", now))
         if beat != claim["heartbeat"]:
+            self._beating |= {tag} if beat else set()
             self._heard[tag] = claim["heartbeat"], (since := now)
         gone = is_there(claim) is False or now - since > silence()
         if gone and claim["holds"]:
-            who = "process {pid} on {host}".format(**claim)
+            who = _WHO.format(**claim)
             progress.update(message=f"{self._name}: taken over from {who}, which is gone.")
         return gone
 
@@ -149,12 +180,16 @@ def _is_forgotten(claim: Mapping[str, str]) -> bool:
 
 
 @contextmanager
-def hold(key: str, name: str) -> Iterator[Claim]:
-    """Be the one process that runs the step with a key and a name; yields its claim."""
+def hold(key: str, name: str, *, wait: bool = True) -> Iterator[Claim]:
+    """Be the one process that runs the step with a key and a name; yields its claim.
+
+    Raises:
+        HeldError: where it is not to wait, and another one does.
+    """
     claim = Claim(key, name)
     try:
         with heartbeat(claim.beat):
-            claim.acquire()
+            claim.acquire(wait=wait)
             yield claim
     finally:
         claim.release()

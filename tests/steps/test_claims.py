@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.base import progress
 from pipeline.steps import claims, owners
-from pipeline.steps.claims import PREFIX, Claim, LostClaimError, hold
+from pipeline.steps.claims import PREFIX, Claim, HeldError, LostClaimError, hold
 from pipeline.tracking import client
 
 HOLD_OFTEN = """
@@ -183,7 +183,47 @@ def test_a_waiting_process_that_was_taken_for_dead_does_not_go_before_who_holds_
     claim = Claim("a-step", "train bn")
     claim._number = 1
     claim_of_another(number=2)  # it came later, and holds the step
-    assert not claim._is_next()
+    assert not claim._is_next(claim._others(), say=True)
+
+
+def test_who_is_not_to_wait_leaves_a_step_to_a_process_that_is_there(store: Path) -> None:
+    with hold("a-step", "night"):
+        held = claims_in_store()
+        with (
+            pytest.raises(HeldError, match=rf"^process {os.getpid()} on "),
+            hold("a-step", "night", wait=False),
+        ):
+            pass
+        assert claims_in_store().keys() == held.keys()
+    with hold("a-step", "night", wait=False) as claim:
+        assert not claim.waited
+
+
+def test_who_is_not_to_wait_takes_over_from_a_process_that_is_not_heard_of(
+    store: Path, quick: None
+) -> None:
+    claim_of_another()
+    started = time.monotonic()
+    with hold("a-step", "night", wait=False):
+        assert 0.3 < time.monotonic() - started < 5
+
+
+def test_who_is_not_to_wait_leaves_a_step_to_a_process_elsewhere_once_it_is_heard_of(
+    store: Path, quick: None
+) -> None:
+    tag = claim_of_another()
+
+    def beat() -> None:
+        time.sleep(0.1)
+        said = claims_in_store()[tag] | {"heartbeat": str(time.time())}
+        client.connect().set_experiment_tag("0", tag, json.dumps(said))
+
+    threading.Thread(target=beat).start()
+    with (
+        pytest.raises(HeldError, match=r"^process 7 on elsewhere$"),
+        hold("a-step", "night", wait=False),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("said", ["", "no JSON", "[]", "{}", '{"number": "x"}'])
