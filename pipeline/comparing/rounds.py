@@ -1,7 +1,9 @@
 """Running a comparison: its steps, one round of seeds after the other, then what they come to."""
 
 import time
+from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 from pipeline.answers import announcements
 from pipeline.base import StepsFailedError, progress
@@ -19,7 +21,14 @@ from pipeline.work import prepare
 from pipeline.work.variant_step import LoggedData
 
 
-def run(of: Wanted) -> None:
+class Ran(NamedTuple):
+    """What a comparison came to."""
+
+    compared: str  # the id of its run
+    trainings: Sequence[client.Run]
+
+
+def run(of: Wanted) -> Ran:
     """Prepare, search, train and compare what is not done yet.
 
     Raises:
@@ -37,8 +46,7 @@ def run(of: Wanted) -> None:
         if asked.seeds is None:
             ended = announcements.ending(steps.answers, (), most_seeds(of), briefly=True)
             progress.say(f"No more seeds: {ended}.")
-        _compare(of, steps)
-        return
+        return _compare(of, steps)
     parameters = {
         "variants": ",".join(variant.name for variant in of.variants),
         "seeds": declared(asked)["seeds"].text(asked.seeds),
@@ -49,31 +57,34 @@ def run(of: Wanted) -> None:
     with step_run("main", parameters, name=name, tags=data.tags) as main_run:
         token = pipeline_run_id.set(main_run.run_id)
         try:
-            _run_steps(main_run, of, data, steps)
+            return _run_steps(main_run, of, data, steps)
         finally:
             pipeline_run_id.reset(token)
 
 
-def _run_steps(main_run: StepRun, of: Wanted, data: LoggedData, steps: DecidedSteps) -> None:
+def _run_steps(main_run: StepRun, of: Wanted, data: LoggedData, steps: DecidedSteps) -> Ran:
     """Train what is not finished, compare what is, and fail if a step did."""
     with Crew(of, main_run, data) as crew:
         steps, failures = _trained(main_run, of, data, crew, steps)
-    _compare(of, steps, within=main_run)
+    ran = _compare(of, steps, within=main_run)
     if failures:
         raise StepsFailedError(failures)
+    return ran
 
 
-def _compare(of: Wanted, steps: DecidedSteps, within: StepRun | None = None) -> None:
+def _compare(of: Wanted, steps: DecidedSteps, within: StepRun | None = None) -> Ran:
     """Compare the trainings that have finished, if any have."""
-    if finished := [run for runs in steps.finished.values() for run in runs.values()]:
-        comparing = compare.step_of(
-            of.comparison,
-            finished,
-            baseline=of.baseline,
-            command=mlflow_run("main", of.asked),
-            opened_for="main",
-        )
-        compare.compared(comparing, of.asked.reuse, within=within)
+    finished = [run for runs in steps.finished.values() for run in runs.values()]
+    if not finished:
+        return Ran("", finished)
+    comparing = compare.step_of(
+        of.comparison,
+        finished,
+        baseline=of.baseline,
+        command=mlflow_run("main", of.asked),
+        opened_for="main",
+    )
+    return Ran(compare.compared(comparing, of.asked.reuse, within=within), finished)
 
 
 def _trained(

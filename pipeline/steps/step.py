@@ -92,9 +92,16 @@ class Step(ABC):
         return {
             **{f"parameter {name}": str(value) for name, value in given.items()},
             **{f"variant {name}": str(value) for name, value in others.items()},
-            **{f"code of {name}": code_hash(name) for name in modules_of(type(self).__module__)},
-            **{f"version of {name}": version(name) for name in self.packages},
+            **self.makers(),
             **self.upstream(),
+        }
+
+    @classmethod
+    def makers(cls) -> dict[str, str]:
+        """The inputs that all steps of its kind share: its code, and the versions of packages."""
+        return {
+            **{f"code of {name}": code_hash(name) for name in modules_of(cls.__module__)},
+            **{f"version of {name}": version(name) for name in cls.packages},
         }
 
     @cached_property
@@ -150,13 +157,19 @@ def is_training_of(variant: Variant, tags: Mapping[str, str]) -> bool:
 
     A run from before that was recorded is taken by its name.
     """
-    settings, given = recorded_settings(tags)
-    if not settings:
+    trained = recorded_variant(tags)
+    if trained is None:
         return True
-    known = [one.name for one in dataclasses.fields(Variant)]
-    trained = Variant(**{name: settings[name] for name in known if name in settings})
     changed = trained.content("train").items() ^ variant.content("train").items()
-    return {name for name, _ in changed} <= given.keys()
+    return {name for name, _ in changed} <= recorded_settings(tags)[1].keys()
+
+
+def recorded_variant(tags: Mapping[str, str]) -> Variant | None:
+    """The variant of a run, as far as it is declared like this today; None of an older run."""
+    settings, _ = recorded_settings(tags)
+    known = [one.name for one in dataclasses.fields(Variant)]
+    given = {name: settings[name] for name in known if name in settings}
+    return Variant(**given) if given else None
 
 
 PACKAGE = Path(__file__).parents[1]
