@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import signal
 import subprocess
 import sys
 import traceback
@@ -28,6 +29,7 @@ from pipeline.base import (
     progress,
     signals,
 )
+from pipeline.nights import hook
 from pipeline.parameters import PANELS, REQUIRED, Parameters
 from pipeline.parameters.generated import plain
 from pipeline.tracking import outages
@@ -37,33 +39,48 @@ from pipeline.training import runtime
 environment.configure()
 runtime.configure()
 
-EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_TERMINATED = 1, 2, 128 + signal.SIGTERM
 LONGEST_MESSAGE = 4000  # characters
 
 
-def run(entry_point: Callable[[Any], Any]) -> NoReturn:
+def run(entry_point: Callable[[Any], Any], *, is_told: bool = False) -> NoReturn:
     """Run an entry point, a function of its parameters, as a command and exit.
 
     Exit codes: 0 done; 1 a step failed; 2 bad input; 129 the terminal is gone; 130 Ctrl-C; 143
-    SIGTERM. The run that `mlflow run` opened for this process gets the same end, and the reason as
-    a tag.
+    SIGTERM; another one is what an entry point that ended well has returned. The run that `mlflow
+    run` opened for this process gets the same end, and the reason as a tag.
+
+    Args:
+        entry_point: what to run.
+        is_told: whether people are told of its failure by the hook; not where a person has ended
+            it at a terminal.
     """
+    hook.take()
     output.never_fails()
     signals.interrupt_on_signals(lambda: outages.set_waiting(False))
+    failed = None
     try:
         asked = _parse(entry_point)
         if asked is not None:
             runtime.refuse_other_settings()
             environment.refuse_unreadable()
+            if is_told:
+                hook.refuse_unusable()
         with progress.display():
             result = 0 if asked is None else entry_point(asked)
         code = result if isinstance(result, int) else 0
+        if code:
+            _end("FINISHED")
+            _keep("FINISHED")
     except Exception as error:
-        code = _fail(error)
+        code, failed = _fail(error)
     except KeyboardInterrupt as interrupt:
         code = signals.exit_code(interrupt)
+        failed = "It was ended by SIGTERM." if code == EXIT_TERMINATED else None
         _end("KILLED", "interrupted")
-        _keep_killed()
+        _keep("KILLED")
+    if failed is not None and is_told:
+        hook.tell_failure(code, shown(failed))
     sys.exit(code)
 
 
@@ -93,8 +110,8 @@ def _parse(entry_point: Callable[[Any], Any]) -> Parameters | None:
     return read if isinstance(read, Parameters) else None
 
 
-def _fail(error: Exception) -> int:
-    """Say what went wrong, to a person and on the run; the exit code."""
+def _fail(error: Exception) -> tuple[int, str]:
+    """Say what went wrong, to a person and on the run; the exit code and the message."""
     code, message = EXIT_FAILED, str(error)
     match error:
         case ClickException():
@@ -109,11 +126,12 @@ def _fail(error: Exception) -> int:
             message = f"{said}. Mend that and give the same command again: what is kept is used."
         case _:  # a defect
             sys.stderr.write(hide_passwords(traceback.format_exc()))
-            _end("FAILED", f"{type(error).__name__}: {error}")
-            return code
+            message = f"{type(error).__name__}: {error}"
+            _end("FAILED", message)
+            return code, message
     _print_error(message)
     _end("FAILED", message)
-    return code
+    return code, message
 
 
 def _print_error(message: str) -> None:
@@ -121,7 +139,7 @@ def _print_error(message: str) -> None:
     console.print(f"Error: {shown(message)}", style="bold red", markup=False)
 
 
-def _end(status: str, reason: str) -> None:
+def _end(status: str, reason: str = "") -> None:
     run_id = os.environ.get("MLFLOW_RUN_ID")
     if not run_id:
         return
@@ -147,9 +165,9 @@ def shown(message: str) -> str:
     return text if cut <= 0 else f"{text[:LONGEST_MESSAGE]}... ({cut} more characters)"
 
 
-def _keep_killed() -> None:
+def _keep(status: str) -> None:
     """Leave a process behind that outlives `mlflow run`, which would mark the run FAILED."""
     if run_id := os.environ.get("MLFLOW_RUN_ID"):
-        script = f"from pipeline.tracking import runs; runs.keep_killed({run_id!r})"
+        script = f"from pipeline.tracking import runs; runs.keep({run_id!r}, {status!r})"
         command, none = [sys.executable, "-c", script], subprocess.DEVNULL
         subprocess.Popen(command, stdin=none, stdout=none, stderr=none, start_new_session=True)

@@ -8,11 +8,15 @@ import time
 from importlib import import_module
 from pathlib import Path
 
+import mlflow
 import pytest
-from conftest import PROJECT
+from conftest import PROJECT, environment_of_a_user
+from receivers import receiver
+from step_runs import status_of
 
 from pipeline import command
 from pipeline.base import InputError
+from pipeline.nights import hook
 from pipeline.parameters import ENTRY_POINTS, PANELS, Parameters
 from pipeline.parameters.generated import plain
 from pipeline.parameters.parameter import REQUIRED, asked
@@ -215,15 +219,18 @@ class How(Parameters):
     how: str = asked(REQUIRED, "How.")
 
 
-def adopted_step(given: How) -> None:
+def adopted_step(given: How) -> int | None:
     how = given.how
     if how == "fails":
         raise OSError("disk full")
     if how == "refused":
         raise InputError("how", expected="a", received="b", action="Do c." + 9000 * "!")
-    if how == "terminated":
-        os.kill(os.getpid(), signal.SIGTERM)
+    if how in ("SIGTERM", "SIGINT", "SIGHUP"):
+        os.kill(os.getpid(), getattr(signal, how))
         time.sleep(60)
+    if how == "says its environment":
+        return 10 + (hook.VARIABLE in os.environ)
+    return 3 if how == "alarm" else None
 
 
 def test_the_run_that_mlflow_opened_gets_the_same_end_and_the_reason(
@@ -248,7 +255,8 @@ def test_the_run_that_mlflow_opened_gets_the_same_end_and_the_reason(
         refused = "how: expected a; received b. Do c." + 9000 * "!"
         assert end_of("--how", "refused") == ("FAILED", command.shown(refused))
         assert end_of("--how", "fails") == ("FAILED", "OSError: disk full")
-        assert end_of("--how", "terminated") == ("KILLED", "interrupted")
+        assert end_of("--how", "SIGTERM") == ("KILLED", "interrupted")
+        assert end_of("--how", "alarm") == ("FINISHED", "")
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "soon")
         status, reason = end_of("--how", "well")
         assert status == "FAILED"
@@ -260,6 +268,86 @@ def test_the_run_that_mlflow_opened_gets_the_same_end_and_the_reason(
         assert end_of("--how", "well") == ("RUNNING", "")
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--hwo", "x"], 2, "No such option: --hwo (Possible options: --how)"),
+        (["--how", "refused"], 2, "how: expected a; received b. Do c.!!!"),
+        (["--how", "fails"], 1, "OSError: disk full"),
+        (["--how", "SIGTERM"], 143, "It was ended by SIGTERM."),
+        (["--how", "SIGINT"], 130, None),  # a person's, at a terminal
+        (["--how", "SIGHUP"], 129, None),
+        (["--how", "alarm"], 3, None),  # which an entry point tells by itself
+        (["--how", "well"], 0, None),
+        (["--help"], 0, None),
+        (["--how", "says its environment"], 10, None),
+    ],
+)
+def test_people_are_told_of_a_failure_once(
+    arguments: list[str], code: int, said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    monkeypatch.setattr(sys, "argv", ["step", *arguments])
+    with receiver() as received:
+        monkeypatch.setenv(hook.VARIABLE, received.address)
+        with pytest.raises(SystemExit) as ended:
+            command.run(adopted_step, is_told=True)
+    assert ended.value.code == code
+    texts = [(body["exit_code"], body["text"].partition(": ")[2]) for body in received.bodies]
+    assert [(of, text[: len(said or "")]) for of, text in texts] == ([(code, said)] if said else [])
+
+
+def test_nobody_is_told_of_what_is_no_night(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    with receiver() as received:
+        for how, code in (("refused", 2), ("says its environment", 10)):
+            monkeypatch.setattr(sys, "argv", ["step", "--how", how])
+            monkeypatch.setenv(hook.VARIABLE, received.address)
+            with pytest.raises(SystemExit) as ended:
+                command.run(adopted_step)
+            assert ended.value.code == code
+    assert received.bodies == []
+
+
+def test_an_address_of_a_hook_that_is_none_is_refused_where_it_would_be_used(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    monkeypatch.setattr(sys, "argv", ["step", "--how", "well"])
+    for is_told, code in ((True, 2), (False, 0)):
+        monkeypatch.setenv(hook.VARIABLE, "hooks.example/the-secret")
+        with pytest.raises(SystemExit) as ended:
+            command.run(adopted_step, is_told=is_told)
+        assert ended.value.code == code
+    shown = capsys.readouterr()
+    assert shown.err.count("\n") == 1
+    assert "Correct or unset it." in shown.err
+    assert "the-secret" not in shown.out + shown.err
+
+
+@pytest.mark.slow
+def test_a_run_of_mlflow_stays_finished_where_the_exit_code_tells_of_an_alarm(
+    store: Path, program: list[str]
+) -> None:
+    project = 'entry_points: {main: {command: "python step.py --variant returns_3"}}'
+    (store / "MLproject").write_text(project, "utf-8")
+    environment = environment_of_a_user() | {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri()}
+    ran = subprocess.run(
+        ["mlflow", "run", ".", "--env-manager", "local"],
+        cwd=store,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 1, ran.stderr  # of MLflow, whatever the command's own is
+    (run,) = mlflow.MlflowClient().search_runs(["0"])
+    deadline = time.monotonic() + 60
+    while status_of(run.info.run_id) != "FINISHED":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert "failure_reason" not in run.data.tags
 
 
 def test_a_run_that_is_none_is_no_second_error(

@@ -214,14 +214,14 @@ def kill_running_steps(pipeline_run: str, experiment: str) -> None:
             end_run(run.info.run_id, "KILLED", reason="interrupted")
 
 
-def keep_killed(run_id: str) -> None:
-    """Set a run back to KILLED when `mlflow run` overwrites that, within a minute or so.
+def keep(run_id: str, status: str) -> None:
+    """Set a run back to a status when `mlflow run` overwrites that, within a minute or so.
 
     MLflow 3.17 means to leave a run that has ended as it is, but compares the name of its status
     with a number, so every run whose command does not exit with 0 becomes FAILED.
     """
     for _ in range(300):
         if connect().get_run(run_id).info.status == "FAILED":
-            connect().set_terminated(run_id, "KILLED")
+            connect().set_terminated(run_id, status)
             return
         time.sleep(0.2)
