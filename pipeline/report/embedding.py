@@ -16,7 +16,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.collections import PathCollection, PolyCollection
+from matplotlib.dates import DateFormatter, num2date
 from matplotlib.lines import Line2D
 
 from pipeline.comparisons.colors import GREY
@@ -85,12 +87,17 @@ def _scales(axes: Axes) -> dict[str, dict[str, Any]]:
         name: {
             "label": _label(axis.get_label_text()),
             "log": axis.get_scale() == "log",
+            "date": _is_of_dates(axis),
             "values": corners[place].tolist(),
             "places": places[:, place].round(3).tolist(),
         }
         for place, (name, axis) in enumerate({"x": axes.xaxis, "y": axes.yaxis}.items())
     }
     return {name: scale for name, scale in scales.items() if scale["label"]}
+
+
+def _is_of_dates(axis: Axis) -> bool:
+    return isinstance(axis.get_major_formatter(), DateFormatter)
 
 
 def _label(text: str) -> str:
@@ -107,6 +114,8 @@ def _table(axes: Axes) -> pd.DataFrame:
         for name, points in _points(artist, series) if series else ():
             table = pd.DataFrame(points, columns=["x", "y"], dtype=float)
             table = table.dropna().assign(variant=variant, series=name)
+            if _is_of_dates(axes.xaxis):
+                table["x"] = [f"{num2date(of):%Y-%m-%d}" for of in table["x"]]
             tables.append(table)
     shown = ["variant", "series", *(axis for axis, name in names.items() if name)]
     rows = pd.concat(tables) if tables else pd.DataFrame(columns=["x", "y", *shown[:2]])

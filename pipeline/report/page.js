@@ -59,6 +59,7 @@
   const value = (scale, place) => {
     const [from, to] = scale.log ? scale.values.map(Math.log) : scale.values;
     const at = from + ((place - scale.places[0]) / (scale.places[1] - scale.places[0])) * (to - from);
+    if (scale.date) return new Date(at * 864e5).toISOString().slice(0, 10);
     return String(Number((scale.log ? Math.exp(at) : at).toPrecision(4)));
   };
   const tell = (svg, point) => {

@@ -1,31 +1,22 @@
 """The report: one HTML page that holds all it shows and opens offline, its verdict in words first.
 
-It places words and figures; `answers.words` says what they mean. Its script, page.js, says values
-where a pointer is, and hides variants; without it the page is whole. It is of our own, since the
-smallest libraries that draw what is drawn here (uPlot, Chart.js, Plotly) take 50 KB to 4 MB and
-would draw all of it again.
+It places words and figures; `answers.words` says what they mean. Its templates, page.*, count as
+code of this module. Its script, page.js, says values where a pointer is, and hides variants;
+without it the page is whole. It is of our own, since the smallest libraries that draw what is drawn
+here (uPlot, Chart.js, Plotly) take 50 KB to 4 MB and would draw all of it again.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from urllib.parse import quote
-
-import jinja2
-from markdown_it import MarkdownIt
-from markupsafe import Markup, escape
 
 from pipeline.answers import pairs, tables, words
 from pipeline.answers.changes import changes
 from pipeline.answers.evidence import Evidence
-from pipeline.report import comparison_figures, drawing, forest, search_figures, time_figures
+from pipeline.report import comparison_figures, forest, search_figures, time_figures
 from pipeline.report.drawing import Panel
-from pipeline.report.embedding import embedded
 from pipeline.report.pair_figures import pair_panels
+from pipeline.report.templates import rendered
 from pipeline.report.thumbnails import data_uri, taken_for
-
-TEMPLATES = Path(__file__).parent  # page.*, which count as code of this module
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,35 +69,18 @@ def html_report(
 
     Without panels there are no figures at all: these take seconds to draw.
     """
-    strict = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        loader=jinja2.FileSystemLoader(TEMPLATES),
+    return rendered(
+        "page.html.jinja",
+        evidence=evidence,
+        panels=panels,
+        origin=origin,
+        colors=evidence.colors,
+        words=words,
+        tables=tables,
+        forest=forest,
+        changes=changes,
+        pairs=pairs,
+        pair_panels=pair_panels,
+        data_uri=data_uri,
+        taken_for=taken_for,
     )
-    strict.trim_blocks = strict.lstrip_blocks = True
-    strict.filters |= {
-        "headings": _headings,
-        "code": _code,
-        "markdown": _markdown,
-        "percent_encoded": quote,
-    }
-    strict.globals |= {"words": words, "tables": tables, "forest": forest, "drawing": drawing}
-    strict.globals |= {"changes": changes, "pairs": pairs, "pair_panels": pair_panels}
-    strict.globals |= {"data_uri": data_uri, "taken_for": taken_for, "embedded": embedded}
-    template = strict.get_template("page.html.jinja")
-    return template.render(evidence=evidence, panels=panels, origin=origin)
-
-
-def _headings(page: str) -> list[tuple[str, str]]:
-    """The sections of a page, by the ids of their headings."""
-    return re.findall(r'<h2 id="([^"]+)">([^<]+)</h2>', page)
-
-
-def _code(text: str) -> Markup:
-    """Text with `names` in the type of code; anything else in it is escaped."""
-    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
-
-
-def _markdown(text: str) -> Markup:
-    """Markdown as HTML; HTML in it is escaped."""
-    return Markup(MarkdownIt("commonmark", {"html": False}).render(text))
