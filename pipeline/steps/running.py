@@ -20,16 +20,15 @@ from pipeline.base import (
     markdown,
     progress,
 )
-from pipeline.comparisons.declarations import default_setting
 from pipeline.steps import claims, owners, resuming
 from pipeline.steps.claims import Claim, LostClaimError
+from pipeline.steps.differences import differences, from_to, named_modules
 from pipeline.steps.step import Step, recorded_inputs, recorded_settings
 from pipeline.tracking import client, introduction, names
 from pipeline.tracking.addresses import run_page
 from pipeline.tracking.outages import not_waiting
 from pipeline.tracking.runs import Ownership, StepRun, adopted_run, end_run
 
-MOST_NAMED = 8  # modules
 NOT_YET = "no finished run of it yet"
 
 # The run of `main` that a step belongs to, where there is one; set where the step runs.
@@ -154,26 +153,14 @@ def _explain_miss(step: Step, experiment: str) -> str:
     before, now = recorded_inputs(nearest.data.tags), step.inputs
     if not before:
         return "its inputs changed"
-    changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    found = differences(before, now)
+    others = found.others
     if not recorded_settings(nearest.data.tags)[0]:  # made before variants counted by content
-        changed = [name for name in changed if not name.startswith("variant ")]
-    modules = [name.removeprefix("code of ") for name in changed if name.startswith("code of ")]
-    others = [name for name in changed if not name.startswith("code of ")]
-    changes = [f"{name} changed{_from_to(name, before, now)}" for name in others]
-    if modules:
-        few = len(modules) <= MOST_NAMED
-        which = ", ".join(modules) if few else f"{len(modules)} modules"
-        changes.append(f"code of {which} changed")
+        others = [name for name in others if not name.startswith("variant ")]
+    changes = [f"{name} changed{from_to(name, before, now)}" for name in others]
+    if found.modules:
+        changes.append(f"code of {named_modules(found.modules)} changed")
     return "; ".join(changes) or "its inputs changed"
-
-
-def _from_to(name: str, before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    kind, _, setting = name.partition(" ")
-    default = default_setting(setting) if kind == "variant" else "its default"
-    if kind not in ("parameter", "variant", "version"):
-        return ""
-    was = f" from {before.get(name, default)}" if name in before or kind == "variant" else ""
-    return f"{was} to {now.get(name, default)}"
 
 
 def _newest(query: str, experiment: str) -> Run | None:
