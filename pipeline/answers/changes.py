@@ -43,7 +43,7 @@ def changes(evidence: Evidence) -> Changes:
     since = f"{datetime.fromtimestamp(before.ended / 1000, UTC):%Y-%m-%d %H:%M} UTC"
     rows = [*_of_answers(before.answers, evidence.answers), *_of_accuracies(evidence)]
     said = {
-        "Verdicts": "; ".join(_turned(before.answers, evidence.answers)),
+        "Verdicts": "; ".join(_verdicts(before.answers, evidence.answers)),
         "Beyond the interval before": "; ".join(one.what for one in rows if one.how == BEYOND),
         **_of_runs(_runs(before.runs), _runs(evidence.runs)),
     }
@@ -59,19 +59,26 @@ def changes(evidence: Evidence) -> Changes:
     return Changes(sentence=sentence, rows=rows)
 
 
-def _about(answer: Answer) -> str:
+def about(answer: Answer) -> str:
+    """What an answer is about, such as `bn over elu, test accuracy`."""
     question = answer.question
     metric = METRICS[question.metric][0].lower() if question.metric in METRICS else ""
     return ", ".join(filter(None, [tables.compared(question), metric]))
 
 
-def _turned(before: Sequence[Answer], now: Sequence[Answer]) -> Iterator[str]:
+def turned(before: Sequence[Answer], now: Sequence[Answer]) -> Iterator[tuple[Answer, Answer]]:
+    """The answers with another verdict, as they were and as they are."""
     were = {one.question.id: one for one in before}
     for one in now:
         was = were.get(one.question.id)
-        if was and (was.verdict or one.verdict) and was.verdict != one.verdict:
-            old, new = (of.verdict or DESCRIBED for of in (was, one))
-            yield f"{_about(one)} from {old} to {new}"
+        if was and was.verdict != one.verdict:
+            yield was, one
+
+
+def _verdicts(before: Sequence[Answer], now: Sequence[Answer]) -> Iterator[str]:
+    for pair in turned(before, now):
+        old, new = (of.verdict or DESCRIBED for of in pair)
+        yield f"{about(pair[1])} from {old} to {new}"
 
 
 def _of_answers(before: Sequence[Answer], now: Sequence[Answer]) -> Iterator[Change]:
@@ -80,14 +87,14 @@ def _of_answers(before: Sequence[Answer], now: Sequence[Answer]) -> Iterator[Cha
     for one in now:
         was = were.pop(one.question.id, None)
         if was is None:
-            yield Change(_about(one), MISSING, _answered(one), "a new question")
+            yield Change(about(one), MISSING, _answered(one), "a new question")
         elif _answered(was) != _answered(one):
             how = _moved(one.effect, was.low, was.high)
             if was.question.margin != one.question.margin:
                 how = f"the margin was {tables.margin(was.question)}"
-            yield Change(_about(one), _answered(was), _answered(one), how)
+            yield Change(about(one), _answered(was), _answered(one), how)
     for gone in were.values():
-        yield Change(_about(gone), _answered(gone), MISSING, "no longer asked")
+        yield Change(about(gone), _answered(gone), MISSING, "no longer asked")
 
 
 def _answered(answer: Answer) -> str:

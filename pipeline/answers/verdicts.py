@@ -92,15 +92,22 @@ def answers(
     asked = [one for one in questions if {one.variant, one.reference} <= runs.keys()]
     image_variances = image_variances or {}
     found = dict(zip(asked, estimates(asked, runs, image_variances), strict=True))
+    return judged(found, runs, image_variances)
+
+
+def judged(
+    found: Mapping[Question, Found], runs: Runs, image_variances: ImageVariances
+) -> list[Answer]:
+    """The answers to questions whose effects are known, as `answers` shares out the error rates."""
     of_role: dict[str, dict[Question, Estimate]] = {}
     for one, of in found.items():
         if isinstance(of, Estimate):
             of_role.setdefault(one.role, {})[one] = of
-    judged = {one.id: _described(of) for one, of in of_role.pop("described", {}).items()}
+    of_each = {one.id: _described(of) for one, of in of_role.pop("described", {}).items()}
     for family in of_role.values():
-        judged |= _judged(family)
+        of_each |= _judged(family)
     return [
-        _answer(one, of, judged.get(one.id), runs, covers_images=one.id in image_variances)
+        _answer(one, of, of_each.get(one.id), runs, covers_images=one.id in image_variances)
         for one, of in found.items()
     ]
 

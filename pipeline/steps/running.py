@@ -22,7 +22,7 @@ from pipeline.base import (
 )
 from pipeline.steps import claims, owners, resuming
 from pipeline.steps.claims import Claim, LostClaimError
-from pipeline.steps.differences import differences
+from pipeline.steps.differences import differences, from_to, named_modules
 from pipeline.steps.step import Step, recorded_inputs, recorded_settings
 from pipeline.tracking import client, introduction, names
 from pipeline.tracking.addresses import run_page
@@ -153,12 +153,14 @@ def _explain_miss(step: Step, experiment: str) -> str:
     before, now = recorded_inputs(nearest.data.tags), step.inputs
     if not before:
         return "its inputs changed"
+    found = differences(before, now)
+    others = found.others
     if not recorded_settings(nearest.data.tags)[0]:  # made before variants counted by content
-        before, now = (
-            {name: one for name, one in of.items() if not name.startswith("variant ")}
-            for of in (before, now)
-        )
-    return differences(before, now) or "its inputs changed"
+        others = [name for name in others if not name.startswith("variant ")]
+    changes = [f"{name} changed{from_to(name, before, now)}" for name in others]
+    if found.modules:
+        changes.append(f"code of {named_modules(found.modules)} changed")
+    return "; ".join(changes) or "its inputs changed"
 
 
 def _newest(query: str, experiment: str) -> Run | None:
