@@ -142,18 +142,24 @@ def _measured(
     mc_test: Predictions,
 ) -> dict[str, Any]:
     """All that the answers follow from."""
-    runs = [record(run) for run in chosen]
-    rows, epochs = pd.DataFrame([_row(run) for run in runs]), _curves(runs)
-    disturbed = timings.disturbed(epochs).fillna(False)
+    runs, epochs = tables(chosen)
     return {
-        "dataset": runs[0].tags["dataset"],
+        "dataset": chosen[0].data.tags["dataset"],
         "baseline": baseline,
         "questions": comparison.asked,
-        "runs": rows.assign(disturbed=rows["run_id"].map(disturbed).astype(bool)),
+        "runs": runs,
         "curves": epochs,
         "correct": test.correct,
         "mc_correct": mc_test.correct,
     }
+
+
+def tables(chosen: Sequence[client.Run]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables of runs and of their curves, as `Evidence` has them."""
+    runs = [record(run) for run in chosen]
+    rows, epochs = pd.DataFrame([_row(run) for run in runs]), _curves(runs)
+    disturbed = timings.disturbed(epochs).fillna(False)
+    return rows.assign(disturbed=rows["run_id"].map(disturbed).astype(bool)), epochs
 
 
 def left_out(chosen: Sequence[client.Run]) -> list[fairness.LeftOut]:

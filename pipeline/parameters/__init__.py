@@ -15,6 +15,7 @@ from pipeline.parameters.entry_points import (
     Search,
     Train,
     comparison_of,
+    given_texts,
     mlflow_run,
     recorded,
     settings_of,
@@ -24,4 +25,4 @@ from pipeline.parameters.parameter import REQUIRED, Parameters, declared
 
 __all__ = ["ENTRY_POINTS", "Compare", "Main", "McDropout", "Prepare", "Search", "Train"]
 __all__ += ["PANELS", "REQUIRED", "DataSet", "ModelSettings", "Parameters", "Searching", "Training"]
-__all__ += ["comparison_of", "declared", "mlflow_run", "recorded", "settings_of"]
+__all__ += ["comparison_of", "declared", "given_texts", "mlflow_run", "recorded", "settings_of"]

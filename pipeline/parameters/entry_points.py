@@ -99,14 +99,21 @@ def recorded(
     }
 
 
-def mlflow_run(entry_point: str, given: Parameters, **instead: Any) -> str:
-    """The `mlflow run` command that calls an entry point with some parameters.
+def given_texts(entry_point: str, given: Parameters, **instead: Any) -> dict[str, str]:
+    """What an entry point is given by some parameters, by names, without the defaults.
 
     They may be those of another one that shares some; `instead` has values instead of theirs.
     """
-    words = ["mlflow run ." if entry_point == "main" else f"mlflow run . -e {entry_point}"]
+    found = {}
     for field, name, default, parameter in ENTRY_POINTS[entry_point].options():
         text = parameter.text(instead.get(field, getattr(given, field, default)))
         if default is REQUIRED or text != parameter.text(parameter.read(name, default)):
-            words.append(f"-P {shlex.quote(f'{name}={text}')}")
-    return " ".join(words)
+            found[name] = text
+    return found
+
+
+def mlflow_run(entry_point: str, given: Parameters, **instead: Any) -> str:
+    """The `mlflow run` command that calls an entry point, with what `given_texts` has."""
+    words = ["mlflow run ." if entry_point == "main" else f"mlflow run . -e {entry_point}"]
+    texts = given_texts(entry_point, given, **instead)
+    return " ".join([*words, *(f"-P {shlex.quote(f'{one}={of}')}" for one, of in texts.items())])
