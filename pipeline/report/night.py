@@ -127,3 +127,9 @@ def _blocks(report: NightReport, columns: int) -> Iterator[list[str]]:
         most = MOST_OF_ALARM if finding.is_alarm else MOST_OF_FINDING
         text = f"{'ALARM: ' * finding.is_alarm}{_sentences(finding)}"
         yield layout.listed("", [text], columns, lines=most).split("\n")
+
+
+def tags(report: NightReport) -> dict[str, str]:
+    """What the table of nights has of it: whether it rang the alarm, and what it found."""
+    found = " ".join(_sentences(one) for one in (*report.alarms, *_others(report)))
+    return {"alarm": "yes" if report.alarms else "no", "found": found}

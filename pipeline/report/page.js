@@ -49,7 +49,8 @@
       const { variant, series } = group.dataset;
       if (hidden.has(variant)) continue;
       const add = (x, y) => found.push({ variant, series, x: Number(x), y: Number(y) });
-      for (const one of group.querySelectorAll("use")) add(one.getAttribute("x"), one.getAttribute("y"));
+      for (const one of group.querySelectorAll("use"))  // a band is no point: it is put at the corner
+        if (Number(one.getAttribute("x"))) add(one.getAttribute("x"), one.getAttribute("y"));
       for (const line of group.querySelectorAll("path[style*='fill: none']"))
         if (!line.closest("defs"))
           for (const [, x, y] of line.getAttribute("d").matchAll(/[ML] (\S+) (\S+)/g)) add(x, y);

@@ -37,6 +37,12 @@ def runs_page(experiment: str, query: str) -> str:
     return f"/#/experiments/{experiment}/runs?{shown}"
 
 
+def view_page(experiment: str, view_id: str, opens_on: str) -> str:
+    """The page of a saved view, which opens on its CHART or its TABLE."""
+    shown = f"viewStateShareKey={view_id}&compareRunsMode={opens_on}"
+    return f"/#/experiments/{experiment}/runs?{shown}&workflowType=machine_learning"
+
+
 def local_file(run: Run, path: str) -> Path | None:
     """The file that an artifact is in, where the artifact store is a folder of this machine."""
     root = urlsplit(run.info.artifact_uri)

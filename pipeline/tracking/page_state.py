@@ -20,6 +20,9 @@ VIEW_TAG = "mlflow.sharedViewState."
 # Pixels; all digits of a learning rate are to be seen, since 1e-05 cut short reads as 1.
 _WIDTHS = {"Run Name": 215, "seed": 60, "seeds": 65, "best_val_accuracy": 150}
 _WIDTHS |= {"median_epoch_seconds": 175, "learning_rate": 120, "chosen_learning_rate": 165}
+_WIDTHS |= {"alarm": 70, "found": 400, "verdict": 240}
+
+ALL_OF = ("trial", "nightly")  # steps of which runs that failed are shown, too
 
 Chart = dict[str, Any]
 
@@ -32,10 +35,10 @@ class View:
     name: str  # what the list of views calls it
     columns: Sequence[str]  # after the run's name, as `params.x`, `metrics.x` or `tags.x`
     sections: Mapping[str, Sequence[Chart]]  # charts by how they are read
-    step: str = "train"  # the step whose runs it shows; but for trials, the finished ones
+    step: str = "train"  # the step whose runs it shows; but for `ALL_OF`, the finished ones
     alike: str = "data_fingerprint"  # the tag that they have in common with the run shown
     where: str = ""  # a further condition on them
-    sorted_by: str = "test_accuracy"  # the metric that orders them, the best at the top
+    sorted_by: str = "test_accuracy"  # the metric that orders them, the best on top; "": newest
     grouped: bool = False  # whether the table has the means of every variant, its seeds below
     opens_on: str = "CHART"  # or TABLE
     curves_in_a_row: int = 2
@@ -52,9 +55,10 @@ def scatter(x_metric: str, y_metric: str) -> Chart:
     return {"type": "SCATTER", "xaxis": x, "yaxis": y}
 
 
-def line(metric: str, x_metric: str = "") -> Chart:
-    """A curve per run, over its epochs or over another metric."""
-    axes = {"xAxisKey": "metric" if x_metric else "step", "selectedXAxisMetricKey": x_metric}
+def line(metric: str, x_metric: str = "", *, by_date: bool = False) -> Chart:
+    """A curve per run, over its epochs, over another metric, or over when it was logged."""
+    x_axis = "metric" if x_metric else "time" if by_date else "step"
+    axes = {"xAxisKey": x_axis, "selectedXAxisMetricKey": x_metric}
     scales = {"yAxisKey": "metric", "scaleType": "linear", "xAxisScaleType": "linear", "range": {}}
     own = {"useGlobalXaxisKey": False, "lineSmoothness": 0, "useGlobalLineSmoothing": False}
     name = {"displayName": f"{metric} by {x_metric}"} if x_metric else {}
@@ -64,7 +68,7 @@ def line(metric: str, x_metric: str = "") -> Chart:
 
 def state(view: View, shown: Run | None) -> dict[str, Any]:
     """The state of the experiment page that shows a view, for runs like a run or for all."""
-    finished = "attributes.status = 'FINISHED'" if view.step != "trial" else ""
+    finished = "attributes.status = 'FINISHED'" if view.step not in ALL_OF else ""
     alike = f"tags.`{view.alike}` = '{shown.data.tags[view.alike]}'" if shown else ""
     conditions = filter(None, (f"tags.step = '{view.step}'", finished, view.where, alike))
     columns = [column.partition(".") for column in ("attributes.Run Name", *view.columns)]
@@ -72,7 +76,7 @@ def state(view: View, shown: Run | None) -> dict[str, Any]:
     keys = [{"mode": "param", "groupByData": "variant"}]
     return {
         "searchFilter": " and ".join(conditions),
-        "orderByKey": f"metrics.`{view.sorted_by}`",
+        "orderByKey": f"metrics.`{view.sorted_by}`" if view.sorted_by else "attributes.start_time",
         "orderByAsc": view.sorted_by.endswith("loss"),
         "selectedColumns": list(widths)[1:],
         "columnOrder": list(widths),

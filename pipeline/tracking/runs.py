@@ -70,10 +70,15 @@ class StepRun:
         new = {name: str(value) for name, value in parameters.items() if name not in logged}
         self._client.log_batch(self.run_id, params=[Param(*one) for one in new.items()])
 
-    def log_metrics(self, metrics: Mapping[str, float], *, epoch: int = 0) -> None:
-        """Log the finite ones of some metrics, but none that a run that goes on has already."""
+    def log_metrics(
+        self, metrics: Mapping[str, float], *, epoch: int = 0, at: float | None = None
+    ) -> None:
+        """Log the finite ones of some metrics, but none that a run that goes on has already.
+
+        They are of a moment, in seconds since 1970; left out, of now.
+        """
         new = {name: value for name, value in metrics.items() if name not in self._logged}
-        self._client.log_batch(self.run_id, metrics=_finite(new, epoch))
+        self._client.log_batch(self.run_id, metrics=_finite(new, epoch, at))
 
     def log_curves(self, by_epoch: Mapping[int, Mapping[str, float]]) -> None:
         """Log the finite ones of some metrics of many epochs at once."""
@@ -173,8 +178,8 @@ class StepRun:
         self._client.log_inputs(self.run_id, datasets=inputs)
 
 
-def _finite(metrics: Mapping[str, float], epoch: int) -> list[Metric]:
-    now = int(time.time() * 1000)
+def _finite(metrics: Mapping[str, float], epoch: int, at: float | None = None) -> list[Metric]:
+    now = int(1000 * (time.time() if at is None else at))
     finite = {
         name: single_precision(value) for name, value in metrics.items() if math.isfinite(value)
     }

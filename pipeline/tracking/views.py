@@ -3,22 +3,19 @@
 import json
 import re
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 from mlflow.entities import Run
 
-from pipeline.base import InputError, environment, markdown, progress
+from pipeline.base import InputError, environment, markdown
 from pipeline.tracking import client, page_state
-from pipeline.tracking.addresses import TRAINING, artifact_page, server_address
-from pipeline.tracking.names import HIDDEN
+from pipeline.tracking.addresses import TRAINING, artifact_page, server_address, view_page
+from pipeline.tracking.experiment_tags import said_where_not_allowed, save_view, write
 from pipeline.tracking.page_state import View, bars, line, scatter
 from pipeline.tracking.store import database
 
-WRITTEN = "written."  # begins tags with digests of what was last written here, by view or note
 EXPERIMENT_NOTE_LENGTH = 20_000  # MLflow refuses longer tags of an experiment
 
 Pairs = Sequence[tuple[str, str]]  # of variants that are read beside one another
@@ -131,15 +128,6 @@ VIEWS = (
 )
 
 
-@contextmanager
-def _said_where_not_allowed(what: str) -> Iterator[None]:
-    """Go on where a person may not change the experiment, which fails no comparison."""
-    try:
-        yield
-    except InputError as refused:
-        progress.update(message=f"{what} not written: {refused}")
-
-
 def write_views(
     experiment: str, comparison: Run | None = None, pairs: Pairs = ()
 ) -> dict[str, str]:
@@ -149,7 +137,7 @@ def write_views(
     trainings are shown.
     """
     shown = comparison or newest_training_run([experiment])
-    with _said_where_not_allowed("The views of the experiment were"):
+    with said_where_not_allowed("The views of the experiment were"):
         _save_views(experiment, shown, _means(experiment, shown, comparison), pairs)
     return view_urls(experiment, shown, pairs)
 
@@ -166,18 +154,12 @@ def _means(experiment: str, shown: Run | None, comparison: Run | None) -> Run | 
 
 def _save_views(experiment: str, shown: Run | None, means: Run | None, pairs: Pairs) -> None:
     tags = client.connect().get_experiment(experiment).tags
-    now = int(time.time() * 1000)
     for place, view in enumerate((*VIEWS, *(_pair(*pair) for pair in pairs if means))):
         name = f"{view.name}: {shown.data.tags['dataset']}" if shown else view.name
-        tag = page_state.VIEW_TAG + _id(view, shown)
-        found = page_state.decode(tags.get(tag, ""))
         trainings = replace(view, step="train", alike="data_fingerprint")
         state = page_state.state(view, means) if view.step == MEANS and means else None
         state = state or page_state.state(trainings if view.step == MEANS else view, shown)
-        # The UI lists the latest first, so ours come in this order.
-        created = found[2] if found else now - place
-        value = page_state.encode(name, state, created=created, updated=now)
-        _write(experiment, tags, tag, value)
+        save_view(experiment, tags, _id(view, shown), name, state, place)
 
 
 def write_experiment_note(
@@ -203,29 +185,13 @@ def write_experiment_note(
     room = EXPERIMENT_NOTE_LENGTH - 1
     note = beginning("\n\n".join(filter(None, paragraphs)), room) + "\n"
     tags = client.connect().get_experiment(experiment).tags
-    with _said_where_not_allowed("The experiment's note was"):
-        _write(experiment, tags, "mlflow.note.content", note)
+    with said_where_not_allowed("The experiment's note was"):
+        write(experiment, tags, "mlflow.note.content", note)
 
 
 def beginning(text: str, length: int) -> str:
     """As many whole lines of a text as fit into a number of characters."""
     return text if len(text) <= length else text[:length].rpartition("\n")[0]
-
-
-def _write(experiment: str, tags: Mapping[str, str], tag: str, value: str) -> None:
-    """Set a tag of the experiment, unless it says that already or a person has changed it."""
-    written, digest = HIDDEN + WRITTEN + tag, page_state.digest(value)
-    stored = page_state.digest(tags[tag]) if tag in tags else None
-    before = f"twenty_layers.{WRITTEN}{tag}"  # in older stores, where the UI shows it
-    if stored not in (None, digest, tags.get(written, tags.get(before))):
-        progress.update(message=f"{tag} was edited in the UI: left as it is.")
-        return
-    if stored != digest:
-        client.connect().set_experiment_tag(experiment, tag, value)
-    if tags.get(written) != digest:  # last: interrupted in between, both are written next time
-        client.connect().set_experiment_tag(experiment, written, digest)
-    if before in tags:
-        client.connect().delete_experiment_tag(experiment, before)
 
 
 def newest_training_run(experiments: Sequence[str]) -> Run | None:
@@ -242,10 +208,8 @@ def _newest(query: str, experiments: Sequence[str]) -> Run | None:
 
 def view_urls(experiment: str, shown: Run | None, pairs: Pairs = ()) -> dict[str, str]:
     """The addresses of the views by name, for the data of a run or for all."""
-    page = f"{server_address()}/#/experiments/{experiment}/runs"
-    query = "viewStateShareKey={}&compareRunsMode={}&workflowType=machine_learning"
     return {
-        view.name: f"{page}?{query.format(_id(view, shown), view.opens_on)}"
+        view.name: server_address() + view_page(experiment, _id(view, shown), view.opens_on)
         for view in (*VIEWS, *(_pair(*pair) for pair in pairs))
     }
 

@@ -1,16 +1,14 @@
 """The report: its headlines claim what the tests show, and the page holds all that it shows."""
 
 import dataclasses
-import itertools
 import re
-import shutil
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from typing import Any
 
 import pandas as pd
 import pytest
 from compared_runs import COMPARED_VARIANTS, evidence_of, five_variants, make_run
+from pages import HOSTILE, SCREENS, Page, assert_accessible, assert_fits, chromium, opened
 
 from pipeline.answers import tables, words
 from pipeline.answers.evidence import Evidence
@@ -18,16 +16,7 @@ from pipeline.answers.fairness import Fact, LeftOut
 from pipeline.report import page
 from pipeline.report.page import Origin
 
-# The smallest size of a text in pixels; that in an SVG grows and shrinks with it.
-SMALLEST = """
-Math.min(...[...document.querySelectorAll('main *')]
-    .filter(one => one.checkVisibility()
-        && [...one.childNodes].some(node => node.nodeType === 3 && node.data.trim()))
-    .map(one => parseFloat(getComputedStyle(one).fontSize)
-        * (one.ownerSVGElement ? one.getScreenCTM().a || Math.abs(one.getScreenCTM().b) : 1)))
-"""
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
-HOSTILE = "<script>alert('x')</script>"
 
 
 def full() -> Evidence:
@@ -61,34 +50,9 @@ def full() -> Evidence:
     )
 
 
-def in_words(evidence: Evidence) -> "Page":
+def in_words(evidence: Evidence) -> Page:
     """The page without its figures, which take seconds to draw."""
     return Page(page.html_report(evidence, {}))
-
-
-class Page(HTMLParser):
-    """The elements of a page, and the text outside of style sheets and scripts."""
-
-    def __init__(self, html: str):
-        super().__init__()
-        self.html = html
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        if self.elements and self.elements[-1][0] not in ("style", "script"):
-            self.words.append(data)
-
-    def count(self, name: str) -> int:
-        return sum(tag == name for tag, _ in self.elements)
-
-    @property
-    def text(self) -> str:
-        return " ".join("".join(self.words).split())
 
 
 @pytest.fixture(scope="module")
@@ -283,19 +247,11 @@ def test_page_of_five_variants_and_twelve_seeds_is_light() -> None:
 
 # --- In a browser -------------------------------------------------------------------------------
 
-SCREENS = list(itertools.product((390, 1280), ("light", "dark")))
-
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("chromium is not installed")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=program)
-        yield browser
-        browser.close()
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -305,17 +261,6 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(page.html_report(evidence, page.sections(evidence), ORIGIN), "utf-8")
     return path.as_uri()
-
-
-def opened(browser: Any, address: str, **context: Any) -> tuple[Any, list[str]]:
-    """A page without a network, and what goes wrong in it."""
-    tab = browser.new_context(offline=True, **context).new_page()
-    problems: list[str] = []
-    tab.on("console", lambda message: problems.append(message.text))
-    tab.on("pageerror", lambda error: problems.append(str(error)))
-    tab.on("requestfailed", lambda request: problems.append(request.url))
-    tab.goto(address)
-    return tab, problems
 
 
 @pytest.mark.browser
@@ -332,15 +277,7 @@ def test_page_opens_offline_without_errors_and_fits_every_screen(
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_page_violates_no_rule_of_accessibility(browser: Any, file: str, scheme: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing")
-    tab, problems = opened(browser, file, viewport={"width": 390, "height": 900})
-    for width in (390, 1280):
-        tab.emulate_media(color_scheme=scheme)
-        tab.set_viewport_size({"width": width, "height": 900})
-        tab.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
-        found = axe.Axe().run(tab).response["violations"]
-        assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
-    assert problems == []
+    assert_accessible(browser, file, scheme)
 
 
 @pytest.mark.browser
@@ -417,14 +354,3 @@ def test_the_data_of_every_figure_can_be_saved_also_without_the_script(
     means = table[table["series"] == "mean"].set_index("variant")["Test accuracy (%)"]
     expected = 100 * full().summary.set_index("variant")["test_accuracy"]
     assert means.to_dict() == pytest.approx(expected.to_dict(), rel=1e-5)
-
-
-def assert_fits(tab: Any, *, width: int, dark: bool) -> None:
-    assert tab.evaluate("document.documentElement.scrollWidth") == width
-    ink, paper = tab.evaluate(
-        "[getComputedStyle(document.querySelector('.drawing text')).fill,"
-        " getComputedStyle(document.body).backgroundColor]"
-    )
-    is_dark = [sum(map(int, re.findall(r"\d+", color)[:3])) < 3 * 128 for color in (ink, paper)]
-    assert is_dark == [not dark, dark]
-    assert tab.evaluate(SMALLEST) >= 11

@@ -52,6 +52,13 @@ def test_metrics_that_are_not_finite_are_left_out(store: Path) -> None:
     assert client.get_run(run.run_id).data.metrics == {"float32": 0.5, "int64": 3, "flag": 1}
 
 
+def test_metrics_are_of_a_moment_where_one_is_given(store: Path) -> None:
+    run = opened()
+    run.log_metrics({"seeds": 3}, epoch=2, at=1_790_000_000.5)
+    (point,) = client.connect().get_metric_history(run.run_id, "seeds")
+    assert (point.step, point.timestamp) == (2, 1_790_000_000_500)
+
+
 def test_a_figure_is_logged_as_matplotlib_saves_it(store: Path, tmp_path: Path) -> None:
     def figure() -> Figure:
         drawn = Figure(figsize=(4, 3), layout="constrained")
