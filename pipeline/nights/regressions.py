@@ -15,7 +15,7 @@ from pipeline.answers.summary import CURVE_COLUMNS, RUN_COLUMNS
 from pipeline.answers.verdicts import Answer, Verdict
 from pipeline.base.phrases import counted, listed
 from pipeline.comparing import artifacts
-from pipeline.nights.causes import cause, factors
+from pipeline.nights.causes import Factor, cause, factors
 from pipeline.nights.other_data import DATA, OtherData, other_data
 from pipeline.nights.record import Night, Trained
 from pipeline.steps.step import resolved_parameters
@@ -77,7 +77,12 @@ def _table(content: bytes, columns: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def regressions(
-    good: Night, compared: str, trained: Mapping[str, Trained], *, commit: str = ""
+    good: Night,
+    compared: str,
+    trained: Mapping[str, Trained],
+    *,
+    commit: str = "",
+    first_bad: Night | None = None,
 ) -> Regressions:
     """What became of the variants and verdicts of the last good night.
 
@@ -89,6 +94,7 @@ def regressions(
         compared: the run of tonight's comparison.
         trained: tonight's trainings, by variant.
         commit: of git, tonight.
+        first_bad: the first night since that rang, which what differed then is the cause of.
     """
     then, now = logged(good.compared), logged(compared)
     if then is None or now is None:
@@ -102,17 +108,18 @@ def regressions(
     }
     # All variants of a comparison are trained on the same.
     data = next((of for pair in changed.values() if (of := other_data(*pair))), None)
-    commits = good.commit, commit
+    first = first_bad or good
     causes = {
-        name: cause(factors(*pair, commits=commits, data=data)) for name, pair in changed.items()
+        name: cause(
+            _factors(good, name, first.trained.get(name), first.commit, data)
+            or _factors(good, name, one, commit, data)
+        )
+        for name, (_, one) in changed.items()
     }
     found = became(then, now, changed, data=data)
     worse = [one for one in found if one.is_regression]
     findings = [
-        *(
-            Finding(text=f"{one.variant}: {one.text}.", is_alarm=True, cause=causes[one.variant])
-            for one in worse
-        ),
+        *_alarms(worse, causes),
         *_verdicts(then.answers, now.answers, causes),
         *_others(then, now, found, causes),
         *_came_or_went(good, trained),
@@ -121,6 +128,20 @@ def regressions(
         findings=sorted(findings, key=lambda one: not one.is_alarm),
         regressed=list(dict.fromkeys(one.variant for one in worse)),
     )
+
+
+def _factors(
+    good: Night, name: str, now: Trained | None, commit: str, data: OtherData | None
+) -> list[Factor]:
+    """What decides the results of a variant, and is another than on the good night."""
+    commits = good.commit, commit
+    return factors(good.trained[name], now, commits=commits, data=data) if now else []
+
+
+def _alarms(worse: Sequence[Shift], causes: Mapping[str, str]) -> Iterator[Finding]:
+    for one in worse:
+        text = f"{one.variant}: {one.text}."
+        yield Finding(text=text, is_alarm=True, cause=causes[one.variant])
 
 
 def became(

@@ -90,7 +90,7 @@ def table(experiment: str, of: Mapping[str, str]) -> pd.DataFrame:
     found = curves([run.info.run_id for run in runs], metrics).rename(columns={"run_id": "of"})
     found = found.reindex(columns=["of", "epoch", *metrics]).astype({"epoch": "int64"})
     rows = rows.merge(found, on=["of", "epoch"], how="left")
-    ids = {_numbered(run): run.info.run_id for run in client.search_runs(experiment, _query(of))}
+    ids = {_numbered(run): run.info.run_id for run in client.search_runs(experiment, query(of))}
     rows["run_id"] = rows["epoch"].map(ids).fillna("")  # of a night that was deleted, nothing
     rows = rows.rename(columns={LOW: "low", HIGH: "high"}).drop_duplicates(["epoch", "variant"])
     return rows.sort_values("epoch", kind="stable", ignore_index=True)[[*TREND_COLUMNS]]
@@ -110,13 +110,14 @@ def _point(row: Mapping[Hashable, Any]) -> dict[str, float]:
     return {name: float(f"{value:.5g}") for name, value in point.items()}
 
 
-def _query(of: Mapping[str, str], step: str = NIGHTLY) -> str:
+def query(of: Mapping[str, str], step: str = NIGHTLY) -> str:
+    """What finds all nights of a comparison by the tags that `tags` gives; or runs of a step."""
     return f"tags.step = '{step}' and tags.`{NIGHTS}` = '{of[NIGHTS]}'"
 
 
 def _runs(experiment: str, of: Mapping[str, str]) -> list[client.Run]:
     """The runs with the figures of the variants, in the order in which they were begun."""
-    found = client.search_runs(experiment, _query(of, TREND))[::-1]
+    found = client.search_runs(experiment, query(of, TREND))[::-1]
     return [run for run in found if "variant" in run.data.tags]  # a person may have taken it away
 
 
@@ -130,7 +131,7 @@ def _number(night: StepRun, of: Mapping[str, str], reached: int) -> int:
     """The number of a night: the next after all that were given away, also where one died."""
     if own := _numbered(client.get_run(night.run_id)):
         return own
-    nights = client.newest_first(night.experiment, _query(of))
+    nights = client.newest_first(night.experiment, query(of))
     number = 1 + max(reached, next(filter(None, map(_numbered, nights)), 0))
     night.set_tags({**of, NUMBER: number})
     return number

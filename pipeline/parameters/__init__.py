@@ -11,6 +11,7 @@ from pipeline.parameters.entry_points import (
     Compare,
     Main,
     McDropout,
+    Nightly,
     Prepare,
     Search,
     Train,
@@ -23,6 +24,7 @@ from pipeline.parameters.entry_points import (
 from pipeline.parameters.groups import PANELS, DataSet, ModelSettings, Searching, Training
 from pipeline.parameters.parameter import REQUIRED, Parameters, declared
 
-__all__ = ["ENTRY_POINTS", "Compare", "Main", "McDropout", "Prepare", "Search", "Train"]
+__all__ = ["ENTRY_POINTS", "Compare", "Main", "McDropout", "Nightly"]
+__all__ += ["Prepare", "Search", "Train"]
 __all__ += ["PANELS", "REQUIRED", "DataSet", "ModelSettings", "Parameters", "Searching", "Training"]
 __all__ += ["comparison_of", "declared", "given_texts", "mlflow_run", "recorded", "settings_of"]

@@ -19,7 +19,7 @@ from pipeline.parameters.groups import (
     Training,
     check_seeds,
 )
-from pipeline.parameters.parameter import REQUIRED, Parameters, declared
+from pipeline.parameters.parameter import REQUIRED, Parameters, again, asked, declared
 
 
 class Main(Running, DataSet, Searching, Training, Chosen):
@@ -29,6 +29,22 @@ class Main(Running, DataSet, Searching, Training, Chosen):
         super().__post_init__()
         if self.learning_rate is None and self.seeds is not None:
             check_seeds("seeds", self.seeds, search_seed=self.search_seed)
+
+
+class Night(Chosen):
+    """Answers."""
+
+    minutes: float | None = again(Chosen, "minutes", default="60")
+    bisect: str = asked(
+        "no",
+        "yes: where a variant has become worse and several things have changed, train it again "
+        "with one of them taken back: the code, or the data.",
+        choices=("no", "yes"),
+    )
+
+
+class Nightly(Night, Main):
+    """The parameters of `nightly`."""
 
 
 class Prepare(Reuse, DataSet):
@@ -62,6 +78,7 @@ class Compare(Reuse, Runs):
 
 ENTRY_POINTS: Mapping[str, type[Parameters]] = {
     "main": Main,
+    "nightly": Nightly,
     "prepare": Prepare,
     "search": Search,
     "train": Train,

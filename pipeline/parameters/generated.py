@@ -33,7 +33,7 @@ def _yaml(default: object) -> str:
 
 def plain(default: object) -> str:
     """A default as a person writes it."""
-    return f"{default:.10f}".rstrip("0") if isinstance(default, float) else str(default)
+    return f"{default:.10f}".rstrip("0").rstrip(".") if isinstance(default, float) else str(default)
 
 
 def parameters_page() -> str:
@@ -45,7 +45,9 @@ def parameters_page() -> str:
             renamed = f" (as `{name}`)" if name != field else ""
             of.setdefault(field, []).append(f"{entry_point}{renamed}")
             shown = "" if default is REQUIRED else plain(default)
-            about[field] = shown, parameter.help
+            known = about.setdefault(field, (shown, parameter.help))
+            if shown != known[0]:
+                about[field] = f"{known[0]} ({entry_point}: {shown})", parameter.help
     given = "`mlflow run . -e train -P variant=bn`, or `python -m pipeline.train --variant bn`"
     rows = ["# Parameters", "", f"Given as {given}, whose `--help` has the same.", ""]
     rows += ["| parameter | default | of | meaning |", "| --- | --- | --- | --- |"]

@@ -121,6 +121,11 @@ def auto(help_text: str, otherwise: str, kind: type = str, **details: Any) -> An
     return asked("auto", f"{help_text} auto: {otherwise}.", kind, words={"auto": None}, **details)
 
 
+def again(group: "type[Parameters]", name: str, *, default: Any) -> Any:
+    """The declaration of a group's parameter with another default."""
+    return field(default=default, metadata={"": declared(group)[name]})
+
+
 def declared(of: "Parameters | type[Parameters]") -> dict[str, Parameter]:
     """The parameters of an entry point or a group, by the names of their fields."""
     return {one.name: one.metadata[""] for one in fields(of)}

@@ -1,0 +1,121 @@
+"""What a night comes to, against the last good one: found, recorded, logged and shown."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import groupby
+
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
+
+from pipeline.answers.night import Finding, NightReport
+from pipeline.base.phrases import counted
+from pipeline.comparing import rounds
+from pipeline.comparing.comparison import Wanted
+from pipeline.nights import trend
+from pipeline.nights.bisection import Tonight, bisected
+from pipeline.nights.causes import trained_of
+from pipeline.nights.past import Past, past
+from pipeline.nights.record import FILE, Night
+from pipeline.nights.regressions import regressions
+from pipeline.parameters import Nightly
+from pipeline.report import night
+from pipeline.tracking import addresses, client
+from pipeline.tracking.night_views import write_night_views
+from pipeline.tracking.runs import RUN_NOTE_LENGTH, StepRun
+
+PAGE = "report.html"
+
+
+def concluded(
+    of: Wanted, asked: Nightly, run: StepRun, began: datetime, again: Finding, ran: rounds.Ran
+) -> NightReport:
+    """Judge what a night has trained against the last good one, and log what it came to.
+
+    Args:
+        of, asked: what was asked for.
+        run, began: of the night.
+        again: what came of its replay.
+        ran: its comparison.
+    """
+    compared = client.get_run(ran.compared)
+    nights = trend.tags(of.comparison.name, compared.data.tags["dataset"])
+    before, tonight = past(run.experiment, nights), _recorded(run, began, nights, ran)
+    findings = [*_since_good(of, asked, run, before, tonight), again, _added(before, tonight)]
+    findings.sort(key=lambda one: not one.is_alarm)
+    alarms = [one.text for one in findings if one.is_alarm]
+    colors = {variant.name: variant.color for variant in of.comparison.variants}
+    trend.log(run, ran.compared, of=nights, colors=colors, alarm=bool(alarms))
+    report = NightReport(
+        comparison=tonight.comparison,
+        dataset=tonight.dataset,
+        began=began,
+        minutes=(datetime.now(UTC) - began).total_seconds() / 60,
+        findings=findings,
+        links=_links(run, compared),
+        trend=trend.table(run.experiment, nights),
+        colors=colors,
+    )
+    run.log_text(night.html(report), PAGE)
+    run.set_note(night.note(report, RUN_NOTE_LENGTH))
+    run.log_text(replace(tonight, alarms=alarms).text(), FILE)
+    # Last: with these, it is a night that those after it are judged by.
+    run.set_tags(night.tags(report))
+    return report
+
+
+def _recorded(run: StepRun, began: datetime, nights: dict[str, str], ran: rounds.Ran) -> Night:
+    by_variant = groupby(ran.trainings, key=lambda one: one.data.params["variant"])
+    return Night(
+        run_id=run.run_id,
+        began=began.timestamp(),
+        comparison=nights["comparison"],
+        dataset=nights["dataset"],
+        compared=ran.compared,
+        commit=client.get_run(run.run_id).data.tags.get(MLFLOW_GIT_COMMIT, ""),
+        trained={variant: trained_of([*runs]) for variant, runs in by_variant},
+    )
+
+
+def _since_good(
+    of: Wanted, asked: Nightly, run: StepRun, before: Past, tonight: Night
+) -> Sequence[Finding]:
+    """What is other than on the last good night, since when, and why."""
+    good, first = before.good, next(iter(before.bad), None)
+    if good is None:
+        said = "those before all rang" if first else "this is the first"
+        return [Finding(text=f"There is no good night to compare with: {said}.")]
+    found = regressions(
+        good, tonight.compared, tonight.trained, commit=tonight.commit, first_bad=first
+    )
+    since = f"{datetime.fromtimestamp(first.began, UTC):%Y-%m-%d}" if first else ""
+    findings = [replace(one, since=since) if one.is_alarm else one for one in found.findings]
+    if asked.bisect == "no" or not found.regressed:
+        return findings
+    about = Tonight(of=of, run=run, good=good, trained=tonight.trained, compared=tonight.compared)
+    return [*findings, *bisected(about, found.regressed)]
+
+
+def _added(before: Past, tonight: Night) -> Finding:
+    """How many trainings are new since the night before."""
+    last = before.bad[-1] if before.bad else before.good
+    known = {run_id for one in last.trained.values() for run_id in one.run_ids} if last else set()
+    added = {
+        name: len({*one.run_ids} - known)
+        for name, one in tonight.trained.items()
+        if {*one.run_ids} - known
+    }
+    if not added:
+        return Finding(text="No training was added.")
+    total = counted(sum(added.values()), "training")
+    of = ", ".join(f"{name} {number}" for name, number in added.items())
+    return Finding(text=f"{total} {'were' if sum(added.values()) > 1 else 'was'} added: {of}.")
+
+
+def _links(run: StepRun, compared: client.Run) -> dict[str, str]:
+    """Whole addresses: a message is read anywhere."""
+    own, server = client.get_run(run.run_id), addresses.server_address()
+    return {
+        "This night": server + addresses.artifact_page(own, PAGE),
+        "Comparison": server + addresses.artifact_page(compared, PAGE),
+        **write_night_views(own),
+    }
