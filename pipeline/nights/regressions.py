@@ -15,7 +15,7 @@ from pipeline.answers.summary import CURVE_COLUMNS, RUN_COLUMNS
 from pipeline.answers.verdicts import Answer, Verdict
 from pipeline.base.phrases import counted, listed
 from pipeline.comparing import artifacts
-from pipeline.nights.causes import Factor, cause, factors
+from pipeline.nights.causes import cause, factors
 from pipeline.nights.other_data import DATA, OtherData, other_data
 from pipeline.nights.record import Night, Trained
 from pipeline.steps.step import resolved_parameters
@@ -108,14 +108,7 @@ def regressions(
     }
     # All variants of a comparison are trained on the same.
     data = next((of for pair in changed.values() if (of := other_data(*pair))), None)
-    first = first_bad or good
-    causes = {
-        name: cause(
-            _factors(good, name, first.trained.get(name), first.commit, data)
-            or _factors(good, name, one, commit, data)
-        )
-        for name, (_, one) in changed.items()
-    }
+    causes = _causes(good, changed, commit, first_bad, data)
     found = became(then, now, changed, data=data)
     worse = [one for one in found if one.is_regression]
     findings = [
@@ -130,12 +123,24 @@ def regressions(
     )
 
 
-def _factors(
-    good: Night, name: str, now: Trained | None, commit: str, data: OtherData | None
-) -> list[Factor]:
-    """What decides the results of a variant, and is another than on the good night."""
-    commits = good.commit, commit
-    return factors(good.trained[name], now, commits=commits, data=data) if now else []
+def _causes(
+    good: Night,
+    changed: Mapping[str, tuple[Trained, Trained]],
+    commit: str,
+    first_bad: Night | None,
+    data: OtherData | None,
+) -> dict[str, str]:
+    """By variant, what differs between the good night and the first that rang, or tonight."""
+    bad = [first_bad] if first_bad else []
+    causes = {}
+    for name, (then, now) in changed.items():
+        nights = [(night.trained[name], night.commit) for night in bad if name in night.trained]
+        found = (
+            factors(then, later, commits=(good.commit, of), data=data)
+            for later, of in (*nights, (now, commit))
+        )
+        causes[name] = cause(next(filter(None, found), []))
+    return causes
 
 
 def _alarms(worse: Sequence[Shift], causes: Mapping[str, str]) -> Iterator[Finding]:
