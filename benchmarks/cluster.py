@@ -87,10 +87,11 @@ def _overhead(asked: Cluster) -> CameTo:
         seconds, cores = row.pop("overheads"), row["cores"]
         results.append(outcomes.Result(what=f"{count} workers: s more per step", ours=seconds))
         busy = ", ".join(f"{name} {used:.2f}" for name, used in cores.items())
+        most = ", ".join(f"{what} {share:.0%}" for what, share in row["shares"].items())
         notes.append(
             f"{count} workers: {row['requests_per_second']:.0f} requests per second, "
             f"{row['requests_per_step']:.0f} per step, {1000 * row['latency']:.0f} ms each (99%: "
-            f"{1000 * row['latency_99']:.0f} ms); cores in use: {busy}; "
+            f"{1000 * row['latency_99']:.0f} ms), of their time {most}; cores in use: {busy}; "
             f"{row['wall_seconds']:.0f} s instead of {row['least_seconds']:.0f} s."
         )
         rows.append({"side": f"{count} workers", **row})

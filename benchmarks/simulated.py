@@ -16,6 +16,7 @@ from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import psutil
 
 from benchmarks import harness
@@ -32,7 +33,8 @@ ARTIFACTS = (
 )
 MODEL = (74, 1207, 122, 131507, 187, 32267, 0, 7902, 2564, 0, 3005, 0, 16, 2, 2260925)
 METRICS = ("val_accuracy", "val_loss", "train_accuracy", "train_loss", *CURVES[4:])
-LATENCIES: list[float] = []  # seconds of every request of this process
+MOST = 4  # kinds of requests
+LATENCIES: list[tuple[str, float]] = []  # what was asked for, and seconds, of this process
 
 
 def serve(scheduler: str, workers: int) -> harness.Row:
@@ -42,14 +44,16 @@ def serve(scheduler: str, workers: int) -> harness.Row:
 
     send = requests.Session.send
 
-    def timed(*arguments: Any, **named: Any) -> requests.Response:
+    def timed(session: requests.Session, request: Any, **named: Any) -> requests.Response:
         started = time.perf_counter()
         try:
-            return send(*arguments, **named)
+            return send(session, request, **named)
         finally:
-            LATENCIES.append(time.perf_counter() - started)
+            _, _, of, *what = request.path_url.partition("?")[0].strip("/").split("/")
+            asked = "/".join(what[:2]) if of == "mlflow" else of
+            LATENCIES.append((asked, time.perf_counter() - started))
 
-    requests.Session.send = timed  # type: ignore[method-assign]
+    requests.Session.send = timed  # type: ignore[method-assign, assignment]
 
     async def all_workers() -> None:
         async with AsyncExitStack() as stack:
@@ -68,7 +72,7 @@ def ready() -> None:
     import pipeline.training.checkpoints  # noqa: F401
 
 
-def latencies() -> list[float]:
+def latencies() -> list[tuple[str, float]]:
     """Those of this process."""
     return LATENCIES
 
@@ -103,7 +107,9 @@ def simulate(
             raise RuntimeError(str(errors))
         one_of_each = {pid: address for address, pid in client.run(os.getpid).items()}
         sent = client.run(latencies, workers=[*one_of_each.values()])
-    each = [seconds for of in sent.values() for seconds in of]
+    asked_for = pd.DataFrame([one for of in sent.values() for one in of], columns=["what", "s"])
+    each = asked_for.s.tolist()
+    shares = asked_for.groupby("what").s.sum().sort_values(ascending=False) / asked_for.s.sum()
     return {
         "overheads": [seconds - epochs * epoch_seconds for seconds in results.values()],
         "wall_seconds": wall,
@@ -112,6 +118,7 @@ def simulate(
         "requests_per_second": len(each) / wall,
         "latency": median(each),
         "latency_99": quantiles(each, n=100)[-1],
+        "shares": shares.head(MOST).to_dict(),
         "cores": {name: (after[name] - before[name]) / wall for name in processes},
     }
 
