@@ -19,6 +19,7 @@ BENCHMARKS = {
     "tracking": True,
     "recipe": True,
     "jobs": True,
+    "cluster": True,
     "startup": True,
     "memory": True,
     "opening": True,

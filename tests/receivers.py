@@ -16,20 +16,25 @@ class Receiver:
 
     Args:
         address: to post to; its path is a secret.
-        bodies: as JSON, in order.
+        raw: each body, in order.
         headers: of each.
     """
 
     address: str = ""
-    bodies: list[Any] = field(default_factory=list)
+    raw: list[str] = field(default_factory=list)
     headers: list[Mapping[str, str]] = field(default_factory=list)
+
+    @property
+    def bodies(self) -> list[Any]:
+        """Each body, which is JSON."""
+        return [json.loads(one) for one in self.raw]
 
     def wait_for(self, count: int, seconds: float = 30.0) -> None:
         """Wait until so many have come."""
         deadline = time.monotonic() + seconds
-        while len(self.bodies) < count and time.monotonic() < deadline:
+        while len(self.raw) < count and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert len(self.bodies) == count
+        assert len(self.raw) == count
 
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -56,7 +61,7 @@ def receiver(
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             received.headers.append(dict(self.headers))
-            received.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            received.raw.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
             answer(self)
 
         def log_message(self, *_: Any) -> None: ...

@@ -75,6 +75,8 @@ def is_away(error: Exception) -> bool:
     if not isinstance(error, MlflowException):
         waited = isinstance(error, TrackingUnavailableError)  # in a call inside this one
         return isinstance(error, ConnectionError) and not waited
+    if "QueuePool limit" in str(error):  # more is asked for than it has connections to its database
+        return True  # which MLflow takes for a bad request
     if "sqlite3." in str(error):  # this host's own: full or read-only, it would not come back
         return "locked" in str(error)
     # MLflow gives this code to its own refusals, too, which the server has no part in.

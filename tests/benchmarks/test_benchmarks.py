@@ -49,7 +49,8 @@ from pipeline.comparisons.twenty_layers import BN, COMPARISON, ELU, SELU
 from pipeline.data import sources, splits
 from pipeline.training.models import build_model
 
-NO_BENCHMARK = {"__init__", "__main__", "harness", "launcher", "outcomes", "peers", "turns"}
+NO_BENCHMARK = {"__init__", "__main__", "harness", "launcher", "outcomes", "peers", "simulated"}
+NO_BENCHMARK |= {"turns"}
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """The model registry: versions, the champion, and what it takes to replace it."""
 
+import base64
 import contextlib
+import hmac
 import json
 import os
 import re
@@ -21,9 +23,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from browser import free_port
 from compared_runs import evidence_of, make_run
 from conftest import Finished
+from cryptography.fernet import Fernet
 from mlflow.entities import LoggedModelOutput
+from receivers import receiver
 from step_runs import finish
 
 from pipeline.answers.headlines import Headline
@@ -33,6 +38,7 @@ from pipeline.comparisons import Data, Question
 from pipeline.data.splits import Arrays, Splits, open_splits, save, split_arrays
 from pipeline.steps import running
 from pipeline.tracking import client
+from pipeline.tracking.server import server
 
 DATA = {"dataset": "stripes", "data_fingerprint": "a fingerprint", "prepare_run": "not read"}
 
@@ -538,3 +544,50 @@ def test_champion_answers_http_requests_with_raw_images(champion_server: str) ->
     with pytest.raises(urllib.error.HTTPError) as refused:
         _post(champion_server, request | {"params": {"mc_samples": 10**9}})
     assert refused.value.code == 400
+
+
+@pytest.fixture
+def server_with_webhooks(store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process talks to a server that may post to this machine, by http as well."""
+    monkeypatch.setenv("MLFLOW_WEBHOOK_ALLOWED_SCHEMES", "http")
+    monkeypatch.setenv("MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS", "true")
+    monkeypatch.setenv("MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY", Fernet.generate_key().decode())
+    artifacts = ("--artifacts-destination", str(store / "artifacts"))
+    uri = mlflow.get_tracking_uri()
+    with server(host="127.0.0.1", port=free_port(), store=uri, options=artifacts) as (_, address):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        mlflow.set_tracking_uri(address)
+        yield
+        mlflow.set_tracking_uri(uri)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("server_with_webhooks")
+def test_webhook_of_mlflow_fires_once_when_the_champion_moves_and_not_when_it_stays() -> None:
+    secret = "whoever has it can tell who has posted"
+    with receiver() as received:
+        mlflow.MlflowClient().create_webhook(
+            "champion", received.address, ["model_version_alias.created"], secret=secret
+        )
+        runs = _logged_runs(ELU_AND_BN)
+        name = _make_champion(runs, "elu").name
+        received.wait_for(1)
+        assert not _make_champion(runs, "elu").replaced
+        assert not register(runs, DATA, _judged(runs, {"elu": 0.5, "bn": 0.503})).replaced
+        assert register(runs, DATA, _judged(runs, {"elu": 0.5, "bn": 0.55})).replaced
+        received.wait_for(2)
+        assert not register(runs, DATA, _judged(runs, {"elu": 0.5, "bn": 0.55})).replaced
+        # Webhooks are posted in the background: what comes after the next has been held back.
+        client.connect().set_registered_model_alias(name, "other", "1")
+        received.wait_for(3)
+    data = [body["data"] for body in received.bodies]
+    assert [(one["alias"], one["version"]) for one in data] == [
+        *((CHAMPION, "1"), (CHAMPION, "2"), ("other", "1"))
+    ]
+    assert {(body["entity"], body["action"]) for body in received.bodies} == {
+        ("model_version_alias", "created")
+    }
+    for headers, raw in zip(received.headers, received.raw, strict=True):
+        signed = f"{headers['X-MLflow-Delivery-Id']}.{headers['X-MLflow-Timestamp']}.{raw}"
+        digest = hmac.digest(secret.encode(), signed.encode(), "sha256")
+        assert headers["X-MLflow-Signature"] == f"v1,{base64.b64encode(digest).decode()}"

@@ -1,6 +1,5 @@
 """The hook: what it is posted, that nothing depends on it, and that its address stays a secret."""
 
-import itertools
 import logging
 import os
 import ssl
@@ -164,7 +163,7 @@ def status(code: int, **headers: str) -> Callable[[BaseHTTPRequestHandler], None
 
 
 def trickles(handler: BaseHTTPRequestHandler) -> None:
-    for letter in itertools.cycle(b"HTTP/1.1 200 OK\r\nX: "):
+    for letter in b"HTTP/1.1 200 OK\r\nX: " + 60 * b"x":  # three seconds
         handler.wfile.write(bytes([letter]))
         handler.wfile.flush()
         time.sleep(0.05)
@@ -209,15 +208,15 @@ def test_a_hook_that_does_not_take_it_is_said_and_fails_nothing(
 def test_an_answer_without_an_end_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def endless(handler: BaseHTTPRequestHandler) -> None:
+    def long(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
         handler.end_headers()
-        while True:
+        for _ in range(100):
             handler.wfile.write(b"x")
             time.sleep(0.05)
 
     began = time.monotonic()
-    with receiver(endless) as received:
+    with receiver(long) as received:
         set_address(monkeypatch, received.address)
         hook.tell(report(WORSE))
     assert time.monotonic() - began < 2

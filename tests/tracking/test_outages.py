@@ -150,6 +150,11 @@ def test_nobody_waits_where_a_process_is_to_end(capsys: pytest.CaptureFixture) -
         (unavailable("(sqlite3.OperationalError) database or disk is full"), False),
         (MlflowException("Model does not have the python_function flavor"), False),
         (RestException({"error_code": "INVALID_PARAMETER_VALUE", "message": "no"}), False),
+        (
+            RestException({"error_code": "BAD_REQUEST", "message": "QueuePool limit of size 5"}),
+            True,
+        ),
+        (RestException({"error_code": "BAD_REQUEST", "message": "no such column"}), False),
         (requests.HTTPError("artifact", response=response(404)), False),
         (ValueError("a defect"), False),
     ],
