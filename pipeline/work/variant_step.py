@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -138,8 +137,8 @@ class VariantStep(Step):
         return self.prepared
 
     @property
-    def checkpoints(self) -> Path:
-        return Path(self.asked.checkpoints).expanduser()
+    def checkpoints(self) -> str:
+        return self.asked.checkpoints
 
     @property
     def waits_for(self) -> str:
