@@ -137,6 +137,13 @@ class Checkpoints:
             pause *= 2
 
 
+def packages_for(location: str) -> list[str]:
+    """The packages by which a place of checkpoints is reached, besides this one's own."""
+    if "://" not in location:
+        return []
+    return [fsspec.get_filesystem_class(location.partition("://")[0]).__module__.partition(".")[0]]
+
+
 def _write(checkpoint: Checkpoint, path: Path) -> None:
     """Write a file that is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
