@@ -19,7 +19,7 @@ help:  ## List the targets.
 
 .venv: .venv/installed  ## The environment alone.
 
-.venv/installed: conda.yaml requirements-dev.txt
+.venv/installed: conda.yaml requirements-dev.txt requirements-cluster.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements-dev.txt)
 	sed -n 's/^ *- \([a-z0-9_-]*==.*\)/\1/p' conda.yaml > .venv/requirements.txt

@@ -170,11 +170,11 @@ class Sleeping(Step):
     def work(self, run: "StepRun", after: Sequence[Any]) -> None:  # noqa: ARG002
         from mlflow.entities import LoggedModelOutput
 
-        from pipeline.steps.resuming import checkpoint_directory
+        from pipeline.steps.resuming import checkpoints_of
         from pipeline.tracking import client
-        from pipeline.training.checkpoints import Checkpoint, Checkpoints
+        from pipeline.training.checkpoints import Checkpoint
 
-        checkpoints = Checkpoints(checkpoint_directory(run.run_id))
+        checkpoints = checkpoints_of(run.run_id)
         for epoch in range(1, self.epochs + 1):
             time.sleep(self.seconds)
             checkpoints.save(Checkpoint(epoch, {"small": np.zeros(1000, np.float32)}, {}))

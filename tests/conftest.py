@@ -50,6 +50,12 @@ def shared_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory.parent if "PYTEST_XDIST_WORKER" in os.environ else directory
 
 
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test fetches data into the cache of whoever runs it."""
+    os.environ["TWENTY_LAYERS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database that has its tables; making them anew for every test costs seconds."""

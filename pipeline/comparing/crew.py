@@ -13,6 +13,7 @@ from pipeline.comparisons import Variant
 from pipeline.steps.running import once
 from pipeline.tracking import client
 from pipeline.tracking.runs import StepRun, kill_running_steps
+from pipeline.training.checkpoints import packages_for
 from pipeline.work.search import SearchStep
 from pipeline.work.study import create_storage
 from pipeline.work.train import TrainStep
@@ -86,6 +87,7 @@ def connected(of: Wanted, jobs: int) -> Iterator[Callable[[StepRun], "workers.Su
         artifacts = client.connect().get_experiment(client.experiment_id()).artifact_location
         stores = (client.tracking_uri(), artifacts, of.asked.storage)
         packages = dict.fromkeys((*TrainStep.packages, *SearchStep.packages, "mlflow"))
+        packages |= dict.fromkeys(packages_for(of.asked.checkpoints))
         with remote.joined(dask, stores, [*packages]) as brought:
             yield partial(workers.Submitter, dask, brought=brought)
 

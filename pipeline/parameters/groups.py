@@ -17,7 +17,7 @@ from pipeline.parameters.parameter import (
     auto,
     declared,
 )
-from pipeline.parameters.storage import check_storage
+from pipeline.parameters.storage import check_checkpoints, check_storage
 
 PANELS = ("Data", "Search", "Training", "Answers", "Running")  # in this order
 MOST_SAMPLES = 1_000  # of MC Dropout: all are held, 0.4 GB for 10,000 images of 10 classes
@@ -163,9 +163,14 @@ class Resuming(Parameters):
 
     checkpoints: str = asked(
         "checkpoints",
-        "Folder of what interrupted runs go on from; of a Dask cluster, one that all workers see.",
-        value="path",
+        "What interrupted runs go on from: a folder, or a URL of an object store such as "
+        "s3://bucket/folder; of a Dask cluster, one that all workers see.",
+        value="path or URL",
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_checkpoints(self.checkpoints)
 
 
 class ModelSettings(Resuming):

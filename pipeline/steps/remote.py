@@ -8,15 +8,17 @@ import io
 import os
 import pickle
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, chdir, contextmanager, nullcontext, suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, Worker, get_worker
+from distributed import Client, Reschedule, Status, Worker, get_worker
 from distributed.diagnostics.plugin import UploadFile
 from distributed.versions import get_package_info
 
@@ -57,7 +59,8 @@ class Needs:
             for name in self.versions.keys() & versions.keys()
             if versions[name] != self.versions[name]
         ]
-        lacks = dict.fromkeys(sorted(others), "Install there what conda.yaml pins.")
+        pinned = "Install there what conda.yaml and requirements-cluster.txt pin."
+        lacks = dict.fromkeys(sorted(others), pinned)
         if threads != 1:
             lacks[f"{threads} threads"] = "Start workers with `dask worker --nthreads 1`."
         reach = "Give a tracking server and a storage that all reach, or share their folder."
@@ -77,20 +80,27 @@ def joined(
 
     Raises:
         InputError: if workers differ from this process in what decides the results, or do not see
-            a store. One that joins later refuses its work.
+            a store. One that joins later and does is told to leave, and its work goes to others.
     """
     with ExitStack() as stack:
         needs = _needs(stack, stores, packages)
         _check(client, needs)
         code, name = _archive(), f"twenty-layers-{client.id}"
+        client.subscribe_topic(name, _telling())
         archive = Path(stack.enter_context(tempfile.TemporaryDirectory()), f"{name}.zip")
         archive.write_bytes(code)
         client.register_plugin(UploadFile(str(archive), load=False), name=name)
         stack.callback(_unregister, client, name)
         digest = hashlib.sha256(code).hexdigest()[:16]
         yield lambda work: _brought(
-            archive.name, digest, pickle.dumps(partial(_do, needs, pickle.dumps(work)))
+            archive.name, digest, pickle.dumps(partial(_do, needs, name, pickle.dumps(work)))
         )
+
+
+def _telling() -> Callable[[tuple[float, str]], None]:
+    """What tells whoever watches this process what workers say; called in another thread."""
+    context = copy_context()
+    return lambda event: context.copy().run(progress.update, message=event[1])
 
 
 def _unregister(client: Client, name: str) -> None:
@@ -204,13 +214,23 @@ def _brought(archive: str, digest: str, work: bytes) -> Work:
     return run
 
 
-def _do(needs: Needs, work: bytes, after: Sequence[Any]) -> Any:
-    """Do work in a worker, if it has what that needs; in the folder of `main`, if it sees it."""
+def _do(needs: Needs, topic: str, work: bytes, after: Sequence[Any]) -> Any:
+    """Do work in a worker, in the folder of `main` if it sees it; if it lacks what that needs, not.
+
+    Then it leaves the scheduler, which gives the work to another one, and says why to the topic.
+    """
     worker: Worker = get_worker()
     unseen = [file for file in needs.stores.values() if not os.path.exists(file)]
     versions = _versions(get_package_info(needs.packages))
-    lacks = needs.unmet(versions, worker.state.nthreads, unseen)
-    _refuse({f"worker {worker.address}": lacks})
+    try:
+        lacks = needs.unmet(versions, worker.state.nthreads, unseen)
+        _refuse({f"worker {worker.address}": lacks})
+    except InputError as refusal:
+        worker.log_event(topic, f"{refusal} It leaves, and its work goes to others.")
+        worker.loop.add_callback(worker.close_gracefully, restart=False)
+        while worker.status == Status.running:
+            time.sleep(0.05)
+        raise Reschedule from refusal
     shared = os.path.exists(needs.file_in_it)
     with chdir(needs.folder) if shared else nullcontext():
         return pickle.loads(work)(after)

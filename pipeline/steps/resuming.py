@@ -2,9 +2,7 @@
 
 import os
 import time
-from contextlib import suppress
 from contextvars import ContextVar
-from pathlib import Path
 
 from mlflow.entities import Run
 
@@ -14,9 +12,10 @@ from pipeline.steps.owners import is_step, living, shell_is_alive
 from pipeline.steps.step import Step
 from pipeline.tracking import client
 from pipeline.tracking.runs import end_if_running, end_run
+from pipeline.training.checkpoints import Checkpoints
 
-# The folder of those of the step that runs; set where it runs.
-checkpoints: ContextVar[Path] = ContextVar("checkpoints", default=Path("checkpoints"))
+# Where those of the step that runs are kept, a folder or a URL; set where it runs.
+checkpoints: ContextVar[str] = ContextVar("checkpoints", default="checkpoints")
 GONE = "its process is gone: killed, or a machine died"
 
 
@@ -25,25 +24,18 @@ def cut_off(step: Step) -> Run | None:
     for run in _unfinished(step, "!= 'FINISHED'"):
         went_on = "elapsed_seconds" in run.data.metrics
         # Without its checkpoint, what it has logged could not be gone on from.
-        can_go_on = checkpoint_directory(run.info.run_id).exists() or not went_on
+        kept = checkpoints_of(run.info.run_id)
         if "diverged" in run.data.tags:
             continue
-        if can_go_on:
+        if not went_on or kept.exist():
             return run
-        kept = f"{checkpoints.get().absolute()} has nothing of run {run.info.run_id}"
-        progress.update(message=f"{step.name}: begins again, since {kept}.")
+        progress.update(message=f"{step.name}: begins again, since there is nothing in {kept}.")
     return None
 
 
-def checkpoint_directory(run_id: str) -> Path:
-    """Where a training run keeps its checkpoints, on the machine that trains."""
-    return checkpoints.get() / run_id
-
-
-def move_checkpoints(run_id: str, to: str) -> None:
-    """Let a run go on from the checkpoints of one that was deleted, if it had any."""
-    with suppress(FileNotFoundError):
-        checkpoint_directory(run_id).rename(checkpoint_directory(to))
+def checkpoints_of(run_id: str) -> Checkpoints:
+    """The checkpoints of a training run."""
+    return Checkpoints(f"{checkpoints.get()}/{run_id}")
 
 
 def end_runs_left(step: Step) -> None:

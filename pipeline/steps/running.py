@@ -1,7 +1,6 @@
 """One run per step: decide whether it is done; hold it; open its run; do the work; end it."""
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -116,9 +115,9 @@ def _made(
         claim=claim,
     ) as run:
         if deleted and client.get_run(deleted).data.tags.get("step_key") == step.key:
-            resuming.move_checkpoints(deleted, run.run_id)
+            resuming.checkpoints_of(deleted).move_to(resuming.checkpoints_of(run.run_id))
         step.work(run, after)
-    _delete_checkpoints(run)
+    resuming.checkpoints_of(run.run_id).delete()
     return client.get_run(run.run_id)
 
 
@@ -217,7 +216,7 @@ def _end_cut_short(run: StepRun, error: BaseException) -> None:
     """End a run that an error has cut short, unless it is another process's by now."""
     status, reason = "FAILED", f"{type(error).__name__}: {error}"
     if isinstance(error, DivergenceError):
-        _delete_checkpoints(run)  # they would only diverge again
+        resuming.checkpoints_of(run.run_id).delete()  # they would only diverge again
         run.flush()
         run.set_tags({"diverged": error})
     elif isinstance(error, KeyboardInterrupt):
@@ -229,10 +228,6 @@ def _end_cut_short(run: StepRun, error: BaseException) -> None:
     # Without waiting for the server: where it is away, the next command ends the run.
     with not_waiting(), suppress(TrackingUnavailableError, InputError, RunDeletedError):
         end_run(run.run_id, status, reason=reason)
-
-
-def _delete_checkpoints(run: StepRun) -> None:
-    shutil.rmtree(resuming.checkpoint_directory(run.run_id), ignore_errors=True)
 
 
 def _open(opened_for: str, name: str, reopened: Run | None, tags: Mapping[str, str]) -> StepRun:

@@ -68,9 +68,9 @@ class Step(ABC):
         return ""
 
     @property
-    def checkpoints(self) -> Path:
-        """The folder that keeps what it goes on from."""
-        return Path("checkpoints")
+    def checkpoints(self) -> str:
+        """Where what it goes on from is kept, a folder or a URL."""
+        return "checkpoints"
 
     def logged(self) -> Mapping[str, Any]:
         """Parameters that its run logs besides those that change the result."""

@@ -89,11 +89,23 @@ def local_artifact(run_id: str, path: str) -> Path:
     Where the artifact store is local, it is the artifact itself, so that processes share what they
     map of it into memory; else a copy, downloaded once per process and deleted at its end.
     """
-    download = mlflow.artifacts.download_artifacts
-    store = connect().get_run(run_id).info.artifact_uri
-    if is_local_uri(store, is_tracking_or_registry_uri=False):
-        # Given a run's id instead, MLflow would copy what is local, too.
-        return Path(download(artifact_uri=f"{store}/{path}"))
+    if here := artifact_here(run_id, path):
+        return here
     directory = tempfile.TemporaryDirectory(prefix="twenty-layers-")
     atexit.register(directory.cleanup)
-    return Path(patiently(download, run_id=run_id, artifact_path=path, dst_path=directory.name))
+    return download(run_id, path, Path(directory.name))
+
+
+def artifact_here(run_id: str, path: str) -> Path | None:
+    """An artifact of a run itself, where the artifact store is local; None of a remote one."""
+    store = connect().get_run(run_id).info.artifact_uri
+    if not is_local_uri(store, is_tracking_or_registry_uri=False):
+        return None
+    # Given a run's id instead, MLflow would copy what is local, too.
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{store}/{path}"))
+
+
+def download(run_id: str, path: str, to: Path) -> Path:
+    """The copy of an artifact of a run that is put into a directory."""
+    fetch = mlflow.artifacts.download_artifacts
+    return Path(patiently(fetch, run_id=run_id, artifact_path=path, dst_path=str(to)))

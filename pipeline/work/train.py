@@ -10,12 +10,11 @@ import pandas as pd
 
 from pipeline.base import progress
 from pipeline.parameters import Training
-from pipeline.steps.resuming import checkpoint_directory
+from pipeline.steps.resuming import checkpoints_of
 from pipeline.steps.step import Step
 from pipeline.tracking import client
 from pipeline.tracking.outages import patiently
 from pipeline.tracking.runs import StepRun
-from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.runtime import import_tensorflow
 from pipeline.uncertainty.calibration import in_half_precision, negative_log_likelihood
 from pipeline.work.mc_dropout import log_mc_dropout
@@ -60,7 +59,6 @@ class TrainStep(VariantStep):
         return {**super().tags(), "replicates_key": self.replicates_key}
 
     def work(self, run: StepRun, after: Sequence[client.Run]) -> None:
-        checkpoints = Checkpoints(checkpoint_directory(run.run_id))
         rate = self.asked.learning_rate
         if rate is None:
             (search,) = after
@@ -68,10 +66,10 @@ class TrainStep(VariantStep):
             run.set_tags({"search_run": search.info.run_id})
         chosen = {"learning_rate": repr(rate), "batch_size": self.variant.batch_size}
         run.log_parameters({f"chosen_{name}": value for name, value in chosen.items()})
-        _train(run, self, rate, checkpoints)
+        _train(run, self, rate)
 
 
-def _train(run: StepRun, step: TrainStep, rate: float, checkpoints: Checkpoints) -> None:
+def _train(run: StepRun, step: TrainStep, rate: float) -> None:
     import_tensorflow()
     from pipeline.training.trainer import shared_trainer
 
@@ -91,7 +89,7 @@ def _train(run: StepRun, step: TrainStep, rate: float, checkpoints: Checkpoints)
         patience=variant.patience,
         seed=step.seed,
         on_epoch=on_epoch,
-        checkpoints=checkpoints,
+        checkpoints=checkpoints_of(run.run_id),
     )
     run.flush()
     metrics = _log_results(run, step, trainer, fit)

@@ -10,11 +10,10 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from optuna.trial import TrialState
 
 from pipeline.base import DivergenceError, progress
-from pipeline.steps.resuming import checkpoint_directory
+from pipeline.steps.resuming import checkpoints_of
 from pipeline.steps.running import step_run
 from pipeline.tracking import addresses, client
 from pipeline.tracking.runs import StepRun
-from pipeline.training.checkpoints import Checkpoints
 from pipeline.work.study import DIVERGED, ENDED, N_SPREAD, StudySettings
 from pipeline.work.variant_step import LoggedData
 
@@ -74,10 +73,10 @@ class Trial:
             run.log_epoch(epoch, metrics)
             self.report(epoch, metrics["val_loss"])
 
-        checkpoints = Checkpoints(checkpoint_directory(run.run_id))
+        checkpoints = checkpoints_of(run.run_id)
         if self.reported and not checkpoints.newest():
-            kept = f"{checkpoints.directory.absolute()} has nothing to go on from"
-            progress.update(message=f"trial {self.trial.number}: begins again, since {kept}.")
+            why = f"there is nothing in {checkpoints}"
+            progress.update(message=f"trial {self.trial.number}: begins again, since {why}.")
         state = TrialState.COMPLETE
         try:
             trainer.fit(

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,7 +19,7 @@ from pipeline.data.splits import (
 )
 from pipeline.parameters import ModelSettings, mlflow_run, recorded, settings_of
 from pipeline.steps.step import Step, settings_tag
-from pipeline.tracking import client
+from pipeline.tracking import client, fetched_data
 
 DATA_FILES = tuple(f"data/{name}" for name in FILES)  # that `prepare` logs
 
@@ -37,7 +36,7 @@ class LoggedData:
 
     @property
     def splits(self) -> Splits:
-        """The arrays, downloaded where the artifact store is remote."""
+        """The arrays, fetched where the artifact store is remote."""
         return logged_splits(self.run_id, self.fingerprint)
 
     @property
@@ -56,7 +55,7 @@ def logged_splits(run_id: str, fingerprint: str) -> Splits:
     subject = f"artifact 'data' of run {run_id}"
     with refused_if_damaged(subject, PREPARE_AGAIN):
         run_id = _not_gone(run_id, fingerprint)
-        directory = client.local_artifact(run_id, "data")
+        directory = fetched_data.directory(run_id, fingerprint)
     return open_splits(directory, fingerprint, subject=subject)
 
 
@@ -138,8 +137,8 @@ class VariantStep(Step):
         return self.prepared
 
     @property
-    def checkpoints(self) -> Path:
-        return Path(self.asked.checkpoints).expanduser()
+    def checkpoints(self) -> str:
+        return self.asked.checkpoints
 
     @property
     def waits_for(self) -> str:

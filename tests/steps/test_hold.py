@@ -18,12 +18,13 @@ from step_runs import Small, finish, opened_by_mlflow_run, status_of
 from pipeline.base import DivergenceError, progress
 from pipeline.base.progress import Update
 from pipeline.steps import claims, owners, running
-from pipeline.steps.resuming import checkpoint_directory, cut_off, end_abandoned
+from pipeline.steps.resuming import checkpoints_of, cut_off, end_abandoned
 from pipeline.steps.running import once
 from pipeline.steps.step import Step
 from pipeline.tracking import client
 from pipeline.tracking.names import revealed
 from pipeline.tracking.runs import StepRun
+from pipeline.training.checkpoints import Checkpoint, Checkpoints
 
 RUN_ONCE = """
 import time
@@ -164,6 +165,10 @@ def test_the_run_of_a_shell_that_is_gone_is_ended(
 # --- Runs that were cut off ---------------------------------------------------------------------
 
 
+def keep_a_checkpoint(run_id: str) -> None:
+    checkpoints_of(run_id).save(Checkpoint(2, {}, {}))
+
+
 def fail(step: Step, error: BaseException, *, epochs: int = 0) -> str:
     """The id of a run that logged some epochs and ended with an error."""
     with suppress(type(error)), running.step_run("train", {}, name="train", step=step) as run:
@@ -182,7 +187,7 @@ def test_a_run_goes_on_where_its_checkpoint_is_or_nothing_was_logged(store: Path
     assert cut_off(step) is None
     logged = fail(step, KeyboardInterrupt(), epochs=2)
     assert cut_off(step) is None
-    checkpoint_directory(logged).mkdir(parents=True)
+    keep_a_checkpoint(logged)
     found = cut_off(step)
     assert found is not None
     assert found.info.run_id == logged
@@ -197,13 +202,13 @@ def test_a_step_goes_on_from_the_folder_that_it_keeps_checkpoints_in(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Elsewhere(GoesOn):
-        checkpoints = tmp_path / "elsewhere"
+        checkpoints = f"file://{tmp_path}/elsewhere"
 
     cut = fail(GoesOn(), KeyboardInterrupt(), epochs=2)
-    (tmp_path / "elsewhere" / cut).mkdir(parents=True)
+    Checkpoints(tmp_path / "elsewhere" / cut).save(Checkpoint(2, {}, {}))
     again = once(GoesOn(), reuse="never").info.run_id
     assert again != cut
-    said = f"begins again, since {Path.cwd()}/checkpoints has nothing of run {cut}."
+    said = f"begins again, since there is nothing in {Path.cwd()}/checkpoints/{cut}."
     assert said in capsys.readouterr().out
     assert once(Elsewhere(), reuse="never").info.run_id == cut
     assert "begins again" not in capsys.readouterr().out
@@ -213,7 +218,7 @@ def test_a_step_goes_on_from_the_folder_that_it_keeps_checkpoints_in(
 def test_a_diverged_run_does_not_go_on(store: Path) -> None:
     step = Small()
     run_id = fail(step, DivergenceError("loss became nan in epoch 2"), epochs=1)
-    checkpoint_directory(run_id).mkdir(parents=True)
+    keep_a_checkpoint(run_id)
     assert cut_off(step) is None
     tags = client.get_run(run_id).data.tags
     assert tags["diverged"] == "loss became nan in epoch 2"
@@ -221,7 +226,7 @@ def test_a_diverged_run_does_not_go_on(store: Path) -> None:
 
 def test_a_run_that_goes_on_logs_no_epoch_twice(store: Path) -> None:
     step = Small()
-    checkpoint_directory(fail(step, KeyboardInterrupt(), epochs=2)).mkdir(parents=True)
+    keep_a_checkpoint(fail(step, KeyboardInterrupt(), epochs=2))
     with running.step_run("train", {}, name="train bn", reopened=cut_off(step)) as run:
         for epoch in (1, 2, 3):
             run.log_epoch(epoch, {"elapsed_seconds": epoch})

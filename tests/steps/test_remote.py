@@ -109,8 +109,8 @@ def test_a_worker_that_has_run_other_code_begins_anew(
     assert before not in texts
 
 
-def test_what_workers_lack_is_refused_one_by_one_also_of_one_that_joins_later(
-    client: Client, address: str, tmp_path: Path
+def test_what_workers_lack_is_refused_one_by_one_and_one_that_joins_later_leaves(
+    client: Client, address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     package = tmp_path / "packages" / "optuna-4.9.9.dist-info"
     package.mkdir(parents=True)
@@ -124,23 +124,43 @@ def test_what_workers_lack_is_refused_one_by_one_also_of_one_that_joins_later(
     stores, packages = [f"sqlite:///{store}/mlflow.db", "http://127.0.0.1:9"], ["optuna", "numpy"]
     with (
         remote.joined(client, stores, packages) as brought,
-        started(tmp_path / "odd", *hidden, *worker, PYTHONPATH=str(package.parent)),
+        started(tmp_path / "odd", *hidden, *worker, PYTHONPATH=str(package.parent)) as process,
     ):
         client.wait_for_workers(3, timeout=60)
         info = client.scheduler_info()["workers"]
         (odd,) = (where for where, one in info.items() if one["name"] == "odd")
-        with pytest.raises(InputError) as later:
-            client.submit(brought(eval), PID, workers=odd, pure=False).result()
         with pytest.raises(InputError) as refused, remote.joined(client, stores, packages):
             pass
+        of_odd = client.submit(brought(eval), PID, workers=odd, allow_other_workers=True).result(60)
+        assert of_odd not in (process.pid, info[odd]["pid"])
+        process.wait(60)
     assert str(refused.value) == (
         "scheduler: expected workers of one thread, with the packages that are here, that see the "
         f"stores; received worker {odd} with optuna 4.9.9 instead of 5.0.0, 2 threads, no "
-        f"sqlite:///{store}/mlflow.db of this machine. Install there what conda.yaml pins. Start "
-        "workers with `dask worker --nthreads 1`. Give a tracking server and a storage that all "
-        "reach, or share their folder."
+        f"sqlite:///{store}/mlflow.db of this machine. Install there what conda.yaml and "
+        "requirements-cluster.txt pin. Start workers with `dask worker --nthreads 1`. Give a "
+        "tracking server and a storage that all reach, or share their folder."
     )
-    assert str(later.value) == str(refused.value)
+    said = f"{refused.value} It leaves, and its work goes to others.\n"
+    assert capsys.readouterr().out == said
+
+
+def test_an_older_package_in_a_worker_s_environment_is_not_taken(
+    client: Client, address: str, tmp_path: Path
+) -> None:
+    older = tmp_path / "installed" / "pipeline"
+    older.mkdir(parents=True)
+    (older / "__init__.py").write_text("")  # without all that is needed
+    worker = (DASK, "worker", address, "--nthreads", "1", "--no-dashboard", "--name", "older")
+    with (
+        started(tmp_path / "older", *worker, PYTHONPATH=str(older.parent)),
+        remote.joined(client, [], []) as brought,
+    ):
+        client.wait_for_workers(3, timeout=60)
+        info = client.scheduler_info()["workers"]
+        (where,) = (where for where, one in info.items() if one["name"] == "older")
+        code = client.submit(brought(eval), CODE, workers=where, pure=False).result(60)
+    assert not Path(code).is_relative_to(tmp_path / "installed")
 
 
 @pytest.mark.parametrize(
