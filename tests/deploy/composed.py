@@ -38,11 +38,15 @@ initdb --auth-local=trust --auth-host=scram-sha-256 --pwfile=/tmp/password --no-
   --locale=C.UTF-8 --username=postgres --pgdata=$data
 rm /tmp/password
 pg_ctl --pgdata=$data --wait --options="-c listen_addresses= -k /tmp" start
-psql --host=/tmp --username=postgres --set=ON_ERROR_STOP=1 < /docker-entrypoint-initdb.d/databases.sql
+psql --host=/tmp --username=postgres --set=ON_ERROR_STOP=1 \
+  --file=/docker-entrypoint-initdb.d/databases.sql
 pg_ctl --pgdata=$data --wait stop
 exec postgres -D $data -k /tmp -c listen_addresses=0.0.0.0 -c log_statement=none
 """
-STARTED = {"postgres": ["sh", "-ec", POSTGRES], "s3": ["moto_server", "-H", "0.0.0.0", "-p", "7070"]}
+STARTED = {
+    "postgres": ["sh", "-ec", POSTGRES],
+    "s3": ["moto_server", "-H", "0.0.0.0", "-p", "7070"],
+}
 ANSWERS = {"s3": ["python", "-c", "import socket; socket.create_connection(('127.0.0.1', 7070))"]}
 
 # A root of its own: $0 is an empty folder, $1 the user, $2 the working directory; the rest is run.
@@ -131,7 +135,9 @@ class Stack:
     def environment(self, name: str) -> dict[str, str]:
         """The environment of a service, as in its container."""
         inside = dict(self.file["services"][name].get("environment", {}))
-        found = {name: self.given.get(name) if inside[name] is None else inside[name] for name in inside}
+        found = {
+            name: self.given.get(name) if inside[name] is None else inside[name] for name in inside
+        }
         image = [rest for command, rest in dockerfile() if command == "ENV"]
         of_image = dict(one.split("=", 1) for rest in image for one in shlex.split(rest))
         path = f"{Path(sys.executable).parent}:{programs()}:{SYSTEM}"
@@ -201,7 +207,9 @@ class Stack:
         if not path.exists():
             path.mkdir(parents=True)
             user = dict(dockerfile())["USER"] if self._is_own(name) else "root"
-            subprocess.run(["chown", self.file["services"][name].get("user", user), path], check=True)
+            subprocess.run(
+                ["chown", self.file["services"][name].get("user", user), path], check=True
+            )
         return path
 
     def _wait_for_health(self, name: str) -> None:
