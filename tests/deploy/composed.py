@@ -52,6 +52,7 @@ ANSWERS = {"s3": ["python", "-c", "import socket; socket.create_connection(('127
 # A root of its own: $0 is an empty folder, $1 the user, $2 the working directory; the rest is run.
 ROOT = """
 own=$0 user=$1 work=$2; shift 2
+hostname $(basename $own)
 mount -t tmpfs tmpfs $own
 mkdir $own/upper $own/work $own/root
 mount -t overlay overlay -o lowerdir=/,upperdir=$own/upper,workdir=$own/work $own/root
@@ -61,7 +62,7 @@ cd $own/root
 {mounts}
 cd /
 exec chroot $own/root sh -ec 'cd $0; exec setpriv "$@"' $work --reuid=$user --regid=$user \
-  --clear-groups {restrictions} "$@"
+  --clear-groups --pdeathsig=KILL {restrictions} "$@"
 """
 
 
@@ -113,23 +114,27 @@ class Stack:
     def file(self) -> dict[str, Any]:
         return filled(compose(), self.given)
 
-    def up(self, name: str, *more: str) -> None:
-        """Start a service after those that it depends on; one that ends is waited for."""
+    def up(self, name: str, *more: str) -> str:
+        """Start a service after those that it depends on, with more arguments; what it is now.
+
+        Of those that end, the end is waited for where that is the condition.
+        """
         service = self.file["services"][name]
         for other, after in service.get("depends_on", {}).items():
             if other not in self.started:
                 self.up(other)
             if after["condition"] == "service_completed_successfully":
-                assert self.running[other].wait(HEALTHY_WITHIN) == 0, self.log(other)
+                assert self.running[f"{other}-1"].wait(HEALTHY_WITHIN) == 0, self.log(f"{other}-1")
             elif after["condition"] == "service_healthy":
                 self._wait_for_health(other)
         self.started.append(name)
-        replicas = service.get("deploy", {}).get("replicas", 1)
-        for one in [name] if replicas == 1 else [f"{name}-{n + 1}" for n in range(replicas)]:
+        for _ in range(service.get("deploy", {}).get("replicas", 1)):
+            one = f"{name}-{sum(other.startswith(f'{name}-') for other in self.running) + 1}"
             self.running[one] = self._start(name, one, *more)
+        return one
 
     def log(self, one: str) -> str:
-        """What one has printed."""
+        """What one has printed, such as worker-1."""
         return (self.folder / f"{one}.log").read_text("utf-8", "replace")
 
     def environment(self, name: str) -> dict[str, str]:
@@ -218,8 +223,8 @@ class Stack:
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         environment = {**self.environment(name), "PYTHONPATH": ""}
         while self.within(*ANSWERS.get(name, check), env=environment, **quiet).wait():
-            assert self.running[name].poll() is None, self.log(name)
-            assert time.monotonic() < deadline, self.log(name)
+            assert self.running[f"{name}-1"].poll() is None, self.log(f"{name}-1")
+            assert time.monotonic() < deadline, self.log(f"{name}-1")
             time.sleep(0.2)
 
 
