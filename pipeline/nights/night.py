@@ -41,15 +41,19 @@ def run(of: Wanted, asked: Nightly) -> int:
         say_plan(of)
         return 0
     about = f"{of.comparison.name} on {source}"
-    key = sha256(f"night of {about}".encode()).hexdigest()
     try:
-        with claims.hold(key, f"night of {about}", wait=False) as claim:
+        with claims.hold(key(of.comparison.name, source), f"night of {about}", wait=False) as claim:
             return _held(of, asked, claim)
     except claims.HeldError as other:
         _leave(f"Another night of {about} is running ({other}): this one has nothing to do.")
     except claims.LostClaimError:
         _leave(f"Another process took the night of {about} over, as this one was not heard of.")
     return 0
+
+
+def key(comparison: str, source: str) -> str:
+    """By which one process at a time has the night of a comparison on data from a source."""
+    return sha256(f"night of {comparison} on {source}".encode()).hexdigest()
 
 
 def _leave(why: str) -> None:
