@@ -194,8 +194,7 @@ class Stack:
             called, target, *_ = volume.split(":")
             lines.append(_file(self._volume(called, name), target))
         for config in service.get("configs", ()):
-            path = self.folder / config["source"]
-            path.write_text(self.file["configs"][config["source"]]["content"], "utf-8")
+            path = DEPLOY / self.file["configs"][config["source"]]["file"]
             lines.append(_file(path, config["target"]))
         for target in service.get("tmpfs", ()):
             lines.append(f"mkdir -p .{target}; mount -t tmpfs tmpfs .{target}")

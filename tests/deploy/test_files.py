@@ -153,6 +153,9 @@ def test_a_service_may_do_as_little_as_it_needs(name: str) -> None:
     for port in service.get("ports", ()):
         assert port.startswith("127.0.0.1:")
     assert service.get("network_mode", "none") == "none"  # not that of the host
+    for config in service.get("configs", ()):  # Compose puts files alone into read-only containers
+        assert (DEPLOY / compose()["configs"][config["source"]]["file"]).is_file()
+    assert "secrets" not in service
     if service["image"] == OWN:  # a volume has the owner of the folder in the image
         folders = {volume.split(":")[1] for volume in service.get("volumes", ())}
         assert folders <= {word for _, rest in dockerfile() for word in rest.split()}
