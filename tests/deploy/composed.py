@@ -27,7 +27,7 @@ from postgresql import programs
 
 DEPLOY = PROJECT / "deploy"
 OWN = "twenty-layers"  # the image that is built here
-HEALTHY_WITHIN = 120.0  # seconds
+HEALTHY_WITHIN = 300.0  # seconds
 SYSTEM = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
 # What others' images start: PostgreSQL as the entry point of its image does, an S3 of moto's.

@@ -176,6 +176,8 @@ def test_services_that_talk_to_each_other_are_on_one_network() -> None:
             found.add((name, other))
             assert {*service["networks"]} & {*SERVICES[other]["networks"]}, (name, other)
     assert {("worker", "scheduler"), ("mlflow", "postgres"), ("nightly", "s3")} <= found
+    # A worker is told by the nightly where to write.
+    assert {*SERVICES["nightly"]["networks"]} - {*SERVICES["worker"]["networks"]} == {"outside"}
 
 
 def test_every_secret_is_asked_for_and_none_has_a_value() -> None:
