@@ -153,6 +153,9 @@ def test_a_service_may_do_as_little_as_it_needs(name: str) -> None:
     for port in service.get("ports", ()):
         assert port.startswith("127.0.0.1:")
     assert service.get("network_mode", "none") == "none"  # not that of the host
+    for config in service.get("configs", ()):  # Compose puts files alone into read-only containers
+        assert (DEPLOY / compose()["configs"][config["source"]]["file"]).is_file()
+    assert "secrets" not in service
     if service["image"] == OWN:  # a volume has the owner of the folder in the image
         folders = {volume.split(":")[1] for volume in service.get("volumes", ())}
         assert folders <= {word for _, rest in dockerfile() for word in rest.split()}
@@ -173,6 +176,8 @@ def test_services_that_talk_to_each_other_are_on_one_network() -> None:
             found.add((name, other))
             assert {*service["networks"]} & {*SERVICES[other]["networks"]}, (name, other)
     assert {("worker", "scheduler"), ("mlflow", "postgres"), ("nightly", "s3")} <= found
+    # A worker is told by the nightly where to write.
+    assert {*SERVICES["nightly"]["networks"]} - {*SERVICES["worker"]["networks"]} == {"outside"}
 
 
 def test_every_secret_is_asked_for_and_none_has_a_value() -> None:

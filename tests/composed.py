@@ -27,7 +27,7 @@ from postgresql import programs
 
 DEPLOY = PROJECT / "deploy"
 OWN = "twenty-layers"  # the image that is built here
-HEALTHY_WITHIN = 120.0  # seconds
+HEALTHY_WITHIN = 300.0  # seconds
 SYSTEM = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
 # What others' images start: PostgreSQL as the entry point of its image does, an S3 of moto's.
@@ -194,8 +194,7 @@ class Stack:
             called, target, *_ = volume.split(":")
             lines.append(_file(self._volume(called, name), target))
         for config in service.get("configs", ()):
-            path = self.folder / config["source"]
-            path.write_text(self.file["configs"][config["source"]]["content"], "utf-8")
+            path = DEPLOY / self.file["configs"][config["source"]]["file"]
             lines.append(_file(path, config["target"]))
         for target in service.get("tmpfs", ()):
             lines.append(f"mkdir -p .{target}; mount -t tmpfs tmpfs .{target}")
