@@ -66,6 +66,10 @@ def test_every_comparison_has_views_of_its_own_that_say_what_they_are_of(store: 
         "every-night-abcdef01": "Every night: other on stripes",
     }
     assert len({*urls}) == 4
+    created = [
+        (found[view] or ("", {}, 0))[2] for view in ("nights-12345678", "every-night-12345678")
+    ]
+    assert created[0] > created[1]  # the latest is listed first
     for view, count in {"nights-12345678": 2, "every-night-12345678": 3}.items():
         _, state, _ = found[view] or ("", {}, 0)
         runs = client.search_runs("0", state["searchFilter"])
