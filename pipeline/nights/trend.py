@@ -82,8 +82,6 @@ def table(experiment: str, of: Mapping[str, str]) -> pd.DataFrame:
         for run in runs
         for number, (began, rang) in _nights(run.info.run_id).items()
     ]
-    if not points:
-        return pd.DataFrame(columns=[*TREND_COLUMNS])
     rows = pd.DataFrame(points, columns=["of", "epoch", "variant", "night", "alarm"])
     rows["night"] = pd.to_datetime(rows["night"].astype("int64"), unit="ms", utc=True)
     metrics = [*METRICS, LOW, HIGH]

@@ -1,7 +1,7 @@
 """From verdicts to pages and pictures: the report of a comparison, and the figures of its runs.
 
-Read `page` first; what figures have in common is in `drawing`, how they are put into the page in
-`embedding`.
+Read `page` first; `night` is what a night shows. What figures have in common is in `drawing`, how
+they are put into a page in `embedding`, what pages have in common in `templates`.
 
 Imports `answers` and `base`; knows no MLflow.
 """

@@ -60,7 +60,7 @@ def note(report: NightReport, length: int) -> str:
         f"[{markdown.escaped(name)}](<{_within(address)}>)"
         for name, address in report.links.items()
     ]
-    ending = "\n\n".join(filter(None, [" · ".join(links), f"*{_escaped_text(_about(report))}*"]))
+    ending = "\n\n".join(filter(None, [" · ".join(links), f"*{markdown.escaped(_about(report))}*"]))
     room = length - len(ending) - 2
     kept = "\n\n".join([*said, "\n".join(f"- {_escaped(one)}" for one in others)]).strip()
     if len(kept) > room:
@@ -71,6 +71,10 @@ def note(report: NightReport, length: int) -> str:
 
 def _others(report: NightReport) -> list[Finding]:
     return [one for one in report.findings if not one.is_alarm]
+
+
+def _alarms_first(report: NightReport) -> list[Finding]:
+    return [*report.alarms, *_others(report)]
 
 
 def _sentences(finding: Finding) -> str:
@@ -84,11 +88,7 @@ def _sentences(finding: Finding) -> str:
 
 
 def _escaped(finding: Finding) -> str:
-    return _escaped_text(_sentences(finding))
-
-
-def _escaped_text(text: str) -> str:
-    return markdown.escaped(text)
+    return markdown.escaped(_sentences(finding))
 
 
 def _within(address: str) -> str:
@@ -123,7 +123,7 @@ def screen(report: NightReport, columns: int) -> str:
 
 
 def _blocks(report: NightReport, columns: int) -> Iterator[list[str]]:
-    for finding in (*report.alarms, *_others(report)):
+    for finding in _alarms_first(report):
         most = MOST_OF_ALARM if finding.is_alarm else MOST_OF_FINDING
         text = f"{'ALARM: ' * finding.is_alarm}{_sentences(finding)}"
         yield layout.listed("", [text], columns, lines=most).split("\n")
@@ -131,5 +131,5 @@ def _blocks(report: NightReport, columns: int) -> Iterator[list[str]]:
 
 def tags(report: NightReport) -> dict[str, str]:
     """What the table of nights has of it: whether it rang the alarm, and what it found."""
-    found = " ".join(_sentences(one) for one in (*report.alarms, *_others(report)))
+    found = " ".join(_sentences(one) for one in _alarms_first(report))
     return {"alarm": "yes" if report.alarms else "no", "found": found}

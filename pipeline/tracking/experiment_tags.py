@@ -21,21 +21,16 @@ def said_where_not_allowed(what: str) -> Iterator[None]:
         progress.update(message=f"{what} not written: {refused}")
 
 
-def save_view(
-    experiment: str,
-    tags: Mapping[str, str],
-    view_id: str,
-    name: str,
-    state: Mapping[str, Any],
-    place: int,
-) -> None:
-    """Save a view, one of several at this moment, beside the tags that the experiment has."""
+def save_views(experiment: str, states: Mapping[str, tuple[str, Mapping[str, Any]]]) -> None:
+    """Save views by their ids, each a name and a state, to be listed in this order."""
+    tags = client.connect().get_experiment(experiment).tags
     now = int(time.time() * 1000)
-    tag = page_state.VIEW_TAG + view_id
-    found = page_state.decode(tags.get(tag, ""))
-    # The UI lists the latest first, so ours come in this order.
-    created = found[2] if found else now - place
-    write(experiment, tags, tag, page_state.encode(name, state, created=created, updated=now))
+    for place, (view_id, (name, state)) in enumerate(states.items()):
+        tag = page_state.VIEW_TAG + view_id
+        found = page_state.decode(tags.get(tag, ""))
+        # The UI lists the latest first.
+        created = found[2] if found else now - place
+        write(experiment, tags, tag, page_state.encode(name, state, created=created, updated=now))
 
 
 def write(experiment: str, tags: Mapping[str, str], tag: str, value: str) -> None:

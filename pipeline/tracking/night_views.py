@@ -4,9 +4,9 @@ from functools import partial
 
 from mlflow.entities import Run
 
-from pipeline.tracking import client, page_state
+from pipeline.tracking import page_state
 from pipeline.tracking.addresses import server_address, view_page
-from pipeline.tracking.experiment_tags import said_where_not_allowed, save_view
+from pipeline.tracking.experiment_tags import said_where_not_allowed, save_views
 from pipeline.tracking.names import HIDDEN
 from pipeline.tracking.page_state import View, line
 
@@ -56,13 +56,13 @@ def write_night_views(night: Run) -> dict[str, str]:
     Their addresses by name.
     """
     of, experiment = night.data.tags, night.info.experiment_id
+    what = f"{of['comparison']} on {of['dataset']}"
     ids = {view.name: f"{view.id}-{of[NIGHTS]}" for view in VIEWS}
+    states = {
+        ids[view.name]: (f"{view.name}: {what}", page_state.state(view, night)) for view in VIEWS
+    }
     with said_where_not_allowed("The views of nights were"):
-        tags = client.connect().get_experiment(experiment).tags
-        for place, view in enumerate(VIEWS):
-            name = f"{view.name}: {of['comparison']} on {of['dataset']}"
-            state = page_state.state(view, night)
-            save_view(experiment, tags, ids[view.name], name, state, place)
+        save_views(experiment, states)
     return {
         view.name: server_address() + view_page(experiment, ids[view.name], view.opens_on)
         for view in VIEWS

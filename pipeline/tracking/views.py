@@ -12,7 +12,7 @@ from mlflow.entities import Run
 from pipeline.base import InputError, environment, markdown
 from pipeline.tracking import client, page_state
 from pipeline.tracking.addresses import TRAINING, artifact_page, server_address, view_page
-from pipeline.tracking.experiment_tags import said_where_not_allowed, save_view, write
+from pipeline.tracking.experiment_tags import said_where_not_allowed, save_views, write
 from pipeline.tracking.page_state import View, bars, line, scatter
 from pipeline.tracking.store import database
 
@@ -153,13 +153,14 @@ def _means(experiment: str, shown: Run | None, comparison: Run | None) -> Run | 
 
 
 def _save_views(experiment: str, shown: Run | None, means: Run | None, pairs: Pairs) -> None:
-    tags = client.connect().get_experiment(experiment).tags
-    for place, view in enumerate((*VIEWS, *(_pair(*pair) for pair in pairs if means))):
+    states = {}
+    for view in (*VIEWS, *(_pair(*pair) for pair in pairs if means)):
         name = f"{view.name}: {shown.data.tags['dataset']}" if shown else view.name
         trainings = replace(view, step="train", alike="data_fingerprint")
         state = page_state.state(view, means) if view.step == MEANS and means else None
         state = state or page_state.state(trainings if view.step == MEANS else view, shown)
-        save_view(experiment, tags, _id(view, shown), name, state, place)
+        states[_id(view, shown)] = (name, state)
+    save_views(experiment, states)
 
 
 def write_experiment_note(

@@ -86,7 +86,7 @@ def test_the_table_has_a_row_for_every_night_and_variant(store: Path) -> None:
 def test_a_night_that_is_logged_again_adds_what_it_lacks_and_nothing_twice(store: Path) -> None:
     night = a_night()
     log(night, compared(elu=0.49))  # and was cut off
-    assert log(night, compared(elu=0.49, bn=0.54)) == 1
+    assert log(night, compared(elu=0.48, bn=0.54), alarm=True) == 1
     assert (steps("elu"), steps("bn")) == ([1], [1])
 
 
@@ -126,11 +126,12 @@ def test_a_run_that_a_person_deleted_is_begun_anew_and_one_restored_completes_it
 def test_what_is_not_known_is_left_out(store: Path) -> None:
     one_seed = ended("compare")
     table = "variant,seeds,test_accuracy,test_accuracy_half_width,val_accuracy,seconds_per_epoch"
-    StepRun(one_seed, "0").log_text(f"{table}\nelu,1,0.49,,,\n", "summary.csv")
+    StepRun(one_seed, "0").log_text(f"{table}\nelu,1,0.49,,,\nbn,,,,,\n", "summary.csv")
     log(a_night(), one_seed)
     assert trend_runs()["elu"].data.metrics == {"test_accuracy": 0.49, "seeds": 1, "alarm": 0}
-    row = trend.table("0", OF).iloc[0]
-    assert row[["low", "high", "median_epoch_seconds"]].isna().all()
+    elu, bn = (row for _, row in trend.table("0", OF).iterrows())
+    assert elu[["low", "high", "median_epoch_seconds"]].isna().all()
+    assert bn[["test_accuracy", "seeds"]].isna().all()
 
 
 @pytest.mark.parametrize("content", ["", "variant\nelu\n", "variant,seeds\nelu,many\n", "\0"])

@@ -38,6 +38,7 @@ def test_alarms_come_first_with_since_when_and_why() -> None:
     )
     places = [text.index(one) for one in in_order]
     assert places == sorted(places)
+    assert text.count(TURNED.text) == 1
     assert night.QUIET not in text
 
 

@@ -82,6 +82,8 @@ def test_gaps_are_crossed_by_lines_and_what_no_night_knows_has_no_figure() -> No
     trend = nights(4)
     trend.loc[trend["night"] == trend["night"].unique()[1], ["low", "high"]] = np.nan
     trend["median_epoch_seconds"] = np.nan
+    trend.loc[2, "test_accuracy"] = np.nan  # of elu, in that night
+    assert {name: len(of) for name, of in drawn(trend, "night").items()} == {"elu": 3, "bn": 4}
     (panel,) = trend_panels(trend, COLORS)
     assert "nan" not in embedded(panel).csv
     assert trend_panels(nights(0), COLORS) == []

@@ -66,8 +66,14 @@ def test_every_comparison_has_views_of_its_own_that_say_what_they_are_of(store: 
         "every-night-abcdef01": "Every night: other on stripes",
     }
     assert len({*urls}) == 4
+    created = [
+        (found[view] or ("", {}, 0))[2] for view in ("nights-12345678", "every-night-12345678")
+    ]
+    assert created[0] > created[1]  # the latest is listed first
     for view, count in {"nights-12345678": 2, "every-night-12345678": 3}.items():
         _, state, _ = found[view] or ("", {}, 0)
+        newest_first = state["orderByKey"] == "attributes.start_time"
+        assert (newest_first, state["orderByAsc"]) == (view.startswith("every"), False)
         runs = client.search_runs("0", state["searchFilter"])
         assert len(runs) == count
         assert {run.data.tags["comparison"] for run in runs} == {"it's mine"}
