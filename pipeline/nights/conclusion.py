@@ -9,7 +9,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
 from pipeline.answers.night import Finding, NightReport
 from pipeline.base.phrases import counted
-from pipeline.comparing import rounds
+from pipeline.comparing import artifacts, rounds
 from pipeline.comparing.comparison import Wanted
 from pipeline.nights import trend
 from pipeline.nights.bisection import Tonight, bisected
@@ -59,7 +59,7 @@ def concluded(
     run.set_note(night.note(report, RUN_NOTE_LENGTH))
     run.log_text(replace(tonight, alarms=alarms).text(), FILE)
     # Last: with these, it is a night that those after it are judged by.
-    run.set_tags(night.tags(report))
+    run.set_tags({**night.tags(report), "verdict": _verdict(compared)})
     return report
 
 
@@ -109,6 +109,16 @@ def _added(before: Past, tonight: Night) -> Finding:
     total = counted(sum(added.values()), "training")
     of = ", ".join(f"{name} {number}" for name, number in added.items())
     return Finding(text=f"{total} {'were' if sum(added.values()) > 1 else 'was'} added: {of}.")
+
+
+def _verdict(compared: client.Run) -> str:
+    """What the comparison answers, in a sentence; empty where that is gone."""
+
+    def first(content: bytes) -> str:
+        return content.decode().partition("\n\n")[0].replace("`", "")
+
+    run_id, of = compared.info.run_id, str(compared.info.run_name)
+    return artifacts.read(run_id, "comparison.md", first, of=of) or ""
 
 
 def _links(run: StepRun, compared: client.Run) -> dict[str, str]:

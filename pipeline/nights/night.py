@@ -68,7 +68,7 @@ def _held(of: Wanted, asked: Nightly, claim: claims.Claim) -> int:
     began = datetime.now(UTC)
     given = {name: getattr(asked, name) for name in ("dataset", "minutes", "bisect")}
     parameters = {"comparison": of.comparison.name, **given}
-    name = f"night {began:%Y-%m-%d %H:%M}"
+    name = f"night of {began:%Y-%m-%d}"
     with step_run(NIGHTLY, parameters, name=name, claim=claim) as opened:
         token = pipeline_run_id.set(opened.run_id)
         try:

@@ -88,7 +88,7 @@ def test_an_alarm_rings_until_it_is_accepted(
     assert record_of(rang).alarms == ["It came to other digits."]
 
     assert nightly(asked) == 3  # until somebody does something
-    date = str(rang.info.run_name).split()[1]
+    date = str(rang.info.run_name).split()[-1]
     assert hooked.bodies[1]["alarms"][0]["since"] == date
 
     client.connect().set_tag(nights()[0].info.run_id, "accepted", "yes")
