@@ -4,10 +4,8 @@ The hundred are simulated: they keep scheduler and tracking server busy as real 
 sent through the server included. All is on this machine.
 """
 
-import json
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -29,6 +27,7 @@ from pipeline.tracking import server
 
 PEER, IDLE = "a local cluster", "a night with nothing to do"
 WORKERS = 2  # of both
+HOST = "127.0.0.1"
 NIGHT = MAIN  # with nothing left to do
 PROCESSES = 4  # that share the simulated workers: one alone would be busy with its interpreter lock
 # As docs/team.md tells a team to.
@@ -86,13 +85,14 @@ def _overhead(asked: Cluster) -> CameTo:
         row = _simulated(asked, count)
         seconds, cores = row.pop("overheads"), row["cores"]
         results.append(outcomes.Result(what=f"{count} workers: s more per step", ours=seconds))
+        left = f", {row['unfinished']} trainings unfinished" if row["unfinished"] else ""
         busy = ", ".join(f"{name} {used:.2f}" for name, used in cores.items())
         most = ", ".join(f"{what} {share:.0%}" for what, share in row["shares"].items())
         notes.append(
             f"{count} workers: {row['requests_per_second']:.0f} requests per second, "
             f"{row['requests_per_step']:.0f} per step, {1000 * row['latency']:.0f} ms each (99%: "
             f"{1000 * row['latency_99']:.0f} ms), of their time {most}; cores in use: {busy}; "
-            f"{row['wall_seconds']:.0f} s instead of {row['least_seconds']:.0f} s."
+            f"{row['wall_seconds']:.0f} s instead of {row['least_seconds']:.0f} s{left}."
         )
         rows.append({"side": f"{count} workers", **row})
         progress.update(message=notes[-1])
@@ -101,15 +101,14 @@ def _overhead(asked: Cluster) -> CameTo:
 
 def _simulated(asked: Cluster, count: int) -> harness.Row:
     """What so many simulated workers come to, with a scheduler and a tracking server of theirs."""
-    host = "127.0.0.1"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         store = f"sqlite:///{folder}/mlflow.db" if asked.store == "sqlite" else asked.store
         options = ("--workers", asked.server_workers, "--artifacts-destination", folder / "kept")
         of_server, tracking = stack.enter_context(
             server.server(
-                host=host,
-                port=server.free_port(host, 5600),
+                host=HOST,
+                port=server.free_port(HOST, 5600),
                 store=store,
                 options=[str(option) for option in options],
             )
@@ -159,14 +158,12 @@ def _started(
 
 @contextmanager
 def _dask_scheduler(folder: Path) -> Iterator[tuple["Popen[bytes]", str]]:
-    """A Dask scheduler's process and address."""
-    file = folder / "scheduler.json"
-    listening = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file")
-    program = [sys.executable, "-m", "dask", "scheduler", *listening, str(file)]
+    """A Dask scheduler's process and address, for clients that wait for it."""
+    port = str(server.free_port(HOST, 8800))
+    listening = ("--host", HOST, "--port", port, "--no-dashboard")
+    program = [sys.executable, "-m", "dask", "scheduler", *listening]
     with _started(program, folder, OF_SCHEDULER) as process:
-        while not file.exists() and process.poll() is None:
-            time.sleep(0.05)
-        yield process, json.loads(file.read_text("utf-8"))["address"]
+        yield process, f"tcp://{HOST}:{port}"
 
 
 def _scheduler(asked: Cluster) -> CameTo:

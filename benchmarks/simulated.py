@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
+from threading import Timer
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -34,6 +35,7 @@ ARTIFACTS = (
 MODEL = (74, 1207, 122, 131507, 187, 32267, 0, 7902, 2564, 0, 3005, 0, 16, 2, 2260925)
 METRICS = ("val_accuracy", "val_loss", "train_accuracy", "train_loss", *CURVES[4:])
 MOST = 4  # kinds of requests
+LONGEST = 180.0  # seconds
 LATENCIES: list[tuple[str, float]] = []  # what was asked for, and seconds, of this process
 
 
@@ -85,7 +87,10 @@ def simulate(
     epoch_seconds: float,
     processes: Mapping[str, Sequence[int]],
 ) -> harness.Row:
-    """Submit trainings as `main` does: what they, and the processes meanwhile, came to."""
+    """Submit trainings as `main` does: what they, and the processes meanwhile, came to.
+
+    Those that have not ended after `LONGEST` are left.
+    """
     from pipeline.steps import workers as dask
     from pipeline.steps.running import step_run
 
@@ -101,9 +106,11 @@ def simulate(
         futures = {
             one.name: queue.submit(taken, {"step": one}, priority=-one.seed) for one in steps
         }
+        (limit := Timer(LONGEST, client.cancel, [[*futures.values()]])).start()
         results, errors = dask.gather(futures)
+        limit.cancel()
         wall, after = time.perf_counter() - started, used(processes)
-        if errors:
+        if not results or not all("CancelledError" in one for one in errors.values()):
             raise RuntimeError(str(errors))
         one_of_each = {pid: address for address, pid in client.run(os.getpid).items()}
         sent = client.run(latencies, workers=[*one_of_each.values()])
@@ -112,6 +119,7 @@ def simulate(
     shares = asked_for.groupby("what").s.sum().sort_values(ascending=False) / asked_for.s.sum()
     return {
         "overheads": [seconds - epochs * epoch_seconds for seconds in results.values()],
+        "unfinished": len(errors),
         "wall_seconds": wall,
         "least_seconds": trainings / workers * epochs * epoch_seconds,
         "requests_per_step": len(each) / trainings,

@@ -4,8 +4,10 @@ import dataclasses
 import importlib
 import inspect
 import math
+import subprocess
 import sys
 import threading
+import time
 import timeit
 import typing
 from collections.abc import Callable
@@ -35,6 +37,7 @@ from benchmarks import (
     recipe,
     report,
     search,
+    simulated,
     throughput,
     tracking,
     turns,
@@ -307,6 +310,33 @@ def test_copied_trainings_differ_in_seed_and_share_curve_and_artifacts() -> None
         curve = client.get_metric_history(run.info.run_id, "val_loss")
         assert [(point.step, point.value) for point in curve] == [(1, 2.0), (2, 1.0), (3, 2 / 3)]
         assert Path(client.download_artifacts(run.info.run_id, "note.txt")).read_text("utf-8")
+
+
+def test_a_simulated_training_is_held_ended_and_logged_as_a_real_one(store: Path) -> None:
+    step = simulated.Sleeping(seed=7, epochs=3, seconds=0.1)
+    assert simulated.taken(step) > 3 * 0.1
+    client = mlflow.MlflowClient()
+    (run,) = client.search_runs(["0"], f"tags.step_key = '{step.key}'")
+    assert (run.info.status, run.data.params["seed"]) == ("FINISHED", "7")
+    for name in simulated.METRICS:
+        assert [one.step for one in client.get_metric_history(run.info.run_id, name)] == [1, 2, 3]
+    assert len(client.list_artifacts(run.info.run_id)) == len(simulated.ARTIFACTS)
+    assert run.outputs
+    (model,) = run.outputs.model_outputs
+    files = client.list_logged_model_artifacts(model.model_id)
+    assert sorted(one.file_size or 0 for one in files) == sorted(simulated.MODEL)
+    assert list(Path("checkpoints").glob("*")) == []
+
+
+def test_what_processes_have_used_counts_those_that_they_started_too() -> None:
+    busy = "sum(range(10**7))"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {busy!r}]); input()"
+    with subprocess.Popen([sys.executable, "-c", parent], stdin=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while simulated.used({"parent": [process.pid]})["parent"] < 0.1:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.communicate(b"\n")
 
 
 def test_processes_train_at_once_and_an_epoch_is_the_median_of_all(
