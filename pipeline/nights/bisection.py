@@ -136,10 +136,13 @@ def _with_old_code(
 ) -> Sequence[client.Run]:
     of, commit = tonight.of, tonight.good.commit
     about = {"variant": name, "comparison": of.comparison.location, "reuse": "auto"}
-    options = [given_texts("train", of.asked, **about, seed=seed) for seed in seeds]
+    trainings = {
+        f"train {name} seed {seed} with {what}": given_texts("train", of.asked, **about, seed=seed)
+        for seed in seeds
+    }
     tags = {**_tags(tonight, what), MLFLOW_GIT_COMMIT: commit}
     with old_code.code_of(commit, tonight.good.trained[name].inputs) as directory:
-        return old_code.trained(directory, options, tags, of.workers())
+        return old_code.trained(directory, trainings, tags, of.workers())
 
 
 def _with_old_data(
