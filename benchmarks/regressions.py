@@ -103,13 +103,17 @@ def measure(setting: Setting, nights: int) -> harness.Row:
 
 def night(setting: Setting, generator: np.random.Generator) -> Outcome:
     """One night and the good one before it."""
-    names = VARIANTS[: setting.variants]
+    return outcome(shifts_of(setting, generator), setting)
+
+
+def shifts_of(setting: Setting, generator: np.random.Generator) -> list[Shift]:
+    """What became of the variants of a night, of which the first has changed."""
     then = _compared(setting, setting.then, generator, prefix="then")
     now = _compared(setting, setting.now, generator, prefix="now")
-    changed = now.runs["variant"] == names[0]
+    changed = now.runs["variant"] == VARIANTS[0]
     now.runs.loc[changed, "test_accuracy"] -= setting.points * POINT
     now.runs.loc[changed, "median_epoch_cpu_seconds"] *= setting.slower
-    return outcome(shifts(then, now, names), setting)
+    return shifts(then, now, VARIANTS[: setting.variants])
 
 
 def outcome(found: list[Shift], setting: Setting) -> Outcome:

@@ -125,10 +125,12 @@ def _outcome(
         as_then = verdict is Verdict.EQUAL or (verdict is not Verdict.WORSE and better)
         restored.append(as_then or (None if verdict is Verdict.UNDECIDED else False))
     if all(restored):
-        return f"{'; '.join(texts)}: the {kind} is the cause"
-    if False in restored:
-        return f"{'; '.join(texts)}: the {kind} alone is not the cause"
-    return f"{'; '.join(texts)}: too few seeds to tell whether the {kind} is the cause"
+        outcome = f"as then, so the {kind} is the cause"
+    elif False in restored:
+        outcome = f"not as then, so the {kind} alone is not the cause"
+    else:
+        outcome = f"which does not tell whether the {kind} is the cause"
+    return f"{'; '.join(texts)}: {outcome}"
 
 
 def _with_old_code(

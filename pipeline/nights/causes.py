@@ -101,7 +101,8 @@ def _factor(name: str, then: Mapping[str, str], now: Mapping[str, str]) -> Facto
     kind, _, what = name.partition(" ")
     match kind:
         case "version":
-            return Factor(kind="version", text=f"{what}{from_to(name, then, now)}")
+            package = what.removeprefix("of ")
+            return Factor(kind="version", text=f"{package}{from_to(name, then, now)}")
         case "parameter" | "variant":
             return Factor(kind="setting", text=f"{what}{from_to(name, then, now)}")
     return Factor(kind="setting", text=f"the {name}")

@@ -13,9 +13,13 @@ import pytest
 from conftest import PROJECT, environment_of_a_user
 from small_layers import SMALL
 
+from pipeline.base import InputError
+from pipeline.comparing.replicates import newest_of_each_seed
+from pipeline.nights import old_code
 from pipeline.nights.causes import trained_of
 from pipeline.nights.record import Night
 from pipeline.nights.regressions import regressions
+from pipeline.steps.step import code_hash
 from pipeline.tracking import client
 
 ASKED = {"comparison": SMALL, "variants": "elu", "seeds": "1,2,3", "learning_rate": "0.002"}
@@ -74,24 +78,24 @@ def run(clone: Path, *arguments: str) -> None:
     assert done.returncode == 0, done.stdout
 
 
+def trainings() -> dict[int, client.Run]:
+    """The newest finished training of every seed."""
+    runs = client.finished_runs("train", "0")
+    return newest_of_each_seed(runs)
+
+
 def a_night(clone: Path, commit: str, asked: Mapping[str, str]) -> Night:
     """What is left of a comparison with the code of the clone."""
     given = [f"--{name.replace('_', '-')}={text}" for name, text in asked.items()]
     run(clone, "-m", "pipeline.main", *given)
-    compared = next(client.newest_first("0", "tags.step = 'compare'"))
-    seeds = (("seeds", seed) for seed in (1, 2, 3))
-    newest = {}
-    for one in client.finished_runs("train", "0"):
-        newest.setdefault(one.data.params["seed"], one)
-    del seeds
     return Night(
         run_id="",
         began=0,
         comparison="small_layers",
         dataset="stripes",
-        compared=compared.info.run_id,
+        compared=next(client.newest_first("0", "tags.step = 'compare'")).info.run_id,
         commit=commit,
-        trained={"elu": trained_of(list(newest.values()))},
+        trained={"elu": trained_of([*trainings().values()])},
     )
 
 
@@ -117,11 +121,82 @@ def test_the_code_is_told_from_the_data(store: Path, tiny_npz: Path) -> None:
     asked = ASKED | {"dataset": str(relabelled(tiny_npz, store / "stripes.npz"))}
     bad = a_night(clone, committed(clone), asked)
     found = regressions(good, bad.compared, bad.trained, commit=bad.commit)
-    assert found.regressed == ["elu"], found
-    print(found)
+    assert found.regressed == ("elu",)
+    assert found.findings[0].cause == (
+        "One or more of what differs since: the code of training.trainer "
+        f"(commit {good.commit[:7]} to {bad.commit[:7]}) and the data (of 360 images 2 relabelled)."
+    )
     for name, night in {"good": good, "bad": bad}.items():
-        Path(f"{name}.json").write_text(night.text())
-    Path("bisect_script.py").write_text(BISECT)
-    run(clone, "bisect_script.py", json.dumps(asked))
-    print(json.loads(Path("texts.json").read_text()))
-    assert 0
+        Path(f"{name}.json").write_text(night.text(), "utf-8")
+    Path("bisect_them.py").write_text(BISECT, "utf-8")
+    before = {one.info.run_id for one in client.finished_runs("train", "0")}
+    run(clone, "bisect_them.py", json.dumps(asked))
+    with_code, with_data = json.loads(Path("texts.json").read_text("utf-8"))
+    assert with_code.startswith(f"elu with the code of {good.commit[:7]}: test accuracy ")
+    assert with_code.endswith(": as then, so the code is the cause.")
+    assert with_data.startswith("elu with the old data: test accuracy ")
+    assert with_data.endswith(": not as then, so the data alone is not the cause.")
+    # They are under the night, and no comparison counts them.
+    assert {one.info.run_id for one in client.finished_runs("train", "0")} == before
+    (night_run,) = client.finished_runs("nightly", "0")
+    made = [*client.finished_runs("bisect", "0")]
+    assert len(made) == 6
+    assert {one.data.tags["mlflow.parentRunId"] for one in made} == {night_run.info.run_id}
+    keys = {of.replicates_key for night in (good, bad) for of in night.trained.values()}
+    assert not keys & {one.data.tags["replicates_key"] for one in made}
+
+
+# What cannot be taken back
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with this package."""
+    clone = tmp_path_factory.mktemp("repository")
+    shutil.copytree(PROJECT / "pipeline", clone / "pipeline")
+    git(clone, "init", "-q")
+    committed(clone)
+    return clone
+
+
+@pytest.fixture
+def of_repository(repository: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The commit of a repository that this process's code is said to be from."""
+    monkeypatch.setattr(old_code, "PACKAGE", repository / "pipeline")
+    return git(repository, "rev-parse", "HEAD").strip()
+
+
+def test_the_code_of_a_commit_is_what_was_recorded(of_repository: str) -> None:
+    inputs = {"code of pipeline.data.splits": code_hash("pipeline.data.splits"), "search": "key"}
+    with old_code.code_of(of_repository, inputs) as directory:
+        assert (directory / "pipeline" / "train.py").is_file()
+        assert not (directory / ".git").exists()
+    assert not directory.exists()
+    inputs |= {"code of pipeline.data.npz": "another"}  # of a tree that was not committed
+    with (
+        pytest.raises(InputError, match="which has other code"),
+        old_code.code_of(of_repository, inputs),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("commit", "received"),
+    [("", "none"), ("a" * 40, "aaaaaaaa.*not a"), ("--output=/tmp/x", "none"), ("HEAD", "none")],
+)
+def test_what_is_no_commit_of_the_repository_is_refused(
+    of_repository: str, commit: str, received: str
+) -> None:
+    with pytest.raises(InputError, match=received), old_code.code_of(commit, {}):
+        pass
+
+
+def test_without_git_or_a_repository_there_is_nothing_to_take_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(old_code, "PACKAGE", tmp_path / "pipeline")
+    with pytest.raises(InputError, match="not a git repository"), old_code.code_of("a" * 40, {}):
+        pass
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="No such file"), old_code.code_of("a" * 40, {}):
+        pass
