@@ -22,8 +22,8 @@ def night(run: str = "then", **variants: dict[str, Any]) -> Compared:
     """The tables of a comparison, of variants with the columns that are given; four seeds each."""
     rows = []
     for variant, columns in variants.items():
-        usual = {"test_accuracy": 0.5 + NOISE, "median_epoch_cpu_seconds": SECONDS}
-        usual |= {"best_val_loss": LOSSES, "disturbed": False}
+        usual: dict[str, Any] = {"test_accuracy": 0.5 + NOISE, "best_val_loss": LOSSES}
+        usual |= {"median_epoch_cpu_seconds": SECONDS, "disturbed": False}
         table = pd.DataFrame(usual | columns)
         for seed, values in enumerate(table.to_dict("records"), start=1):
             named = {str(name): value for name, value in values.items()}

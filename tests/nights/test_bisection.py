@@ -123,7 +123,7 @@ def test_the_code_is_told_from_the_data(store: Path, tiny_npz: Path) -> None:
     found = regressions(good, bad.compared, bad.trained, commit=bad.commit)
     assert found.regressed == ("elu",)
     assert found.findings[0].cause == (
-        "One or more of what differs since: the code of training.trainer "
+        "What differs since: the code of training.trainer "
         f"(commit {good.commit[:7]} to {bad.commit[:7]}) and the data (of 360 images 2 relabelled)."
     )
     for name, night in {"good": good, "bad": bad}.items():
