@@ -169,6 +169,9 @@ def test_times_are_compared_on_one_processor_of_undisturbed_runs():
     for other in ({"processor": "another"}, {"processor": ""}, {"disturbed": True}):
         found = became(TIME, **slow, **other)
         assert (found.is_regression, found.answer.reason) == (False, reason)
+    unknown = {"processor": ""}
+    (found,) = shifts(night(bn=unknown), night("now", bn=slow | unknown), ["bn"])
+    assert found.answer.reason == reason
     # Three of them are where the others were.
     found = became(TIME, **slow, processor=["one", "one", "another", "one"])
     assert found.is_regression
