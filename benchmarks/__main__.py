@@ -15,6 +15,7 @@ BENCHMARKS = {
     "search": True,
     "rates": True,
     "verdicts": False,
+    "regressions": False,
     "mc_dropout": True,
     "tracking": True,
     "recipe": True,

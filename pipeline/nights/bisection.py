@@ -125,10 +125,12 @@ def _outcome(
         as_then = verdict is Verdict.EQUAL or (verdict is not Verdict.WORSE and better)
         restored.append(as_then or (None if verdict is Verdict.UNDECIDED else False))
     if all(restored):
-        return f"{'; '.join(texts)}: the {kind} is the cause"
-    if False in restored:
-        return f"{'; '.join(texts)}: the {kind} alone is not the cause"
-    return f"{'; '.join(texts)}: too few seeds to tell whether the {kind} is the cause"
+        outcome = f"as then, so the {kind} is the cause"
+    elif False in restored:
+        outcome = f"not as then, so the {kind} alone is not the cause"
+    else:
+        outcome = f"which does not tell whether the {kind} is the cause"
+    return f"{'; '.join(texts)}: {outcome}"
 
 
 def _with_old_code(
@@ -136,10 +138,13 @@ def _with_old_code(
 ) -> Sequence[client.Run]:
     of, commit = tonight.of, tonight.good.commit
     about = {"variant": name, "comparison": of.comparison.location, "reuse": "auto"}
-    options = [given_texts("train", of.asked, **about, seed=seed) for seed in seeds]
+    trainings = {
+        f"train {name} seed {seed} with {what}": given_texts("train", of.asked, **about, seed=seed)
+        for seed in seeds
+    }
     tags = {**_tags(tonight, what), MLFLOW_GIT_COMMIT: commit}
     with old_code.code_of(commit, tonight.good.trained[name].inputs) as directory:
-        return old_code.trained(directory, options, tags, of.workers())
+        return old_code.trained(directory, trainings, tags, of.workers())
 
 
 def _with_old_data(

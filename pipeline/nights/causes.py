@@ -87,13 +87,13 @@ def factors(
 
 
 def cause(found: Sequence[Factor]) -> str:
-    """What is probably the cause of a change, in a sentence."""
+    """What may be the cause of a change, in a sentence."""
     if not found:
         return "Nothing that decides results is known to differ since."
     texts = [one.text for one in found]
     if len(texts) == 1:
-        return f"Nothing else that decides results differs since: {texts[0]}."
-    return f"One or more of what differs since: {listed(texts)}."
+        return f"All that differs since: {texts[0]}."
+    return f"What differs since: {listed(texts)}."
 
 
 def _factor(name: str, then: Mapping[str, str], now: Mapping[str, str]) -> Factor:
@@ -101,7 +101,8 @@ def _factor(name: str, then: Mapping[str, str], now: Mapping[str, str]) -> Facto
     kind, _, what = name.partition(" ")
     match kind:
         case "version":
-            return Factor(kind="version", text=f"{what}{from_to(name, then, now)}")
+            package = what.removeprefix("of ")
+            return Factor(kind="version", text=f"{package}{from_to(name, then, now)}")
         case "parameter" | "variant":
             return Factor(kind="setting", text=f"{what}{from_to(name, then, now)}")
     return Factor(kind="setting", text=f"the {name}")

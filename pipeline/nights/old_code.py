@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -78,14 +78,17 @@ def _environment(directory: Path) -> dict[str, str]:
 
 
 def trained(
-    directory: Path, options: Sequence[Mapping[str, str]], tags: Mapping[str, str], jobs: int
+    directory: Path,
+    trainings: Mapping[str, Mapping[str, str]],
+    tags: Mapping[str, str],
+    jobs: int,
 ) -> list[client.Run]:
     """The runs of trainings with the code in a folder, each in a process of its own.
 
     Finished ones with the same inputs are reused. Secrets reach them by the environment alone.
 
     Args:
-        options: of the entry point `train`, of every training.
+        trainings: what the entry point `train` is given, by what the runs are called.
         tags: of the runs that are made; `BISECT` among them.
         jobs: how many train at once.
 
@@ -94,15 +97,18 @@ def trained(
     """
     runs: list[client.Run] = []
     failures: dict[str, str] = {}
-    for start in range(0, len(options), jobs):
-        batch = options[start : start + jobs]
+    names = [*trainings]
+    for start in range(0, len(names), jobs):
         with ExitStack() as stack:
-            begun = [stack.enter_context(_training(directory, one, tags)) for one in batch]
-            for one, (run_id, process) in zip(batch, begun, strict=True):
+            begun = {
+                name: stack.enter_context(_training(directory, name, trainings[name], tags))
+                for name in names[start : start + jobs]
+            }
+            for name, (run_id, process) in begun.items():
                 code, run = process.wait(), client.get_run(run_id)
                 if code:
                     reason = run.data.tags.get("failure_reason", f"exit code {code}")
-                    failures[f"train {one['variant']} seed {one['seed']}"] = reason
+                    failures[name] = reason
                 else:
                     runs.append(_made(run))
     if failures:
@@ -112,14 +118,13 @@ def trained(
 
 @contextmanager
 def _training(
-    directory: Path, options: Mapping[str, str], tags: Mapping[str, str]
+    directory: Path, name: str, given: Mapping[str, str], tags: Mapping[str, str]
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A run that is opened for a training, as `mlflow run` does, and the process that it is for."""
     tags = {MLFLOW_PROJECT_ENTRY_POINT: "train", **tags}
-    name = f"train {options['variant']} seed {options['seed']} with {tags[BISECT]}"
     created = client.connect().create_run(client.experiment_id(), run_name=name, tags=tags)
     opened = created.info.run_id
-    arguments = [f"--{name.replace('_', '-')}={text}" for name, text in options.items()]
+    arguments = [f"--{name.replace('_', '-')}={text}" for name, text in given.items()]
     adopted = {"MLFLOW_RUN_ID": opened, "MLFLOW_TRACKING_URI": client.tracking_uri()}
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline.train", *arguments],

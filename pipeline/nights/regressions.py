@@ -34,7 +34,7 @@ class Regressions:
     """
 
     findings: Sequence[Finding]
-    regressed: Sequence[str] = ()
+    regressed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,7 @@ def regressions(
     then, now = logged(good.compared), logged(compared)
     if then is None or now is None:
         whose = "of the last good night" if then is None else "of tonight"
-        text = f"What the comparison {whose} logged is gone: nothing is compared with that night."
+        text = f"What the comparison {whose} logged is gone: nothing is compared with it."
         return Regressions(findings=[Finding(text=text)])
     changed = {
         name: (good.trained[name], one)
@@ -119,7 +119,7 @@ def regressions(
     ]
     return Regressions(
         findings=sorted(findings, key=lambda one: not one.is_alarm),
-        regressed=list(dict.fromkeys(one.variant for one in worse)),
+        regressed=tuple(dict.fromkeys(one.variant for one in worse)),
     )
 
 
@@ -216,10 +216,8 @@ def _why(was: Answer, one: Answer, causes: Mapping[str, str]) -> str:
     names = question.variant, question.reference
     if known := dict.fromkeys(causes[name] for name in names if name in causes):
         return " ".join(known)
-    counts = (listed(map(str, dict.fromkeys(of.sizes))) for of in (was, one))
-    return "Nothing that decides results differs since; {} runs were compared, now {}.".format(
-        *counts
-    )
+    runs, more = (listed(map(str, of.sizes)) for of in (was, one))
+    return f"Nothing that decides results differs since: {runs} runs were compared, now {more}."
 
 
 def _came_or_went(good: Night, trained: Mapping[str, Trained]) -> Iterator[Finding]:

@@ -35,6 +35,7 @@ from benchmarks import (
     outcomes,
     rates,
     recipe,
+    regressions,
     report,
     search,
     simulated,
@@ -371,6 +372,23 @@ def test_verdicts_of_a_large_effect_are_right_and_take_few_trainings() -> None:
     assert (outcome.right, outcome.false_verdict, outcome.false_equal) == (1.0, False, False)
     assert outcome.covered == 1.0
     assert 15 <= outcome.trainings < 25
+
+
+@pytest.mark.parametrize(("points", "slower", "found"), [(4.0, 1.0, 1.0), (0.0, 1.6, 1.0)])
+def test_a_night_with_a_large_change_is_found(points: float, slower: float, found: float) -> None:
+    setting = regressions.Setting(then=12, now=3, points=points, slower=slower, variants=2)
+    outcome = regressions.night(setting, np.random.default_rng(0))
+    assert outcome == regressions.Outcome(false_alarm=False, false_better=False, found=found)
+
+
+def test_alarms_without_a_cause_are_counted() -> None:
+    setting = regressions.Setting(then=3, now=3, points=9.0, variants=1)
+    generator = np.random.default_rng(0)
+    outcome = regressions.night(setting, generator)
+    assert (outcome.false_alarm, outcome.found) == (False, 1.0)
+    unchanged = dataclasses.replace(setting, points=0.0)
+    found = regressions.shifts_of(setting, generator)
+    assert regressions.outcome(found, unchanged).false_alarm
 
 
 def test_verdicts_of_a_fixed_design_take_its_trainings_and_no_more() -> None:
