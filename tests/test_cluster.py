@@ -32,7 +32,7 @@ from pipeline.steps import workers
 from pipeline.tracking.names import revealed
 from pipeline.tracking.server import server
 
-EPOCHS = 120
+EPOCHS = 40
 pytestmark = pytest.mark.slow
 
 
