@@ -183,7 +183,7 @@ def test_a_step_whose_host_is_killed_goes_on_on_another_from_its_last_epoch(
     assert len(runs_of("train")) == 2
 
     for name in ("one", "other"):
-        assert len(list((cluster.folder / name / f"cache-of-{name}").glob("data-*"))) == 1
+        assert len(list((cluster.folder / name / f"cache-of-{name}" / "data").glob("data-*"))) == 1
     assert not list(cluster.folder.glob("*/checkpoints*"))
     secret = cluster.s3.environment["AWS_SECRET_ACCESS_KEY"].encode()
     files = [one for one in cluster.folder.rglob("*") if one.is_file()]
