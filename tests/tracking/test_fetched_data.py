@@ -181,7 +181,8 @@ def test_data_that_are_damaged_where_they_were_logged_are_refused(
 
 
 def test_a_tag_that_leads_elsewhere_does_not(remote: Remote, tmp_path: Path) -> None:
-    elsewhere = "x/../../elsewhere"
-    found = fetched_data.directory(remote.data.run_id, elsewhere)
+    (tmp_path / "cache" / "data" / "data-x").mkdir(parents=True)
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    found = fetched_data.directory(remote.data.run_id, "x/../../../elsewhere")
     assert not found.is_relative_to(tmp_path)
-    assert {one.name for one in tmp_path.iterdir()} == {"cache"}
+    assert list(elsewhere.iterdir()) == []
