@@ -16,6 +16,7 @@ class ObjectStore:
     def __init__(self, application: Any, address: str):
         self._application = application
         self._status, self._left = 0, 0
+        self.done: list[str] = []  # what it was asked for and has done, such as "PUT /bucket/a"
         self.environment = {
             "AWS_ACCESS_KEY_ID": "the-key-of-a-test",
             "AWS_SECRET_ACCESS_KEY": "the-secret-of-a-test",
@@ -35,7 +36,9 @@ class ObjectStore:
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer a request, by the WSGI protocol."""
         if self._left <= 0:
-            return self._application(environ, start_response)
+            answer = self._application(environ, start_response)
+            self.done.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
+            return answer
         self._left -= 1
         environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         code = {403: "AccessDenied", 507: "XMinioStorageFull"}[self._status]
@@ -46,8 +49,8 @@ class ObjectStore:
 
 
 @contextmanager
-def object_store() -> Iterator[ObjectStore]:
-    """Start one on this machine, with an empty bucket."""
+def object_store(host: str = "127.0.0.1") -> Iterator[ObjectStore]:
+    """Start one at an address of this machine, with an empty bucket."""
     pytest.importorskip("s3fs")
     moto = pytest.importorskip("moto.server")
     from threading import Thread
@@ -56,8 +59,8 @@ def object_store() -> Iterator[ObjectStore]:
 
     port = free_port()
     application = moto.DomainDispatcherApplication(moto.create_backend_app)
-    store = ObjectStore(application, f"http://127.0.0.1:{port}")
-    server = make_server("127.0.0.1", port, store, threaded=True)
+    store = ObjectStore(application, f"http://{host}:{port}")
+    server = make_server(host, port, store, threaded=True)
     Thread(target=server.serve_forever, daemon=True).start()
     try:
         import boto3

@@ -36,7 +36,8 @@ def directory(run_id: str, fingerprint: str) -> Path:
 def _cache() -> Path:
     """The folder of what this user's processes share: TWENTY_LAYERS_CACHE, or one of XDG's."""
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    cache = Path(os.environ.get("TWENTY_LAYERS_CACHE") or Path(caches, "twenty-layers")).absolute()
+    given = os.environ.get("TWENTY_LAYERS_CACHE") or Path(caches, "twenty-layers")
+    cache = Path(given, "data").absolute()
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     if cache.stat().st_uid != os.geteuid():
         raise PermissionError(EACCES, "another user's", str(cache))

@@ -97,7 +97,7 @@ def test_processes_of_one_host_fetch_once_and_two_hosts_once_each(
     assert sorted(remote.fetched()) == sorted(FILES)
     assert in_processes(remote.data, [one, other, other]) == [0] * 3
     assert sorted(remote.fetched()) == sorted(FILES * 2)
-    assert one.stat().st_mode & 0o777 == 0o700
+    assert (one / "data").stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("damage", ["cut short", "another's labels", "a file gone", "no folder"])
@@ -116,9 +116,9 @@ def test_what_is_not_what_the_fingerprint_tells_is_fetched_again(
         case "no folder":
             shutil.rmtree(found)
     before = len(remote.fetched())
-    assert in_processes(remote.data, [found.parent]) == [0]
+    assert in_processes(remote.data, [found.parents[1]]) == [0]
     assert len(remote.fetched()) - before == len(FILES)
-    assert in_processes(remote.data, [found.parent]) == [0]
+    assert in_processes(remote.data, [found.parents[1]]) == [0]
     assert len(remote.fetched()) - before == len(FILES)
 
 
@@ -126,7 +126,7 @@ def test_data_that_were_not_used_for_longest_are_removed(
     remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetched_data, "KEPT", 2)
-    cache = tmp_path / "cache"
+    cache = tmp_path / "cache" / "data"
     for age, name in enumerate(["data-newer", "data-older", "unfinished"]):
         (cache / name).mkdir(parents=True)
         os.utime(cache / name, (1e9 - age, 1e9 - age))
@@ -135,9 +135,9 @@ def test_data_that_were_not_used_for_longest_are_removed(
 
 
 def another_user_s(cache: Path) -> None:
-    cache.mkdir()
+    (cache / "data").mkdir(parents=True)
     try:
-        os.chown(cache, 65534, 65534)
+        os.chown(cache / "data", 65534, 65534)
     except PermissionError:
         pytest.skip("giving a folder away takes root")
 
@@ -170,7 +170,7 @@ def test_a_disk_that_is_full_leaves_nothing_in_the_cache(
     monkeypatch.setattr(client, "download", full)
     found = fetched_data.directory(remote.data.run_id, remote.data.fingerprint)
     assert not found.is_relative_to(tmp_path)
-    assert {one.name for one in (tmp_path / "cache").iterdir()} == {"lock"}
+    assert {one.name for one in (tmp_path / "cache" / "data").iterdir()} == {"lock"}
 
 
 def test_data_that_are_damaged_where_they_were_logged_are_refused(
@@ -181,7 +181,8 @@ def test_data_that_are_damaged_where_they_were_logged_are_refused(
 
 
 def test_a_tag_that_leads_elsewhere_does_not(remote: Remote, tmp_path: Path) -> None:
-    elsewhere = "x/../../elsewhere"
-    found = fetched_data.directory(remote.data.run_id, elsewhere)
+    (tmp_path / "cache" / "data" / "data-x").mkdir(parents=True)
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    found = fetched_data.directory(remote.data.run_id, "x/../../../elsewhere")
     assert not found.is_relative_to(tmp_path)
-    assert {one.name for one in tmp_path.iterdir()} == {"cache"}
+    assert list(elsewhere.iterdir()) == []
