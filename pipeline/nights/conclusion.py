@@ -14,7 +14,7 @@ from pipeline.comparing.comparison import Wanted
 from pipeline.nights import trend
 from pipeline.nights.bisection import Tonight, bisected
 from pipeline.nights.causes import trained_of
-from pipeline.nights.past import Past, past
+from pipeline.nights.past import Past
 from pipeline.nights.record import FILE, Night
 from pipeline.nights.regressions import regressions
 from pipeline.parameters import Nightly
@@ -27,19 +27,21 @@ PAGE = "report.html"
 
 
 def concluded(
-    of: Wanted, asked: Nightly, run: StepRun, began: datetime, again: Finding, ran: rounds.Ran
+    of: Wanted, asked: Nightly, run: StepRun, before: Past, again: Finding, ran: rounds.Ran
 ) -> NightReport:
     """Judge what a night has trained against the last good one, and log what it came to.
 
     Args:
         of, asked: what was asked for.
-        run, began: of the night.
+        run: of the night.
+        before: the nights before.
         again: what came of its replay.
         ran: its comparison.
     """
-    compared = client.get_run(ran.compared)
-    nights = trend.tags(of.comparison.name, compared.data.tags["dataset"])
-    before, tonight = past(run.experiment, nights), _recorded(run, began, nights, ran)
+    own, compared = client.get_run(run.run_id), client.get_run(ran.compared)
+    nights = trend.tags(of.comparison.name, own.data.tags["dataset"])
+    began = datetime.fromtimestamp(own.info.start_time / 1000, UTC)
+    tonight = _recorded(own, nights, ran)
     findings = [*_since_good(of, asked, run, before, tonight), again, _added(before, tonight)]
     findings.sort(key=lambda one: not one.is_alarm)
     alarms = [one.text for one in findings if one.is_alarm]
@@ -51,7 +53,7 @@ def concluded(
         began=began,
         minutes=(datetime.now(UTC) - began).total_seconds() / 60,
         findings=findings,
-        links=_links(run, compared),
+        links=_links(own, compared),
         trend=trend.table(run.experiment, nights),
         colors=colors,
     )
@@ -63,15 +65,15 @@ def concluded(
     return report
 
 
-def _recorded(run: StepRun, began: datetime, nights: dict[str, str], ran: rounds.Ran) -> Night:
+def _recorded(own: client.Run, nights: dict[str, str], ran: rounds.Ran) -> Night:
     by_variant = groupby(ran.trainings, key=lambda one: one.data.params["variant"])
     return Night(
-        run_id=run.run_id,
-        began=began.timestamp(),
+        run_id=own.info.run_id,
+        began=own.info.start_time / 1000,
         comparison=nights["comparison"],
         dataset=nights["dataset"],
         compared=ran.compared,
-        commit=client.get_run(run.run_id).data.tags.get(MLFLOW_GIT_COMMIT, ""),
+        commit=own.data.tags.get(MLFLOW_GIT_COMMIT, ""),
         trained={variant: trained_of([*runs]) for variant, runs in by_variant},
     )
 
@@ -97,7 +99,7 @@ def _since_good(
 
 def _added(before: Past, tonight: Night) -> Finding:
     """How many trainings are new since the night before."""
-    last = before.bad[-1] if before.bad else before.good
+    last = before.last
     known = {run_id for one in last.trained.values() for run_id in one.run_ids} if last else set()
     added = {
         name: len({*one.run_ids} - known)
@@ -121,9 +123,9 @@ def _verdict(compared: client.Run) -> str:
     return artifacts.read(run_id, "comparison.md", first, of=of) or ""
 
 
-def _links(run: StepRun, compared: client.Run) -> dict[str, str]:
+def _links(own: client.Run, compared: client.Run) -> dict[str, str]:
     """Whole addresses: a message is read anywhere."""
-    own, server = client.get_run(run.run_id), addresses.server_address()
+    server = addresses.server_address()
     return {
         "This night": server + addresses.artifact_page(own, PAGE),
         "Comparison": server + addresses.artifact_page(compared, PAGE),

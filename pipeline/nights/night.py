@@ -9,6 +9,7 @@ from pipeline.comparing.comparison import Wanted
 from pipeline.comparing.plan import say_plan
 from pipeline.nights import hook, trend
 from pipeline.nights.conclusion import concluded
+from pipeline.nights.past import past
 from pipeline.nights.replay import replay
 from pipeline.parameters import Nightly
 from pipeline.report import night
@@ -73,11 +74,13 @@ def _held(of: Wanted, asked: Nightly, claim: claims.Claim) -> int:
         token = pipeline_run_id.set(opened.run_id)
         try:
             data = prepare.prepared(asked, of.comparison, asked.reuse)
-            opened.set_tags({**trend.tags(of.comparison.name, data.dataset), **data.tags})
-            again = replay(of, opened)
+            nights = trend.tags(of.comparison.name, data.dataset)
+            opened.set_tags({**nights, **data.tags})
+            before = past(opened.experiment, nights)
+            again = replay(of, opened, data, before.last)
             ran = rounds.run(of)
             claim.confirm()
-            report = concluded(of, asked, opened, began, again, ran)
+            report = concluded(of, asked, opened, before, again, ran)
         finally:
             pipeline_run_id.reset(token)
     progress.update(message=f"\n{night.screen(report, layout.width())}")

@@ -18,6 +18,11 @@ class Past(NamedTuple):
     good: Night | None  # the newest without an alarm, or with one that was accepted
     bad: Sequence[Night]  # those since, oldest first
 
+    @property
+    def last(self) -> Night | None:
+        """The newest of all."""
+        return self.bad[-1] if self.bad else self.good
+
 
 def past(experiment: str, of: Mapping[str, str]) -> Past:
     """The nights before; those whose record is gone or damaged are left out.

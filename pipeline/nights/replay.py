@@ -14,16 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.answers.night import Finding
-from pipeline.base import DivergenceError, InputError, markdown, progress
+from pipeline.base import DivergenceError, markdown, progress
 from pipeline.base.phrases import listed
 from pipeline.comparing import artifacts
-from pipeline.comparing.choice import choose
-from pipeline.comparing.comparison import Wanted
+from pipeline.comparing.comparison import Wanted, decided
 from pipeline.comparing.crew import connected
 from pipeline.comparisons import Variant
 from pipeline.data.splits import Splits
 from pipeline.nights.causes import factors
-from pipeline.nights.record import Trained
+from pipeline.nights.record import Night, Trained
 from pipeline.steps import owners
 from pipeline.steps.running import step_run
 from pipeline.steps.step import recorded_inputs, recorded_variant
@@ -32,7 +31,7 @@ from pipeline.tracking.runs import StepRun, kill_running_steps
 from pipeline.training.runtime import import_tensorflow
 from pipeline.uncertainty.calibration import in_half_precision
 from pipeline.work.train import TrainStep
-from pipeline.work.variant_step import logged_splits
+from pipeline.work.variant_step import LoggedData, logged_splits
 
 STEP = "replay"  # the tag `step` of its runs
 REPLAYED = "replayed_run"  # the tag that names the training
@@ -72,9 +71,16 @@ class Replay(NamedTuple):
         )
 
 
-def replay(of: Wanted, night: StepRun) -> Finding:
-    """Train the training of a comparison again that was replayed longest ago, on a worker."""
-    training = _next(of, night.experiment)
+def replay(of: Wanted, night: StepRun, data: LoggedData, last: Night | None) -> Finding:
+    """Train the training of a comparison again that was replayed longest ago, on a worker.
+
+    Args:
+        of: what was asked for.
+        night: its run.
+        data: tonight's.
+        last: the night before.
+    """
+    training = _next(_trainings(of, night, data, last), night.experiment)
     if training is None:
         return Finding(text="Nothing is finished yet that could be trained again.")
     from pipeline.steps import workers
@@ -94,21 +100,24 @@ def replay(of: Wanted, night: StepRun) -> Finding:
     return results[name].finding()
 
 
-def _next(of: Wanted, experiment: str) -> client.Run | None:
+def _trainings(of: Wanted, night: StepRun, data: LoggedData, last: Night | None) -> list[str]:
+    """The ids of the trainings that the night before compared, or else of those that count now."""
+    if last:
+        names = [variant.name for variant in of.variants if variant.name in last.trained]
+        return [run_id for name in names for run_id in last.trained[name].run_ids]
+    finished = decided(of, data, night.experiment).finished.values()
+    return [run.info.run_id for runs in finished for run in runs.values()]
+
+
+def _next(trainings: Sequence[str], experiment: str) -> client.Run | None:
     """The training whose turn it is: one that was never replayed, or that longest ago."""
-    names = {variant.name for variant in of.variants}
-    try:
-        chosen = choose(None, of.comparison)
-    except InputError:
-        return None
-    replays = islice(client.finished_runs(STEP, experiment), MOST_LOOKED_AT)
+    replays = islice(client.newest_first(experiment, f"tags.step = '{STEP}'"), MOST_LOOKED_AT)
     ago: dict[str, int] = {}
     for place, run in enumerate(replays):
         ago.setdefault(run.data.tags.get(REPLAYED, ""), place)
-    ours = [
-        run for run in chosen if run.data.params["variant"] in names and _settings(run) is not None
-    ]
-    return max(ours, key=lambda run: ago.get(run.info.run_id, MOST_LOOKED_AT), default=None)
+    longest = sorted(trainings, key=lambda run_id: -ago.get(run_id, MOST_LOOKED_AT))
+    found = (client.find_run(run_id) for run_id in longest)
+    return next((run for run in found if run and _settings(run)), None)
 
 
 def _settings(run: client.Run) -> dict[str, Any] | None:
