@@ -42,8 +42,10 @@ def concluded(
     nights = trend.tags(of.comparison.name, own.data.tags["dataset"])
     began = datetime.fromtimestamp(own.info.start_time / 1000, UTC)
     tonight = _recorded(own, nights, ran)
-    findings = [*_since_good(of, asked, run, before, tonight), again, _added(before, tonight)]
-    findings.sort(key=lambda one: not one.is_alarm)
+    found = [*_since_good(of, asked, run, before, tonight), again, _added(before, tonight)]
+    found.sort(key=lambda one: not one.is_alarm)
+    first = f"{datetime.fromtimestamp(before.bad[0].began, UTC):%Y-%m-%d}" if before.bad else ""
+    findings = [replace(one, since=first) if one.is_alarm else one for one in found]
     alarms = [one.text for one in findings if one.is_alarm]
     colors = {variant.name: variant.color for variant in of.comparison.variants}
     trend.log(run, ran.compared, of=nights, colors=colors, alarm=bool(alarms))
@@ -81,7 +83,7 @@ def _recorded(own: client.Run, nights: dict[str, str], ran: rounds.Ran) -> Night
 def _since_good(
     of: Wanted, asked: Nightly, run: StepRun, before: Past, tonight: Night
 ) -> Sequence[Finding]:
-    """What is other than on the last good night, since when, and why."""
+    """What is other than on the last good night, and why."""
     good, first = before.good, next(iter(before.bad), None)
     if good is None:
         said = "those before all rang" if first else "this is the first"
@@ -89,12 +91,10 @@ def _since_good(
     found = regressions(
         good, tonight.compared, tonight.trained, commit=tonight.commit, first_bad=first
     )
-    since = f"{datetime.fromtimestamp(first.began, UTC):%Y-%m-%d}" if first else ""
-    findings = [replace(one, since=since) if one.is_alarm else one for one in found.findings]
     if asked.bisect == "no" or not found.regressed:
-        return findings
+        return found.findings
     about = Tonight(of=of, run=run, good=good, trained=tonight.trained, compared=tonight.compared)
-    return [*findings, *bisected(about, found.regressed)]
+    return [*found.findings, *bisected(about, found.regressed)]
 
 
 def _added(before: Past, tonight: Night) -> Finding:

@@ -56,7 +56,7 @@ def test_a_quiet_night_through_mlflow_run(finished_store: Finished) -> None:
     given = [text for text in finished_store.arguments[3:] if text != "mlflow"]
     done = run_in(finished_store.directory, "mlflow", "run", ".", "-e", "nightly", *given)
     assert done.returncode == 0, done.stdout
-    last = [line for line in done.stdout.splitlines() if "mlflow.projects" not in line][-7:]
+    last = [line for line in done.stdout.splitlines() if "mlflow.projects" not in line][-12:]
     assert any(line.endswith(": quiet") for line in last)
     assert "was trained again: all" in " ".join(last)
     (run,) = nights()
