@@ -182,7 +182,7 @@ def test_a_package_of_an_earlier_version(night: Callable[..., Night], tmp_path: 
     found = night(PYTHONPATH=str(tmp_path / "keras"))
     check_quiet(found)  # it computes the same
     assert "the same to the last digit (4 seeds)" in found.page
-    assert f"keras ({installed} to {earlier})" in found.page
+    assert f"keras from {installed} to {earlier}" in found.page
 
 
 @in_full
@@ -364,7 +364,9 @@ def test_an_object_store_that_is_full(
         assert told.code == 1
         (body,) = received.bodies
         assert body["exit_code"] == 1
-        print(body["text"])
+        for said in (told.said, body["text"]):
+            assert "its artifact store takes nothing: full, or away" in said
+            assert "make room there" in said
         resize("100m")
         after = team.night()
         print(after.output)
