@@ -165,7 +165,7 @@ def test_mini_batches_that_are_no_longer_shuffled(team: Team, night: Callable[..
     found = night(command=command)
     assert found.told.code == 1  # of `mlflow run`, which knows no other
     found = replace(found, told=replace(found.told, code=3))
-    check_alarm(found, "plain: test accuracy", cause=("the code of training.blocks",))
+    check_alarm(found, "other: test accuracy", cause=("the code of training.blocks",))
 
 
 @in_full
