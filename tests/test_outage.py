@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,6 +18,7 @@ from pathlib import Path
 from statistics import median
 
 import mlflow
+import optuna
 import pytest
 from browser import free_port
 from conftest import PROJECT, environment_of_a_user
@@ -25,6 +27,7 @@ from postgresql import PostgreSQL
 from small_layers import SMALL
 
 from pipeline.tracking.server import server as mlflow_server
+from pipeline.work.study import create_storage
 
 OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "0"))
 FEW, MANY = 200, max(200, int(12 * OUTAGE_SECONDS))  # epochs, about 25 a second
@@ -283,3 +286,21 @@ def test_an_artifact_store_that_takes_nothing_gets_all_from_the_same_command_lat
     outputs = training.runs()[0].outputs
     assert outputs
     assert outputs.model_outputs
+
+
+@pytest.mark.faults
+def test_studies_wait_for_their_database_where_it_has_answered(
+    server: TrackingServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = create_storage(server.database.create_database("studies"))
+    study = optuna.create_study(storage=storage)
+    study.ask()
+    server.database.stop()
+    starting = threading.Timer(3, server.database.start)
+    starting.start()
+    try:
+        study.ask()
+    finally:
+        starting.join()
+    assert len(study.trials) == 2
+    assert capsys.readouterr().out.count("The storage of studies does not answer; waiting") == 1

@@ -132,7 +132,7 @@ def patiently(function: Callable[..., Result], *arguments: Any, **named: Any) ->
 
     def wait(error: Exception, pause: float) -> None:
         nonlocal deadline
-        why, now = reason(error), time.monotonic()
+        why, now = _why(error), time.monotonic()
         if not _answered.is_set():
             raise _never_answered(why) from error
         if deadline is None:
@@ -144,6 +144,27 @@ def patiently(function: Callable[..., Result], *arguments: Any, **named: Any) ->
         time.sleep(min(pause, deadline - now))
 
     return again_while_away(partial(function, *arguments, **named), wait)
+
+
+def _why(error: Exception) -> str:
+    """What an error says; and whether it is what keeps artifacts that is away, not the server.
+
+    Of a disk or a bucket that is full, MLflow's server tells its log alone.
+    """
+    why = reason(error)
+    if "/mlflow-artifacts/" in str(error) and _takes_runs():
+        log = "make room there; the server's log says more"
+        return f"it answers, but its artifact store takes nothing: full, or away ({why}); {log}"
+    return why
+
+
+def _takes_runs() -> bool:
+    import mlflow
+
+    with suppress(Exception):
+        mlflow.MlflowClient().search_experiments(max_results=1)
+        return True
+    return False
 
 
 def _say_that_it_waits(why: str) -> None:

@@ -12,12 +12,15 @@ import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from pipeline.base import InputError, hide_passwords
+from pipeline.base import InputError, hide_passwords, progress
 from pipeline.base.rounding import three_digits
 from pipeline.comparisons import Variant
 from pipeline.parameters import Searching
+from pipeline.tracking.outages import wait_seconds
+from pipeline.tracking.refusals import reason
 from pipeline.work.rate_curve import RateCurve, Tried, curve_through
 
 N_SPREAD = 5
@@ -80,9 +83,10 @@ def create_storage(storage: str, attempts: int = 5) -> optuna.storages.RDBStorag
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # A write waits for those of other workers; SQLite's own 5 seconds are few on a busy disk.
-    waiting = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else {}
+    is_file = storage.startswith("sqlite")
+    waiting = {"connect_args": {"timeout": 60}} if is_file else {"pool_pre_ping": True}
     try:
-        return optuna.storages.RDBStorage(storage, engine_kwargs=waiting)
+        opened = optuna.storages.RDBStorage(storage, engine_kwargs=waiting)
     except (SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
         table_exists = isinstance(error, IntegrityError) or "already exists" in str(error)
         if table_exists and attempts > 1:  # another process has just made it
@@ -95,6 +99,28 @@ def create_storage(storage: str, attempts: int = 5) -> optuna.storages.RDBStorag
             received=f"{hide_passwords(storage)} ({type(error).__name__}: {reason})",
             action="Start it, correct the URL, or use the default, sqlite:///optuna.db.",
         ) from error
+    if not is_file:
+        event.listen(opened.engine, "do_connect", _connected)
+    return opened
+
+
+def _connected(dialect: Any, _record: Any, arguments: Sequence[Any], named: dict[str, Any]) -> Any:
+    """A connection to a database that has answered before: while it is away, it is waited for.
+
+    A server that is started anew has ended those it had, which are tried before they are used.
+    """
+    deadline: float | None = None
+    while True:
+        try:
+            return dialect.connect(*arguments, **named)
+        except dialect.loaded_dbapi.OperationalError as error:
+            if deadline is None:
+                deadline = time.monotonic() + wait_seconds()
+                waiting = f"waiting for it for up to {wait_seconds():.0f} s ({reason(error)})."
+                progress.update(message=f"The storage of studies does not answer; {waiting}")
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(1)
 
 
 @dataclass(frozen=True)

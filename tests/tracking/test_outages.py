@@ -3,7 +3,9 @@
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import mlflow
 import pytest
 import requests
 from mlflow.exceptions import MlflowException, RestException
@@ -111,6 +113,20 @@ def test_a_server_that_stays_away_is_given_up_and_its_password_hidden(
     assert time.monotonic() - started >= 0.1
     assert "http://me:***@host is away" in str(raised.value)
     assert "hunter2" not in str(raised.value) + capsys.readouterr().out
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_what_keeps_artifacts_is_told_from_the_server_that_takes_runs(
+    answers: bool, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACKING_WAIT_SECONDS", "0")
+    if not answers:
+        mlflow.set_tracking_uri("http://127.0.0.1:9")
+    path = "/api/2.0/mlflow-artifacts/artifacts/0/abc/artifacts/weights.h5"
+    with pytest.raises(TrackingUnavailableError) as raised:
+        patiently(failing(1, unavailable(f"API request to {path} failed: connection reset")), "run")
+    assert ("its artifact store takes nothing: full, or away" in str(raised.value)) == answers
+    assert "connection reset" in str(raised.value)
 
 
 def test_a_server_that_never_answered_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
