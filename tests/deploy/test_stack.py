@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import threading
+import time
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -27,6 +28,9 @@ pytestmark = pytest.mark.faults
 
 SHORT = ["--dataset", "mnist_5k", "--variants", "elu,alpha_dropout", "--seeds", "1,2"]
 SHORT += ["--epochs", "3", "--patience", "2", "--n-trials", "2", "--search-epochs", "1"]
+EPOCHS = 60
+LONG = ["--dataset", "mnist_5k", "--variants", "elu", "--seeds", "7", "--learning-rate", "0.0001"]
+LONG += ["--epochs", str(EPOCHS), "--patience", "none"]
 SERVERS = ("postgres-1", "s3-1", "mlflow-1", "scheduler-1", "worker-1", "worker-2")
 OF_ANOTHER = "postgresql+psycopg2://mlflow@postgres/optuna"
 SECONDS = 1800  # on a machine that others use, too
@@ -130,6 +134,59 @@ def test_who_has_no_key_or_password_is_kept_out(
         for scheme in ("tcp", "tls"):
             with pytest.raises((OSError, TypeError)):
                 Client(f"{scheme}://127.0.0.1:8786", timeout=3)
+
+
+def test_a_training_whose_worker_is_killed_goes_on_on_the_other_to_the_same_digits(
+    night: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = night.up("nightly", *LONG)
+    with inside(night, monkeypatch):
+        client = mlflow.MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+        training = wait_for_epoch(client, 6)
+        host = training.data.tags["host"]
+        night.running[host].kill()
+    assert night.running[one].wait(SECONDS) == 0, night.log(one)
+    again = night.up("nightly", *LONG, "--reuse", "never")
+    assert night.running[again].wait(SECONDS) == 0, night.log(again)
+    with inside(night, monkeypatch):
+        uninterrupted, interrupted = trainings(client)
+        curves = [
+            {name: history(client, run, name) for name in ("train_loss", "val_loss")}
+            for run in (uninterrupted, interrupted)
+        ]
+        seconds = history(client, interrupted, "elapsed_seconds")
+    assert interrupted.info.run_id == training.info.run_id
+    assert interrupted.data.tags["host"] != host
+    assert "begins again" not in night.log(one)
+    epochs = list(range(1, EPOCHS + 1))
+    assert [[epoch for epoch, _ in of["val_loss"]] for of in curves] == [epochs, epochs]
+    assert curves[0] == curves[1]
+    assert interrupted.data.metrics["test_accuracy"] == uninterrupted.data.metrics["test_accuracy"]
+    # Begun again, its time would have, too.
+    assert [of for _, of in seconds] == sorted(of for _, of in seconds)
+
+
+def trainings(client: mlflow.MlflowClient) -> list[mlflow.entities.Run]:
+    """Those of `LONG`, newest first."""
+    return list(client.search_runs(["0"], "tags.step = 'train' and params.seed = '7'"))
+
+
+def history(
+    client: mlflow.MlflowClient, run: mlflow.entities.Run, metric: str
+) -> list[tuple[int, float]]:
+    found = client.get_metric_history(run.info.run_id, metric)
+    return [(point.step, point.value) for point in found]
+
+
+def wait_for_epoch(client: mlflow.MlflowClient, epoch: int) -> mlflow.entities.Run:
+    """Wait until the training of `LONG` has logged so many epochs."""
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        for run in trainings(client):
+            if len(history(client, run, "val_loss")) >= epoch:
+                return client.get_run(run.info.run_id)
+        time.sleep(0.1)
+    raise TimeoutError(f"no epoch {epoch}")
 
 
 def test_passwords_are_nowhere(
