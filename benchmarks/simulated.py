@@ -133,14 +133,15 @@ def simulate(
 
 def used(processes: Mapping[str, Sequence[int]]) -> dict[str, float]:
     """CPU seconds of processes and all that they have started, by name."""
-    return {
-        name: sum(
-            sum(one.cpu_times()[:4])  # of those that have ended, too
-            for pid in pids
-            for one in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))
-        )
-        for name, pids in processes.items()
-    }
+    return {name: sum(map(_with_children, pids)) for name, pids in processes.items()}
+
+
+def _with_children(pid: int) -> float:
+    process, seconds = psutil.Process(pid), 0.0
+    for one in (process, *process.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):  # it has just ended: its parent's time has it soon
+            seconds += sum(one.cpu_times()[:4])  # of those that have ended, too
+    return seconds
 
 
 def taken(step: "Sleeping") -> float:
