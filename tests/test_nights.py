@@ -28,10 +28,9 @@ from filelock import FileLock
 from mlflow.entities import Run
 from postgresql import PostgreSQL
 from receivers import Receiver, receiver
-from teams import NIGHT, Team, Told, cloned, ended, made, save_digits
+from teams import NIGHT, Team, Told, cloned, ended, made, save_digits, tracking_server
 
 from pipeline.nights.hook import TIMEOUT, VARIABLE
-from pipeline.tracking.server import server
 
 pytestmark = pytest.mark.faults
 in_full = pytest.mark.skipif(
@@ -214,6 +213,19 @@ def test_an_optimizer_whose_steps_take_longer(team: Team, night: Callable[..., N
     assert not any("accuracy" in text for text, _ in found.alarms)
 
 
+@in_full
+def test_code_that_is_written_otherwise_and_computes_the_same(
+    team: Team, night: Callable[..., Night]
+) -> None:
+    file = "pipeline/training/blocks.py"
+    team.change(file, "permutation = np.random", "drawn = np.random")
+    team.change(file, "np.resize(permutation,", "np.resize(drawn,")
+    found = night(through=ALONE)
+    check_quiet(found)
+    assert found.page.count("the same to the last digit (4 seeds)") >= 2  # of both variants
+    assert "8 trainings were added" in found.page
+
+
 def test_a_worker_of_another_processor(team: Team, night: Callable[..., Night]) -> None:
     def_ = "def processor(cpu_info: Path = CPU_INFO) -> str:\n"
     team.change("pipeline/steps/owners.py", def_, f'{def_}    return "A New One, AVX-1024"\n')
@@ -283,16 +295,6 @@ def database() -> Iterator[PostgreSQL]:
     finally:
         started.stop()
         shutil.rmtree(directory)
-
-
-@contextmanager
-def tracking_server(directory: Path, *options: str, store: str = "") -> Iterator[str]:
-    directory.mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(directory)
-        listening = server(host="127.0.0.1", port=free_port(), store=store, options=options)
-        with listening as (_, address):
-            yield address
 
 
 def wait_for(holds: Callable[[], object], process: "subprocess.Popen[str]") -> None:
