@@ -14,7 +14,7 @@ from pipeline.steps.running import once
 from pipeline.tracking import client
 from pipeline.tracking.runs import StepRun, kill_running_steps
 from pipeline.work.search import SearchStep
-from pipeline.work.study import create_storage
+from pipeline.work.storage import create_storage
 from pipeline.work.train import TrainStep
 from pipeline.work.variant_step import LoggedData
 
