@@ -4,16 +4,20 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
+import pytest
+from browser import free_port
 from conftest import PROJECT, environment_of_a_user
 from mlflow.entities import Run
+
+from pipeline.tracking.server import server
 
 QUESTION = '''"""Does batch normalisation help a small network?"""
 
@@ -163,6 +167,19 @@ def cloned(team: Team, directory: Path) -> Team:
         if (team.directory / name).exists():
             shutil.copy(team.directory / name, directory)
     return Team(directory, team.environment, team.options)
+
+
+@contextmanager
+def tracking_server(
+    directory: Path, *options: str, store: str = "", port: int = 0
+) -> Iterator[str]:
+    """A tracking server that keeps artifacts in a folder, and runs there or in a store."""
+    directory.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(directory)
+        listening = server(host="127.0.0.1", port=port or free_port(), store=store, options=options)
+        with listening as (_, address):
+            yield address
 
 
 def save_digits(path: Path, *, share_of_other_labels: float = 0.0) -> None:

@@ -25,9 +25,10 @@ from conftest import PROJECT, environment_of_a_user
 from mlflow.entities import Metric, Run
 from postgresql import PostgreSQL
 from small_layers import SMALL
+from sqlalchemy import event
 
 from pipeline.tracking.server import server as mlflow_server
-from pipeline.work.study import create_storage
+from pipeline.work.storage import create_storage
 
 OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "0"))
 FEW, MANY = 200, max(200, int(12 * OUTAGE_SECONDS))  # epochs, about 25 a second
@@ -294,13 +295,18 @@ def test_studies_wait_for_their_database_where_it_has_answered(
 ) -> None:
     storage = create_storage(server.database.create_database("studies"))
     study = optuna.create_study(storage=storage)
-    study.ask()
-    server.database.stop()
     starting = threading.Timer(3, server.database.start)
-    starting.start()
-    try:
-        study.ask()
-    finally:
-        starting.join()
-    assert len(study.trials) == 2
+
+    def restart(_session: object) -> None:
+        server.database.stop()
+        starting.start()
+
+    # In the middle of a transaction, and then between two.
+    event.listen(storage.scoped_session, "before_commit", restart, once=True)
+    study.ask()
+    starting.join()
+    server.database.stop()
+    server.database.start()
+    study.ask()
+    assert [one.number for one in study.trials] == [0, 1]
     assert capsys.readouterr().out.count("The storage of studies does not answer; waiting") == 1

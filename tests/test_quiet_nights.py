@@ -6,33 +6,23 @@
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from browser import free_port
 from receivers import receiver
-from teams import Team, Told, cloned, made
+from teams import Team, cloned, made, tracking_server
 
-from pipeline.tracking.server import server
+from pipeline.nights.hook import VARIABLE
 
 pytestmark = pytest.mark.faults
 NIGHTS = 20 if int(os.environ.get("FAULTS", "1")) > 1 else 3
 MORE_SEEDS = {1: 3, 4: 4, 9: 5, 16: 6}  # at most, from which night on
 UNDER_LOAD, RESTARTED, COMMENTED, CLONED = 7, 11, 13, 15
-
-
-@contextmanager
-def tracking_server(directory: Path, port: int) -> Iterator[str]:
-    directory.mkdir(exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(directory)
-        with server(host="127.0.0.1", port=port) as (_, address):
-            yield address
 
 
 @contextmanager
@@ -55,39 +45,28 @@ def only_comments(team: Team) -> None:
 def test_quiet_nights_are_quiet(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    port = free_port()
+    port, seeds = free_port(), 0
     # Two networks so alike that their question stays undecided.
     team = made(tmp_path / "team", change="units=52", margin=0.0001)
-    told: list[Told] = []
-    seeds = 3
-    with receiver() as received:
-        night = 0
-
-        def until(last: int) -> None:
-            nonlocal night, team, seeds
-            while night < min(last, NIGHTS):
-                night += 1
-                seeds = MORE_SEEDS.get(night, seeds)
-                if night == COMMENTED:
-                    only_comments(team)
-                if night == CLONED:
-                    team = cloned(team, tmp_path / "clone")
-                with busy_processes(2 * (night == UNDER_LOAD)):
-                    began = time.monotonic()
-                    one = team.night("--max-seeds", str(seeds))
-                    one = replace(one, seconds=time.monotonic() - began)
-                told.append(one)
-                print(f"night {night}: exit {one.code}, {one.seconds:.0f} s\n{one.output}")
-                record_property("told", f"quiet night {night}: {one.code}, {one.seconds:.0f} s")
-                assert (one.code, received.bodies) == (0, []), one.output
-
-        with tracking_server(tmp_path / "server", port) as address:
-            where = {"MLFLOW_TRACKING_URI": address, "TWENTY_LAYERS_NOTIFY_URL": received.address}
-            team = replace(team, environment=where)
-            until(RESTARTED - 1)
-        with tracking_server(tmp_path / "server", port):
-            until(NIGHTS)
-            check(team)
+    with receiver() as received, ExitStack() as running:
+        where = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}", VARIABLE: received.address}
+        team = replace(team, environment=where)
+        for night in range(1, NIGHTS + 1):
+            if night in (1, RESTARTED):
+                running.close()
+                running.enter_context(tracking_server(tmp_path / "server", port=port))
+            if night == COMMENTED:
+                only_comments(team)
+            if night == CLONED:
+                team = cloned(team, tmp_path / "clone")
+            seeds = MORE_SEEDS.get(night, seeds)
+            with busy_processes(2 if night == UNDER_LOAD else 0):
+                told = team.night("--max-seeds", str(seeds))
+            score = f"quiet night {night}: exit {told.code}, {told.seconds:.0f} s"
+            record_property("told", score)
+            print(f"{score}\n{told.output}")
+            assert (told.code, received.bodies) == (0, []), told.output
+        check(team)
 
 
 def check(team: Team) -> None:

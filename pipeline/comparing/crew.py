@@ -15,7 +15,7 @@ from pipeline.tracking import client
 from pipeline.tracking.runs import StepRun, kill_running_steps
 from pipeline.training.checkpoints import packages_for
 from pipeline.work.search import SearchStep
-from pipeline.work.study import create_storage
+from pipeline.work.storage import create_storage
 from pipeline.work.train import TrainStep
 from pipeline.work.variant_step import LoggedData
 

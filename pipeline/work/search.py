@@ -17,10 +17,10 @@ from pipeline.tracking import addresses, client
 from pipeline.tracking.runs import StepRun
 from pipeline.training.runtime import import_tensorflow
 from pipeline.work.rate_curve import RateCurve
+from pipeline.work.storage import create_storage
 from pipeline.work.study import (
     DIVERGED,
     StudySettings,
-    create_storage,
     create_study,
     ended_trials,
     next_trial,

@@ -1,7 +1,6 @@
 """An Optuna study of a learning rate: what it is asked for, where it is kept, what it tries."""
 
 import math
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +11,11 @@ import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import event
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from pipeline.base import InputError, hide_passwords, progress
+from pipeline.base import InputError
 from pipeline.base.rounding import three_digits
 from pipeline.comparisons import Variant
 from pipeline.parameters import Searching
-from pipeline.tracking.outages import wait_seconds
-from pipeline.tracking.refusals import reason
 from pipeline.work.rate_curve import RateCurve, Tried, curve_through
 
 N_SPREAD = 5
@@ -73,54 +68,6 @@ class StudySettings:
         On CIFAR-10, rates of elu, bn and selu that end within 2% of the best begin within 5%.
         """
         return 0.1 if self.variant.schedule == "one_cycle" else 0.05
-
-
-def create_storage(storage: str, attempts: int = 5) -> optuna.storages.RDBStorage:
-    """Open a storage and create its tables, which others may do at the same moment.
-
-    Raises:
-        InputError: if there is no such database, or no driver for it.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # A write waits for those of other workers; SQLite's own 5 seconds are few on a busy disk.
-    is_file = storage.startswith("sqlite")
-    waiting = {"connect_args": {"timeout": 60}} if is_file else {"pool_pre_ping": True}
-    try:
-        opened = optuna.storages.RDBStorage(storage, engine_kwargs=waiting)
-    except (SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
-        table_exists = isinstance(error, IntegrityError) or "already exists" in str(error)
-        if table_exists and attempts > 1:  # another process has just made it
-            time.sleep(0.2)
-            return create_storage(storage, attempts - 1)
-        reason = str(error).partition("\n")[0]
-        raise InputError(
-            "storage",
-            expected="a database that can be opened, and its driver installed",
-            received=f"{hide_passwords(storage)} ({type(error).__name__}: {reason})",
-            action="Start it, correct the URL, or use the default, sqlite:///optuna.db.",
-        ) from error
-    if not is_file:
-        event.listen(opened.engine, "do_connect", _connected)
-    return opened
-
-
-def _connected(dialect: Any, _record: Any, arguments: Sequence[Any], named: dict[str, Any]) -> Any:
-    """A connection to a database that has answered before: while it is away, it is waited for.
-
-    A server that is started anew has ended those it had, which are tried before they are used.
-    """
-    deadline: float | None = None
-    while True:
-        try:
-            return dialect.connect(*arguments, **named)
-        except dialect.loaded_dbapi.OperationalError as error:
-            if deadline is None:
-                deadline = time.monotonic() + wait_seconds()
-                waiting = f"waiting for it for up to {wait_seconds():.0f} s ({reason(error)})."
-                progress.update(message=f"The storage of studies does not answer; {waiting}")
-            if time.monotonic() >= deadline:
-                raise
-        time.sleep(1)
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from pipeline.comparisons import Variant
 from pipeline.comparisons.twenty_layers import ELU, ONE_CYCLE
 from pipeline.parameters import Search as Asked
 from pipeline.parameters.storage import check_storage
+from pipeline.work.storage import create_storage
 from pipeline.work.study import (
     DIVERGED,
     FarBehindPruner,
     StudySettings,
-    create_storage,
     create_study,
     next_trial,
     open_trial,
