@@ -58,5 +58,5 @@ MLproject: .venv  ## Write MLproject and docs/parameters.md from the declaration
 bench: .venv/bench  ## Everything that is measured, against what people use today (hours on CIFAR-10).
 	$(BIN)/python -m benchmarks --dataset $(DATASET)
 
-faults: .venv  ## Kill commands 50 times, take their server away, start two at once.
+faults: .venv  ## Kill commands, take their server away, start two at once; a fault a night, twenty quiet nights, cron (hours).
 	FAULTS=10 OUTAGE_SECONDS=60 CLONE_ROUNDS=3 $(BIN)/python -m pytest -n auto --maxprocesses 2 -m faults
