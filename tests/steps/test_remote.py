@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -83,10 +84,13 @@ def test_what_workers_lack_is_refused_one_by_one_and_one_that_joins_later_leaves
         pytest.skip("hiding a folder from a process takes root")
     worker = (*WORKER, address, "--nthreads", "2", "--name", "odd")
     stores, packages = [f"sqlite:///{store}/mlflow.db", "http://127.0.0.1:9"], ["optuna", "numpy"]
-    with (
-        remote.joined(client, stores, packages) as brought,
-        started(tmp_path / "odd", *hidden, *worker, PYTHONPATH=str(package.parent)) as process,
-    ):
+    with ExitStack() as stack:
+        brought = stack.enter_context(remote.joined(client, stores, packages))
+        # Who has other code begins anew, which is to be over: where all workers are gone for a
+        # moment, Dask waits for the one that work was meant for.
+        client.gather(client.map(brought(eval), 4 * ["__import__('time').sleep(1)"], pure=False))
+        own = {"PYTHONPATH": str(package.parent)}
+        process = stack.enter_context(started(tmp_path / "odd", *hidden, *worker, **own))
         client.wait_for_workers(3, timeout=60)
         info = client.scheduler_info()["workers"]
         (odd,) = (where for where, one in info.items() if one["name"] == "odd")
