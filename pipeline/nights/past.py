@@ -35,11 +35,16 @@ def past(experiment: str, of: Mapping[str, str]) -> Past:
     for run in client.newest_first(experiment, trend.query(of)):
         if ALARM not in run.data.tags:
             continue
-        night = artifacts.read(run.info.run_id, FILE, parsed, of=str(run.info.run_name))
+        night = recorded(run)
         if night and (not night.alarms or is_accepted(run)):
             return Past(night, bad[::-1])
         bad += [night] if night else []
     return Past(None, bad[::-1])
+
+
+def recorded(night: client.Run) -> Night | None:
+    """What a night has left; None where that is gone or damaged."""
+    return artifacts.read(night.info.run_id, FILE, parsed, of=str(night.info.run_name))
 
 
 def is_accepted(night: client.Run) -> bool:

@@ -67,6 +67,7 @@ class Replay(NamedTuple):
         return Finding(
             text=text,
             is_alarm=not self.changed,
+            about=STEP,
             cause=f"Other than then: {self.changed}." if self.changed else unexplained,
         )
 
