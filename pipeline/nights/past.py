@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from pipeline.comparing import artifacts
 from pipeline.nights import trend
-from pipeline.nights.record import FILE, Night, parsed
+from pipeline.nights.record import FILE, REPLAY, Night, parsed
 from pipeline.tracking import client
 
 ALARM = "alarm"  # the tag of one that came to its end: whether it rang
@@ -22,6 +22,14 @@ class Past(NamedTuple):
     def last(self) -> Night | None:
         """The newest of all."""
         return self.bad[-1] if self.bad else self.good
+
+    @property
+    def digits_since(self) -> float:
+        """As in `Night`: each of the trainings before comes to others when it is its turn."""
+        if self.good is None:
+            return 0.0
+        was_accepted = self.good.alarms and REPLAY in self.good.about
+        return self.good.began if was_accepted else self.good.digits_since
 
 
 def past(experiment: str, of: Mapping[str, str]) -> Past:

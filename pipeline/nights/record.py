@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 FILE = "night.json"
+REPLAY = "replay"  # what an alarm for other digits is about; the tag `step` of such runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,8 @@ class Night:
         trained: by variant.
         against: by variant, the run of the earlier night that it is still to be judged against:
             what has changed since is undecided, or it was not compared since.
+        digits_since: when it was accepted that a replay comes to other digits, seconds since 1970:
+            of what was trained before, it rings no more.
         alarms: what it rang for, a sentence each; none: a good night.
         about: what each of these is about, as in `Finding`.
     """
@@ -53,6 +56,7 @@ class Night:
     commit: str = ""
     trained: Mapping[str, Trained] = field(default_factory=dict)
     against: Mapping[str, str] = field(default_factory=dict)
+    digits_since: float = 0.0
     alarms: Sequence[str] = ()
     about: Sequence[str] = ()
 
