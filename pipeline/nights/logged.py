@@ -64,8 +64,12 @@ def became(
     changed: Mapping[str, tuple[Trained, Trained]],
     *,
     data: OtherData | None = None,
+    looked_before: bool = False,
 ) -> list[Shift]:
-    """What became of variants, by their trainings then and now; `data` as from `other_data`."""
+    """What became of variants, by their trainings then and now.
+
+    `data` as from `other_data`, `looked_before` as for `shifts`.
+    """
     return shifts(
         then.compared,
         now.compared,
@@ -75,5 +79,6 @@ def became(
             one.inputs.get(DATA) == other.inputs.get(DATA) for one, other in changed.values()
         ),
         # Of a share, over other images: at most that of a half.
+        looked_before=looked_before,
         image_variance=2 * 0.25 / data.test_images if data and data.test_images else 0.0,
     )

@@ -117,7 +117,8 @@ def _judged(
     data = next((of for pair in changed.values() if (of := other_data(*pair))), None)
     causes = _causes(night, changed, commit, bad, data)
     since = "" if is_last else f" (since the night of {_date(night)})"
-    return _Judged(night, since, then, became(then, now, changed, data=data), causes)
+    found = became(then, now, changed, data=data, looked_before=not is_last)
+    return _Judged(night, since, then, found, causes)
 
 
 def _gone(whose: str) -> Finding:

@@ -235,6 +235,7 @@ def test_what_is_left_undecided_is_judged_again_when_it_has_more_seeds() -> None
     (alarm,) = alarms(found)
     assert alarm.text.startswith("bn (since the night of 2027-01-15): test accuracy 54.0% is now")
     assert alarm.cause == "All that differs since: keras from 3.15.1 to 3.15.0."
+    assert not any("an epoch took" in one.text for one in found.findings)  # it was judged then
     assert found.against == {}
     assert {name: of.run_id for name, of in found.regressed.items()} == {"bn": then.against["bn"]}
 
