@@ -51,6 +51,7 @@ def concluded(
     tonight = replace(
         tonight,
         against=since_good.against,
+        decided=since_good.decided,
         digits_since=before.digits_since,
         alarms=[one.text for one in alarms],
         about=[one.about for one in alarms],

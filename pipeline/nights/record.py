@@ -42,6 +42,7 @@ class Night:
         trained: by variant.
         against: by variant, the run of the earlier night that it is still to be judged against:
             what has changed since is undecided, or it was not compared since.
+        decided: by the ids of questions, the run of the comparison that decided them last.
         digits_since: when it was accepted that a replay comes to other digits, seconds since 1970:
             of what was trained before, it rings no more.
         alarms: what it rang for, a sentence each; none: a good night.
@@ -56,6 +57,7 @@ class Night:
     commit: str = ""
     trained: Mapping[str, Trained] = field(default_factory=dict)
     against: Mapping[str, str] = field(default_factory=dict)
+    decided: Mapping[str, str] = field(default_factory=dict)
     digits_since: float = 0.0
     alarms: Sequence[str] = ()
     about: Sequence[str] = ()

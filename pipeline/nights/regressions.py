@@ -33,12 +33,13 @@ class Regressions:
     Args:
         findings: alarms first.
         regressed: by variant that became worse, the night that it is judged against.
-        against: as in `Night`.
+        against, decided: as in `Night`.
     """
 
     findings: Sequence[Finding]
     regressed: Mapping[str, Night] = field(default_factory=dict)
     against: Mapping[str, str] = field(default_factory=dict)
+    decided: Mapping[str, str] = field(default_factory=dict)
 
 
 def regressions(
@@ -72,13 +73,12 @@ def regressions(
         if not before:
             lost.append(_gone(f"the night of {_date(night)}"))
             continue
-        names = [name for name in is_news if references[name] == night]
-        pairs = {name: (night.trained[name], trained[name]) for name in names}
-        judged.append(_judged(night, before, now, pairs, commit, bad, is_last=night is good))
+        its = {name: trained[name] for name in is_news if references[name] == night}
+        judged.append(_judged(night, before, now, its, commit, bad, is_last=night is good))
     causes = {name: why for of in judged for name, why in of.causes.items()}
     findings = [
         *chain.from_iterable(map(_alarms, judged)),
-        *_verdicts(then.answers, now.answers, causes),
+        *_verdicts(_last_decided(good, then, now), now.answers, causes),
         *(one for of in judged for one in _others(of, now)),
         *_came_or_went(references, trained),
         *lost,
@@ -90,6 +90,7 @@ def regressions(
         findings=sorted(findings, key=lambda one: not one.is_alarm),
         regressed={one.variant: night for night, one in every if one.is_regression},
         against={name: references[name].run_id for name in references if name in waiting},
+        decided={**_decided(good), **_decides(then, good.compared), **_decides(now, compared)},
     )
 
 
@@ -107,12 +108,13 @@ def _judged(
     night: Night,
     then: Logged,
     now: Logged,
-    changed: Mapping[str, tuple[Trained, Trained]],
+    trained: Mapping[str, Trained],
     commit: str,
     bad: Sequence[Night],
     *,
     is_last: bool,
 ) -> _Judged:
+    changed = {name: (night.trained[name], one) for name, one in trained.items()}
     # All variants of a comparison are trained on the same.
     data = next((of for pair in changed.values() if (of := other_data(*pair))), None)
     causes = _causes(night, changed, commit, bad, data)
@@ -236,6 +238,34 @@ def _verdicts(
             cause=_why(was, one, causes),
             about=one.question.id,
         )
+
+
+def _decided(good: Night) -> Mapping[str, str]:
+    """What an earlier night knows; what was accepted is not judged by what it was before."""
+    return {} if good.alarms else good.decided
+
+
+def _decides(of: Logged, compared: str) -> dict[str, str]:
+    """The questions that a comparison decides, each with its run."""
+    return {one.question.id: compared for one in of.answers if one.verdict in DECIDED}
+
+
+def _last_decided(good: Night, then: Logged, now: Logged) -> list[Answer]:
+    """The answers of then; of a question that is decided now and was not, those that it had before.
+
+    A verdict that turns often is undecided for a night in between.
+    """
+    decided = _decided(good)
+    are = {one.question.id for one in now.answers if one.verdict in DECIDED}
+    found = []
+    for one in then.answers:
+        asked = one.question.id
+        if one.verdict is Verdict.UNDECIDED and asked in are and asked in decided:
+            before = logged(decided[asked])
+            found += [of for of in before.answers if of.question.id == asked] if before else [one]
+        else:
+            found.append(one)
+    return found
 
 
 def _why(was: Answer, one: Answer, causes: Mapping[str, str]) -> str:

@@ -134,7 +134,7 @@ def test_a_variant_that_nothing_changed_in_is_not_judged_again() -> None:
     assert found.regressed == {}
     assert not any(one.text.startswith("bn: ") for one in found.findings)
     same = good()
-    assert regressions(same, same.compared, same.trained) == Regressions(findings=[])
+    assert regressions(same, same.compared, same.trained).findings == []
 
 
 def test_the_margin_is_that_of_the_variants_question() -> None:
@@ -172,6 +172,23 @@ def test_a_verdict_that_is_no_longer_or_only_now_decided_is_no_alarm() -> None:
     assert (lost.is_alarm, "is now undecided" in lost.text) == (False, True)
     (won,) = tonight(bn=trained(), then=good(compared=compared(spread))).findings
     assert (won.is_alarm, ": undecided (" in won.text) == (False, True)
+
+
+def test_a_verdict_that_turned_with_an_undecided_night_in_between_is_an_alarm() -> None:
+    same, first = trained(), good()
+    spread = compared(THEN | {"bn": 0.54 + 20 * NOISE[::-1]}, prefix="spread")
+    between = regressions(first, spread, first.trained)
+    assert alarms(between) == []
+    assert between.decided == {"bn_quality_over_elu": first.compared}
+    then = good(compared=spread, decided=between.decided)
+    worse = THEN | {"bn": 0.46 + NOISE[::-1]}
+    (turned,) = alarms(tonight(worse, then=then, bn=same))
+    assert turned.text.endswith(": better (+4.00 points) is now worse (-4.00 points).")
+    assert alarms(tonight(then=then, bn=same)) == []  # it is again what it was
+    accepted = replace(good(compared=spread), decided=between.decided, alarms=["x"])
+    assert alarms(tonight(worse, then=accepted, bn=same)) == []
+    client.connect().delete_run(first.compared)
+    assert alarms(tonight(worse, then=then, bn=same)) == []
 
 
 def test_a_verdict_under_another_margin_is_no_alarm() -> None:
@@ -243,7 +260,7 @@ def test_what_is_left_undecided_is_judged_again_when_it_has_more_seeds() -> None
 def test_without_more_seeds_it_stays_to_be_judged_and_is_not() -> None:
     then = undecided_night(recorded(good(compared=compared(SMALL))))
     found = tonight(SMALL | {"bn": LITTLE}, then=then, bn=with_runs(3))
-    assert found == Regressions(findings=[], against=then.against)
+    assert (found.findings, found.against) == ([], then.against)
 
 
 def test_a_change_that_is_taken_back_is_no_longer_to_be_judged() -> None:
