@@ -80,7 +80,7 @@ def regressions(
         *chain.from_iterable(map(_alarms, judged)),
         *_verdicts(_last_decided(good, then, now), now.answers, causes),
         *(one for of in judged for one in _others(of, now)),
-        *_came_or_went(references, trained),
+        *_came_or_went(good, references, trained),
         *lost,
     ]
     every = [(of.night, one) for of in judged for one in of.found]
@@ -279,8 +279,10 @@ def _why(was: Answer, one: Answer, causes: Mapping[str, str]) -> str:
     return f"Nothing that decides results differs since: {runs} runs were compared, now {more}."
 
 
-def _came_or_went(then: Collection[str], trained: Collection[str]) -> Iterator[Finding]:
-    if new := [name for name in trained if name not in then]:
+def _came_or_went(
+    good: Night, references: Collection[str], trained: Collection[str]
+) -> Iterator[Finding]:
+    if new := [name for name in trained if name not in references]:
         yield Finding(text=f"New since the last good night: {listed(new)}.")
-    if gone := [name for name in then if name not in trained]:
+    if gone := [name for name in good.trained if name not in trained]:
         yield Finding(text=f"No longer compared: {listed(gone)}.")

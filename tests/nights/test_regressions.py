@@ -274,6 +274,8 @@ def test_a_variant_that_was_left_out_is_judged_by_the_night_that_had_it() -> Non
     without = regressions(first, compared({"elu": THEN["elu"]}), alone)
     assert without.against == {"bn": first.run_id}
     second = recorded(good(trained=alone, against=without.against))
+    again = regressions(second, second.compared, alone)
+    assert (again.findings, again.against) == ([], without.against)
     found = tonight(THEN | {"bn": 0.505 + NOISE[::-1]}, then=second)
     assert [*found.regressed] == ["bn"]
     assert not any("New since" in one.text for one in found.findings)
