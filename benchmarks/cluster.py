@@ -23,7 +23,7 @@ from benchmarks.simulated import serve, simulate, used
 from benchmarks.store import GIVEN
 from pipeline import command
 from pipeline.base import progress
-from pipeline.nights.replay import STEP
+from pipeline.nights.record import REPLAY
 from pipeline.parameters import parameter
 from pipeline.tracking import server
 
@@ -227,7 +227,7 @@ def _night(asked: Cluster) -> CameTo:
 
         def again(_round: int) -> harness.Row:
             usage = harness.run(NIGHT, directory=Path(folder))[0]
-            seconds = _seconds_of_newest(STEP, Path(folder))
+            seconds = _seconds_of_newest(REPLAY, Path(folder))
             without = usage.wall_seconds - seconds
             return {**asdict(usage), "replay_seconds": seconds, "without_replay": without}
 

@@ -23,12 +23,14 @@ class Finding:
         is_alarm: whether somebody has to look at it.
         since: the date of the first night that found it; empty: this one.
         cause: what probably made it so; a sentence, or empty.
+        about: what an alarm is about: the same on every night that rings for it.
     """
 
     text: str
     is_alarm: bool = False
     since: str = ""
     cause: str = ""
+    about: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

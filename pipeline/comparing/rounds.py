@@ -28,8 +28,8 @@ class Ran(NamedTuple):
     trainings: Sequence[client.Run]
 
 
-def run(of: Wanted) -> Ran:
-    """Prepare, search, train and compare what is not done yet.
+def run(of: Wanted, data: LoggedData | None = None) -> Ran:
+    """Prepare, search, train and compare what is not done yet; the data, where it is not given.
 
     Raises:
         StepsFailedError: if a step failed; the others are compared.
@@ -38,7 +38,7 @@ def run(of: Wanted) -> Ran:
     if asked.scheduler != "none":
         with connected(of, 1):  # to be refused before a run is opened
             pass
-    data = prepare.prepared(asked, of.comparison, asked.reuse)
+    data = data or prepare.prepared(asked, of.comparison, asked.reuse)
     steps = decided(of, data, client.experiment_id())
     in_order = (*steps.searches, *steps.trainings)
     progress.update(message=decided_steps([steps.decisions[one.name] for one in in_order]))

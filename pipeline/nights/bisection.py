@@ -19,10 +19,10 @@ from pipeline.comparing.comparison import Wanted, decided
 from pipeline.comparing.crew import Crew
 from pipeline.nights import old_code
 from pipeline.nights.causes import SHORT, factors, trained_of
+from pipeline.nights.logged import Logged, became, logged
 from pipeline.nights.old_code import BISECT
 from pipeline.nights.other_data import DATA
 from pipeline.nights.record import Night, Trained
-from pipeline.nights.regressions import Logged, became, logged
 from pipeline.parameters import given_texts
 from pipeline.tracking import client, views
 from pipeline.tracking.runs import StepRun

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import chain, groupby
+from typing import Any
 
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
@@ -16,7 +17,7 @@ from pipeline.nights.bisection import Tonight, bisected
 from pipeline.nights.causes import trained_of
 from pipeline.nights.past import Past
 from pipeline.nights.record import FILE, Night
-from pipeline.nights.regressions import regressions
+from pipeline.nights.regressions import Regressions, regressions
 from pipeline.parameters import Nightly
 from pipeline.report import night
 from pipeline.tracking import addresses, client
@@ -42,11 +43,19 @@ def concluded(
     nights = trend.tags(of.comparison.name, own.data.tags["dataset"])
     began = datetime.fromtimestamp(own.info.start_time / 1000, UTC)
     tonight = _recorded(own, nights, ran)
-    found = [*_since_good(of, asked, run, before, tonight), again, _added(before, tonight)]
+    since_good = _since_good(of, asked, run, before, tonight)
+    found = [*since_good.findings, again, _added(before, tonight)]
     found.sort(key=lambda one: not one.is_alarm)
-    first = f"{datetime.fromtimestamp(before.bad[0].began, UTC):%Y-%m-%d}" if before.bad else ""
-    findings = [replace(one, since=first) if one.is_alarm else one for one in found]
-    alarms = [one.text for one in findings if one.is_alarm]
+    findings = [_with_first(one, before.bad) if one.is_alarm else one for one in found]
+    alarms = [one for one in findings if one.is_alarm]
+    tonight = replace(
+        tonight,
+        against=since_good.against,
+        decided=since_good.decided,
+        digits_since=before.digits_since,
+        alarms=[one.text for one in alarms],
+        about=[one.about for one in alarms],
+    )
     colors = {variant.name: variant.color for variant in of.comparison.variants}
     trend.log(run, ran.compared, of=nights, colors=colors, alarm=bool(alarms))
     report = NightReport(
@@ -61,7 +70,7 @@ def concluded(
     )
     run.log_text(night.html(report), PAGE)
     run.set_note(night.note(report, RUN_NOTE_LENGTH))
-    run.log_text(replace(tonight, alarms=alarms).text(), FILE)
+    run.log_text(tonight.text(), FILE)
     # Last: with these, it is a night that those after it are judged by.
     run.set_tags({**night.tags(report), "verdict": _verdict(compared)})
     return report
@@ -82,19 +91,29 @@ def _recorded(own: client.Run, nights: dict[str, str], ran: rounds.Ran) -> Night
 
 def _since_good(
     of: Wanted, asked: Nightly, run: StepRun, before: Past, tonight: Night
-) -> Sequence[Finding]:
+) -> Regressions:
     """What is other than on the last good night, and why."""
-    good, first = before.good, next(iter(before.bad), None)
+    good = before.good
     if good is None:
-        said = "those before all rang" if first else "this is the first"
-        return [Finding(text=f"There is no good night to compare with: {said}.")]
-    found = regressions(
-        good, tonight.compared, tonight.trained, commit=tonight.commit, first_bad=first
+        said = "those before all rang" if before.bad else "this is the first"
+        text = f"There is no good night to compare with: {said}."
+        return Regressions(findings=[Finding(text=text)])
+    known: dict[str, Any] = {"compared": tonight.compared, "trained": tonight.trained}
+    found = regressions(good, **known, commit=tonight.commit, bad=before.bad)
+    if asked.bisect == "no":
+        return found
+    causes = (
+        bisected(Tonight(of=of, run=run, good=then, **known), [name])
+        for name, then in found.regressed.items()
     )
-    if asked.bisect == "no" or not found.regressed:
-        return found.findings
-    about = Tonight(of=of, run=run, good=good, trained=tonight.trained, compared=tonight.compared)
-    return [*found.findings, *bisected(about, found.regressed)]
+    return replace(found, findings=[*found.findings, *chain.from_iterable(causes)])
+
+
+def _with_first(alarm: Finding, bad: Sequence[Night]) -> Finding:
+    """An alarm with the date of the first of some nights that rang for the same."""
+    first = next((one for one in bad if alarm.about in one.about), None)
+    since = f"{datetime.fromtimestamp(first.began, UTC):%Y-%m-%d}" if first else ""
+    return replace(alarm, since=since)
 
 
 def _added(before: Past, tonight: Night) -> Finding:

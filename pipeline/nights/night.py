@@ -77,8 +77,8 @@ def _held(of: Wanted, asked: Nightly, claim: claims.Claim) -> int:
             nights = trend.tags(of.comparison.name, data.dataset)
             opened.set_tags({**nights, **data.tags})
             before = past(opened.experiment, nights)
-            again = replay(of, opened, data, before.last)
-            ran = rounds.run(of)
+            again = replay(of, opened, data, before)
+            ran = rounds.run(of, data)
             claim.confirm()
             report = concluded(of, asked, opened, before, again, ran)
         finally:

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 FILE = "night.json"
+REPLAY = "replay"  # what an alarm for other digits is about; the tag `step` of such runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +40,13 @@ class Night:
         compared: the run of the comparison.
         commit: of git; empty where it is not known.
         trained: by variant.
-        verdicts: by the ids of questions; None where it is described, not tested.
+        against: by variant, the run of the earlier night that it is still to be judged against:
+            what has changed since is undecided, or it was not compared since.
+        decided: by the ids of questions, the run of the comparison that decided them last.
+        digits_since: when it was accepted that a replay comes to other digits, seconds since 1970:
+            of what was trained before, it rings no more.
         alarms: what it rang for, a sentence each; none: a good night.
+        about: what each of these is about, as in `Finding`.
     """
 
     run_id: str
@@ -50,8 +56,11 @@ class Night:
     compared: str
     commit: str = ""
     trained: Mapping[str, Trained] = field(default_factory=dict)
-    verdicts: Mapping[str, str | None] = field(default_factory=dict)
+    against: Mapping[str, str] = field(default_factory=dict)
+    decided: Mapping[str, str] = field(default_factory=dict)
+    digits_since: float = 0.0
     alarms: Sequence[str] = ()
+    about: Sequence[str] = ()
 
     def text(self) -> str:
         """It as JSON."""
@@ -59,7 +68,8 @@ class Night:
 
 
 def parsed(content: bytes | str) -> Night:
-    """A night from its JSON; whatever a damaged one raises."""
+    """A night from its JSON, as far as this version knows it; whatever a damaged one raises."""
     found: dict[str, Any] = json.loads(content)
     trained = {name: Trained(**of) for name, of in found.pop("trained").items()}
-    return Night(**found, trained=trained)
+    known = {one.name: found[one.name] for one in fields(Night) if one.name in found}
+    return Night(**known, trained=trained)

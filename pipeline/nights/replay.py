@@ -7,6 +7,8 @@ setting of the environment, memory that fails.
 import io
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -22,7 +24,8 @@ from pipeline.comparing.crew import connected
 from pipeline.comparisons import Variant
 from pipeline.data.splits import Splits
 from pipeline.nights.causes import factors
-from pipeline.nights.record import Night, Trained
+from pipeline.nights.past import Past
+from pipeline.nights.record import REPLAY, Night, Trained
 from pipeline.steps import owners
 from pipeline.steps.running import step_run
 from pipeline.steps.step import recorded_inputs, recorded_variant
@@ -33,7 +36,6 @@ from pipeline.uncertainty.calibration import in_half_precision
 from pipeline.work.train import TrainStep
 from pipeline.work.variant_step import LoggedData, logged_splits
 
-STEP = "replay"  # the tag `step` of its runs
 REPLAYED = "replayed_run"  # the tag that names the training
 CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate")
 MOST_LOOKED_AT = 2000  # earlier replays
@@ -67,20 +69,21 @@ class Replay(NamedTuple):
         return Finding(
             text=text,
             is_alarm=not self.changed,
+            about=REPLAY,
             cause=f"Other than then: {self.changed}." if self.changed else unexplained,
         )
 
 
-def replay(of: Wanted, night: StepRun, data: LoggedData, last: Night | None) -> Finding:
+def replay(of: Wanted, night: StepRun, data: LoggedData, before: Past) -> Finding:
     """Train the training of a comparison again that was replayed longest ago, on a worker.
 
     Args:
         of: what was asked for.
         night: its run.
         data: tonight's.
-        last: the night before.
+        before: the nights before.
     """
-    training = _next(_trainings(of, night, data, last), night.experiment)
+    training = _next(_trainings(of, night, data, before.last), night.experiment)
     if training is None:
         return Finding(text="Nothing is finished yet that could be trained again.")
     from pipeline.steps import workers
@@ -97,7 +100,15 @@ def replay(of: Wanted, night: StepRun, data: LoggedData, last: Night | None) -> 
     if errors:
         return Finding(text=f"{name} could not be trained again: {errors[name]}.")
     night.set_tags({"replay": results[name].differs or "equal"})
-    return results[name].finding()
+    return _unless_accepted(results[name].finding(), training, before.digits_since)
+
+
+def _unless_accepted(found: Finding, training: client.Run, since: float) -> Finding:
+    """No alarm of a training that is older than what was accepted."""
+    if not found.is_alarm or training.info.end_time / 1000 >= since:
+        return found
+    said = f"Of trainings before {datetime.fromtimestamp(since, UTC):%Y-%m-%d} that was accepted."
+    return replace(found, text=f"{found.text} {said}", is_alarm=False)
 
 
 def _trainings(of: Wanted, night: StepRun, data: LoggedData, last: Night | None) -> list[str]:
@@ -111,7 +122,7 @@ def _trainings(of: Wanted, night: StepRun, data: LoggedData, last: Night | None)
 
 def _next(trainings: Sequence[str], experiment: str) -> client.Run | None:
     """The training whose turn it is: one that was never replayed, or that longest ago."""
-    replays = islice(client.newest_first(experiment, f"tags.step = '{STEP}'"), MOST_LOOKED_AT)
+    replays = islice(client.newest_first(experiment, f"tags.step = '{REPLAY}'"), MOST_LOOKED_AT)
     ago: dict[str, int] = {}
     for place, run in enumerate(replays):
         ago.setdefault(run.data.tags.get(REPLAYED, ""), place)
@@ -140,8 +151,8 @@ def replayed(run_id: str) -> Replay:
         **{name: tags[name] for name in ("dataset", "data_fingerprint", "prepare_run")},
         **{"variant": variant.name, "mlflow.runColor": variant.color, REPLAYED: run_id},
     }
-    name = f"{STEP} {variant.name} seed {settings['seed']}"
-    with step_run(STEP, {"variant": variant.name, **settings}, name=name, tags=about) as run:
+    name = f"{REPLAY} {variant.name} seed {settings['seed']}"
+    with step_run(REPLAY, {"variant": variant.name, **settings}, name=name, tags=about) as run:
         splits = logged_splits(tags["prepare_run"], tags["data_fingerprint"])
         epochs, differs = _compared(run, name, variant, splits, trained, settings)
         found = Replay(

@@ -117,6 +117,14 @@ def test_other_test_images_widen_the_interval():
     assert among_few.answer.covers_images
 
 
+def test_with_more_seeds_accuracy_alone_is_judged_again_and_all_looks_share_the_error():
+    then, now = night(elu={}, bn={}), night("now", bn={"test_accuracy": 0.45 + NOISE[::-1]})
+    (again,) = shifts(then, now, ["bn"], looked_before=True)
+    assert again.answer.question.metric == "test_accuracy"
+    assert again.is_regression
+    assert again.answer.confidence > 1 - 0.05 / 5  # of one look it would be 0.95
+
+
 # The same to the last digit
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import mlflow
 import pytest
@@ -18,6 +19,7 @@ from pipeline.nights.record import FILE, Night, parsed
 from pipeline.parameters import Nightly
 from pipeline.steps import claims
 from pipeline.tracking import client
+from pipeline.work import prepare
 
 pytestmark = pytest.mark.slow
 
@@ -95,6 +97,15 @@ def test_an_alarm_rings_until_it_is_accepted(
     assert nightly(asked) == 3
     assert hooked.bodies[2]["alarms"][0]["since"] == ""  # from the accepted one on, it is new
     assert trend.table("0", rang.data.tags)["alarm"].tolist() == 2 * [False] + 6 * [True]
+
+
+def test_a_night_prepares_its_data_once(
+    finished_store: Finished, replay_finds: list[Finding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spy = Mock(wraps=prepare.prepared)
+    monkeypatch.setattr(prepare, "prepared", spy)
+    assert nightly(Nightly(**parameters(finished_store))) == 0
+    assert spy.call_count == 1  # with reuse=never, each time makes another run
 
 
 def test_a_second_night_leaves_and_says_who_holds_it(

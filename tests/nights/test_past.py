@@ -1,5 +1,6 @@
 """Which of the nights before is the last good one."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,26 @@ from pipeline.nights.record import FILE, Night
 from pipeline.tracking.runs import StepRun
 
 
-def night(alarms: tuple[str, ...] = (), *, ended: bool = True, of: str = "c", **tags: Any) -> str:
+def night(
+    alarms: tuple[str, ...] = (),
+    *,
+    ended: bool = True,
+    of: str = "c",
+    record: Mapping[str, Any] | None = None,
+    **tags: Any,
+) -> str:
     connection = mlflow.MlflowClient()
     about = {"step": "nightly", **trend.tags(of, "d's"), **tags}
     about |= {"alarm": "yes" if alarms else "no"} if ended else {}
     run_id = connection.create_run("0", tags=about).info.run_id
     written = Night(
-        run_id=run_id, began=0.0, comparison=of, dataset="d's", compared="m", alarms=alarms
+        run_id=run_id,
+        began=1.0,
+        comparison=of,
+        dataset="d's",
+        compared="m",
+        alarms=alarms,
+        **record or {},
     )
     StepRun(run_id, "0").log_text(written.text(), FILE)
     connection.set_terminated(run_id, "FAILED" if alarms else "FINISHED")
@@ -55,3 +69,15 @@ def test_one_whose_record_is_damaged_is_left_out(store: Path, damaged: str) -> N
     good = night()
     StepRun(night(), "0").log_text(damaged, FILE)
     assert found() == (good, [])
+
+
+def test_other_digits_that_were_accepted_stay_so(store: Path) -> None:
+    of = trend.tags("c", "d's")
+    night(("x",), record={"about": ["replay"]})
+    assert past("0", of).digits_since == 0.0
+    night(("x",), record={"about": ["bn test_accuracy"]}, accepted="yes")
+    assert past("0", of).digits_since == 0.0
+    night(("x",), record={"about": ["replay"]}, accepted="yes")
+    assert past("0", of).digits_since == 1.0
+    night(record={"digits_since": 0.5})
+    assert past("0", of).digits_since == 0.5

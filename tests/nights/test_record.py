@@ -16,8 +16,9 @@ def test_a_night_is_read_as_it_was_written() -> None:
         dataset="d",
         compared="m",
         trained={"bn": trained},
-        verdicts={"bn_quality_over_elu": "better", "described": None},
+        against={"elu": "m"},
         alarms=["bn is worse."],
+        about=["bn test_accuracy"],
     )
     assert parsed(night.text()) == night
 

@@ -125,3 +125,13 @@ def test_every_night_has_another_training(finished_store: Finished) -> None:
     next_one = replays._next(ids, "0")
     assert next_one
     assert next_one.info.run_id == ids[2]
+
+
+def test_what_was_accepted_of_earlier_trainings_rings_no_more(finished_store: Finished) -> None:
+    training = trainings("elu")[0]
+    ended = training.info.end_time / 1000
+    found = LIKE_BEFORE._replace(differs="x").finding()
+    assert replays._unless_accepted(found, training, 0.0) == found
+    assert replays._unless_accepted(found, training, ended) == found
+    accepted = replays._unless_accepted(found, training, ended + 1)
+    assert (accepted.is_alarm, accepted.text.endswith("was accepted.")) == (False, True)
