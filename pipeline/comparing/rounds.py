@@ -1,7 +1,7 @@
 """Running a comparison: its steps, one round of seeds after the other, then what they come to."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -28,11 +28,19 @@ class Ran(NamedTuple):
     trainings: Sequence[client.Run]
 
 
+class SomeFailedError(StepsFailedError):
+    """Steps failed; the others were compared."""
+
+    def __init__(self, failures: Mapping[str, str], ran: Ran):
+        super().__init__(failures)
+        self.ran = ran
+
+
 def run(of: Wanted, data: LoggedData | None = None) -> Ran:
     """Prepare, search, train and compare what is not done yet; the data, where it is not given.
 
     Raises:
-        StepsFailedError: if a step failed; the others are compared.
+        SomeFailedError: if a step failed; the others are compared.
     """
     asked = of.asked
     if asked.scheduler != "none":
@@ -68,7 +76,7 @@ def _run_steps(main_run: StepRun, of: Wanted, data: LoggedData, steps: DecidedSt
         steps, failures = _trained(main_run, of, data, crew, steps)
     ran = _compare(of, steps, within=main_run)
     if failures:
-        raise StepsFailedError(failures)
+        raise SomeFailedError(failures, ran)
     return ran
 
 

@@ -1,5 +1,6 @@
 """A night: what it trains again, reruns and adds, and what it comes to."""
 
+import os
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -19,6 +20,7 @@ from pipeline.tracking import names
 from pipeline.tracking.night_views import NIGHTLY
 from pipeline.tracking.runs import adopted_run
 from pipeline.work import prepare
+from pipeline.work.variant_step import LoggedData
 
 
 def run(of: Wanted, asked: Nightly) -> int:
@@ -28,7 +30,7 @@ def run(of: Wanted, asked: Nightly) -> int:
 
     Raises:
         InputError: if the data set is not named: what is not to be had falls back to digits.
-        StepsFailedError: if a step failed.
+        SomeFailedError: if a step failed; what the others come to is judged, and told.
     """
     source = asked.data_of(of.comparison).source
     if source == "auto":
@@ -41,6 +43,7 @@ def run(of: Wanted, asked: Nightly) -> int:
     if asked.plan == "only":
         say_plan(of)
         return 0
+    source = os.path.abspath(source) if source.endswith(".npz") else source
     about = f"{of.comparison.name} on {source}"
     try:
         with claims.hold(key(of.comparison.name, source), f"night of {about}", wait=False) as claim:
@@ -78,11 +81,23 @@ def _held(of: Wanted, asked: Nightly, claim: claims.Claim) -> int:
             opened.set_tags({**nights, **data.tags})
             before = past(opened.experiment, nights)
             again = replay(of, opened, data, before)
-            ran = rounds.run(of, data)
+            ran, failed = _compared(of, data)
             claim.confirm()
             report = concluded(of, asked, opened, before, again, ran)
         finally:
             pipeline_run_id.reset(token)
-    progress.update(message=f"\n{night.screen(report, layout.width())}")
-    hook.tell(report)
+        progress.update(message=f"\n{night.screen(report, layout.width())}")
+        hook.tell(report)
+        if failed:
+            raise failed
     return hook.EXIT_ALARM if report.alarms else 0
+
+
+def _compared(of: Wanted, data: LoggedData) -> tuple[rounds.Ran, rounds.SomeFailedError | None]:
+    """The comparison, and what is to be raised when the others of its steps are judged."""
+    try:
+        return rounds.run(of, data), None
+    except rounds.SomeFailedError as error:
+        if not error.ran.compared:
+            raise
+        return error.ran, error

@@ -12,7 +12,8 @@ from receivers import Receiver, receiver
 from step_runs import opened_by_mlflow_run
 
 from pipeline.answers.night import Finding
-from pipeline.base import InputError
+from pipeline.base import InputError, StepsFailedError
+from pipeline.comparing.crew import Crew
 from pipeline.nightly import nightly
 from pipeline.nights import hook, night, trend
 from pipeline.nights.record import FILE, Night, parsed
@@ -135,3 +136,17 @@ def test_a_plan_runs_no_night(finished_store: Finished, capfd: pytest.CaptureFix
     assert nightly(Nightly(**{**parameters(finished_store), "plan": "only"})) == 0
     assert "Nothing to run: all 6 steps are finished." in capfd.readouterr().out
     assert nights() == []
+
+
+def test_where_a_step_fails_the_others_are_judged_and_the_night_fails(
+    finished_store: Finished, replay_finds: list[Finding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = {"train elu seed 3": "DivergenceError: loss is nan"}
+    monkeypatch.setattr(Crew, "run", lambda *_: ({}, failures))
+    with pytest.raises(StepsFailedError, match="train elu seed 3"):
+        nightly(Nightly(**{**parameters(finished_store), "seeds": "1,2,3"}))
+    (run,) = nights()
+    assert (run.info.status, run.data.tags["alarm"]) == ("FAILED", "no")
+    assert "loss is nan" in run.data.tags["failure_reason"]
+    trained = record_of(run).trained
+    assert {name: len(of.run_ids) for name, of in trained.items()} == {"elu": 2, "alpha_dropout": 2}
