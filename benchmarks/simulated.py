@@ -35,7 +35,7 @@ ARTIFACTS = (
 MODEL = (74, 1207, 122, 131507, 187, 32267, 0, 7902, 2564, 0, 3005, 0, 16, 2, 2260925)
 METRICS = ("val_accuracy", "val_loss", "train_accuracy", "train_loss", *CURVES[4:])
 MOST = 4  # kinds of requests
-LONGEST = 180.0  # seconds
+LONGEST = 480.0  # seconds, in which those that have not ended are left
 LATENCIES: list[tuple[str, float]] = []  # what was asked for, and seconds, of this process
 
 
@@ -95,7 +95,7 @@ def simulate(
     from pipeline.steps.running import step_run
 
     steps = [
-        Sleeping(seed=seed, epochs=epochs, seconds=epoch_seconds)
+        Sleeping(seed=seed, epochs=epochs, seconds=epoch_seconds, workers=workers)
         for seed in range(1, trainings + 1)
     ]
     with dask.connect(1, scheduler) as client, step_run("main", {}, name="main") as run:
@@ -164,6 +164,7 @@ class Sleeping(Step):
     seed: int
     epochs: int
     seconds: float  # of an epoch
+    workers: int  # in its key: those of another number, in the same store, are not reused
 
     @property
     def name(self) -> str:
@@ -171,7 +172,8 @@ class Sleeping(Step):
 
     def parameters(self) -> Mapping[str, Any]:
         of_model = {f"setting_{number}": number for number in range(8)}
-        return {"variant": "sleeping", "seed": self.seed, "epochs": self.epochs, **of_model}
+        own = {"seed": self.seed, "epochs": self.epochs, "workers": self.workers}
+        return {"variant": "sleeping", **own, **of_model}
 
     def tags(self) -> Mapping[str, Any]:
         return {f"tag_{number}": 300 * "x" for number in range(10)}

@@ -314,7 +314,7 @@ def test_copied_trainings_differ_in_seed_and_share_curve_and_artifacts() -> None
 
 
 def test_a_simulated_training_is_held_ended_and_logged_as_a_real_one(store: Path) -> None:
-    step = simulated.Sleeping(seed=7, epochs=3, seconds=0.1)
+    step = simulated.Sleeping(seed=7, epochs=3, seconds=0.1, workers=1)
     assert simulated.taken(step) > 3 * 0.1
     client = mlflow.MlflowClient()
     (run,) = client.search_runs(["0"], f"tags.step_key = '{step.key}'")
