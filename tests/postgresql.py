@@ -4,10 +4,14 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from browser import free_port
 
 USER = "twenty_layers"
 STARTED_WITHIN = 60.0  # seconds
@@ -87,3 +91,16 @@ class PostgreSQL:
             self._process.send_signal(signal.SIGINT)
             self._process.wait()
             self._process = None
+
+
+@contextmanager
+def temporary_postgresql() -> Iterator[PostgreSQL]:
+    """A server that is started, in a folder that goes with it."""
+    directory = Path(tempfile.mkdtemp(prefix="postgresql-"))  # pytest's are closed to `postgres`
+    database = PostgreSQL(directory, free_port())
+    try:
+        database.start()
+        yield database
+    finally:
+        database.stop()
+        shutil.rmtree(directory)

@@ -7,10 +7,9 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -22,7 +21,7 @@ from browser import free_port
 from dask_workers import WORKER, scheduler, started
 from mlflow.entities import Run
 from object_store import BUCKET, ObjectStore, object_store
-from postgresql import PostgreSQL
+from postgresql import PostgreSQL, temporary_postgresql
 from small_layers import SMALL
 from test_faults import CURVE, FINAL
 
@@ -54,24 +53,12 @@ def hiding(*folders: Path) -> tuple[str, ...]:
     return ("unshare", "--mount", "sh", "-c", " && ".join([*hidden, 'exec "$@"']), "sh")
 
 
-@contextmanager
-def postgresql() -> Iterator[PostgreSQL]:
-    directory = Path(tempfile.mkdtemp(prefix="postgresql-"))  # pytest's are closed to `postgres`
-    database = PostgreSQL(directory, free_port())
-    try:
-        database.start()
-        yield database
-    finally:
-        database.stop()
-        shutil.rmtree(directory)
-
-
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     before = mlflow.get_tracking_uri()
     with ExitStack() as stack:
         s3 = stack.enter_context(object_store())
-        database = stack.enter_context(postgresql())
+        database = stack.enter_context(temporary_postgresql())
         for name, value in s3.environment.items():
             monkeypatch.setenv(name, value)
         for name in ("server", "main"):

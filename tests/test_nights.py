@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,7 +25,7 @@ from browser import free_port
 from conftest import shared_directory
 from filelock import FileLock
 from mlflow.entities import Run
-from postgresql import PostgreSQL
+from postgresql import temporary_postgresql
 from receivers import Receiver, receiver
 from teams import NIGHT, Team, Told, cloned, ended, made, save_digits, tracking_server
 
@@ -303,18 +302,6 @@ def assert_nowhere(secret: str, team: Team, found: Night) -> None:
         assert path.is_dir() or secret.encode() not in path.read_bytes()
 
 
-@contextmanager
-def database() -> Iterator[PostgreSQL]:
-    directory = Path(tempfile.mkdtemp(prefix="postgresql-"))  # pytest's are closed to `postgres`
-    started = PostgreSQL(directory, free_port())
-    try:
-        started.start()
-        yield started
-    finally:
-        started.stop()
-        shutil.rmtree(directory)
-
-
 def wait_for(holds: Callable[[], object], process: "subprocess.Popen[str]") -> None:
     deadline = time.monotonic() + 600
     while not holds():
@@ -331,7 +318,10 @@ def test_postgresql_restarted_in_the_middle(
     record_property: Record,
     request: pytest.FixtureRequest,
 ) -> None:
-    with database() as postgresql, tracking_server(tmp_path / "server", store=postgresql.uri) as at:
+    with (
+        temporary_postgresql() as postgresql,
+        tracking_server(tmp_path / "server", store=postgresql.uri) as at,
+    ):
         where = {"MLFLOW_TRACKING_URI": at, VARIABLE: received.address}
         team = replace(team, environment=where)
         storage = ("--storage", postgresql.create_database("optuna"))
