@@ -49,6 +49,13 @@ def scheduler(folder: Path, host: str = "127.0.0.1") -> Iterator[str]:
     """A scheduler; yields its address."""
     file = folder / "scheduler.json"
     with started(folder / "scheduler", *SCHEDULER, "--host", host, "--scheduler-file", file):
-        while not file.exists():
-            time.sleep(0.05)
-        yield json.loads(file.read_text("utf-8"))["address"]
+        yield _address_in(file)
+
+
+def _address_in(file: Path) -> str:
+    """What a scheduler says in its file, once it has written all of it: it is there empty first."""
+    while True:
+        with suppress(FileNotFoundError, json.JSONDecodeError):
+            address: str = json.loads(file.read_text("utf-8"))["address"]
+            return address
+        time.sleep(0.05)
