@@ -32,8 +32,8 @@ from mlflow.projects import _project_spec
 from pipeline import command
 from pipeline.base import InputError
 from pipeline.comparing.comparison import Wanted, decided, wanted
-from pipeline.comparisons.declarations import LARGEST_BATCH
 from pipeline.comparisons.twenty_layers import COMPARISON
+from pipeline.comparisons.variants import LARGEST_BATCH
 from pipeline.data import npz
 from pipeline.parameters import Main, Prepare, mlflow_run
 from pipeline.parameters.generated import PYTHON

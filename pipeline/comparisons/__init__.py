@@ -1,8 +1,8 @@
 """What people edit: one file per comparison.
 
 A file declares its data, its variants and its questions as `COMPARISON`; `twenty_layers` is the one
-to read first. `declarations` and `questions` have what can be declared, `checks` refuses what
-cannot, `colors` gives colours, `files` finds and reads the files.
+to read first. `declarations`, `variants` and `questions` have what can be declared, `checks`
+refuses what cannot, `colors` gives colours, `files` finds and reads the files.
 
 Imports `base` alone, so that every room may read a declaration.
 """

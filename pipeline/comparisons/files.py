@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base import InputError, did_you_mean, unknown_name
-from pipeline.comparisons.declarations import Comparison, Variant
+from pipeline.comparisons.declarations import Comparison
+from pipeline.comparisons.variants import Variant, check_reused
 
 DEFAULT = "twenty_layers"
 _FOLDER = Path(__file__).parent
-_NO_COMPARISONS = ("__init__", "declarations", "questions", "files", "checks", "colors")
+_NO_COMPARISONS = ("__init__", "declarations", "variants", "questions", "files", "checks", "colors")
 
 
 def names() -> list[str]:
@@ -23,7 +24,6 @@ def names() -> list[str]:
     return sorted(found, key=lambda name: name != DEFAULT)
 
 
-@lru_cache
 def load(comparison: str) -> Comparison:
     """The comparison of a name, or of a file.
 
@@ -32,8 +32,66 @@ def load(comparison: str) -> Comparison:
 
     Raises:
         InputError: if there is no such file, it cannot be imported, or what it declares is refused;
-            the file and, where it can be told, the line are named.
+            the file and, where it can be told, the line are named. Or if a variant starts from one
+            that is nowhere declared, has other layers, or starts from it in turn.
     """
+    declared = _declared(comparison)
+    for variant in declared.variants:
+        _check_sources(variant, declared)
+    return declared
+
+
+def source_of(variant: Variant, comparison: Comparison) -> tuple[Variant, Comparison]:
+    """The variant that another one of a comparison starts from, and the comparison it is of.
+
+    Raises:
+        InputError: if none declares it, or the file that is named is refused.
+    """
+    file, _, name = variant.starts_from.rpartition(":")
+    if file:
+        beside = Path(comparison.location).parent  # a file names others from where it is
+        places = [_declared(str(beside / file) if file.endswith(".py") else file)]
+    else:
+        places = [comparison, *_of_this_folder()]
+    for place in places:
+        for one in place.variants:
+            if one.name == name:
+                return one, place
+    known = dict.fromkeys(one.name for place in places for one in place.variants)
+    elsewhere = "Of another file, name that as well: starts_from='./mine.py:name'."
+    subject = f"starts_from of variant '{variant.name}'"
+    raise unknown_name(subject, variant.starts_from, known, elsewhere)
+
+
+def _check_sources(variant: Variant, comparison: Comparison) -> None:
+    """Refuse a variant that cannot start from what it is to start from."""
+    begun, place = [(comparison.location, variant.name)], comparison
+    while variant.starts_from:
+        source, place = source_of(variant, place)
+        check_reused(variant, source)
+        begun.append((place.location, source.name))
+        if begun[-1] in begun[:-1]:
+            raise InputError(
+                f"starts_from of variant '{begun[0][1]}'",
+                expected="a variant that does not start from this one in turn",
+                received=" -> ".join(name for _, name in begun),
+                action="Let one of them start from no other.",
+            )
+        variant = source
+
+
+def _of_this_folder() -> list[Comparison]:
+    """The comparisons of this folder; one that is broken hides no other."""
+    found = []
+    for one in names():
+        with suppress(InputError):
+            found.append(_declared(one))
+    return found
+
+
+@lru_cache
+def _declared(comparison: str) -> Comparison:
+    """What a comparison's file declares; what its variants start from is not looked at."""
     path = _FOLDER / f"{comparison}.py"
     if comparison not in names():
         path = Path(os.path.abspath(os.path.expanduser(comparison)))
@@ -73,13 +131,11 @@ def find_variant(name: str, comparison: str = "auto") -> tuple[Variant, Comparis
         InputError: if none declares it, the nearest name is suggested; or if a file is refused.
     """
     given = [] if comparison == "auto" else [load(comparison)]
-    everywhere = [*given]
-    for one in names():
-        with suppress(InputError):  # one that is broken hides no other
-            everywhere.append(load(one))
+    everywhere = [*given, *_of_this_folder()]
     for declared in everywhere:
         for variant in declared.variants:
             if variant.name == name:
+                _check_sources(variant, declared)
                 return variant, (given or [declared])[0]
     known = dict.fromkeys(one.name for declared in everywhere for one in declared.variants)
     elsewhere = "Choose one of the names above, or give the comparison that declares it."

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.base import InputError
 from pipeline.comparisons import Comparison, Data, Variant
-from pipeline.comparisons.declarations import LARGEST_BATCH
+from pipeline.comparisons.variants import LARGEST_BATCH
 from pipeline.parameters.parameter import (
     MOST_ITEMS,
     REQUIRED,

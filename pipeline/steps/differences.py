@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from pipeline.comparisons.declarations import default_setting
+from pipeline.comparisons.variants import default_setting
 
 MOST_NAMED = 8  # modules
 

@@ -12,8 +12,8 @@ import pytest
 from pipeline.base import InputError
 from pipeline.comparisons import Comparison, Data, Question, Variant, twenty_layers
 from pipeline.comparisons.colors import OKABE_ITO
-from pipeline.comparisons.declarations import default_setting
 from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, BN, ELU, ONE_CYCLE, SELU
+from pipeline.comparisons.variants import default_setting
 
 VARIANTS = {variant.name: variant for variant in twenty_layers.COMPARISON.variants}
 SHOWN = ("name", "description", "color", "derived_from")

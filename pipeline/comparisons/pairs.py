@@ -1,0 +1,21 @@
+"""Two images of MNIST: the same digit or not? Do arms of the same weights do better?"""
+
+from pipeline.comparisons import Comparison, Data
+from pipeline.comparisons.digits import DIGITS
+
+PAIRS_TWO = DIGITS.derive(
+    name="pairs_two",
+    description="two arms of 5 layers of 100 units, a hidden layer of 10, one logistic output",
+    arms="two",
+)
+PAIRS_SHARED = PAIRS_TWO.derive(
+    name="pairs_shared",
+    description="pairs_two with the same weights in both arms",
+    arms="shared",
+)
+
+COMPARISON = Comparison(
+    # All but the 500 images of each digit that `pretraining` has.
+    data=Data(source="mnist", skipped_per_class=500, pairs=True),
+    variants=(PAIRS_TWO, PAIRS_SHARED),
+)

@@ -1,0 +1,27 @@
+"""500 images of each digit: does a network help that has learnt to compare pairs of others?"""
+
+from pipeline.comparisons import Comparison, Data
+from pipeline.comparisons.digits import DIGITS
+
+ARM_SCRATCH = DIGITS.derive(
+    name="arm_scratch",
+    description="5 dense layers of 100 units from scratch",
+)
+ARM_FROZEN = ARM_SCRATCH.derive(
+    name="arm_frozen",
+    description="the arm of pairs_shared, frozen, under a softmax",
+    starts_from="pairs_shared",
+    reused_layers=5,
+    frozen_layers=5,
+)
+ARM_UNFROZEN = ARM_FROZEN.derive(
+    name="arm_unfrozen",
+    description="the arm of pairs_shared under a softmax, all of it trained on",
+    frozen_layers=0,
+)
+
+COMPARISON = Comparison(
+    # The 500 images of each digit that `pairs` leaves out.
+    data=Data(source="mnist", images_per_class=450, val_images_per_class=50),
+    variants=(ARM_SCRATCH, ARM_FROZEN, ARM_UNFROZEN),
+)
