@@ -139,6 +139,14 @@ def class_counts(labels: Labels, class_names: Sequence[str]) -> dict[str, int]:
     return dict(zip(class_names, counts.tolist(), strict=True))
 
 
+def side_by_side(pairs: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Pairs of images, (..., 2, h, w, c), as pictures to look at, with some white between them."""
+    first, second = np.moveaxis(pairs, -4, 0)
+    *others, width, channels = first.shape
+    white = np.full((*others, 1 + width // 16, channels), 255, np.uint8)
+    return np.concatenate([first, white, second], axis=-2)
+
+
 def save(splits: Splits, directory: Path) -> None:
     """Write one .npy file per array and, last, metadata.json (so its presence means complete)."""
     directory.mkdir(parents=True, exist_ok=True)
