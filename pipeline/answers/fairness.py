@@ -7,9 +7,12 @@ design" and not hidden; any other is flagged.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
+
+from pipeline.answers.selection import selections
 
 UNKNOWN = "not logged"
 ABSENT = "Diverged, failed or interrupted"
@@ -126,8 +129,13 @@ def facts(
     with_dropout = [run for run in runs if "mc_samples" in run.metrics]
     capped = [run.name for run in runs if is_capped(run)]
     patient = "patience had not run out, so more epochs might have helped"
+    prepared = {_data(run): run.prepare.settings for run in runs if run.prepare}
     return [
         *(_compare(name, value, runs) for name, value in _OF_DATA.items()),
+        *(
+            _compare(name, partial(_of_its_data, of), runs)
+            for name, of in selections(prepared).items()
+        ),
         _learning_rates(runs),
         *(_compare(name, value, runs) for name, value in _FACTS.items()),
         of_seeds,
@@ -137,6 +145,14 @@ def facts(
         _counted("Ended at the last permitted epoch", capped, patient),
         _counted(ABSENT, [str(one) for one in absent], "not compared"),
     ]
+
+
+def _data(run: RunRecord) -> str:
+    return run.tags.get("data_fingerprint", "")
+
+
+def _of_its_data(of: Mapping[str, str], run: RunRecord) -> str | None:
+    return of.get(_data(run))
 
 
 def _disturbed(runs: Sequence[RunRecord], disturbed: pd.Series) -> Fact:

@@ -291,4 +291,5 @@ def test_uncertain_pairs_are_shown_side_by_side():
     figure = run_figures.uncertain_images(
         images, labels, PROBABILITIES[:, :2], ENTROPY, ["different", "same"]
     )
-    assert [np.shape(axes.images[0].get_array()) for axes in figure.axes] == [(8, 17, 3)] * 4
+    pictures = [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
+    assert [picture.shape for picture in pictures] == [(8, 17, 3)] * 4
