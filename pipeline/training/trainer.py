@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from pipeline.comparisons import Variant
 from pipeline.data.splits import Splits
-from pipeline.training.blocks import Blocks, as_dataset, evaluation_batches
+from pipeline.training.blocks import Blocks, Feed, evaluation_batches
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.fit import DECIMALS, EachEpoch, Fit, OnEpoch
 from pipeline.training.models import activation_statistics, build_model
@@ -72,7 +72,7 @@ class Trainer:
             lambda seed: build_model(variant, splits, seed=seed, for_training=True).get_weights()
         )
         # Traces and compiles on one block, so that no epoch's time holds compilation.
-        self._train(as_dataset([next(iter(self.blocks))]))
+        self._train(Feed([next(iter(self.blocks))]))
         _settle_memory()
         self.compile_seconds = round(time.perf_counter() - started, DECIMALS)
 
@@ -85,8 +85,8 @@ class Trainer:
             return keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True)
         return Nadam(learning_rate)
 
-    def _train(self, blocks: tf.data.Dataset, **named: Any) -> None:
-        validation = as_dataset(evaluation_batches(self.splits.x_val, self.splits.y_val))
+    def _train(self, blocks: Feed, **named: Any) -> None:
+        validation = Feed(evaluation_batches(self.splits.x_val, self.splits.y_val))
         # The blocks are shuffled.
         self.block_model.fit(blocks, validation_data=validation, shuffle=False, verbose=0, **named)
 
@@ -139,9 +139,7 @@ class Trainer:
             on_epoch(epoch, metrics)
         if not fit.stopped_early:
             done, each = len(fit.history), EachEpoch(fit, self.blocks, seed, on_epoch, checkpoints)
-            self._train(
-                as_dataset(self.blocks), initial_epoch=done, epochs=epochs, callbacks=[each]
-            )
+            self._train(Feed(self.blocks), initial_epoch=done, epochs=epochs, callbacks=[each])
             self.splits.unload()
         if fit.best_weights is not None:
             self.model.set_weights(fit.best_weights)
@@ -150,7 +148,7 @@ class Trainer:
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Class probabilities, float32 of shape (n, classes), for uint8 images."""
         batches = evaluation_batches(images, np.zeros(len(images)))
-        return self.block_model.predict(as_dataset(batches), verbose=0)
+        return self.block_model.predict(Feed(batches), verbose=0)
 
     def activation_statistics(self, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """As in `models`, on 1000 training images; by the present or a seed's initial weights."""
