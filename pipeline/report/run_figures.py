@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from pipeline.base import InputError
 from pipeline.comparisons.colors import GREY
+from pipeline.data.splits import side_by_side
 from pipeline.report import drawing
 from pipeline.report.drawing import Array, Look
 from pipeline.report.thumbnails import taken_for
@@ -122,7 +123,21 @@ def uncertain_images(
     return figure
 
 
+def pairs(images: Array, titles: Sequence[str], title: str = "") -> Figure:
+    """Pairs of images, (n, 2, h, w, c), four in a row, each under what is said of it."""
+    drawing.require_some("pairs", images, titles)
+    rows = -(-len(images) // 4)
+    figure = drawing.blank_figure(1.6 * rows + 0.4)
+    grid = figure.subplots(rows, 4, squeeze=False, subplot_kw=BARE)
+    for axes, pair, text in zip(grid.flat, images, titles, strict=False):
+        _show_image(axes, pair)
+        axes.set_title(textwrap.fill(text, LINE_LENGTH), fontsize=9, parse_math=False)
+    figure.suptitle(title, fontsize=12)
+    return figure
+
+
 def _show_image(axes: Axes, image: Array) -> None:
+    image = side_by_side(image) if image.ndim == 4 else image
     axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
 
 
