@@ -17,6 +17,9 @@ from pipeline.answers.verdicts import Answer
 from pipeline.comparisons import Question
 from pipeline.comparisons.colors import readable
 
+# Metrics that differ from one set of test images to another as the test accuracy does.
+OF_TEST_IMAGES = ("test_accuracy", "generalization_gap")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Before:
@@ -94,7 +97,7 @@ class Evidence:
             if one.metric == "mc_gain" and variant is not None and one.variant in sampled:
                 gain = sampled[one.variant].astype(np.int8) - variant
                 found[one.id] = image_variance(gain)
-            elif one.metric == "test_accuracy" and variant is not None and reference is not None:
+            elif variant is not None and reference is not None and one.metric in OF_TEST_IMAGES:
                 found[one.id] = image_variance(variant, reference)
         return found
 

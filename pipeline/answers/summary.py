@@ -13,13 +13,15 @@ from pipeline.base import InputError
 RUN_COLUMNS = ["run_id", "variant", "seed", "learning_rate", "best_epoch", "best_val_loss"]
 RUN_COLUMNS += ["best_val_accuracy", "test_accuracy", "median_epoch_seconds", "train_seconds"]
 OPTIONAL_COLUMNS = ["mc_accuracy", "mc_nll", "mc_ece", "nll", "ece", "capped"]
-OPTIONAL_COLUMNS += ["median_epoch_cpu_seconds"]
+OPTIONAL_COLUMNS += ["median_epoch_cpu_seconds", "test_precision", "best_train_accuracy"]
+OPTIONAL_COLUMNS += ["generalization_gap"]
 # By which times are compared: when a run began (ms), where it ran, whether other work slowed it.
 OF_TIMES: dict[str, Any] = {"started": 0, "processor": "", "disturbed": False}
 CURVE_COLUMNS = ["run_id", "epoch", "val_loss", "elapsed_seconds"]
 AVERAGED = ["learning_rate", "best_epoch", "best_val_accuracy", "test_accuracy", "mc_accuracy"]
-AVERAGED += ["train_seconds"]
+AVERAGED += ["train_seconds", "test_precision", "best_train_accuracy", "generalization_gap"]
 RENAMED = {"best_val_accuracy": "val_accuracy", "train_seconds": "total_seconds"}
+RENAMED |= {"best_train_accuracy": "train_accuracy"}
 TARGET_SEEDS = 3  # the baseline's first, whose worst best loss is the target
 
 
