@@ -72,6 +72,7 @@ class Evidence:
     mc_correct: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
     ensembles: pd.DataFrame = field(default_factory=pd.DataFrame)
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by variant, as used
+    images_per_class: Mapping[str, int] = field(default_factory=dict)  # to train with, by variant
     images: ImageEvidence | None = None
     champion: str = ""  # the model that has the title in the end, in a few words
     before: Before | None = None

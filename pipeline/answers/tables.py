@@ -19,7 +19,6 @@ DESCRIBED = "described, not tested"  # in place of a verdict
 _SUMMARY = ["Variant", "Seeds", "Learning rate", "Best epoch", "Train accuracy", "Val accuracy"]
 _SUMMARY += ["Test accuracy", "Test precision", "MC accuracy", "Ensemble", "s/epoch", "s/training"]
 _SUMMARY += ["Epochs to target"]
-_SHARES = ["train_accuracy", "val_accuracy", "test_accuracy", "test_precision", "mc_accuracy"]
 _OPTIONAL = ["Train accuracy", "Test precision", "MC accuracy", "Ensemble"]  # not of every run
 _ENSEMBLES = ["Variant", "Model", "Seeds", "Accuracy", "NLL", "ECE"]
 _ANSWERS = ["Compared", "Metric", "Role", "Verdict", "Effect", "Interval", "Confidence", "Margin"]
@@ -47,7 +46,10 @@ def figure(row: Mapping, column: str) -> str:
         return f"{100 * row[column]:.2f} points" if np.isfinite(row[column]) else MISSING
     if column.endswith("to_target") and np.isinf(row[column]):
         return UNREACHED
-    return number(row[column], _DIGITS[column])
+    digits = _DIGITS[column]
+    if "seconds" in column and 0 < row[column] < math.inf:  # a small epoch takes milliseconds
+        digits = max(digits, 1 - math.floor(math.log10(row[column])))
+    return number(row[column], digits)
 
 
 def percent(share: float) -> str:
@@ -88,7 +90,10 @@ def _summary_row(row: Mapping, ensemble: float) -> list[str]:
         str(row["seeds"]),
         MISSING if np.isnan(row["learning_rate"]) else f"{row['learning_rate']:.3g}",
         number(row["best_epoch"], 1),
-        *(spread(row, column) for column in _SHARES),
+        figure(row, "train_accuracy"),
+        *(spread(row, column) for column in ("val_accuracy", "test_accuracy")),
+        figure(row, "test_precision"),
+        spread(row, "mc_accuracy"),
         percent(ensemble),
         *(figure(row, column) for column in ("seconds_per_epoch", "total_seconds")),
         MISSING if np.isnan(reached) else epochs,

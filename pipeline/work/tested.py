@@ -1,5 +1,6 @@
 """How a finished model does on the test set, which nothing else has looked at."""
 
+import math
 from itertools import zip_longest
 
 import numpy as np
@@ -25,20 +26,20 @@ def log_test(
     recognized = probabilities.argmax(axis=1)
     matrix = tf.math.confusion_matrix(labels, recognized, splits.n_classes).numpy()
     accuracy = float(matrix.trace() / matrix.sum())
-    of_class = {"accuracy": class_accuracy(matrix), "precision": class_precision(matrix)}
+    accuracies, precisions = class_accuracy(matrix), class_precision(matrix)
     title = f"{variant.name}: test accuracy {accuracy:.1%}"
     run.log_figure(run_figures.confusion_matrix(matrix, names, title), "confusion_matrix.png")
-    figure = run_figures.class_accuracy(*of_class.values(), names, variant.color)
+    figure = run_figures.class_accuracy(accuracies, precisions, names, variant.color)
     run.log_figure(figure, "class_accuracy.png")
-    for name, values in of_class.items():
-        known = np.where(np.isnan(values), None, values).tolist()  # JSON has no NaN
+    for name, values in {"accuracy": accuracies, "precision": precisions}.items():
+        known = (None if math.isnan(one) else one for one in values.tolist())  # JSON has no NaN
         run.log_dict(dict(zip(names, known, strict=True)), f"class_{name}.json")
     if splits.pairs:
         _log_pairs(run, splits, probabilities)
     return {
         "test_loss": negative_log_likelihood(probabilities, labels),
         "test_accuracy": accuracy,
-        "test_precision": float(np.nanmean(of_class["precision"])),
+        "test_precision": float(np.nanmean(precisions)),
     }
 
 

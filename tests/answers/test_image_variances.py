@@ -69,7 +69,9 @@ def test_a_gain_of_mc_dropout_varies_with_the_images_that_it_changes() -> None:
 
 def test_a_generalization_gap_varies_with_the_images_as_the_accuracy_does() -> None:
     of = evidence(correct=CORRECT)
-    names = {"variant": "alpha_dropout", "reference": "elu"}
-    asked = [Question(metric=one, **names) for one in ("test_accuracy", "generalization_gap")]
+    asked = [
+        Question(variant="alpha_dropout", reference="elu", metric=metric)
+        for metric in ("test_accuracy", "generalization_gap")
+    ]
     accuracy, gap = of._image_variances(asked).values()
     assert accuracy == gap > 0

@@ -234,7 +234,8 @@ def test_pairs_are_side_by_side_and_wrong_ones_have_a_mark_and_a_frame():
     figure = run_figures.pairs(np.stack([images, images]), titles, [1])
     right, wrong, *empty = figure.axes
     shown = np.asarray(right.images[0].get_array())
-    assert (shown[:, :6] == 0).all() and (shown[:, -6:] == 200).all()
+    assert (shown[:, :6] == 0).all()
+    assert (shown[:, -6:] == 200).all()
     assert [axes.get_title() for axes in (right, wrong)] == [titles[0], f"\u2715 {titles[1]}"]
     assert [axes.get_frame_on() for axes in (right, wrong)] == [False, True]
     assert not any(axes.images for axes in empty)
