@@ -48,7 +48,7 @@ class RunRecord:
         """Raises KeyError where the run did not record it."""
         if setting in self.declared:
             value = self.declared[setting]
-            return "none" if value is None else str(value)
+            return "none" if value in (None, "") else str(value)
         chosen = self.settings.get(f"chosen_{setting}")
         return self.settings[setting] if chosen is None else chosen
 
@@ -138,6 +138,11 @@ def facts(
         ),
         _learning_rates(runs),
         *(_compare(name, value, runs) for name, value in _FACTS.items()),
+        *(
+            _compare(name, value, runs)
+            for name, (setting, value) in _OF_SOME.items()
+            if any(run.declared.get(setting) for run in runs)
+        ),
         of_seeds,
         _compare("MC Dropout samples", "{run.metrics[mc_samples]:.0f}", with_dropout),
         _code(runs),
@@ -280,4 +285,14 @@ _FACTS: Mapping[str, _Value] = {
     "Package versions": lambda run: ", ".join(map(" ".join, sorted(run.versions.items()))),
     "Host": "{run.tags[host]}",
     "Processor": "{run.tags[processor]}",
+}
+# The same, where a run has such a setting at all.
+_OF_SOME: Mapping[str, tuple[str, str]] = {
+    "Training images of each class": ("images_per_class", "{run[images_per_class]}"),
+    "Starts from": ("starts_from", "{run[starts_from]}"),
+    "Hidden layers taken, and frozen": (
+        "starts_from",
+        "{run[reused_layers]}, {run[frozen_layers]}",
+    ),
+    "Frozen layers computed once": ("cached", "{run[cached]}"),
 }

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from pipeline.base import markdown, progress
-from pipeline.comparisons import Comparison, Data, Variant
-from pipeline.comparisons.files import find_variant
+from pipeline.comparisons import Comparison, Data
 from pipeline.data import sources
 from pipeline.data.splits import Splits, class_counts, save
 from pipeline.data.splitting import split_arrays
-from pipeline.parameters import DataSet, Search, Train, mlflow_run
+from pipeline.parameters import DataSet, mlflow_run
 from pipeline.steps.running import once
 from pipeline.steps.step import Step
 from pipeline.tracking import client
@@ -105,16 +104,6 @@ def prepared(asked: DataSet, comparison: Comparison, reuse: str = "auto") -> Log
     return step.result(once(step, reuse))
 
 
-def variant_and_data(asked: Train | Search) -> tuple[Variant, LoggedData]:
-    """The variant that is searched or trained, with the settings that are given, and its data.
-
-    Raises:
-        InputError: if the variant is unknown, a setting does not go with it, or as `prepared`.
-    """
-    variant, comparison = find_variant(asked.variant, asked.comparison)
-    return asked.configured(variant), prepared(asked, comparison)
-
-
 def _log_description(run: StepRun, splits: Splits, data: Data, command: str) -> None:
     labels = {"train": splits.y_train, "validation": splits.y_val, "test": splits.y_test}
     names = dict.fromkeys(labels, splits.class_names) | {"train": splits.trained_names}
@@ -136,7 +125,7 @@ def _samples(splits: Splits) -> "Figure":
 
     if splits.pairs:
         titles = [splits.class_names[label] for label in splits.y_val[:SHOWN_PAIRS]]
-        return run_figures.pairs(splits.x_val[:SHOWN_PAIRS], titles, "Pairs to validate with")
+        return run_figures.pairs(splits.x_val[:SHOWN_PAIRS], titles)
     # Up to five of (at most ten) classes, row by row.
     classes = range(min(splits.n_classes, 10))
     of_each = [np.flatnonzero(splits.y_train == label)[:5] for label in classes]
