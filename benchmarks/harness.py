@@ -26,7 +26,8 @@ import pandas as pd
 from pipeline.base import progress, unknown_name
 from pipeline.comparisons import Data
 from pipeline.data import sources
-from pipeline.data.splits import save, split_arrays
+from pipeline.data.splits import save
+from pipeline.data.splitting import split_arrays
 from pipeline.parameters import Parameters, parameter
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ def digits(dataset: Path) -> str:
     from pipeline.comparisons import Data
     from pipeline.comparisons.twenty_layers import BN
     from pipeline.data import npz
-    from pipeline.data.splits import split_arrays
+    from pipeline.data.splitting import split_arrays
     from pipeline.training.runtime import import_tensorflow
 
     import_tensorflow()

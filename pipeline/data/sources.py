@@ -26,7 +26,8 @@ import numpy as np
 
 from pipeline.base import InputError, unknown_name
 from pipeline.data import npz
-from pipeline.data.splits import Arrays, identity_of, refused_if_damaged, require, stratified_sample
+from pipeline.data.samples import stratified_sample
+from pipeline.data.splits import Arrays, identity_of, refused_if_damaged, require
 
 CONNECT_SECONDS = 3.0  # `auto` must decide within seconds that there is no network
 STALL_SECONDS = 15.0

@@ -1,4 +1,4 @@
-"""Data sets as arrays: split, described by their statistics, stored and opened again."""
+"""Data sets as arrays: described by their statistics, made smaller, stored and opened again."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.base import InputError, TrackingUnavailableError
-from pipeline.comparisons import Data
 from pipeline.data.fingerprints import fingerprint_of, parts, unload
+from pipeline.data.samples import Labels, first_of_each
 
-Labels = npt.NDArray[np.integer[Any]]
 # A file changed less than this ago is read anew each time: a clock that ticks slowly would hide
 # another change soon after (FAT counts in 2 seconds).
 SETTLED_SECONDS = 2
 PREPARE_AGAIN = "Run the prepare step again, with -P reuse=never."
 _ARRAYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "mean", "variance")
+_DESCRIBED = ("name", "class_names", "kept_names", "fingerprint")
 FILES = (*(f"{name}.npy" for name in _ARRAYS), "metadata.json")  # that `save` writes
 
 
@@ -46,7 +46,11 @@ class Arrays:
 class Splits(Arrays):
     """A data set ready for training: with images held out to validate with, and int32 labels.
 
+    Of pairs, those to train with are drawn from the training images, single ones with the labels of
+    their classes; the others are fixed, images (n, 2, h, w, c) with labels 0 and 1.
+
     Args:
+        kept_names: of pairs, the names of the classes of single images; else there are none.
         mean, variance: what images are standardised with, (h * w * c,): those of every feature of
             the training split alone, or 0 and 255**2, which lead to 0 to 1.
         fingerprint: that of the six arrays, and of the mean and variance where they do not follow
@@ -58,15 +62,45 @@ class Splits(Arrays):
     mean: npt.NDArray[np.float32]
     variance: npt.NDArray[np.float32]
     fingerprint: str
+    kept_names: tuple[str, ...] = ()
+
+    @property
+    def pairs(self) -> bool:
+        """Whether the question is if two images are of the same class."""
+        return bool(self.kept_names)
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """Height, width and channels of one image."""
-        return self.x_train.shape[1:]
+        """Height, width and channels of one image; of pairs, 2 before them."""
+        return self.x_test.shape[1:]
 
     @property
     def n_classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def trained_names(self) -> tuple[str, ...]:
+        """The names of the classes that the labels of training images tell."""
+        return self.kept_names or self.class_names
+
+    def few(self, images_per_class: int) -> "Splits":
+        """With so many of the training images of each class, and their own mean and variance.
+
+        Fewer are among more. The same object for the same number, as compiled trainers are kept by
+        it; the fingerprint remains that of all the data.
+
+        Raises:
+            InputError: a class has fewer, or there would be no pair of it.
+        """
+        return _few(self, images_per_class)
+
+    def scaled_as(self, other: "Splits") -> "Splits":
+        """With the mean and variance of other data, as a network that was trained on these needs.
+
+        Raises:
+            InputError: its images are of another shape.
+        """
+        return _scaled_as(self, other)
 
     def unload(self) -> None:
         """Let go of the pages of memory-mapped images; they are read again when they are used."""
@@ -74,40 +108,29 @@ class Splits(Arrays):
             unload(images)
 
 
-def split_arrays(arrays: Arrays, data: Data) -> Splits:
-    """Keep what was asked for, hold validation images out, and measure the training images.
+# By objects, of which `open_splits` gives one for each data set.
+@lru_cache(maxsize=8)
+def _few(splits: Splits, images_per_class: int) -> Splits:
+    counts = np.bincount(splits.y_train)
+    scarcest, least = counts.argmin(), 2 if splits.pairs else 1
+    name, n = splits.trained_names[scarcest], counts[scarcest]
+    expected = f"from {least} to {n:,}, all that class {name} has to train with"
+    action = "Give another number, or None to train with all."
+    fits = least <= images_per_class <= n
+    require(bool(fits), "images_per_class of the variant", expected, str(images_per_class), action)
+    chosen = first_of_each(splits.y_train, np.full_like(counts, images_per_class), seed=0)
+    x_train, y_train = splits.x_train[chosen], splits.y_train[chosen]
+    scale: Any = scale_of_pixels(x_train, standardized=bool(splits.mean.any()))
+    return replace(splits, x_train=x_train, y_train=y_train, **scale)
 
-    Those kept and held out of a class are the first of its images in an order that `split_seed`
-    decides, on every machine and NumPy version: the 100 kept are among the 200 kept, whichever
-    other classes there are. Within every split the images stay in the order of the data set.
 
-    Raises:
-        InputError: the data set has no such classes, too few images of one, or under 5 in all.
-    """
-    classes, counts = _kept(arrays, data)
-    n_kept = int(counts.sum())
-    expected = "at least 1, out of at least 5 training images"
-    received = f"{data.val_size} out of {n_kept} training images"
-    action = "Give a positive number of images, 5000 by default."
-    require(n_kept >= 5, "val_size", expected, received, action)
-    # At most a fifth, so that one default serves data sets of every size.
-    size = min(data.val_size, n_kept // 5)
-    kept = _first_of_each(arrays.y_train, counts, data.split_seed)
-    held_out = _first_of_each(arrays.y_train, _shares(counts, size), data.split_seed)
-    trained = np.setdiff1d(kept, held_out, assume_unique=True)
-    tested = np.flatnonzero(np.isin(arrays.y_test, classes))
-    number = np.zeros(len(counts), dtype=np.int32)
-    number[classes] = np.arange(len(classes))
-    training = arrays.x_train, number[arrays.y_train]
-    test = arrays.x_test, number[arrays.y_test]
-    chosen = {"train": (training, trained), "val": (training, held_out), "test": (test, tested)}
-    splits: dict[str, Any] = {}
-    for split, ((images, labels), indices) in chosen.items():
-        splits |= {f"x_{split}": images[indices], f"y_{split}": labels[indices]}
-    scale: dict[str, Any] = _scale_of_pixels(splits["x_train"], standardized=data.standardized)
-    names = tuple(arrays.class_names[label] for label in classes)
-    fingerprint = fingerprint_of(splits if data.standardized else splits | scale)
-    return Splits(name=arrays.name, **splits, **scale, class_names=names, fingerprint=fingerprint)
+@lru_cache(maxsize=8)
+def _scaled_as(splits: Splits, other: Splits) -> Splits:
+    own, theirs = splits.x_train.shape[1:], other.x_train.shape[1:]
+    expected = f"images of shape {theirs}, as those of {other.name} that it goes on from"
+    action = "Give both the same data set."
+    require(own == theirs, f"data set {splits.name}", expected, str(own), action)
+    return replace(splits, mean=other.mean, variance=other.variance)
 
 
 def class_counts(labels: Labels, class_names: Sequence[str]) -> dict[str, int]:
@@ -116,9 +139,12 @@ def class_counts(labels: Labels, class_names: Sequence[str]) -> dict[str, int]:
     return dict(zip(class_names, counts.tolist(), strict=True))
 
 
-def stratified_sample(labels: Labels, size: int, seed: int) -> npt.NDArray[np.intp]:
-    """Sorted indices of a sample with the class proportions of the whole (largest remainder)."""
-    return _first_of_each(labels, _shares(np.bincount(labels), size), seed)
+def side_by_side(pairs: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Pairs of images, (..., 2, h, w, c), as pictures to look at, with some white between them."""
+    first, second = np.moveaxis(pairs, -4, 0)
+    *others, width, channels = first.shape
+    white = np.full((*others, 1 + width // 16, channels), 255, np.uint8)
+    return np.concatenate([first, white, second], axis=-2)
 
 
 def save(splits: Splits, directory: Path) -> None:
@@ -126,7 +152,7 @@ def save(splits: Splits, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for name in _ARRAYS:
         np.save(directory / f"{name}.npy", getattr(splits, name), allow_pickle=False)
-    described = {name: getattr(splits, name) for name in ("name", "class_names", "fingerprint")}
+    described = {name: getattr(splits, name) for name in _DESCRIBED if getattr(splits, name)}
     (directory / "metadata.json").write_text(json.dumps(described, indent=2), encoding="utf-8")
 
 
@@ -150,7 +176,8 @@ def open_splits(directory: Path, fingerprint: str | None = None, *, subject: str
 @lru_cache(maxsize=8)
 def _opened(directory: Path) -> Splits:
     described = json.loads((directory / "metadata.json").read_text(encoding="utf-8"))
-    described["class_names"] = tuple(described["class_names"])
+    for name in {"class_names", "kept_names"} & described.keys():
+        described[name] = tuple(described[name])
     paths = {name: directory / f"{name}.npy" for name in _ARRAYS}
     arrays = {name: np.load(path, mmap_mode="r") for name, path in paths.items()}
     splits = Splits(**arrays, **described)
@@ -166,53 +193,25 @@ def _is_as_described(splits: Splits) -> bool:
     standardized = fingerprint_of(six) == splits.fingerprint
     if not standardized and fingerprint_of(arrays) != splits.fingerprint:
         return False
-    labels = (splits.y_train, splits.y_val, splits.y_test)
-    scale = _scale_of_pixels(splits.x_train, standardized=standardized)
-    return splits.n_classes == 1 + max(one.max() for one in labels) and all(
+    trained, *others = (one.max() + 1 for one in (splits.y_train, splits.y_val, splits.y_test))
+    if not splits.pairs:
+        others.append(trained)
+    shape = (2,) * splits.pairs + splits.x_train.shape[1:]
+    if not (
+        len(splits.trained_names) == trained
+        and len(splits.class_names) == max(others)
+        and splits.x_val.shape[1:] == splits.x_test.shape[1:] == shape
+    ):
+        return False
+    scale = scale_of_pixels(splits.x_train, standardized=standardized)
+    return all(
         # Another processor may round the last digit in another way.
         array.shape == arrays[name].shape and np.allclose(arrays[name], array, rtol=1e-6, atol=0)
         for name, array in scale.items()
     )
 
 
-def _kept(arrays: Arrays, data: Data) -> tuple[list[int], npt.NDArray[np.intp]]:
-    """The labels kept, in their new order, and how many training images of every class are."""
-    available, n_classes = np.bincount(arrays.y_train), len(arrays.class_names)
-    classes = list(range(n_classes) if data.classes is None else data.classes)
-    subject, received = "classes of the data", str(data.classes)
-    action = "Give others, or None to keep all."
-    expected = f"labels of {arrays.name}, from 0 to {n_classes - 1}"
-    require(max(classes) < n_classes, subject, expected, received, action)
-    expected = f"labels of which {arrays.name} has test images"
-    require(bool(np.isin(arrays.y_test, classes).any()), subject, expected, received, action)
-    scarcest, asked = min(classes, key=lambda label: available[label]), data.images_per_class
-    most, name = available[scarcest], arrays.class_names[scarcest]
-    expected = f"from 2, to train and to validate with, to {most}, all that class {name} has"
-    action = "Give another number, or None to keep all."
-    fits = asked is None or 2 <= asked <= most
-    require(fits, "images_per_class of the data", expected, str(asked), action)
-    counts = np.zeros_like(available)
-    counts[classes] = available[classes] if asked is None else asked
-    return classes, counts
-
-
-def _shares(counts: npt.NDArray[np.intp], size: int) -> npt.NDArray[np.intp]:
-    """How many of every class make a sample of some size (largest remainder)."""
-    shares, remainder = np.divmod(size * counts, counts.sum())
-    shares[np.argsort(-remainder, kind="stable")[: size - shares.sum()]] += 1
-    return shares
-
-
-def _first_of_each(labels: Labels, counts: Labels, seed: int) -> npt.NDArray[np.intp]:
-    """Sorted indices of so many images of every class, the first in an order drawn by the seed."""
-    # NumPy fixes the raw stream of a bit generator for good (NEP 19), but not what
-    # Generator.permutation makes of it, nor does scikit-learn fix its splitters.
-    order = np.argsort(np.random.PCG64(seed).random_raw(len(labels)), kind="stable")
-    by_class = (order[labels[order] == label][:count] for label, count in enumerate(counts))
-    return np.sort(np.concatenate(list(by_class)))
-
-
-def _scale_of_pixels(images: npt.NDArray[np.uint8], *, standardized: bool) -> dict[str, np.ndarray]:
+def scale_of_pixels(images: npt.NDArray[np.uint8], *, standardized: bool) -> dict[str, np.ndarray]:
     """The mean and variance that images are standardised with, by feature, in float32."""
     n, n_features = len(images), math.prod(images.shape[1:])
     if not standardized:

@@ -3,5 +3,5 @@
 Read `page` first; `night` is what a night shows. What figures have in common is in `drawing`, how
 they are put into a page in `embedding`, what pages have in common in `templates`.
 
-Imports `answers` and `base`; knows no MLflow.
+Imports `answers`, `data` and `base`; knows no MLflow.
 """

@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import tensorflow as tf
 
+from pipeline.data.samples import pairs_of
+
 Batch: TypeAlias = tuple[np.ndarray, np.ndarray]  # images and labels
 
 LARGEST_BLOCK = 128  # mini-batches; of a large data set, blocks hold at least half as many
@@ -23,25 +25,31 @@ class Blocks:
     An epoch is a whole number of equal blocks of full mini-batches. No image is left out: the last
     mini-batches are filled up with the first images of the epoch's own permutation (45,000 images
     at batch size 32 are 21 blocks of 67 mini-batches; 24 images are seen twice). The images are
-    uint8 of shape (n, height, width, channels), and may be memory-mapped.
+    uint8 of shape (n, height, width, channels), and may be memory-mapped. Of pairs, an epoch has
+    as many as images, every image being the first of one, and their labels are whether both are of
+    one class.
     """
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray, *, batch_size: int):
+    def __init__(
+        self, images: np.ndarray, labels: np.ndarray, *, batch_size: int, pairs: bool = False
+    ):
         self.images = ImageReader(images)
         self.labels = np.asarray(labels, np.int32)
+        self.pairs = pairs
         self.batches_per_block, self.n_blocks = block_shape(len(images), batch_size)
         self.steps_per_epoch = self.n_blocks * self.batches_per_block
         self.batch_size = batch_size
-        shape = (0, batch_size, *images.shape[1:])
+        shape = (0, batch_size, *(2,) * pairs, *images.shape[1:])
         self.empty: Batch = np.empty(shape, images.dtype), np.empty(shape[:2], np.int32)
         self._thread = ThreadPoolExecutor(1, "images")
         self.set_epoch(seed=0, epoch=1)
 
     def set_epoch(self, *, seed: int, epoch: int) -> None:
-        """Draw the permutation of an epoch from the run's seed and the epoch's number."""
-        permutation = np.random.default_rng([seed, epoch]).permutation(len(self.labels))
+        """Draw the order of an epoch, or its pairs, from the run's seed and the epoch's number."""
+        order, labels = order_of_epoch(self.labels, seed=seed, epoch=epoch, pairs=self.pairs)
         shape = (self.n_blocks, self.batches_per_block, self.batch_size)
-        self.order = np.resize(permutation, shape)
+        self.order = np.resize(order, (*shape, *order.shape[1:]))
+        self.labels_in_order = np.resize(labels, shape)
         self.images.from_disk = False  # until one is not in memory: the first epoch brings it there
 
     def __len__(self) -> int:
@@ -50,10 +58,24 @@ class Blocks:
     def __iter__(self) -> Iterator[Batch]:
         """The blocks of the epoch; a thread reads the next while one is trained on."""
         reading = deque([self._thread.submit(self.images.read, self.order[0])])
-        for order, following in itertools.zip_longest(self.order, self.order[1:]):
+        for labels, following in itertools.zip_longest(self.labels_in_order, self.order[1:]):
             if following is not None:
                 reading.append(self._thread.submit(self.images.read, following))
-            yield reading.popleft().result(), self.labels[order]  # and keep none in memory
+            yield reading.popleft().result(), labels  # and keep none in memory
+
+
+def order_of_epoch(
+    labels: np.ndarray, *, seed: int, epoch: int, pairs: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """The images of an epoch by their numbers, (n,) or of pairs (n, 2), and what is learnt of them.
+
+    That is the labels, or of pairs, every second of which is of one class, whether one is: 0 or 1.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    permutation = generator.permutation(len(labels))
+    if not pairs:
+        return permutation, labels[permutation]
+    return pairs_of(labels, permutation, generator.bit_generator.random_raw(len(labels)))
 
 
 def block_shape(n_images: int, batch_size: int) -> tuple[int, int]:

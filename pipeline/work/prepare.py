@@ -12,7 +12,8 @@ from pipeline.base import markdown, progress
 from pipeline.comparisons import Comparison, Data, Variant
 from pipeline.comparisons.files import find_variant
 from pipeline.data import sources
-from pipeline.data.splits import Splits, class_counts, save, split_arrays
+from pipeline.data.splits import Splits, class_counts, save
+from pipeline.data.splitting import split_arrays
 from pipeline.parameters import DataSet, Search, Train, mlflow_run
 from pipeline.steps.running import once
 from pipeline.steps.step import Step

@@ -51,6 +51,7 @@ from pipeline.base import InputError
 from pipeline.comparisons import Data, Variant, files
 from pipeline.comparisons.twenty_layers import BN, COMPARISON, ELU, SELU
 from pipeline.data import sources, splits
+from pipeline.data.splitting import split_arrays
 from pipeline.training.models import build_model
 
 NO_BENCHMARK = {"__init__", "__main__", "harness", "launcher", "outcomes", "peers", "simulated"}
@@ -67,7 +68,7 @@ def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
 def directory(tiny_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     directory = tmp_path_factory.mktemp("splits")
     arrays = sources.load(sources.resolve(str(tiny_npz)))
-    splits.save(splits.split_arrays(arrays, Data(val_size=60)), directory)
+    splits.save(split_arrays(arrays, Data(val_size=60)), directory)
     return str(directory)
 
 

@@ -35,7 +35,8 @@ from pipeline.answers.headlines import Headline
 from pipeline.base import InputError
 from pipeline.comparing.champion import CHAMPION, Registration, register, registered_model_name
 from pipeline.comparisons import Data, Question
-from pipeline.data.splits import Arrays, Splits, open_splits, save, split_arrays
+from pipeline.data.splits import Arrays, Splits, open_splits, save
+from pipeline.data.splitting import split_arrays
 from pipeline.steps import running
 from pipeline.tracking import client
 from pipeline.tracking.server import server

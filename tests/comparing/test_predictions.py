@@ -14,7 +14,8 @@ from pipeline.comparing import images, predictions
 from pipeline.comparisons import Data
 from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, ELU
 from pipeline.data import npz
-from pipeline.data.splits import Splits, save, split_arrays
+from pipeline.data.splits import Splits, save
+from pipeline.data.splitting import split_arrays
 from pipeline.steps import running
 from pipeline.tracking import client
 from pipeline.tracking.runs import StepRun

@@ -16,6 +16,7 @@ from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, BN, ELU, ONE_CYCLE
 from pipeline.comparisons.variants import default_setting
 
 VARIANTS = {variant.name: variant for variant in twenty_layers.COMPARISON.variants}
+STARTED = {"starts_from": "bn", "reused_layers": 5}
 SHOWN = ("name", "description", "color", "derived_from")
 # Parameters on CIFAR-10, all and trainable.
 PARAMETERS = {
@@ -81,6 +82,13 @@ def test_the_baseline() -> None:
         "epochs": 100,
         "patience": 20,
         "search_epochs": 10,
+        "images_per_class": None,
+        "arms": "one",
+        "joint_units": 10,
+        "starts_from": "",
+        "reused_layers": 0,
+        "frozen_layers": 0,
+        "cached": False,
     }
     assert {name: default_setting(name) for name in settings} == settings
     assert default_setting("no_setting") is None
@@ -158,7 +166,25 @@ def test_a_breach_of_self_normalization_is_refused(
         ({"batch_size": True}, "batch_size"),
         ({"patience": 0}, "patience .*expected an integer from 1 to 1000000 or None; received 0"),
         ({"batch_normalization": 1}, "batch_normalization .*expected True or False; received 1"),
-        ({"optimizer": "adam"}, "optimizer .*expected 'nadam' or 'sgd'; received 'adam'"),
+        ({"optimizer": "adamw"}, "optimizer .*expected 'nadam' or 'adam' or 'sgd'; .*'adamw'"),
+        ({"arms": "three"}, "arms .*expected 'one' or 'two' or 'shared'; received 'three'"),
+        ({"reused_layers": 1}, "reused_layers .*expected 0, as it starts from no other"),
+        ({"frozen_layers": 1}, "frozen_layers of variant 'x': expected at most reused_layers, 0"),
+        ({"cached": True}, "cached of variant 'x': expected True only with frozen layers"),
+        ({"starts_from": "bn"}, "reused_layers .*expected from 1 to the 20 hidden .*received 0"),
+        ({"starts_from": "bn", "reused_layers": 21}, "reused_layers .*received 21"),
+        ({**STARTED, "frozen_layers": 6}, "frozen_layers .*at most reused_layers, 5; received 6"),
+        ({**STARTED, "arms": "two"}, "arms .*expected one, as it starts from another"),
+        ({**STARTED, "cached": True}, "cached .*expected True only with frozen layers"),
+        (
+            {
+                **STARTED,
+                **{"frozen_layers": 5, "cached": True, "dropout": "standard"},
+                "dropout_layers": "all",
+            },
+            "cached .*without dropout in all layers",
+        ),
+        ({"images_per_class": 0}, "images_per_class .*expected an integer from 1"),
         ({"color": "red"}, "color of variant 'x': expected a colour such as #0072B2"),
         ({"activation": None}, "activation .*expected a text; received None"),
         ({"activaton": "swish"}, "setting of variant 'x': .*Did you mean 'activation'"),
@@ -183,6 +209,10 @@ def test_a_setting_that_is_unknown_or_out_of_range_is_refused(
         ({"val_size": 0}, "val_size of the data: expected an integer from 1 to 1000000000"),
         ({"split_seed": -1}, "split_seed of the data: expected an integer from 0 to 4294967295"),
         ({"images_per_class": 0}, "images_per_class .* or None; received 0"),
+        ({"val_images_per_class": 0}, "val_images_per_class .* or None; received 0"),
+        ({"skipped_per_class": -1}, "skipped_per_class .*from 0 to 1000000000; received -1"),
+        ({"split": "random"}, "split of the data: expected 'stratified' or 'position'"),
+        ({"pairs": 1}, "pairs of the data: expected True or False"),
         ({"classes": (1,)}, "classes of the data: expected at least two different labels"),
         ({"classes": (1, 1)}, "classes of the data"),
         ({"classes": (0, -1)}, "classes of the data"),
@@ -199,6 +229,13 @@ def test_data_that_cannot_be_chosen_are_refused(settings: dict[str, Any], messag
 
 def test_classes_may_be_a_list() -> None:
     assert Data(classes=[3, 1]).classes == (3, 1)  # type: ignore[arg-type]
+
+
+def test_what_data_selects_is_all_but_the_defaults_and_what_can_be_given() -> None:
+    assert Data(source="mnist", val_size=7, split_seed=2).selection == {}
+    chosen = {"classes": (1, 2), "images_per_class": 3, "val_images_per_class": 4, "pairs": True}
+    chosen |= {"skipped_per_class": 1, "split": "position", "standardized": False}
+    assert Data(**chosen).selection == chosen
 
 
 # --- Comparisons -------------------------------------------------------------------------------
@@ -251,6 +288,11 @@ def test_the_first_variant_is_the_baseline() -> None:
         (
             {"questions": [ask(reference="bn_swish")] * 2},
             "received 'bn_quality_over_bn_swish' twice",
+        ),
+        ({"data": Data(pairs=True)}, "arms of variant 'bn': expected two or shared, .*are pairs"),
+        (
+            {"variants": (BN.derive(name="two", arms="two"), SWISH)},
+            "arms of variant 'two': expected one, as its data are no pairs; received 'two'",
         ),
     ],
 )

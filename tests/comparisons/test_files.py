@@ -44,7 +44,9 @@ def test_a_file_in_the_folder_is_a_comparison_by_its_name(tmp_path: Path) -> Non
     ran = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert ran.stdout == "['twenty_layers', 'mine'] mine mine\n"
+    *names, location, name = ran.stdout.replace("[", "").replace("]", "").split()
+    assert (names[0], location, name) == ("'twenty_layers',", "mine", "mine")
+    assert {"'mine',", "'digits',"} <= set(names)
 
 
 def test_the_default_is_twenty_layers_and_every_variant_of_it_is_found() -> None:
@@ -130,7 +132,7 @@ def test_a_file_that_is_refused_is_named_with_the_line(
     ("comparison", "message"),
     [
         ("twenty_layer", "Did you mean 'twenty_layers'"),
-        ("declarations", "one of twenty_layers, the path of a .py file"),
+        ("declarations", "one of twenty_layers, .*, the path of a .py file"),
         ("./absent.py", r"absent\.py, where there is no file"),
         ("./mein.py", "Did you mean 'mine.py'"),
         ("no/such/folder.py", "there is no file"),
@@ -168,3 +170,80 @@ def test_declarations_import_nothing_heavy() -> None:
         [sys.executable, "-c", program, *heavy], cwd=PROJECT, capture_output=True, text=True
     )
     assert ran.stdout == "[]\n", ran.stderr
+
+
+# --- What a variant starts from ----------------------------------------------------------------
+
+SOURCE = 'A = Variant(name="a", hidden_layers=3, units=7)'
+TAKEN = 'starts_from="{}", reused_layers={}'
+
+
+def started(starts_from: str, reused_layers: int = 3, changes: str = "") -> tuple[str, str]:
+    taken = TAKEN.format(starts_from, reused_layers)
+    return f'B = A.derive(name="b", {taken}{changes})', "COMPARISON = Comparison(variants=(A, B))"
+
+
+def test_a_source_is_of_the_comparison_itself_or_of_one_of_the_folder(tmp_path: Path) -> None:
+    path = written(tmp_path / "mine.py", in_lines(SOURCE, *started("a")))
+    comparison = files.load(path)
+    assert files.source_of(comparison.variants[1], comparison) == (
+        comparison.variants[0],
+        comparison,
+    )
+    transfer, digits = files.load("transfer"), files.load("digits")
+    frozen = transfer.variants[1]
+    assert frozen.starts_from == "digits_bn"
+    assert files.source_of(frozen, transfer) == (digits.variants[1], digits)
+    assert (digits.data.classes, transfer.data.classes) == ((0, 1, 2, 3, 4), (5, 6, 7, 8, 9))
+
+
+def test_a_source_of_another_file_is_found_from_where_the_file_is_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path / "first.py", in_lines(SOURCE, "COMPARISON = Comparison(variants=(A,))"))
+    (tmp_path / "below").mkdir()
+    path = written(tmp_path / "below" / "mine.py", in_lines(SOURCE, *started("../first.py:a")))
+    monkeypatch.chdir("/")
+    comparison = files.load(path)
+    source, of = files.source_of(comparison.variants[1], comparison)
+    assert (source.name, of.name, of.location) == ("a", "first", str(tmp_path / "first.py"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (started("digit_bn"), "starts_from of variant 'b': .*Did you mean 'digits_bn'"),
+        (started("absent.py:a"), "absent.py, where there is no file"),
+        (started("digits:bn"), "starts_from of variant 'b': expected one of digits, digits_bn"),
+        (started("a", 3, ", hidden_layers=4, units=8"), "units .*expected 7, .*'a'.*received 8"),
+        (started("a", 3, ', activation="relu"'), "activation of variant 'b': expected 'elu'"),
+        (started("a", 3, ", batch_normalization=True"), "batch_normalization .*expected False"),
+        (started("a", 4, ", hidden_layers=4"), "reused_layers .*at most 3, all hidden.*received 4"),
+        (started("b"), "starts_from of variant 'b': .*does not start from this one.* b -> b"),
+    ],
+)
+def test_a_source_that_there_is_not_or_that_has_other_layers_is_refused(
+    tmp_path: Path, lines: tuple[str, str], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        files.load(written(tmp_path / "mine.py", in_lines(SOURCE, *lines)))
+
+
+def test_a_circle_of_sources_is_refused_be_it_through_several_files(tmp_path: Path) -> None:
+    for name, other in (("one", "two"), ("two", "three"), ("three", "one")):
+        taken = TAKEN.format(f"{other}.py:v_{other}", 1)
+        declared = f'V = Variant(name="v_{name}", {taken})'
+        text = in_lines(declared, "COMPARISON = Comparison(variants=(V,))")
+        path = written(tmp_path / f"{name}.py", text)
+    message = "v_three -> v_one -> v_two -> v_three"
+    with pytest.raises(InputError, match=message):
+        files.load(path)
+
+
+@pytest.mark.parametrize("name", files.names())
+def test_every_comparison_of_the_folder_can_be_loaded(name: str) -> None:
+    comparison = files.load(name)
+    assert (comparison.name, comparison.location) == (name, name)
+    assert comparison.title.endswith("?")
+    for variant in comparison.variants:
+        assert files.find_variant(variant.name)[0].content("train") == variant.content("train")

@@ -16,7 +16,8 @@ from datasets import CIFAR10_FOLDERS, tiny_arrays, written_npz
 from pipeline.base import InputError
 from pipeline.comparisons import Data
 from pipeline.data import npz, sources, splits
-from pipeline.data.splits import class_counts, split_arrays
+from pipeline.data.splits import class_counts
+from pipeline.data.splitting import split_arrays
 
 
 @pytest.fixture
@@ -187,7 +188,8 @@ import sys
 from pathlib import Path
 from pipeline.comparisons import Data
 from pipeline.data import sources
-from pipeline.data.splits import open_splits, save, split_arrays
+from pipeline.data.splits import open_splits, save
+from pipeline.data.splitting import split_arrays
 save(split_arrays(sources.load(sources.resolve("mnist_5k")), Data()), Path({str(tmp_path)!r}))
 print(open_splits(Path({str(tmp_path)!r})).x_train.shape)
 print(sorted({{"tensorflow", "keras", "mlflow", "pandas", "sklearn", "scipy"}} & set(sys.modules)))

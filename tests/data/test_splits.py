@@ -1,5 +1,6 @@
 import dataclasses
 import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,189 +14,20 @@ from pipeline.comparisons import Data
 from pipeline.data.splits import (
     _ARRAYS,
     Arrays,
-    _scale_of_pixels,
     class_counts,
     open_splits,
     save,
-    split_arrays,
-    stratified_sample,
+    scale_of_pixels,
 )
+from pipeline.data.splitting import split_arrays
 
 NINE = Data(val_size=9, split_seed=42)
+PAIRS = Data(val_size=9, split_seed=42, pairs=True)
 
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Arrays:
     return loaded(tmp_path / "tiny.npz")
-
-
-@pytest.mark.parametrize(
-    ("val_size", "n_train", "expected"),
-    [(5000, 50_000, 5000), (5000, 4000, 800), (1, 5, 1), (20_000, 50_000, 10_000)],
-)
-def test_validation_size_is_capped_at_a_fifth(val_size: int, n_train: int, expected: int) -> None:
-    splits = split_arrays(of_two_classes(n_train), Data(val_size=val_size))
-    assert len(splits.y_val) == expected
-
-
-def of_two_classes(n_train: int) -> Arrays:
-    """Training and test images of one pixel each."""
-    x, y = np.zeros((n_train, 1, 1, 1), np.uint8), np.arange(n_train) % 2
-    return Arrays(name="two", x_train=x, y_train=y, x_test=x, y_test=y, class_names=("a", "b"))
-
-
-@pytest.mark.parametrize("val_size", [0, -1])
-def test_no_images_to_validate_with_are_refused(val_size: int) -> None:
-    with pytest.raises(InputError, match=r"val_size .*: expected an integer from 1"):
-        split_arrays(of_two_classes(100), Data(val_size=val_size))
-
-
-def test_images_of_which_a_fifth_is_none_are_refused() -> None:
-    with pytest.raises(InputError, match="val_size: expected at least 1, out of at least 5"):
-        split_arrays(of_two_classes(4), Data(val_size=5))
-
-
-def test_splitting_shapes_types_and_properties(tiny: Arrays) -> None:
-    splits = split_arrays(tiny, NINE)
-    assert splits.x_train.shape == (51, 4, 5, 3)
-    assert splits.x_val.shape == (9, 4, 5, 3)
-    assert splits.y_train.dtype == splits.y_val.dtype == splits.y_test.dtype == np.int32
-    assert (splits.image_shape, splits.n_classes, splits.name) == ((4, 5, 3), 3, "tiny")
-    np.testing.assert_array_equal(splits.x_test, tiny.x_test)
-    np.testing.assert_array_equal(splits.y_test, tiny.y_test)
-
-
-def test_splitting_is_a_partition_in_the_order_on_disk(tiny: Arrays) -> None:
-    splits = split_arrays(tiny, NINE)
-    position = {image.tobytes(): index for index, image in enumerate(tiny.x_train)}
-    train, val = (
-        [position[image.tobytes()] for image in split] for split in (splits.x_train, splits.x_val)
-    )
-    assert train == sorted(train)
-    assert val == sorted(val)
-    assert sorted(train + val) == list(range(60))
-    np.testing.assert_array_equal(splits.y_val, tiny.y_train[val])
-    np.testing.assert_array_equal(splits.y_train, tiny.y_train[train])
-
-
-@pytest.mark.parametrize(
-    ("counts", "val_size", "expected"),
-    [
-        ((20, 20, 20), 9, [3, 3, 3]),
-        ((30, 20, 10), 12, [6, 4, 2]),
-        ((45, 13, 2), 6, [5, 1, 0]),  # quotas 4.5, 1.3 and 0.2: the largest remainder is served
-        ((20, 20, 20), 10, [4, 3, 3]),
-        ((2, 2, 2), 1, [1, 0, 0]),
-    ],
-)
-def test_splitting_is_stratified(
-    tmp_path: Path, counts: tuple[int, ...], val_size: int, expected: list[int]
-) -> None:
-    labels = np.repeat(np.arange(3), counts)
-    images = tiny_arrays(n_train=len(labels))["x_train"]
-    arrays = loaded(tmp_path / "tiny.npz", x_train=images, y_train=labels)
-    splits = split_arrays(arrays, Data(val_size=val_size, split_seed=1))
-    assert list(class_counts(splits.y_val, splits.class_names).values()) == expected
-
-
-def test_splitting_depends_on_the_seed_alone(tiny: Arrays) -> None:
-    fingerprints = [
-        split_arrays(tiny, Data(val_size=9, split_seed=seed)).fingerprint for seed in (42, 42, 43)
-    ]
-    assert fingerprints[0] == fingerprints[1] != fingerprints[2]
-
-
-def test_stratified_sample_is_the_same_on_every_machine() -> None:
-    sample = stratified_sample(np.arange(20) % 2, 6, seed=42)
-    assert sample.tolist() == [1, 4, 8, 10, 15, 17]
-
-
-@pytest.fixture
-def uneven(tmp_path: Path) -> Arrays:
-    """40, 20, 12 and 8 training images of four classes in a mixed order, and 12 test images."""
-    labels = np.random.default_rng(3).permutation(np.repeat(np.arange(4), (40, 20, 12, 8)))
-    arrays = tiny_arrays(n_train=80, n_classes=4) | {"y_train": labels}
-    return loaded(tmp_path / "uneven.npz", **arrays, class_names=np.array(["a", "b", "c", "d"]))
-
-
-def rows(images: np.ndarray, labels: np.ndarray) -> list[tuple[bytes, int]]:
-    return [(image.tobytes(), int(y)) for image, y in zip(images, labels, strict=True)]
-
-
-def test_classes_are_kept_alone_and_numbered_in_their_order(uneven: Arrays) -> None:
-    splits = split_arrays(uneven, Data(classes=(3, 1), val_size=5))
-    assert splits.class_names == ("d", "b")
-    new = {3: 0, 1: 1}
-    for given, kept in (
-        (
-            rows(uneven.x_train, uneven.y_train),
-            rows(splits.x_train, splits.y_train) + rows(splits.x_val, splits.y_val),
-        ),
-        (rows(uneven.x_test, uneven.y_test), rows(splits.x_test, splits.y_test)),
-    ):
-        assert sorted(kept) == sorted((image, new[y]) for image, y in given if y in new)
-    assert splits.y_train.dtype == splits.y_val.dtype == splits.y_test.dtype == np.int32
-    # 5 out of 8 and 20 are 1.43 and 3.57.
-    assert class_counts(splits.y_val, splits.class_names) == {"d": 1, "b": 4}
-
-
-def test_all_classes_by_name_are_the_data_set_itself(uneven: Arrays) -> None:
-    given, default = (
-        split_arrays(uneven, Data(classes=classes)) for classes in ((0, 1, 2, 3), None)
-    )
-    assert given.fingerprint == default.fingerprint
-
-
-def test_images_of_each_class_are_the_first_in_an_order_of_the_seed(uneven: Arrays) -> None:
-    splits = split_arrays(uneven, Data(images_per_class=6, classes=(2, 3, 0), split_seed=7))
-    position = {image.tobytes(): index for index, image in enumerate(uneven.x_train)}
-    train, val = (
-        [position[image.tobytes()] for image in images] for images in (splits.x_train, splits.x_val)
-    )
-    # One at a time in that order, held out first: 18 images kept, a fifth of them are 3.
-    numbers = np.random.PCG64(7).random_raw(80).tolist()
-    expected: dict[str, list[int]] = {"train": [], "val": []}
-    for label in (0, 2, 3):
-        of_class = [index for index in range(80) if uneven.y_train[index] == label]
-        first, *others = sorted(of_class, key=lambda index: numbers[index])[:6]
-        expected["val"] += [first]
-        expected["train"] += others
-    assert {"train": train, "val": val} == {key: sorted(values) for key, values in expected.items()}
-    assert len(splits.x_test) == 9
-
-
-def test_fewer_images_are_among_more_whichever_other_classes_are_kept(uneven: Arrays) -> None:
-    def kept(data: Data) -> set[bytes]:
-        splits = split_arrays(uneven, data)
-        return {image.tobytes() for image in (*splits.x_train, *splits.x_val)}
-
-    assert kept(Data(images_per_class=3)) < kept(Data(images_per_class=8))
-    some = kept(Data(images_per_class=3, classes=(2, 0)))
-    assert some < kept(Data(images_per_class=3))
-    assert some != kept(Data(images_per_class=3, classes=(2, 0), split_seed=2))
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (Data(classes=(0, 4)), r"classes of the data: expected labels .* 0 to 3; .*\(0, 4\)"),
-        (Data(images_per_class=9), "from 2, .* to 8, all that class d has; received 9"),
-        (Data(images_per_class=13, classes=(1, 2)), "to 12, all that class c has; received 13"),
-        (Data(images_per_class=1), "expected from 2, .*; received 1"),
-        (Data(images_per_class=2, classes=(0, 1)), "out of at least 5 .* out of 4"),
-    ],
-)
-def test_splitting_refuses_what_the_data_set_does_not_have(
-    uneven: Arrays, data: Data, message: str
-) -> None:
-    with pytest.raises(InputError, match=message):
-        split_arrays(uneven, data)
-
-
-def test_splitting_refuses_classes_without_test_images(tmp_path: Path) -> None:
-    arrays = loaded(tmp_path / "tiny.npz", y_test=np.zeros(12, int))
-    with pytest.raises(InputError, match="of which tiny has test images"):
-        split_arrays(arrays, Data(classes=(1, 2)))
 
 
 def test_without_standardising_pixels_are_brought_from_0_to_1(tiny: Arrays) -> None:
@@ -211,7 +43,7 @@ def test_without_standardising_pixels_are_brought_from_0_to_1(tiny: Arrays) -> N
 
 def test_statistics_match_numpy_in_float64() -> None:
     images = np.random.default_rng(1).integers(0, 256, (2500, 3, 2, 2), dtype=np.uint8)
-    mean, variance = _scale_of_pixels(images, standardized=True).values()
+    mean, variance = scale_of_pixels(images, standardized=True).values()
     reference = images.reshape(2500, -1).astype(np.float64)
     assert mean.dtype == variance.dtype == np.float32
     assert mean.shape == variance.shape == (12,)
@@ -229,7 +61,7 @@ def test_statistics_are_those_of_the_training_split_alone(tiny: Arrays) -> None:
 def test_variance_of_a_constant_pixel_is_one_percent_of_the_average() -> None:
     images = np.random.default_rng(1).integers(0, 256, (100, 2, 2, 1), dtype=np.uint8)
     images[:, 0, 0] = 7
-    _, variance = _scale_of_pixels(images, standardized=True).values()
+    _, variance = scale_of_pixels(images, standardized=True).values()
     unfloored = images.reshape(100, -1).var(axis=0)
     assert unfloored[0] == 0
     np.testing.assert_allclose(variance[0], 0.01 * unfloored.mean(), rtol=1e-6)
@@ -321,7 +153,9 @@ def test_open_splits_refuses(tmp_path: Path, tiny: Arrays, damage: str) -> None:
 UNSTANDARDIZED = Data(val_size=9, split_seed=42, standardized=False)
 
 
-@pytest.mark.parametrize("data", [NINE, UNSTANDARDIZED], ids=["standardized", "0 to 1"])
+@pytest.mark.parametrize(
+    "data", [NINE, UNSTANDARDIZED, PAIRS], ids=["standardized", "0 to 1", "pairs"]
+)
 @pytest.mark.parametrize("changed", [*_ARRAYS, "fingerprint", "class_names"])
 def test_content_that_was_changed_is_refused(
     tmp_path: Path, tiny: Arrays, data: Data, changed: str
@@ -367,3 +201,73 @@ def test_content_is_read_once_in_a_process(
     opened = open_splits(tmp_path)
     monkeypatch.delattr("pipeline.data.splits.fingerprint_of")
     assert open_splits(tmp_path, opened.fingerprint) is opened
+
+
+def test_fewer_images_to_train_with_are_among_more_and_scaled_by_themselves(tiny: Arrays) -> None:
+    splits = split_arrays(tiny, NINE)
+    few, more = splits.few(4), splits.few(9)
+    assert class_counts(few.y_train, few.class_names) == {"0": 4, "1": 4, "2": 4}
+    everything = [image.tobytes() for image in splits.x_train]
+    places = [[everything.index(image.tobytes()) for image in one.x_train] for one in (few, more)]
+    assert all(one == sorted(one) for one in places)
+    assert set(places[0]) < set(places[1])
+    for one, found in zip((few, more), places, strict=True):
+        np.testing.assert_array_equal(one.y_train, splits.y_train[found])
+        np.testing.assert_array_equal(one.x_val, splits.x_val)
+        assert one.fingerprint == splits.fingerprint
+        scale = scale_of_pixels(one.x_train, standardized=True)
+        np.testing.assert_array_equal(one.mean, scale["mean"])
+        np.testing.assert_array_equal(one.variance, scale["variance"])
+    assert splits.few(4) is few  # a compiled trainer is kept by it
+
+
+def test_fewer_images_are_not_standardised_where_all_are_not(tiny: Arrays) -> None:
+    few = split_arrays(tiny, UNSTANDARDIZED).few(4)
+    assert (few.mean.tolist(), few.variance.tolist()) == ([0] * 60, [255**2] * 60)
+
+
+def test_more_images_than_a_class_has_to_train_with_are_refused(tiny: Arrays) -> None:
+    for data, least, asked in ((NINE, 1, 18), (NINE, 1, 0), (PAIRS, 2, 1)):
+        expected = f"expected from {least} to 17, all that class 0 has to train with; .* {asked}"
+        with pytest.raises(InputError, match=expected):
+            split_arrays(tiny, data).few(asked)
+
+
+def test_images_can_be_scaled_as_those_of_another_network(tmp_path: Path, tiny: Arrays) -> None:
+    splits, other = split_arrays(tiny, NINE), split_arrays(tiny, UNSTANDARDIZED)
+    scaled = splits.scaled_as(other)
+    assert (scaled.mean is other.mean, scaled.variance is other.variance) == (True, True)
+    assert (scaled.x_train is splits.x_train, scaled.fingerprint) == (True, splits.fingerprint)
+    assert splits.scaled_as(other) is scaled
+    assert scaled.scaled_as(split_arrays(tiny, PAIRS)).mean.any()  # of pairs, single images
+    small = {name: tiny_arrays()[name][:, :3] for name in ("x_train", "x_test")}
+    smaller = split_arrays(loaded(tmp_path / "smaller.npz", **small), NINE)
+    with pytest.raises(InputError, match=r"shape \(4, 5, 3\), as those of tiny .* \(3, 5, 3\)"):
+        smaller.scaled_as(other)
+
+
+def test_pairs_are_known_again_and_metadata_from_before_there_were_any(
+    tmp_path: Path, tiny: Arrays
+) -> None:
+    saved = split_arrays(tiny, PAIRS)
+    save(saved, tmp_path)
+    opened = open_splits(tmp_path, saved.fingerprint)
+    assert (opened.pairs, opened.kept_names) == (True, ("0", "1", "2"))
+    assert (opened.image_shape, opened.n_classes) == ((2, 4, 5, 3), 2)
+    save(single := split_arrays(tiny, NINE), tmp_path / "single")
+    described = json.loads((tmp_path / "single" / "metadata.json").read_text("utf-8"))
+    assert described == {
+        "name": "tiny",
+        "class_names": ["0", "1", "2"],
+        "fingerprint": single.fingerprint,
+    }
+    assert not open_splits(tmp_path / "single").pairs
+
+
+@pytest.mark.parametrize("kept_names", [(), ("0", "1"), ("0", "1", "2", "3")])
+def test_pairs_with_other_classes_than_their_images_have_are_refused(
+    tmp_path: Path, tiny: Arrays, kept_names: tuple[str, ...]
+) -> None:
+    save(dataclasses.replace(split_arrays(tiny, PAIRS), kept_names=kept_names), tmp_path)
+    with pytest.raises(InputError, match=r"others than metadata.json tells"):
+        open_splits(tmp_path)

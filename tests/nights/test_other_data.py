@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.comparisons import Data
 from pipeline.data import sources
-from pipeline.data.splits import Splits, save, split_arrays
+from pipeline.data.splits import Splits, save
+from pipeline.data.splitting import split_arrays
 from pipeline.nights.other_data import DATA, OtherData, other_data
 from pipeline.nights.record import Trained
 from pipeline.tracking import client

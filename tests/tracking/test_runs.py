@@ -9,7 +9,7 @@ from step_runs import opened, status_of
 
 from pipeline.comparisons import Data
 from pipeline.data import npz
-from pipeline.data.splits import split_arrays
+from pipeline.data.splitting import split_arrays
 from pipeline.tracking import client
 from pipeline.tracking.runs import end_if_running, end_run, kill_running_steps
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import chisquare
 
 from pipeline.training.blocks import (
     Blocks,
@@ -13,6 +14,7 @@ from pipeline.training.blocks import (
     as_dataset,
     block_shape,
     evaluation_batches,
+    order_of_epoch,
     reads_waited_for,
 )
 
@@ -141,6 +143,67 @@ def test_the_permutation_depends_on_seed_and_epoch_alone() -> None:
     for seed, epoch in [(2, 1), (1, 2), (2, 1)]:
         used.set_epoch(seed=seed, epoch=epoch)
         np.testing.assert_array_equal(used.order, orders[seed, epoch])
+
+
+def paired_blocks(labels: np.ndarray, images: np.ndarray | None = None) -> Blocks:
+    """Blocks of pairs of images that hold their own number."""
+    numbers = np.arange(len(labels), dtype=np.uint8).reshape(-1, 1, 1, 1)
+    return Blocks(numbers if images is None else images, labels, batch_size=4, pairs=True)
+
+
+@pytest.mark.parametrize("n_images", [40, 41])
+def test_an_epoch_of_pairs_has_every_image_first_and_half_of_them_same(
+    tmp_path: Path, n_images: int
+) -> None:
+    labels = np.random.default_rng(1).integers(0, 3, n_images)
+    np.save(tmp_path / "images.npy", np.arange(n_images, dtype=np.uint8).reshape(-1, 1, 1, 1))
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    for blocks in (paired_blocks(labels), paired_blocks(labels, mapped)):
+        blocks.set_epoch(seed=3, epoch=7)
+        images, same = (np.concatenate(part) for part in zip(*list(blocks), strict=True))
+        assert images.shape == (blocks.steps_per_epoch, 4, 2, 1, 1, 1)
+        assert (images.dtype, same.dtype) == (np.uint8, np.int32)
+        pairs, same = images.reshape(-1, 2)[:n_images], same.ravel()[:n_images]
+        assert sorted(pairs[:, 0]) == list(range(n_images))
+        assert (pairs[:, 0] != pairs[:, 1]).all()
+        np.testing.assert_array_equal(labels[pairs[:, 0]] == labels[pairs[:, 1]], same)
+        assert same.sum() == n_images // 2
+        drawn, learnt = order_of_epoch(labels, seed=3, epoch=7, pairs=True)
+        np.testing.assert_array_equal(pairs, drawn)
+        np.testing.assert_array_equal(same, learnt)
+
+
+def test_pairs_are_drawn_anew_in_every_epoch_from_all_that_there_are() -> None:
+    labels, epochs = np.arange(9) % 3, 3000
+    drawn = {
+        (seed, epoch): order_of_epoch(labels, seed=seed, epoch=epoch, pairs=True)[0]
+        for seed in (1, 2)
+        for epoch in range(epochs)
+    }
+    assert len({pairs.tobytes() for pairs in drawn.values()}) == 2 * epochs
+    again, _ = order_of_epoch(labels, seed=2, epoch=7, pairs=True)
+    np.testing.assert_array_equal(again, drawn[2, 7])
+    found = np.zeros((9, 9))
+    for pairs in drawn.values():
+        np.add.at(found, tuple(pairs.T), 1)
+    same = (labels[:, None] == labels) & ~np.eye(9, dtype=bool)
+    for pairs in (found[same], found[labels[:, None] != labels]):
+        assert chisquare(pairs).pvalue > 0.001
+    assert found.diagonal().sum() == 0
+    # Of 9 pairs 4 are same; each has two others of its class, and six of other classes.
+    assert found[same].sum() / found.sum() == 4 / 9
+
+
+def test_keras_reads_blocks_and_evaluation_batches_of_pairs() -> None:
+    blocks = paired_blocks(np.arange(40) % 3)
+    dataset = as_dataset(blocks)
+    for (images, same), (read, learnt) in zip(blocks, dataset.as_numpy_iterator(), strict=True):
+        np.testing.assert_array_equal(images, read)
+        np.testing.assert_array_equal(same, learnt)
+    assert dataset.element_spec[0].shape.as_list() == [None, 4, 2, 1, 1, 1]
+    fixed = evaluation_batches(np.zeros((1001, 2, 4, 5, 3), np.uint8), np.arange(1001) % 2)
+    (images, _), _ = as_dataset(fixed).as_numpy_iterator()
+    assert images.shape == (501, 2, 4, 5, 3)
 
 
 @pytest.mark.parametrize(

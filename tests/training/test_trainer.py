@@ -12,7 +12,8 @@ from pipeline.base import DivergenceError
 from pipeline.comparisons import Data, Variant, twenty_layers
 from pipeline.data import npz
 from pipeline.data.fingerprints import fingerprint_of
-from pipeline.data.splits import Splits, open_splits, save, split_arrays
+from pipeline.data.splits import Splits, open_splits, save
+from pipeline.data.splitting import split_arrays
 from pipeline.training.blocks import Blocks
 from pipeline.training.checkpoints import Checkpoint, Checkpoints
 from pipeline.training.fit import Fit, OnEpoch, seed_dropout

@@ -12,7 +12,8 @@ from conftest import PROJECT
 from pipeline.comparisons import Data
 from pipeline.comparisons.twenty_layers import COMPARISON
 from pipeline.data import npz
-from pipeline.data.splits import open_splits, split_arrays
+from pipeline.data.splits import open_splits
+from pipeline.data.splitting import split_arrays
 from pipeline.parameters import Prepare
 from pipeline.prepare import prepare
 from pipeline.tracking import client

@@ -17,7 +17,8 @@ import yaml
 from pipeline.base import InputError
 from pipeline.comparisons import Data, Variant
 from pipeline.data import npz
-from pipeline.data.splits import save, split_arrays
+from pipeline.data.splits import save
+from pipeline.data.splitting import split_arrays
 from pipeline.mc_dropout import mc_dropout
 from pipeline.parameters import McDropout
 from pipeline.steps import running
