@@ -43,6 +43,7 @@ from pipeline.prepare import prepare
 from pipeline.tracking import outages
 from pipeline.tracking.server import server
 from pipeline.work.prepare import prepared
+from pipeline.work.variant_step import LoggedData
 
 settings.register_profile(
     "few",
@@ -504,7 +505,7 @@ def test_any_parameters_are_a_comparison_or_one_of_our_errors(
 
 
 def _check(of: Wanted) -> None:
-    trainings = decided(of, None, None).trainings
+    trainings = decided(of, {of.data: LoggedData(dataset="any")}, None).trainings
     assert len({one.name for one in trainings}) == len(trainings) >= 1
     assert of.baseline in {one.variant.name for one in trainings}
     for one in trainings:

@@ -9,12 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pipeline.base import markdown, progress
-from pipeline.comparisons import Comparison, Data, Variant
-from pipeline.comparisons.files import find_variant
+from pipeline.comparisons import Comparison, Data
 from pipeline.data import sources
 from pipeline.data.splits import Splits, class_counts, save
 from pipeline.data.splitting import split_arrays
-from pipeline.parameters import DataSet, Search, Train, mlflow_run
+from pipeline.parameters import DataSet, mlflow_run
 from pipeline.steps.running import once
 from pipeline.steps.step import Step
 from pipeline.tracking import client
@@ -96,16 +95,6 @@ def prepared(asked: DataSet, comparison: Comparison, reuse: str = "auto") -> Log
     if step.source.warning:
         progress.update(message=f"WARNING: {step.source.warning}")
     return step.result(once(step, reuse))
-
-
-def variant_and_data(asked: Train | Search) -> tuple[Variant, LoggedData]:
-    """The variant that is searched or trained, with the settings that are given, and its data.
-
-    Raises:
-        InputError: if the variant is unknown, a setting does not go with it, or as `prepared`.
-    """
-    variant, comparison = find_variant(asked.variant, asked.comparison)
-    return asked.configured(variant), prepared(asked, comparison)
 
 
 def _log_description(run: StepRun, splits: Splits, command: str) -> None:

@@ -10,7 +10,6 @@ import pandas as pd
 from pipeline.base import progress
 from pipeline.parameters import Training
 from pipeline.steps.resuming import checkpoints_of
-from pipeline.steps.step import Step
 from pipeline.tracking import client
 from pipeline.tracking.outages import patiently
 from pipeline.tracking.runs import StepRun
@@ -18,6 +17,7 @@ from pipeline.training.runtime import import_tensorflow
 from pipeline.uncertainty.calibration import in_half_precision
 from pipeline.work.mc_dropout import log_mc_dropout
 from pipeline.work.search import SearchStep
+from pipeline.work.source import source_model
 from pipeline.work.tested import log_test
 from pipeline.work.trained_model import WEIGHTS, WEIGHTS_FILE, weights_fingerprint
 from pipeline.work.training_note import training_note
@@ -49,11 +49,12 @@ class TrainStep(VariantStep):
     def parameters(self) -> dict[str, Any]:
         return {**super().parameters(), "seed": self.seed}
 
-    def after(self) -> Sequence[Step]:
-        return () if self.asked.learning_rate else (self.search,)
+    def after(self) -> Sequence[VariantStep]:
+        return (*super().after(), *(() if self.asked.learning_rate else (self.search,)))
 
     def upstream(self) -> Mapping[str, str]:
-        return {**super().upstream(), **{one.entry_point: one.key for one in self.after()}}
+        searched = {} if self.asked.learning_rate else {"search": self.search.key}
+        return {**super().upstream(), **searched}
 
     def tags(self) -> Mapping[str, Any]:
         return {**super().tags(), "replicates_key": self.replicates_key}
@@ -61,21 +62,21 @@ class TrainStep(VariantStep):
     def work(self, run: StepRun, after: Sequence[client.Run]) -> None:
         rate = self.asked.learning_rate
         if rate is None:
-            (search,) = after
+            search = after[-1]
             rate = float(search.data.params["best_learning_rate"])
             run.set_tags({"search_run": search.info.run_id})
         chosen = {"learning_rate": repr(rate), "batch_size": self.variant.batch_size}
         run.log_parameters({f"chosen_{name}": value for name, value in chosen.items()})
-        _train(run, self, rate)
+        _train(run, self, rate, after)
 
 
-def _train(run: StepRun, step: TrainStep, rate: float) -> None:
+def _train(run: StepRun, step: TrainStep, rate: float, after: Sequence[client.Run]) -> None:
     import_tensorflow()
     from pipeline.training.trainer import shared_trainer
 
     variant = step.variant
     progress.update(step=step.name, text="preparing the model")
-    trainer = shared_trainer(variant, step.data.splits)
+    trainer = shared_trainer(variant, step.splits)
     run.log_datasets(trainer.splits, location=step.data.location)
 
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
@@ -90,6 +91,7 @@ def _train(run: StepRun, step: TrainStep, rate: float) -> None:
         seed=step.seed,
         on_epoch=on_epoch,
         checkpoints=checkpoints_of(run.run_id),
+        source=source_model(step, run, after),
     )
     run.flush()
     metrics = _log_results(run, step, trainer, fit)

@@ -7,6 +7,7 @@ from dataclasses import fields
 from pipeline.base import markdown
 from pipeline.parameters import Searching, Training, declared
 from pipeline.tracking import addresses, client
+from pipeline.work.source import source_link
 from pipeline.work.variant_step import VariantStep
 
 FIGURES = ("learning_curve.png", "confusion_matrix.png", "class_accuracy.png", "activations.png")
@@ -95,7 +96,7 @@ def _links(run: client.Run, *, of_pairs: bool) -> list[str]:
     others = [
         _link(text, run, run.data.tags[tag]) for text, tag in tags.items() if tag in run.data.tags
     ]
-    return [*figures, *others]
+    return [*figures, *others, *filter(None, [source_link(run)])]
 
 
 def _link(text: str, run: client.Run, run_id: str) -> str:
