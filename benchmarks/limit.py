@@ -105,7 +105,7 @@ def steps(variant: str, directory: str) -> harness.Row:
     import tensorflow as tf
 
     from pipeline.data.splits import open_splits
-    from pipeline.training.blocks import as_dataset, evaluation_batches
+    from pipeline.training.blocks import Feed, evaluation_batches
 
     splits, network = open_splits(Path(directory)), find_variant(variant)[0]
     trainers = {name: kind(network, splits) for name, kind in _kinds_of_trainer().items()}
@@ -116,8 +116,8 @@ def steps(variant: str, directory: str) -> harness.Row:
         return (tuple(map(tf.constant, block)) for block in blocks)
 
     held = list(gathered())
-    training = as_dataset(blocks)
-    validation = as_dataset(evaluation_batches(splits.x_val, splits.y_val))
+    training = Feed(blocks)
+    validation = Feed(evaluation_batches(splits.x_val, splits.y_val))
 
     def program(trainer: "Trainer") -> None:
         for block in held:

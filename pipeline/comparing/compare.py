@@ -118,6 +118,7 @@ class CompareStep(Step):
             return server + addresses.run_page(run.experiment, run_id)
 
         ids = [*(one.info.run_id for one in self.runs), *(one.run_id for one in self.absent)]
+        ids += filter(None, (one.data.tags.get("source_run") for one in self.runs))
         trainings = "tags.step = 'train' and params.variant = '{}'"
         return Origin(
             made=f"{made:%Y-%m-%d %H:%M} UTC",

@@ -32,6 +32,10 @@ ASKED = (
      "Does batch normalisation shorten an epoch?"),
     ("digits_dropout", "digits_bn", "test_accuracy",
      "Does dropout in every layer give a better model?"),
+    ("digits_bn", "digits", "generalization_gap",
+     "Does batch normalisation overfit less?"),
+    ("digits_dropout", "digits_bn", "generalization_gap",
+     "Does dropout in every layer reduce overfitting?"),
 )
 # fmt: on
 

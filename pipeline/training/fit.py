@@ -95,6 +95,7 @@ class EachEpoch(keras.callbacks.Callback):
     seed: int
     on_epoch: OnEpoch
     checkpoints: Checkpoints | None
+    seconds_before: float = 0.0  # that the training took before its first epoch
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -116,7 +117,9 @@ class EachEpoch(keras.callbacks.Callback):
         metrics["learning_rate"] = three_digits(next_rate)
         seconds = round(time.perf_counter() - self.started, DECIMALS)
         cpu_seconds = round(time.process_time() - self.cpu_started, DECIMALS)
-        before = self.fit.history[-1]["elapsed_seconds"] if self.fit.history else 0.0
+        before = (
+            self.fit.history[-1]["elapsed_seconds"] if self.fit.history else self.seconds_before
+        )
         metrics |= {"epoch_seconds": seconds, "epoch_cpu_seconds": cpu_seconds}
         metrics["elapsed_seconds"] = round(before + seconds, DECIMALS)
         self.fit.add(metrics, self.model)

@@ -1,17 +1,15 @@
 """Keras models: raw images in, class probabilities out, everything between from the variant."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
 
-from pipeline.base import InputError, did_you_mean
 from pipeline.comparisons import Variant
 from pipeline.data.splits import Splits
 from pipeline.training import xla
+from pipeline.training.layers import Parts
 
 
 def build_model(
@@ -21,6 +19,7 @@ def build_model(
 
     Flattening and standardisation, by the mean and variance of the training split, are its first
     layers, so that the logged model is served as it is and nobody can forget to scale the images.
+    A network of two arms takes pairs of images, (n, 2, height, width, channels).
 
     Args:
         seed: decides the initial weights and the dropout masks.
@@ -29,57 +28,19 @@ def build_model(
     Raises:
         InputError: if Keras has no such activation or initializer.
     """
+    seeds = iter(np.random.SeedSequence(seed).generate_state(4 * variant.hidden_layers + 3))
     layers: Any = xla if for_training else keras.layers
-    seeds = iter(np.random.SeedSequence(seed).generate_state(2 * variant.hidden_layers + 2))
+    parts = Parts(variant=variant, layers=layers, seeds=seeds)
     image = keras.Input(splits.image_shape, dtype="uint8", name="image")
-    hidden = keras.layers.Flatten(name="flatten")(image)
     statistics = {"mean": splits.mean, "variance": splits.variance}
-    hidden = keras.layers.Normalization(**statistics, name="standardize")(hidden)
-    for number in range(1, variant.hidden_layers + 1):
-        hidden = _hidden_layer(variant, number, hidden, layers=layers, seeds=seeds)
-    last = {"activation": "softmax", "name": "probabilities"}
-    initializer = keras.initializers.GlorotUniform(int(next(seeds)))
-    outputs = layers.Dense(splits.n_classes, kernel_initializer=initializer, **last)(hidden)
+    standardize = keras.layers.Normalization(**statistics, name="standardize")
+    if variant.arms == "one":
+        hidden = parts.arm(standardize(keras.layers.Flatten(name="flatten")(image)))
+        outputs = parts.probabilities(hidden, n_classes=splits.n_classes)
+    else:
+        pair = standardize(keras.layers.Reshape((2, -1), name="flatten")(image))
+        outputs = parts.same_or_different(parts.joined_arms(pair))
     return keras.Model(image, outputs, name=variant.name)
-
-
-def _hidden_layer(
-    variant: Variant, number: int, hidden: Any, *, layers: Any, seeds: Iterator[np.uint32]
-) -> Any:
-    """The output of a hidden layer and what follows it, for that of the one before."""
-    described = {"class_name": variant.kernel_initializer, "config": {"seed": int(next(seeds))}}
-    kind = "a random Keras initializer, such as he_normal or lecun_normal"
-    with _refused_if_unknown(variant, "kernel_initializer", kind, dir(keras.initializers)):
-        initializer = keras.initializers.get(described)
-    dense = layers.Dense(variant.units, kernel_initializer=initializer, name=f"dense_{number}")
-    hidden = dense(hidden)
-    if variant.batch_normalization:
-        hidden = keras.layers.BatchNormalization(name=f"batch_normalization_{number}")(hidden)
-    kind = "a Keras activation, such as elu, selu, relu, swish, gelu or tanh"
-    with _refused_if_unknown(variant, "activation", kind, dir(keras.activations)):
-        hidden = layers.Activation(variant.activation, name=f"activation_{number}")(hidden)
-    if variant.dropout and (variant.dropout_layers == "all" or number == variant.hidden_layers):
-        dropout = {"alpha": layers.AlphaDropout, "standard": layers.Dropout}[variant.dropout]
-        seed = int(next(seeds) >> 1)  # Keras reads the seed, a uint32, through an int32.
-        hidden = dropout(variant.dropout_rate, seed=seed, name=f"dropout_{number}")(hidden)
-    return hidden
-
-
-@contextmanager
-def _refused_if_unknown(variant: Variant, setting: str, kind: str, names: list[str]) -> Iterator:
-    """Turn what Keras says of a name that it does not know, or cannot use here, into a refusal."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError) as error:
-        name = getattr(variant, setting)
-        known = [one for one in names if not one.startswith("_")]
-        meant = did_you_mean(name, known) if name not in known else ""
-        raise InputError(
-            f"{setting} of variant '{variant.name}'",
-            expected=kind,
-            received=repr(name),
-            action=meant or "Correct it where the variant is declared.",
-        ) from error
 
 
 def summary(model: keras.Model) -> str:
@@ -104,7 +65,7 @@ def summary(model: keras.Model) -> str:
 
 
 def activation_statistics(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the activations of every hidden layer.
+    """Mean and standard deviation of the activations of every hidden layer (of the first arm).
 
     A network self-normalises when they stay near 0 and 1 through all layers (Klambauer et al.
     2017, "Self-Normalizing Neural Networks"). Both are float64, of shape (hidden_layers,).

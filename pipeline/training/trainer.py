@@ -16,11 +16,12 @@ import tensorflow as tf
 
 from pipeline.comparisons import Variant
 from pipeline.data.splits import Splits
-from pipeline.training.blocks import Blocks, as_dataset, evaluation_batches
+from pipeline.training.blocks import Blocks, Feed, evaluation_batches
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.fit import DECIMALS, EachEpoch, Fit, OnEpoch
 from pipeline.training.models import activation_statistics, build_model
 from pipeline.training.schedules import OneCycle
+from pipeline.training.transfer import FrozenPart, Weights, reused_weights, weights_fingerprint
 from pipeline.training.xla import Nadam
 
 M_TOP_PAD, KEPT_BYTES = -2, 32 * 2**20  # of glibc's malloc.h; a block of CIFAR-10 is 6.6 MB
@@ -54,8 +55,15 @@ class Trainer:
         started = time.perf_counter()
         self.variant = variant
         self.splits = splits
-        self.blocks = Blocks(splits.x_train, splits.y_train, batch_size=variant.batch_size)
         self.model = build_model(variant, splits, seed=0, for_training=True)
+        self.reused: Weights = {}  # of the last training
+        self.x_train, self.x_val = splits.x_train, splits.x_val  # what is trained and validated on
+        if variant.cached:
+            self.frozen_part = FrozenPart(self.model, variant.frozen_layers)
+            self.x_train, self.x_val = map(self.inputs, (splits.x_train, splits.x_val))
+        self.blocks = Blocks(
+            self.x_train, splits.y_train, batch_size=variant.batch_size, pairs=splits.pairs
+        )
         self.one_cycle = OneCycle() if variant.schedule == "one_cycle" else None
         self.optimizer = self._build_optimizer()
         self.block_model = self._build_block_model()
@@ -65,6 +73,9 @@ class Trainer:
         self.optimizer.build(self.block_model.trainable_variables)
         labels, probabilities = np.zeros(1, np.int32), np.ones((1, splits.n_classes), np.float32)
         self.block_model.compute_metrics(None, labels, probabilities)
+        # In a graph: operation by operation they take as long as an epoch of 500 cached images.
+        for method in ("reset_metrics", "get_metrics_result"):
+            setattr(self.block_model, method, tf.function(getattr(self.block_model, method)))
         self.block_model.reset_metrics()
         self._initial_state = [variable.numpy() for variable in self.optimizer.variables]
         # A study's trials begin from the same weights; building a model takes a quarter second.
@@ -72,27 +83,45 @@ class Trainer:
             lambda seed: build_model(variant, splits, seed=seed, for_training=True).get_weights()
         )
         # Traces and compiles on one block, so that no epoch's time holds compilation.
-        self._train(as_dataset([next(iter(self.blocks))]))
+        self._train(Feed([next(iter(self.blocks))]))
         _settle_memory()
         self.compile_seconds = round(time.perf_counter() - started, DECIMALS)
 
     def _build_block_model(self) -> BlockModel:
-        return BlockModel(self.model.input, self.model.output)
+        first = self.frozen_part.output if self.variant.cached else self.model.input
+        return BlockModel(first, self.model.output)
 
     def _build_optimizer(self) -> keras.optimizers.Optimizer:
         learning_rate = self.one_cycle or 0.001
         if self.variant.optimizer == "sgd":
             return keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True)
+        if self.variant.optimizer == "adam":
+            return keras.optimizers.Adam(learning_rate)
         return Nadam(learning_rate)
 
-    def _train(self, blocks: tf.data.Dataset, **named: Any) -> None:
-        validation = as_dataset(evaluation_batches(self.splits.x_val, self.splits.y_val))
+    def _fill_cache(self) -> float:
+        """Compute once what is trained on, where that is not the images; the seconds it took."""
+        started = time.perf_counter()
+        if self.variant.cached:
+            self.x_train[:] = self.inputs(self.splits.x_train)
+            self.x_val[:] = self.inputs(self.splits.x_val)
+        return time.perf_counter() - started
+
+    def inputs(self, images: np.ndarray) -> np.ndarray:
+        """What is trained on for images: these, or what the frozen layers make of them."""
+        return self.frozen_part.outputs(images) if self.variant.cached else images
+
+    def _train(self, blocks: Feed, **named: Any) -> None:
+        validation = Feed(evaluation_batches(self.x_val, self.splits.y_val))
         # The blocks are shuffled.
         self.block_model.fit(blocks, validation_data=validation, shuffle=False, verbose=0, **named)
 
-    def reset(self, *, learning_rate: float, epochs: int, seed: int) -> None:
+    def reset(
+        self, *, learning_rate: float, epochs: int, seed: int, source: keras.Model | None = None
+    ) -> None:
         """Make the trainer as new for a `fit`: initial weights, fresh optimizer, this rate."""
-        self.model.set_weights(self._initial_weights(seed))
+        self.reused = reused_weights(self.variant, self.model, source)
+        self._set_initial_weights(seed)
         for variable, value in zip(self.optimizer.variables, self._initial_state, strict=True):
             variable.assign(value)
         if self.one_cycle:
@@ -100,6 +129,11 @@ class Trainer:
             self.one_cycle.total_steps.assign(epochs * self.blocks.steps_per_epoch)
         else:
             self.optimizer.learning_rate.assign(learning_rate)
+
+    def _set_initial_weights(self, seed: int) -> None:
+        self.model.set_weights(self._initial_weights(seed))
+        for name, weights in self.reused.items():
+            self.model.get_layer(name).set_weights(weights)
 
     def fit(
         self,
@@ -110,6 +144,7 @@ class Trainer:
         seed: int,
         on_epoch: OnEpoch,
         checkpoints: Checkpoints | None = None,
+        source: keras.Model | None = None,
     ) -> Fit:
         """Train from initial weights; the model then holds the weights of the best epoch.
 
@@ -117,13 +152,15 @@ class Trainer:
         the same result, to the last digit, as one that was not. The learning rate is constant, or
         the maximum of 1cycle scheduling, whose length the epochs are; the seed decides the initial
         weights, the permutations and the dropout masks; `on_epoch` is told of every epoch, of those
-        before a checkpoint too.
+        before a checkpoint too. Layers that the variant reuses begin as they are in the source,
+        which stays as it is.
 
         Raises:
             DivergenceError: if a loss is not finite.
+            InputError: if the source has no such layers, or others.
             OSError: if a checkpoint cannot be written.
         """
-        self.reset(learning_rate=learning_rate, epochs=epochs, seed=seed)
+        self.reset(learning_rate=learning_rate, epochs=epochs, seed=seed, source=source)
         # All that decides its epochs, by which a checkpoint is known to be of this training.
         training = {
             "variant": self.variant.content("search"),
@@ -132,33 +169,55 @@ class Trainer:
             "schedule_epochs": epochs if self.one_cycle else None,
             "seed": seed,
         }
+        if self.reused:
+            training["source"] = weights_fingerprint(self.reused)
         fit = Fit(patience=patience, training=training)
         if checkpoints and (newest := checkpoints.newest()):
             fit.go_on_from(newest, self.block_model)
         for epoch, metrics in enumerate(fit.history, start=1):
             on_epoch(epoch, metrics)
         if not fit.stopped_early:
-            done, each = len(fit.history), EachEpoch(fit, self.blocks, seed, on_epoch, checkpoints)
-            self._train(
-                as_dataset(self.blocks), initial_epoch=done, epochs=epochs, callbacks=[each]
-            )
+            done, spent = len(fit.history), self._fill_cache()
+            each = EachEpoch(fit, self.blocks, seed, on_epoch, checkpoints, spent)
+            self._train(Feed(self.blocks), initial_epoch=done, epochs=epochs, callbacks=[each])
             self.splits.unload()
         if fit.best_weights is not None:
-            self.model.set_weights(fit.best_weights)
+            self.block_model.set_weights(fit.best_weights)
         return fit
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Class probabilities, float32 of shape (n, classes), for uint8 images."""
-        batches = evaluation_batches(images, np.zeros(len(images)))
-        return self.block_model.predict(as_dataset(batches), verbose=0)
+        batches = evaluation_batches(self.inputs(images), np.zeros(len(images)))
+        return self.block_model.predict(Feed(batches), verbose=0)
+
+    def training_accuracy(self, seed: int) -> float:
+        """The share of the training images that the present model has right.
+
+        Of pairs, of those that a training with this seed has in its first epoch.
+        """
+        labels, batches = (
+            self.splits.y_train,
+            iter(evaluation_batches(self.x_train, self.splits.y_train)),
+        )
+        if self.splits.pairs:
+            self.blocks.set_epoch(seed=seed, epoch=1)
+            batches = ((x.reshape(-1, *x.shape[2:]), y.ravel()) for x, y in self.blocks)
+        right = [self.block_model.predict_on_batch(x).argmax(axis=1) == y for x, y in batches]
+        self.splits.unload()
+        # Blocks are filled up with pairs that they have already.
+        return float(np.concatenate(right)[: len(labels)].mean())
 
     def activation_statistics(self, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """As in `models`, on 1000 training images; by the present or a seed's initial weights."""
+        """As in `models`, on 1000 training images, or of pairs on 1000 to validate with.
+
+        By the present weights, or by those that the last training would begin with by a seed.
+        """
         present = self.model.get_weights()
         if seed is not None:
-            self.model.set_weights(self._initial_weights(seed))
+            self._set_initial_weights(seed)
+        images = self.splits.x_val if self.splits.pairs else self.splits.x_train
         try:
-            return activation_statistics(self.model, np.asarray(self.splits.x_train[:1000]))
+            return activation_statistics(self.model, np.asarray(images[:1000]))
         finally:
             self.model.set_weights(present)
 

@@ -23,8 +23,9 @@ class Dense(keras.layers.Dense):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         del training
-        outputs = _multiply(inputs, tf.convert_to_tensor(self.kernel)) + self.bias
-        return self.activation(outputs)
+        rows = tf.reshape(inputs, (-1, inputs.shape[-1]))  # of pairs: both images
+        outputs = _multiply(rows, tf.convert_to_tensor(self.kernel)) + self.bias
+        return self.activation(tf.reshape(outputs, (-1, *inputs.shape[1:-1], self.units)))
 
 
 @tf.custom_gradient

@@ -16,6 +16,7 @@ from pipeline.data.splits import (
     Splits,
     open_splits,
     refused_if_damaged,
+    side_by_side,
 )
 from pipeline.parameters import ModelSettings, mlflow_run, recorded, settings_of
 from pipeline.steps.step import Step, recorded_settings, settings_tag
@@ -115,9 +116,10 @@ def logged_labels(run_id: str, fingerprint: str, split: str) -> tuple[Labels, in
 def logged_pictures(
     run_id: str, fingerprint: str, split: str
 ) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
-    """The images of a split that a `prepare` run has logged, mapped into memory, and class names.
+    """The images of a split that a `prepare` run has logged, and class names.
 
-    They are to be looked at: that they are those of the fingerprint is not checked.
+    Of pairs, which are one picture each, they are a copy; others are mapped into memory. They are
+    to be looked at: that they are those of the fingerprint is not checked.
 
     Raises:
         InputError: if they are gone, or no images.
@@ -126,8 +128,10 @@ def logged_pictures(
         run_id = _not_gone(run_id, fingerprint)
         pictures = np.load(client.local_artifact(run_id, f"data/x_{split}.npy"), mmap_mode="r")
         described = json.loads(client.local_artifact(run_id, "data/metadata.json").read_bytes())
-        if pictures.dtype != np.uint8 or pictures.ndim != 4:
+        if pictures.dtype != np.uint8 or pictures.ndim not in (4, 5):
             raise ValueError(f"x_{split}.npy has no images")
+        if pictures.ndim == 5:
+            pictures = side_by_side(pictures)
         return pictures, tuple(map(str, described["class_names"]))
 
 

@@ -120,6 +120,48 @@ def test_the_split_is_what_was_held_out_or_of_old_data_what_was_asked_for() -> N
     assert found([trained(prepare=before)])["Split"].detail == asked
 
 
+def chosen(**selection: str) -> RunRecord:
+    return dataclasses.replace(SPLIT, settings={**SPLIT.settings, **selection})
+
+
+def test_how_images_were_chosen_is_told_where_it_is_not_the_default() -> None:
+    of_default = found([trained(prepare=SPLIT)])
+    digits = chosen(
+        classes="(5, 6)",
+        skipped_per_class="500",
+        images_per_class="100",
+        val_images_per_class="30",
+        split="position",
+        standardized="False",
+        pairs="True",
+    )
+    by_name = found([trained(seed=seed, prepare=digits) for seed in (1, 2)])
+    assert {name: by_name[name].detail for name in by_name.keys() - of_default.keys()} == {
+        "Classes kept": "(5, 6)",
+        "Images skipped of each class": "500",
+        "Images of each class to train with": "100",
+        "Images of each class to validate with": "30",
+        "How images are split": "position",
+        "Pixels standardised": "False",
+        "Pairs of images": "True",
+    }
+    assert {by_name[name].finding for name in by_name.keys() - of_default.keys()} == {"same"}
+
+
+def test_images_chosen_otherwise_or_nobody_knows_how_are_flagged() -> None:
+    other = {"data_fingerprint": "e" * 64}
+    runs = [trained(prepare=chosen(pairs="True")), trained(BN, prepare=SPLIT, tags=other)]
+    fact = found(runs)["Pairs of images"]
+    assert (fact.finding, fact.detail) == ("differs", "True: elu; False: bn")
+    runs[1] = trained(BN, tags=other)  # what prepared it is gone
+    assert found(runs)["Pairs of images"].detail == "True: elu; not logged: bn"
+
+
+def test_the_same_data_may_have_been_asked_for_in_several_ways() -> None:
+    runs = [trained(prepare=SPLIT), trained(BN, prepare=chosen(classes="(0, 1)")), trained(SELU)]
+    assert found(runs)["Classes kept"] == Fact("Classes kept", "same", "(0, 1)")
+
+
 OF_A_VARIANT = ("Batch size", "Epochs at most", "Patience", "Dropout", "Optimiser and schedule")
 
 

@@ -45,9 +45,13 @@ DRAWN = {
         {"at initialisation": (np.zeros(20), np.ones(20))}, "selu", PINK
     ),
     "sample_images": lambda: run_figures.sample_images(make_images(9), np.arange(9) % 3, NAMES),
-    "pairs": lambda: run_figures.pairs(make_images(10).reshape(5, 2, 8, 8, 3), NAMES[:1] * 5),
     "confusion_matrix": lambda: run_figures.confusion_matrix(np.eye(3, dtype=int), NAMES, "elu"),
-    "class_accuracy": lambda: run_figures.class_accuracy(np.array([0.5, 0.9, 0.7]), NAMES, PINK),
+    "class_accuracy": lambda: run_figures.class_accuracy(
+        np.array([0.5, 0.9, 0.7]), np.array([0.6, 0.8, 0.7]), NAMES, PINK
+    ),
+    "pairs": lambda: run_figures.pairs(
+        make_images(10).reshape(5, 2, 8, 8, 3), ["same 0.98"] * 5, [0]
+    ),
     "accuracy_by_samples": lambda: run_figures.accuracy_by_samples(np.array([0.4, 0.5]), 0.5, PINK),
     "uncertain_images": lambda: run_figures.uncertain_images(
         make_images(4), np.array([0, 1, 2, 0]), PROBABILITIES, ENTROPY, NAMES
@@ -71,7 +75,7 @@ def test_what_is_drawn_of_a_run_has_its_variants_colour_and_no_other(name):
     used += [to_hex(bar.get_facecolor()) for axes in figures for bar in axes.patches]
     assert not [one for one in used for color in others if same_color(one, color)]
     assert any(same_color(one, PINK) for one in used) == (
-        name not in ("sample_images", "pairs", "confusion_matrix", "uncertain_images")
+        name not in ("sample_images", "confusion_matrix", "uncertain_images", "pairs")
     )
 
 
@@ -211,15 +215,32 @@ def test_confusion_matrix_of_100_classes_has_no_numbers():
 
 
 def test_class_accuracy_is_sorted_with_a_class_without_images_last():
-    accuracies = np.array([0.5, float("nan"), 0.75])
-    figure = run_figures.class_accuracy(accuracies, NAMES, PINK)
+    accuracies, precisions = np.array([0.5, float("nan"), 0.75]), np.array([1.0, 0.0, 0.5])
+    figure = run_figures.class_accuracy(accuracies, precisions, NAMES, PINK)
     (axes,) = figure.axes
     assert figure.get_suptitle() == "Best recognised ship 75.0%, worst cat 50.0%"
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["ship", "cat", "dog"]
-    assert sizes(axes)[:, 0].tolist() == [75.0, 50.0, 0.0]
-    assert [text.get_text() for text in axes.texts] == ["75.0%", "50.0%", ""]
-    assert xs(axes.lines[0])[0] == 62.5
-    assert axes.get_xlabel() == "Accuracy within the class (%)"
+    assert sizes(axes)[:, 0].tolist() == [75.0, 50.0, 0.0, 50.0, 100.0, 0.0]
+    texts = ["75.0%", "50.0%", "", "50.0%", "100.0%", "0.0%"]
+    assert [text.get_text() for text in axes.texts] == texts
+    means = ["mean accuracy, 62.5%", "mean precision, 50.0%"]
+    assert legend_of(figure) == [*means, "accuracy", "precision"]
+    assert [xs(line)[0] for line in axes.lines] == [62.5, 50.0]
+
+
+def test_pairs_are_side_by_side_and_wrong_ones_have_a_mark_and_a_frame():
+    images = np.stack([np.zeros((8, 6, 1), np.uint8), np.full((8, 6, 1), 200, np.uint8)])
+    titles = ["same 0.98", "different 0.71"]
+    figure = run_figures.pairs(np.stack([images, images]), titles, [1])
+    right, wrong, *empty = figure.axes
+    shown = np.asarray(right.images[0].get_array())
+    assert (shown[:, :6] == 0).all()
+    assert (shown[:, -6:] == 200).all()
+    assert [axes.get_title() for axes in (right, wrong)] == [titles[0], f"\u2715 {titles[1]}"]
+    assert [axes.get_frame_on() for axes in (right, wrong)] == [False, True]
+    assert not any(axes.images for axes in empty)
+    assert figure.get_suptitle() == "\u2715 1 of these 2 are wrong"
+    assert run_figures.pairs(images[None], titles[:1]).get_suptitle() == ""
 
 
 def test_accuracy_by_samples_counts_from_one_beside_the_deterministic_accuracy():
@@ -255,7 +276,8 @@ def test_reliability_diagram_has_a_panel_per_model_with_its_calibration_error():
         lambda: run_figures.sample_images(make_images(2), np.array([1]), NAMES),
         lambda: run_figures.confusion_matrix(np.eye(2), NAMES, "elu"),
         lambda: run_figures.confusion_matrix(np.zeros((0, 0)), [], "elu"),
-        lambda: run_figures.class_accuracy(np.array([0.5]), NAMES, PINK),
+        lambda: run_figures.class_accuracy(np.array([0.5]), np.array([0.5]), NAMES, PINK),
+        lambda: run_figures.pairs(np.zeros((2, 2, 8, 8, 1)), ["same"]),
         lambda: run_figures.accuracy_by_samples(np.array([]), 0.5, PINK),
         lambda: run_figures.uncertain_images(
             make_images(3), np.zeros(3, int), PROBABILITIES, ENTROPY, NAMES
@@ -273,10 +295,9 @@ def test_refused_input(draw):
 def test_pairs_are_shown_side_by_side_with_white_between_them(channels):
     images = make_images(10, channels).reshape(5, 2, 8, 8, channels)
     titles = ["same", "different", "same", "different, taken for same (over 99%)", "US$ 1 = US$ 1"]
-    figure = run_figures.pairs(images, titles, "Some pairs")
+    figure = run_figures.pairs(images, titles)
     shown = [axes for axes in figure.axes if axes.images]
     assert [axes.get_title().replace("\n", " ") for axes in shown] == titles
-    assert figure.get_suptitle() == "Some pairs"
     for axes, pair in zip(shown, images, strict=True):
         (drawn,) = axes.images
         pixels = np.asarray(drawn.get_array()).reshape(8, 17, channels)
@@ -291,4 +312,5 @@ def test_uncertain_pairs_are_shown_side_by_side():
     figure = run_figures.uncertain_images(
         images, labels, PROBABILITIES[:, :2], ENTROPY, ["different", "same"]
     )
-    assert [np.shape(axes.images[0].get_array()) for axes in figure.axes] == [(8, 17, 3)] * 4
+    pictures = [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
+    assert [picture.shape for picture in pictures] == [(8, 17, 3)] * 4

@@ -3,15 +3,17 @@ import mmap
 import os
 import time
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from scipy.stats import chisquare
 
 from pipeline.training.blocks import (
     Blocks,
+    Feed,
     ImageReader,
-    as_dataset,
     block_shape,
     evaluation_batches,
     order_of_epoch,
@@ -196,13 +198,12 @@ def test_pairs_are_drawn_anew_in_every_epoch_from_all_that_there_are() -> None:
 
 def test_keras_reads_blocks_and_evaluation_batches_of_pairs() -> None:
     blocks = paired_blocks(np.arange(40) % 3)
-    dataset = as_dataset(blocks)
-    for (images, same), (read, learnt) in zip(blocks, dataset.as_numpy_iterator(), strict=True):
+    for (images, same), (read, learnt) in zip(blocks, Feed(blocks), strict=True):
         np.testing.assert_array_equal(images, read)
         np.testing.assert_array_equal(same, learnt)
-    assert dataset.element_spec[0].shape.as_list() == [None, 4, 2, 1, 1, 1]
+        assert read.shape[1:] == (4, 2, 1, 1, 1)
     fixed = evaluation_batches(np.zeros((1001, 2, 4, 5, 3), np.uint8), np.arange(1001) % 2)
-    (images, _), _ = as_dataset(fixed).as_numpy_iterator()
+    (images, _), _ = Feed(fixed)
     assert images.shape == (501, 2, 4, 5, 3)
 
 
@@ -229,16 +230,25 @@ def test_evaluation_batches_hold_every_image_once_in_order(
 
 def test_keras_reads_every_batch_in_every_epoch_of_the_permutation_of_then() -> None:
     read = numbered_blocks(600, batch_size=4)
-    dataset = as_dataset(read)
-    for epoch in (1, 2):
-        read.set_epoch(seed=3, epoch=epoch)
-        labels = [labels for _, labels in dataset.as_numpy_iterator()]
-        np.testing.assert_array_equal(labels, read.order)
-    assert dataset.cardinality() == len(read)
-    assert dataset.element_spec[0].shape.as_list() == [None, 4, 1, 1, 2]
+    told: list[tuple[tuple[int, ...], np.ndarray]] = []
 
+    class Told(keras.Model):
+        """Trains nothing, and tells what it would be trained on."""
 
-def test_datasets_do_not_tune_themselves() -> None:
-    # Their thread would make epochs wait, now and then, for as long as an epoch takes.
-    read = numbered_blocks(600, batch_size=4)
-    assert as_dataset(read).options().autotune.enabled is False
+        def train_step(self, block: Any) -> dict[str, Any]:
+            images, labels = block
+            told.append((images.shape, labels.numpy()))
+            return {"loss": 0.0}
+
+    class NextEpoch(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, _logs: dict | None = None) -> None:
+            read.set_epoch(seed=3, epoch=epoch + 1)
+            expected.extend(read.order)
+
+    expected: list[np.ndarray] = []
+    model = Told()
+    model.compile(run_eagerly=True)
+    model.fit(Feed(read), epochs=2, callbacks=[NextEpoch()], shuffle=False, verbose=0)
+    shapes, labels = zip(*told, strict=True)
+    np.testing.assert_array_equal(labels, expected)
+    assert (len(told), set(shapes)) == (2 * len(read), {(75, 4, 1, 1, 2)})

@@ -1,0 +1,62 @@
+"""Layers taken from another network: what they have learnt, and their outputs, computed once."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pipeline.base import InputError
+from pipeline.comparisons import Variant
+from pipeline.data.fingerprints import fingerprint_of
+from pipeline.training.blocks import evaluation_batches
+
+Weights = dict[str, list[np.ndarray]]  # by the name of a layer
+
+
+def reused_weights(variant: Variant, model: keras.Model, source: keras.Model | None) -> Weights:
+    """What a variant's model takes from a source: the weights of its lowest hidden layers.
+
+    Raises:
+        InputError: if the source has no such layers, or others.
+    """
+    kinds = ("dense", "batch_normalization") if variant.batch_normalization else ("dense",)
+    numbers = range(1, variant.reused_layers + 1)
+    theirs = {layer.name: layer.get_weights() for layer in (source.layers if source else ())}
+    found: Weights = {}
+    for name in (f"{kind}_{number}" for number in numbers for kind in kinds):
+        found[name] = theirs.get(name, [])
+        received = [array.shape for array in found[name]]
+        expected = [tuple(one.shape) for one in model.get_layer(name).weights]
+        if received != expected:
+            raise InputError(
+                f"{name} in what variant '{variant.name}' starts from",
+                expected=f"a layer with weights of shapes {expected}",
+                received=f"shapes {received}" if name in theirs else "no such layer",
+                action="Start from a variant with these layers, trained on images of this size.",
+            )
+    return found
+
+
+def weights_fingerprint(weights: Weights) -> str:
+    """The fingerprint of the weights of some layers."""
+    return fingerprint_of(
+        {f"{name} {place}": one for name, of in weights.items() for place, one in enumerate(of)}
+    )
+
+
+class FrozenPart:
+    """The frozen layers of a model, from images to what the others are trained on.
+
+    Args:
+        model: whose lowest hidden layers are frozen; its present weights count.
+        frozen_layers: how many.
+    """
+
+    def __init__(self, model: keras.Model, frozen_layers: int):
+        self.output = model.get_layer(f"activation_{frozen_layers}").output
+        part = keras.Model(model.input, self.output)
+        self._compute = tf.function(lambda images: part(images, training=False), jit_compile=True)
+
+    def outputs(self, images: np.ndarray) -> np.ndarray:
+        """The activations of the highest frozen layer, float32 of shape (n, units)."""
+        batches = evaluation_batches(images, np.zeros(len(images)))
+        return np.concatenate([self._compute(tf.constant(one)).numpy() for one, _ in batches])
