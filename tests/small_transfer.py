@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from small_digits import DIGITS
-
 from pipeline.comparisons import Comparison, Data, Question
+from pipeline.comparisons.files import load
 
 TRANSFER = str(Path(__file__).resolve())
+(DIGITS,) = load(str(Path(__file__).with_name("small_digits.py"))).variants
 FROZEN = DIGITS.derive(
     name="frozen",
     images_per_class=20,
