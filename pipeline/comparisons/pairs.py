@@ -16,6 +16,6 @@ PAIRS_SHARED = PAIRS_TWO.derive(
 
 COMPARISON = Comparison(
     # All but the 500 images of each digit that `pretraining` has.
-    data=Data(source="mnist", skipped_per_class=500, pairs=True),
+    data=Data(source="mnist", skipped_per_class=500, standardized=False, pairs=True),
     variants=(PAIRS_TWO, PAIRS_SHARED),
 )

@@ -19,9 +19,10 @@ ARM_UNFROZEN = ARM_FROZEN.derive(
     description="the arm of pairs_shared under a softmax, all of it trained on",
     frozen_layers=0,
 )
+# The 500 images of each digit that `pairs` leaves out.
+DATA = Data(source="mnist", images_per_class=450, val_images_per_class=50, standardized=False)
 
 COMPARISON = Comparison(
-    # The 500 images of each digit that `pairs` leaves out.
-    data=Data(source="mnist", images_per_class=450, val_images_per_class=50),
+    data=DATA,
     variants=(ARM_SCRATCH, ARM_FROZEN, ARM_UNFROZEN),
 )

@@ -40,8 +40,6 @@ class Blocks:
         self.batches_per_block, self.n_blocks = block_shape(len(images), batch_size)
         self.steps_per_epoch = self.n_blocks * self.batches_per_block
         self.batch_size = batch_size
-        shape = (0, batch_size, *(2,) * pairs, *images.shape[1:])
-        self.empty: Batch = np.empty(shape, images.dtype), np.empty(shape[:2], np.int32)
         self._thread = ThreadPoolExecutor(1, "images")
         self.set_epoch(seed=0, epoch=1)
 

@@ -61,7 +61,9 @@ class Trainer:
         if variant.cached:
             self.frozen_part = FrozenPart(self.model, variant.frozen_layers)
             self.x_train, self.x_val = map(self.inputs, (splits.x_train, splits.x_val))
-        self.blocks = Blocks(self.x_train, splits.y_train, batch_size=variant.batch_size)
+        self.blocks = Blocks(
+            self.x_train, splits.y_train, batch_size=variant.batch_size, pairs=splits.pairs
+        )
         self.one_cycle = OneCycle() if variant.schedule == "one_cycle" else None
         self.optimizer = self._build_optimizer()
         self.block_model = self._build_block_model()
@@ -191,13 +193,13 @@ class Trainer:
     def training_accuracy(self, seed: int) -> float:
         """The share of the training images that the present model has right.
 
-        Of two arms, of the pairs that a training with this seed has in its first epoch.
+        Of pairs, of those that a training with this seed has in its first epoch.
         """
         labels, batches = (
             self.splits.y_train,
             iter(evaluation_batches(self.x_train, self.splits.y_train)),
         )
-        if self.variant.arms != "one":
+        if self.splits.pairs:
             self.blocks.set_epoch(seed=seed, epoch=1)
             batches = ((x.reshape(-1, *x.shape[2:]), y.ravel()) for x, y in self.blocks)
         right = [self.block_model.predict_on_batch(x).argmax(axis=1) == y for x, y in batches]
@@ -206,14 +208,14 @@ class Trainer:
         return float(np.concatenate(right)[: len(labels)].mean())
 
     def activation_statistics(self, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """As in `models`, on 1000 training images, or validation pairs of two arms.
+        """As in `models`, on 1000 training images, or of pairs on 1000 to validate with.
 
         By the present weights, or by those that the last training would begin with by a seed.
         """
         present = self.model.get_weights()
         if seed is not None:
             self._set_initial_weights(seed)
-        images = self.splits.x_val if self.variant.arms != "one" else self.splits.x_train
+        images = self.splits.x_val if self.splits.pairs else self.splits.x_train
         try:
             return activation_statistics(self.model, np.asarray(images[:1000]))
         finally:

@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,10 @@ import pytest
 
 from pipeline.base import InputError
 from pipeline.comparisons import Variant
+from pipeline.comparisons.digits import DIGITS, DIGITS_BN
+from pipeline.comparisons.pairs import PAIRS_SHARED, PAIRS_TWO
+from pipeline.comparisons.pretraining import ARM_FROZEN
+from pipeline.comparisons.transfer import CACHED, FROZEN, TOP_TWO, UNFROZEN
 from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, BN, ELU, ONE_CYCLE, SELU
 from pipeline.training.models import activation_statistics, build_model, summary
 
@@ -23,8 +28,9 @@ def small(variant: Variant, **changes: Any) -> Variant:
 
 
 def build(variant: Variant, *, seed: int = 1, for_training: bool = False) -> keras.Model:
+    shape, n_classes = (IMAGE_SHAPE, 4) if variant.arms == "one" else ((2, *IMAGE_SHAPE), 2)
     splits: Any = SimpleNamespace(
-        image_shape=IMAGE_SHAPE, n_classes=4, mean=MEAN, variance=VARIANCE
+        image_shape=shape, n_classes=n_classes, mean=MEAN, variance=VARIANCE
     )
     return build_model(variant, splits, seed=seed, for_training=for_training)
 
@@ -37,6 +43,10 @@ def standard_images(n: int) -> np.ndarray:
 
 def standardized(images: np.ndarray) -> np.ndarray:
     return (images.reshape(len(images), -1) - MEAN) / np.sqrt(VARIANCE)
+
+
+def pairs(n: int) -> np.ndarray:
+    return standard_images(2 * n).reshape(n, 2, *IMAGE_SHAPE)
 
 
 def names(model: keras.Model) -> list[str]:
@@ -150,17 +160,110 @@ def test_variants_without_dropout_have_no_dropout_layer() -> None:
     assert not [name for name in names(build(small(SELU))) if name.startswith("dropout")]
 
 
+@pytest.mark.parametrize("arms", ["one", "two", "shared"])
 @pytest.mark.parametrize("kind", ["alpha", "standard"])
-def test_weights_of_the_training_model_fit_the_stock_model(kind: str) -> None:
+def test_weights_of_the_training_model_fit_the_stock_model(kind: str, arms: str) -> None:
     variant = small(
-        ALPHA_DROPOUT, dropout=kind, self_normalizing=kind == "alpha", dropout_layers="all"
+        ALPHA_DROPOUT,
+        dropout=kind,
+        self_normalizing=kind == "alpha",
+        dropout_layers="all",
+        arms=arms,
     )
     training, stock = build(variant, seed=1, for_training=True), build(variant, seed=2)
-    images = standard_images(20)
+    images = standard_images(20) if arms == "one" else pairs(20)
     assert not np.allclose(training(images), stock(images), atol=1e-3)
     stock.set_weights(training.get_weights())
     np.testing.assert_allclose(training(images), stock(images), rtol=1e-5, atol=1e-6)
     assert {type(layer).__module__.split(".")[0] for layer in stock.layers} == {"keras"}
+
+
+@pytest.mark.parametrize(
+    ("variant", "n_classes", "parameters", "trainable"),
+    [
+        # 784 x 100 + 100, four times 100 x 100 + 100, and 100 x 5 + 5.
+        (DIGITS, 5, 119_405, 119_405),
+        # Of each of 500 units scale, shift, and two moving statistics that are not trained.
+        (DIGITS_BN, 5, 121_405, 120_405),
+        (FROZEN, 5, 121_405, 505),
+        (CACHED, 5, 121_405, 505),
+        # Two layers of 100 x 100 + 100 + 200, and the output.
+        (TOP_TWO, 5, 110_905, 21_105),
+        (UNFROZEN, 5, 110_905, 110_105),
+        (ARM_FROZEN, 10, 119_910, 1_010),
+        # Arms of 118,900, then 200 x 10 + 10, and 10 + 1.
+        (PAIRS_TWO, 2, 239_821, 239_821),
+        (PAIRS_SHARED, 2, 120_921, 120_921),
+    ],
+    ids=lambda one: getattr(one, "name", None),
+)
+@pytest.mark.parametrize("for_training", [False, True])
+def test_parameter_counts(
+    variant: Variant, n_classes: int, parameters: int, trainable: int, for_training: bool
+) -> None:
+    statistics = np.ones(784, np.float32)
+    shape = (28, 28, 1) if variant.arms == "one" else (2, 28, 28, 1)
+    splits: Any = SimpleNamespace(
+        image_shape=shape, n_classes=n_classes, mean=statistics, variance=statistics
+    )
+    model = build_model(variant, splits, seed=0, for_training=for_training)
+    assert (model.count_params(), sum(_counts(model))) == (parameters, parameters)
+    assert _counts(model)[0] == trainable
+
+
+@pytest.mark.parametrize("arms", ["two", "shared"])
+@pytest.mark.parametrize("for_training", [False, True])
+def test_only_arms_of_the_same_weights_make_the_same_of_the_same_image(
+    arms: str, for_training: bool
+) -> None:
+    model = build(small(BN, arms=arms), for_training=for_training)
+    hidden = keras.Model(model.input, model.get_layer("joined").output)
+    images = standard_images(6)
+    first, second = np.split(hidden(np.stack([images, images], axis=1)).numpy(), 2, axis=1)
+    assert first.shape == (6, 16)
+    assert np.allclose(first, second, rtol=1e-5, atol=1e-6) == (arms == "shared")
+    # Each arm sees its own image.
+    first_of_others, second_of_same = np.split(
+        hidden(np.stack([images[::-1], images], axis=1)).numpy(), 2, axis=1
+    )
+    np.testing.assert_allclose(second_of_same, second, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(first_of_others, first, atol=0.1)
+
+
+@pytest.mark.parametrize("arms", ["two", "shared"])
+def test_the_arms_make_of_an_image_what_a_network_of_one_arm_does(arms: str) -> None:
+    paired, single = build(small(BN, arms=arms)), build(small(BN))
+    for number in (1, 2, 3):
+        for kind in ("dense", "batch_normalization"):
+            weights = paired.get_layer(f"{kind}_{number}").get_weights()
+            single.get_layer(f"{kind}_{number}").set_weights(weights)
+    images = pairs(7)
+    joined = keras.Model(paired.input, paired.get_layer("joined").output)(images)
+    alone = keras.Model(single.input, single.get_layer("activation_3").output)(images[:, 0])
+    np.testing.assert_allclose(joined[:, :16], alone, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("arms", ["two", "shared"])
+def test_pairs_have_one_logistic_output(arms: str) -> None:
+    model = build(small(ELU, arms=arms, joint_units=7))
+    assert (model.input.dtype, model.input_shape) == ("uint8", (None, 2, *IMAGE_SHAPE))
+    assert model.get_layer("joint").kernel.shape == (32, 7)
+    assert model.get_layer("joint_activation").activation is keras.activations.elu
+    logit = keras.Model(model.input, model.get_layer("logit").output)(pairs(9)).numpy()
+    assert logit.shape == (9, 1)
+    same = 1 / (1 + np.exp(-logit.astype(np.float64)))
+    probabilities = model(pairs(9)).numpy()
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities, np.hstack([1 - same, same]), rtol=1e-5)
+
+
+def test_frozen_layers_are_not_trained_and_stay_so_when_loaded(tmp_path: Path) -> None:
+    variant = small(BN, starts_from="bn", reused_layers=3, frozen_layers=2)
+    model = build(variant)
+    model.save(tmp_path / "model.keras")
+    for one in (model, keras.models.load_model(tmp_path / "model.keras")):
+        trained = {weight.path.split("/")[0] for weight in one.trainable_weights}
+        assert trained == {"dense_3", "batch_normalization_3", "probabilities"}
 
 
 def test_activation_statistics_equal_a_numpy_forward_pass() -> None:

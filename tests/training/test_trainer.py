@@ -14,7 +14,7 @@ from pipeline.data import npz
 from pipeline.data.fingerprints import fingerprint_of
 from pipeline.data.splits import Splits, open_splits, save
 from pipeline.data.splitting import split_arrays
-from pipeline.training.blocks import Blocks
+from pipeline.training.blocks import Blocks, order_of_epoch
 from pipeline.training.checkpoints import Checkpoint, Checkpoints
 from pipeline.training.fit import Fit, OnEpoch, seed_dropout
 from pipeline.training.models import build_model
@@ -135,6 +135,7 @@ def plain_keras(
     splits, variant = trainer.splits, trainer.variant
     model = build_model(variant, splits, seed=seed, for_training=jit_compile)
     optimizers = {
+        "adam": keras.optimizers.Adam(0.001),
         "nadam": keras.optimizers.Nadam(0.001),
         "sgd": keras.optimizers.SGD(0.001, momentum=0.9, nesterov=True),
     }
@@ -144,16 +145,19 @@ def plain_keras(
         metrics=["accuracy"],
         jit_compile=jit_compile,
     )
-    blocks = Blocks(splits.x_train, splits.y_train, batch_size=variant.batch_size)
+    blocks = Blocks(
+        splits.x_train, splits.y_train, batch_size=variant.batch_size, pairs=splits.pairs
+    )
     history = []
     for epoch, epoch_rates in enumerate(rates, start=1):
         blocks.set_epoch(seed=seed, epoch=epoch)
         seed_dropout(model, seed=seed, epoch=epoch)
         metrics = []
-        orders = blocks.order.reshape(-1, variant.batch_size)
-        for order, rate in zip(orders, epoch_rates, strict=True):
+        orders = blocks.order.reshape(-1, variant.batch_size, *(2,) * splits.pairs)
+        labels = blocks.labels_in_order.reshape(-1, variant.batch_size)
+        for order, learnt, rate in zip(orders, labels, epoch_rates, strict=True):
             model.optimizer.learning_rate = rate
-            metrics.append(model.train_on_batch(splits.x_train[order], splits.y_train[order]))
+            metrics.append(model.train_on_batch(splits.x_train[order], learnt))
         validation = evaluated(model.predict(splits.x_val, verbose=0), splits.y_val)
         history.append([*np.mean(metrics, axis=0), *validation])
     return model, history
@@ -235,6 +239,22 @@ def test_one_cycle_equals_plain_keras_with_rates_by_numpy(one_cycle_trainer: Tra
         run = assert_equals_plain_keras(trainer, rates, learning_rate=maximum)
         logged = [metrics["learning_rate"] for metrics in run.history]
         np.testing.assert_allclose(logged, [*rates[1:, 0], maximum * 0.001], rtol=1e-4)
+
+
+@pytest.fixture(scope="module", params=["two", "shared"])
+def pairs_trainer(tiny_npz: Path, request: pytest.FixtureRequest) -> Trainer:
+    pairs = split_arrays(npz.read(tiny_npz), Data(val_size=40, split_seed=0, pairs=True))
+    return Trainer(dataclasses.replace(BN, arms=request.param, joint_units=4), pairs)
+
+
+def test_arms_equal_plain_keras_on_the_pairs_of_every_epoch(pairs_trainer: Trainer) -> None:
+    """Batch normalisation in shared arms is over both images in stock layers, too."""
+    assert_constant_rate_equals_plain_keras(pairs_trainer, epochs=2)
+
+
+def test_adam_equals_plain_keras(splits: Splits) -> None:
+    trainer = Trainer(dataclasses.replace(ELU, optimizer="adam", batch_size=32), splits)
+    assert_constant_rate_equals_plain_keras(trainer, epochs=2)
 
 
 def test_alpha_dropout_equals_plain_keras_with_the_same_masks(trainer: Trainer) -> None:
@@ -378,6 +398,35 @@ def test_activation_statistics_of_untrained_and_of_trained_weights(trainer: Trai
     trained = trainer.activation_statistics()
     assert [statistics.shape for statistics in trained] == [(3,), (3,)]
     assert not np.isclose(trained, initial, rtol=1e-3).any()
+
+
+def test_training_accuracy_is_that_of_the_finished_model_on_all_training_images(
+    trainer: Trainer,
+) -> None:
+    trainer.reset(learning_rate=0.01, epochs=1, seed=5)  # a trained one has all of them right
+    splits = trainer.splits
+    _, expected = evaluated(
+        trainer.trained_model().predict(splits.x_train, verbose=0), splits.y_train
+    )
+    assert 0 < expected < 1
+    assert trainer.training_accuracy(seed=5) == pytest.approx(expected, abs=1e-9)
+
+
+def test_training_accuracy_of_pairs_is_that_on_the_pairs_of_the_first_epoch(
+    pairs_trainer: Trainer,
+) -> None:
+    fit(pairs_trainer, epochs=2)
+    splits, model = pairs_trainer.splits, pairs_trainer.trained_model()
+    found = []
+    for seed in (5, 6):
+        order, same = order_of_epoch(splits.y_train, seed=seed, epoch=1, pairs=True)
+        assert len(order) % 32  # the last mini-batch is filled up
+        _, expected = evaluated(model.predict(splits.x_train[order], verbose=0), same)
+        found.append(pairs_trainer.training_accuracy(seed))
+        assert found[-1] == pytest.approx(expected, abs=1e-9)
+    assert found[0] != found[1]
+    means, deviations = pairs_trainer.activation_statistics()
+    assert means.shape == deviations.shape == (3,)
 
 
 # --- Checkpoints --------------------------------------------------------------------------------
