@@ -3,8 +3,7 @@
 from pipeline import command
 from pipeline.parameters import Search
 from pipeline.steps.running import once
-from pipeline.work import search as work
-from pipeline.work.prepare import variant_and_data
+from pipeline.work.graph import graph_of
 
 
 def search(asked: Search) -> str:
@@ -19,9 +18,8 @@ def search(asked: Search) -> str:
     \b
     python -m pipeline.search --variant selu --n-trials 20
     """
-    variant, data = variant_and_data(asked)
-    step = work.SearchStep(variant=variant, prepared=data, asked=asked)
-    return once(step, asked.reuse).info.run_id
+    graph, variant = graph_of(asked)
+    return once(graph.search(variant), asked.reuse).info.run_id
 
 
 if __name__ == "__main__":

@@ -115,8 +115,10 @@ def test_mlflow_run_with_nothing_left_to_do_links_the_comparison(
 def test_a_comparison_of_which_a_step_failed_is_failed_and_has_its_report(
     finished_store: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failed = {"train elu seed 3": "DivergenceError: loss is nan"}
-    monkeypatch.setattr(Crew, "run", lambda *_: ({}, failed))
+    def failing(_crew: Crew, steps: DecidedSteps) -> tuple[dict[Any, Run], dict[Any, str]]:
+        return {}, dict.fromkeys(steps.missing, "DivergenceError: loss is nan")
+
+    monkeypatch.setattr(Crew, "run", failing)
     with pytest.raises(StepsFailedError, match="train elu seed 3"):
         main(Main(**{**_parameters(finished_store), "variants": "elu", "seeds": "1,2,3"}))
     (run, *_) = mlflow.MlflowClient().search_runs(["0"], "tags.step = 'compare'")
@@ -134,10 +136,10 @@ def test_changed_parameter_reruns_only_what_depends_on_it(
 ) -> None:
     to_train: list[str] = []
 
-    def run(_crew: Crew, steps: DecidedSteps) -> tuple[dict[str, Run], dict[str, str]]:
+    def run(_crew: Crew, steps: DecidedSteps) -> tuple[dict[Any, Run], dict[Any, str]]:
         """What a worker does before it trains."""
         to_train.extend(one.name for one in steps.missing)
-        for search in steps.searches:
+        for search in steps.before:
             once(search, reuse="auto", announce=False)
         return {}, {}
 

@@ -17,6 +17,9 @@ from pipeline.answers.verdicts import Answer
 from pipeline.comparisons import Question
 from pipeline.comparisons.colors import readable
 
+# Metrics that differ from one set of test images to another as the test accuracy does.
+OF_TEST_IMAGES = ("test_accuracy", "generalization_gap")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Before:
@@ -69,6 +72,7 @@ class Evidence:
     mc_correct: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
     ensembles: pd.DataFrame = field(default_factory=pd.DataFrame)
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by variant, as used
+    images_per_class: Mapping[str, int] = field(default_factory=dict)  # to train with, by variant
     images: ImageEvidence | None = None
     champion: str = ""  # the model that has the title in the end, in a few words
     before: Before | None = None
@@ -94,7 +98,7 @@ class Evidence:
             if one.metric == "mc_gain" and variant is not None and one.variant in sampled:
                 gain = sampled[one.variant].astype(np.int8) - variant
                 found[one.id] = image_variance(gain)
-            elif one.metric == "test_accuracy" and variant is not None and reference is not None:
+            elif variant is not None and reference is not None and one.metric in OF_TEST_IMAGES:
                 found[one.id] = image_variance(variant, reference)
         return found
 

@@ -7,9 +7,12 @@ design" and not hidden; any other is flagged.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
+
+from pipeline.answers.selection import selections
 
 UNKNOWN = "not logged"
 ABSENT = "Diverged, failed or interrupted"
@@ -45,7 +48,7 @@ class RunRecord:
         """Raises KeyError where the run did not record it."""
         if setting in self.declared:
             value = self.declared[setting]
-            return "none" if value is None else str(value)
+            return "none" if value in (None, "") else str(value)
         chosen = self.settings.get(f"chosen_{setting}")
         return self.settings[setting] if chosen is None else chosen
 
@@ -126,10 +129,20 @@ def facts(
     with_dropout = [run for run in runs if "mc_samples" in run.metrics]
     capped = [run.name for run in runs if is_capped(run)]
     patient = "patience had not run out, so more epochs might have helped"
+    prepared = {_data(run): run.prepare.settings for run in runs if run.prepare}
     return [
         *(_compare(name, value, runs) for name, value in _OF_DATA.items()),
+        *(
+            _compare(name, partial(_of_its_data, of), runs)
+            for name, of in selections(prepared).items()
+        ),
         _learning_rates(runs),
         *(_compare(name, value, runs) for name, value in _FACTS.items()),
+        *(
+            _compare(name, value, runs)
+            for name, (setting, value) in _OF_SOME.items()
+            if any(run.declared.get(setting) for run in runs)
+        ),
         of_seeds,
         _compare("MC Dropout samples", "{run.metrics[mc_samples]:.0f}", with_dropout),
         _code(runs),
@@ -137,6 +150,14 @@ def facts(
         _counted("Ended at the last permitted epoch", capped, patient),
         _counted(ABSENT, [str(one) for one in absent], "not compared"),
     ]
+
+
+def _data(run: RunRecord) -> str:
+    return run.tags.get("data_fingerprint", "")
+
+
+def _of_its_data(of: Mapping[str, str], run: RunRecord) -> str | None:
+    return of.get(_data(run))
 
 
 def _disturbed(runs: Sequence[RunRecord], disturbed: pd.Series) -> Fact:
@@ -264,4 +285,14 @@ _FACTS: Mapping[str, _Value] = {
     "Package versions": lambda run: ", ".join(map(" ".join, sorted(run.versions.items()))),
     "Host": "{run.tags[host]}",
     "Processor": "{run.tags[processor]}",
+}
+# The same, where a run has such a setting at all.
+_OF_SOME: Mapping[str, tuple[str, str]] = {
+    "Trained on, images of each class": ("images_per_class", "{run[images_per_class]}"),
+    "Starts from": ("starts_from", "{run[starts_from]}"),
+    "Hidden layers taken, and frozen": (
+        "starts_from",
+        "{run[reused_layers]}, {run[frozen_layers]}",
+    ),
+    "Frozen layers computed once": ("cached", "{run[cached]}"),
 }

@@ -7,7 +7,10 @@ import pandas as pd
 
 from pipeline.answers.verdicts import Answer
 
-METRICS = ("test_accuracy", "epochs_to_target", "median_epoch_seconds", "train_seconds")
+METRICS = (
+    *("test_accuracy", "generalization_gap"),
+    *("epochs_to_target", "median_epoch_seconds", "train_seconds"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,20 +42,29 @@ def estimates(
     return [found[question.id] for question in questions]
 
 
-def _accuracies(
+def _means(
     questions: Sequence[Question], runs: Runs, image_variances: ImageVariances
 ) -> list[Found]:
-    values = {name: np.asarray(of["test_accuracy"], np.float64) for name, of in runs.items()}
+    """Differences of means over the runs that logged the metric of the questions."""
+    metric = questions[0].metric
+    logged = {name: np.asarray(of[metric], np.float64) for name, of in runs.items()}
+    values = {name: of[~np.isnan(of)] for name, of in logged.items()}
     spread = dict(zip(values, spreads(list(values.values())), strict=True))
-    return [
-        MeanDifference(
-            effect=float(values[one.variant].mean() - values[one.reference].mean()),
-            sizes=(values[one.variant].size, values[one.reference].size),
+    found: list[Found] = []
+    for one in questions:
+        names = one.variant, one.reference
+        if missing := [name for name in names if not values[name].size]:
+            found.append(f"no run of {' and '.join(missing)} has logged {metric}")
+            continue
+        ours, theirs = (values[name] for name in names)
+        difference = MeanDifference(
+            effect=float(ours.mean() - theirs.mean()),
+            sizes=(ours.size, theirs.size),
             samples=(spread[one.variant], spread[one.reference]),
             image_variance=image_variances.get(one.id, 0.0),
         )
-        for one in questions
-    ]
+        found.append(difference)
+    return found
 
 
 def _of_pairs(
@@ -162,7 +171,8 @@ def _convergence_of(one: Mapping[str, Floats], other: Mapping[str, Floats]) -> F
 
 
 _ESTIMATES: Mapping[str, Callable[[Sequence[Question], Runs, ImageVariances], list[Found]]] = {
-    "test_accuracy": _accuracies,
+    "test_accuracy": _means,
+    "generalization_gap": _means,
     "mc_gain": _gains,
     "median_epoch_seconds": _times,
     "train_seconds": _times,

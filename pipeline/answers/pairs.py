@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from pipeline.answers import sentences, tables
 from pipeline.answers.evidence import Evidence
 from pipeline.answers.images import Mistaken, OnlyRight
+from pipeline.answers.summary import OPTIONAL_COLUMNS
 from pipeline.answers.tables import MISSING
 from pipeline.answers.verdicts import Answer
 from pipeline.comparisons import Question
@@ -16,6 +17,7 @@ from pipeline.comparisons import Question
 # the columns of the summary that they are about.
 METRICS: Mapping[str, tuple[str, str]] = {
     "test_accuracy": ("Test accuracy", "test_accuracy"),
+    "generalization_gap": ("Generalization gap", "generalization_gap"),
     "epochs_to_target": ("Epochs to the target", "epochs_to_target"),
     "median_epoch_seconds": ("Seconds per epoch", "seconds_per_epoch"),
     "train_seconds": ("Seconds of training", "total_seconds"),
@@ -140,10 +142,16 @@ _Names = tuple[str, str]
 def _answers(evidence: Evidence, pairs: Sequence[_Names]) -> Mapping[_Names, Sequence[Answer]]:
     """To what was asked, and of all else a description."""
     known = {_key(one.question): one for one in evidence.answers}
+    # Runs of earlier versions have not logged all of them.
+    metrics = [
+        metric
+        for metric in METRICS
+        if metric not in OPTIONAL_COLUMNS or evidence.timed[metric].notna().any()
+    ]
     wanted = [
         Question(variant=one, reference=other, metric=metric, role="described")
         for one, other in pairs
-        for metric in METRICS
+        for metric in metrics
     ]
     described = evidence.answered([one for one in wanted if _key(one) not in known])
     known |= {_key(one.question): one for one in described}
@@ -191,7 +199,7 @@ def _settings(evidence: Evidence, one: str, other: str) -> Iterator[Setting]:
 
 def _said(value: Any) -> str:
     match value:
-        case None:
+        case None | "":
             return "none"
         case bool():
             return "yes" if value else "no"

@@ -31,6 +31,11 @@ _SENTENCES = {
         "Test accuracy {one:test_accuracy} ({one:seeds}), "
         "in {other:variant} {other:test_accuracy} ({other:seeds})."
     ),
+    "generalization_gap": (
+        "Training accuracy less test accuracy: {one:generalization_gap} in {one:variant} "
+        "({one:train_accuracy} and {one:test_accuracy}), {other:generalization_gap} in "
+        "{other:variant} ({other:train_accuracy} and {other:test_accuracy})."
+    ),
     "mc_gain": (
         "Test accuracy {one:mc_accuracy} with MC Dropout and {one:test_accuracy} without "
         "({one:seeds}). The negative log-likelihood goes from {one:nll} to {one:mc_nll} and the "

@@ -16,8 +16,10 @@ MISSING = "\u2013"
 UNREACHED = "not in most"  # of the runs, so that there is no median
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 DESCRIBED = "described, not tested"  # in place of a verdict
-_SUMMARY = ["Variant", "Seeds", "Learning rate", "Best epoch", "Val accuracy", "Test accuracy"]
-_SUMMARY += ["MC accuracy", "s/epoch", "s/training", "Epochs to target"]
+_SUMMARY = ["Variant", "Seeds", "Learning rate", "Best epoch", "Train accuracy", "Val accuracy"]
+_SUMMARY += ["Test accuracy", "Test precision", "MC accuracy", "Ensemble", "s/epoch", "s/training"]
+_SUMMARY += ["Epochs to target"]
+_OPTIONAL = ["Train accuracy", "Test precision", "MC accuracy", "Ensemble"]  # not of every run
 _ENSEMBLES = ["Variant", "Model", "Seeds", "Accuracy", "NLL", "ECE"]
 _ANSWERS = ["Compared", "Metric", "Role", "Verdict", "Effect", "Interval", "Confidence", "Margin"]
 _ANSWERS += ["Runs", "Seeds to decide"]
@@ -38,11 +40,16 @@ def number(value: float, digits: int) -> str:
 
 def figure(row: Mapping, column: str) -> str:
     """A figure of a row of the summary; most runs may never have reached the target."""
-    if column.endswith("accuracy"):
+    if column.endswith(("accuracy", "precision")):
         return percent(row[column])
+    if column == "generalization_gap":
+        return f"{100 * row[column]:.2f} points" if np.isfinite(row[column]) else MISSING
     if column.endswith("to_target") and np.isinf(row[column]):
         return UNREACHED
-    return number(row[column], _DIGITS[column])
+    digits = _DIGITS[column]
+    if "seconds" in column and 0 < row[column] < math.inf:  # a small epoch takes milliseconds
+        digits = max(digits, 1 - math.floor(math.log10(row[column])))
+    return number(row[column], digits)
 
 
 def percent(share: float) -> str:
@@ -58,18 +65,24 @@ def spread(row: Mapping, column: str) -> str:
 
 
 def summary_table(evidence: Evidence) -> list[list[str]]:
-    """The header, then the results of every variant; with ensembles where there are some."""
-    rows = [_SUMMARY, *map(_summary_row, evidence.summary.to_dict("records"))]
-    if evidence.ensembles.empty:
-        return rows
-    of_all = evidence.ensembles.set_index(["model", "variant"])["accuracy"]
-    names = evidence.summary["variant"]
-    column = ["Ensemble", *(percent(of_all.get(("ensemble", name), np.nan)) for name in names)]
-    place = _SUMMARY.index("s/epoch")
-    return [[*row[:place], one, *row[place:]] for row, one in zip(rows, column, strict=True)]
+    """The header, then the results of every variant; without columns that no run has any of."""
+    ensembles = {
+        one.variant: float(one.accuracy)
+        for one in evidence.ensembles.itertuples()
+        if one.model == "ensemble"
+    }
+    rows = [_SUMMARY]
+    for row in evidence.summary.to_dict("records"):
+        rows.append(_summary_row(row, ensembles.get(row["variant"], math.nan)))
+    columns = [
+        column
+        for column in zip(*rows, strict=True)
+        if column[0] not in _OPTIONAL or {*column[1:]} != {MISSING}
+    ]
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
-def _summary_row(row: Mapping) -> list[str]:
+def _summary_row(row: Mapping, ensemble: float) -> list[str]:
     reached = row["reached_target"]
     epochs = f"{figure(row, 'epochs_to_target')} ({reached:.0f} of {row['seeds']})"
     return [
@@ -77,7 +90,11 @@ def _summary_row(row: Mapping) -> list[str]:
         str(row["seeds"]),
         MISSING if np.isnan(row["learning_rate"]) else f"{row['learning_rate']:.3g}",
         number(row["best_epoch"], 1),
-        *(spread(row, column) for column in ("val_accuracy", "test_accuracy", "mc_accuracy")),
+        figure(row, "train_accuracy"),
+        *(spread(row, column) for column in ("val_accuracy", "test_accuracy")),
+        figure(row, "test_precision"),
+        spread(row, "mc_accuracy"),
+        percent(ensemble),
         *(figure(row, column) for column in ("seconds_per_epoch", "total_seconds")),
         MISSING if np.isnan(reached) else epochs,
     ]

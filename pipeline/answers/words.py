@@ -48,6 +48,11 @@ class Card(NamedTuple):
 # Where one is ahead of all, where some are of others, and where nobody is.
 _TITLES = {
     "test_accuracy": ("Best model", "Better model", "No model is shown to be better"),
+    "generalization_gap": (
+        "Overfits least",
+        "Overfits less",
+        "None is shown to overfit less",
+    ),
     "epochs_to_target": (
         "Converges fastest",
         "Converges faster",
@@ -168,12 +173,19 @@ def target(evidence: Evidence) -> str:
     return f"the target, the validation loss that {of} of `{evidence.baseline}` reached, {loss:.4g}"
 
 
+_COLUMNS = {
+    "Train accuracy": "of the weights that were kept, without dropout",
+    "Test precision": "of what is taken for a class the share that is of it, the mean over classes",
+    "Ensemble": "test accuracy of the mean of the seeds' probabilities",
+}
+
+
 def table_note(evidence: Evidence) -> str:
     """What the columns of the summary are."""
     note = f"Means over the seeds. {PLUS_MINUS}: half the width of the 95% confidence interval of "
     note += "one mean (Student's t). s/epoch: the median. s/training: of one."
-    if len(evidence.ensembles):
-        note += " Ensemble: test accuracy of the mean of the seeds' probabilities."
+    shown = tables.summary_table(evidence)[0]
+    note += "".join(f" {name}: {what}." for name, what in _COLUMNS.items() if name in shown)
     if timed := target(evidence):
         note += f" Epochs to {timed}: the median, and how many runs reached it; not in "
         note += "most: of too few for a median, however accurate they are."

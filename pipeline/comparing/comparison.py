@@ -2,23 +2,21 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import count, islice
-from typing import Any
 
 from pipeline.answers import rounds
 from pipeline.answers.verdicts import Answer
 from pipeline.base import InputError, unknown_name
 from pipeline.comparing import evidence
 from pipeline.comparing.replicates import newest_of_each_seed, with_key
-from pipeline.comparisons import Comparison, Variant
+from pipeline.comparisons import Comparison, Data, Variant
 from pipeline.parameters import Main, comparison_of
 from pipeline.steps.running import Decision, decide
 from pipeline.tracking import client
-from pipeline.work.search import SearchStep
+from pipeline.work.graph import DataSets, Graph
 from pipeline.work.train import TrainStep
-from pipeline.work.variant_step import LoggedData
-
-Finished = Mapping[str, Mapping[int, client.Run]]  # training runs, by variant and seed
+from pipeline.work.variant_step import VariantStep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,18 +28,19 @@ class Wanted:
     variants: Sequence[Variant]  # those of it that are trained, with the settings that were given
     baseline: str  # the variant that the others are timed against
 
-    def trainings(
-        self, prepared: LoggedData | None, seeds: Mapping[str, Collection[int]]
-    ) -> list[TrainStep]:
-        """One per variant and seed of it, on a data set that may not be prepared yet."""
-        trainings = []
-        for variant in self.variants:
-            about: dict[str, Any] = {"variant": variant, "prepared": prepared, "asked": self.asked}
-            search = SearchStep(**about)
-            trainings += [
-                TrainStep(**about, seed=seed, search=search) for seed in seeds[variant.name]
-            ]
-        return trainings
+    @property
+    def data(self) -> Data:
+        """What the variants are trained on."""
+        return self.asked.data_of(self.comparison)
+
+    def trainings(self, data: DataSets, seeds: Mapping[str, Collection[int]]) -> list[TrainStep]:
+        """One per variant and seed of it, on data that may not be prepared yet."""
+        graph = self.graph(data)
+        return [graph.training(one, seed) for one in self.variants for seed in seeds[one.name]]
+
+    def graph(self, data: DataSets) -> Graph:
+        """What makes the steps of the variants."""
+        return Graph(asked=self.asked, comparison=self.comparison, data=data)
 
     def new_seeds(self, trained: Collection[int], number: int) -> list[int]:
         """The lowest seeds that neither a variant's trainings nor its search have yet."""
@@ -102,107 +101,123 @@ def wanted(asked: Main) -> Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class DecidedSteps:
-    """The searches and trainings of a comparison, each with what becomes of it, by its name."""
+    """The trainings of a comparison and what they come after, each with what becomes of it."""
 
-    trainings: Sequence[TrainStep]
-    searches: Sequence[SearchStep]  # of the trainings that are to run
-    decisions: Mapping[str, Decision]
+    trainings: Sequence[TrainStep]  # that are compared
+    # Of these, and of all that those to run come after; a step comes after those that it reads.
+    decisions: Mapping[VariantStep, Decision]
     answers: Sequence[Answer] = ()  # with seeds=auto: by the finished trainings, where these do
 
     @property
     def missing(self) -> list[TrainStep]:
         """The trainings that are to run."""
-        return [one for one in self.trainings if not self.decisions[one.name].reused]
+        return [one for one in self.trainings if not self.decisions[one].reused]
+
+    @property
+    def before(self) -> list[VariantStep]:
+        """What these come after: searches, and the trainings that they start from."""
+        compared = {*self.trainings}
+        return [one for one in self.decisions if one not in compared]
+
+    @property
+    def to_run(self) -> list[VariantStep]:
+        """All that is to run."""
+        return [one for one, decision in self.decisions.items() if not decision.reused]
 
     @property
     def finished(self) -> dict[str, dict[int, client.Run]]:
-        """The runs of the others."""
+        """The runs of the other trainings, by variant and seed."""
         found: dict[str, dict[int, client.Run]] = {}
         for one in self.trainings:
             of_variant = found.setdefault(one.variant.name, {})
-            if run := self.decisions[one.name].reused:
+            if run := self.decisions[one].reused:
                 of_variant[one.seed] = run
         return found
 
-    def made(self, runs: Mapping[str, client.Run]) -> "DecidedSteps":
-        """The same when some trainings have finished, as runs by their names."""
-        finished = {name: Decision(name=name, reused=run) for name, run in runs.items()}
+    def made(self, runs: Mapping[VariantStep, client.Run]) -> "DecidedSteps":
+        """The same when some steps have finished, as runs."""
+        finished = {one: Decision(name=one.name, reused=run) for one, run in runs.items()}
         return replace(self, decisions={**self.decisions, **finished})
 
 
 def decided(
     of: Wanted,
-    prepared: LoggedData | None,
+    data: DataSets,
     experiment: str | None,
     *,
-    finished: Finished | None = None,
+    earlier: DecidedSteps | None = None,
     failed: Collection[str] = (),
 ) -> DecidedSteps:
-    """What becomes of every search and training: the one list, for the plan and for the run.
+    """What becomes of every step: the one list, for the plan and for the run.
 
     With seeds=auto the trainings are those that have finished and those of the next round.
 
     Args:
-        of, prepared, experiment: what was asked for; its data and experiment, where there are.
-        finished: with seeds=auto, the trainings that count; None: all that are in the store.
+        of, data, experiment: what was asked for; its data and experiment, where there are.
+        earlier: with seeds=auto, the round before; None: what is in the store counts.
         failed: with seeds=auto, the variants that get no more seeds.
     """
     names = [variant.name for variant in of.variants]
     if of.asked.seeds is not None:
-        given = dict.fromkeys(names, of.asked.seeds)
-        return _decided(of, prepared, experiment, given, {name: {} for name in names})
-    known = _in_store(of, prepared, experiment) if finished is None else finished
+        return _decided(of, data, experiment, dict.fromkeys(names, of.asked.seeds), {})
+    known = earlier or _in_store(of, data, experiment)
     while True:
-        known = {name: known.get(name, {}) for name in names}
-        added, answers = _next_round(of, known, failed)
-        seeds = {name: sorted((*known[name], *added.get(name, ()))) for name in names}
-        steps = _decided(of, prepared, experiment, seeds, known)
+        finished = {name: known.finished.get(name, {}) for name in names}
+        added, answers = _next_round(of, finished, failed)
+        seeds = {name: sorted((*finished[name], *added.get(name, ()))) for name in names}
+        steps = _decided(of, data, experiment, seeds, known.decisions)
         if steps.missing or not added:
             return replace(steps, answers=answers)
-        known = steps.finished  # another command has just finished them
+        known = steps  # another command has just finished them
 
 
 def _decided(
     of: Wanted,
-    prepared: LoggedData | None,
+    data: DataSets,
     experiment: str | None,
     seeds: Mapping[str, Collection[int]],
-    finished: Finished,
+    known: Mapping[VariantStep, Decision],
 ) -> DecidedSteps:
-    """What becomes of every search and of the trainings with some seeds."""
+    """What becomes of the trainings with some seeds, and of all that those to run come after."""
+    found: dict[VariantStep, Decision] = {}
 
-    reuse, trainings = of.asked.reuse, of.trainings(prepared, seeds)
-    found: dict[str, Decision] = {}
+    @cache
+    def becomes(step: VariantStep) -> Decision:
+        if step in known and known[step].reused:
+            return known[step]
+        return decide(step, of.asked.reuse, experiment=experiment)
+
+    def add_before(step: VariantStep) -> None:
+        for one in step.after() if not becomes(step).reused else ():
+            add_before(one)
+            found.setdefault(one, becomes(one))
+
+    trainings = of.trainings(data, seeds)
     for one in trainings:
-        run = finished[one.variant.name].get(one.seed)
-        known = Decision(name=one.name, reused=run) if run else None
-        found[one.name] = known or decide(one, reuse, experiment=experiment)
-    missing = [one for one in trainings if not found[one.name].reused]
-    searches = list({one.search.name: one.search for one in missing if one.after()}.values())
-    for search in searches:
-        # Where trainings of a variant count, its search was made; with reuse=never, just now.
-        again = "auto" if finished[search.variant.name] else reuse
-        found[search.name] = decide(search, again, experiment=experiment)
-    return DecidedSteps(trainings=trainings, searches=searches, decisions=found)
+        add_before(one)
+    found |= {one: becomes(one) for one in trainings}
+    return DecidedSteps(trainings=trainings, decisions=found)
 
 
-def _in_store(of: Wanted, prepared: LoggedData | None, experiment: str | None) -> Finished:
+def _in_store(of: Wanted, data: DataSets, experiment: str | None) -> DecidedSteps:
     """The finished trainings that count, whichever command they are of."""
-    if of.asked.reuse == "never" or not prepared or not experiment:
-        return {}
-    any_seed = of.trainings(prepared, {variant.name: (0,) for variant in of.variants})
-    return {
-        one.variant.name: {
-            seed: run
-            for seed, run in newest_of_each_seed(with_key(one.replicates_key, experiment)).items()
-            if not client.missing_artifact(run, one.kept)
-        }
-        for one in any_seed
-    }
+    found: dict[VariantStep, Decision] = {}
+    trainings: list[TrainStep] = []
+    if of.asked.reuse == "never" or not experiment:
+        return DecidedSteps(trainings=trainings, decisions=found)
+    graph = of.graph(data)
+    for variant in of.variants:
+        any_seed = graph.training(variant, 1)
+        alike = () if any_seed.waits_for else with_key(any_seed.replicates_key, experiment)
+        for seed, run in newest_of_each_seed(alike).items():
+            if not client.missing_artifact(run, any_seed.kept):
+                trainings.append(step := graph.training(variant, seed))
+                found[step] = Decision(name=step.name, reused=run)
+    return DecidedSteps(trainings=trainings, decisions=found)
 
 
 def _next_round(
-    of: Wanted, finished: Finished, failed: Collection[str]
+    of: Wanted, finished: Mapping[str, Mapping[int, client.Run]], failed: Collection[str]
 ) -> tuple[dict[str, list[int]], Sequence[Answer]]:
     """The seeds that variants get now, and the answers so far, where these decide it."""
     most = of.asked.max_seeds

@@ -1,6 +1,6 @@
 """The Dask workers that run the steps of a comparison, and what is submitted to them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import TracebackType
@@ -17,7 +17,7 @@ from pipeline.training.checkpoints import packages_for
 from pipeline.work.search import SearchStep
 from pipeline.work.storage import create_storage
 from pipeline.work.train import TrainStep
-from pipeline.work.variant_step import LoggedData
+from pipeline.work.variant_step import VariantStep
 
 if TYPE_CHECKING:
     from pipeline.steps import workers
@@ -29,11 +29,11 @@ class Crew:
     So TensorFlow is imported, and a variant compiled, once.
     """
 
-    def __init__(self, of: Wanted, main_run: StepRun, data: LoggedData):
-        self._of, self._main_run, self._data = of, main_run, data
+    def __init__(self, of: Wanted, main_run: StepRun):
+        self._of, self._main_run = of, main_run
         self._stack = ExitStack()
         self._queue: workers.Submitter | None = None
-        self._searches: dict[str, workers.Future] = {}
+        self._futures: dict[VariantStep, workers.Future] = {}
 
     def __enter__(self) -> "Crew":
         return self
@@ -46,18 +46,22 @@ class Crew:
     ) -> None:
         self._stack.__exit__(kind, error, traceback)
 
-    def run(self, steps: DecidedSteps) -> tuple[dict[str, client.Run], dict[str, str]]:
-        """Search and train: the runs of the trainings, and why others failed, by their names."""
-        jobs = min(self._of.workers(), len(steps.missing) + len(steps.searches))
+    def run(
+        self, steps: DecidedSteps
+    ) -> tuple[dict[VariantStep, client.Run], dict[VariantStep, str]]:
+        """Search and train: the runs of the steps, and why others failed."""
+        jobs = min(self._of.workers(), len(steps.to_run))
         if self._queue is None:
             self._queue = self._started(jobs)
         self._queue.grow(jobs)
         self._outlook.begin(steps)
-        futures = submit(self._queue, steps, self._of.asked.reuse, self._searches)
+        submit(self._queue, steps, self._of.asked.reuse, self._futures)
         import pipeline.report.page  # noqa: F401  for the comparison, while workers are busy
         from pipeline.steps import workers
 
-        return workers.gather(futures, self._outlook.ended)
+        futures = {one: self._futures[one] for one in steps.to_run}
+        runs, errors = workers.gather(futures, lambda one: self._outlook.ended(one.name))
+        return runs, {one: _why(one, errors) for one in errors}
 
     def _started(self, jobs: int) -> "workers.Submitter":
         of, main_run = self._of, self._main_run
@@ -68,7 +72,7 @@ class Crew:
         submitting = self._stack.enter_context(connected(of, jobs))
         sink = self._stack.enter_context(progress.display())
         queue = submitting(main_run)
-        self._outlook = Outlook(of, self._data, main_run.experiment, sink)
+        self._outlook = Outlook(of, main_run.experiment, sink)
         queue.show_progress(self._outlook.follow)
         self._stack.callback(self._outlook.end)
         return queue
@@ -92,40 +96,45 @@ def connected(of: Wanted, jobs: int) -> Iterator[Callable[[StepRun], "workers.Su
             yield partial(workers.Submitter, dask, brought=brought)
 
 
+def _why(failed: VariantStep, errors: Mapping[VariantStep, str]) -> str:
+    """Why a step failed; Dask tells of one that never began what the one before it failed of."""
+    before = [one.name for one in failed.after() if one in errors]
+    return f"{before[0]} failed" if before else errors[failed]
+
+
 def submit(
     queue: "workers.Submitter",
     steps: DecidedSteps,
     reuse: str,
-    searches: dict[str, "workers.Future"],
-) -> dict[str, "workers.Future"]:
-    """Submit the searches and the trainings after them; by name, the trainings' futures.
+    futures: dict[VariantStep, "workers.Future"],
+) -> None:
+    """Submit the steps that are to run, each after those that it reads.
 
-    The searches are those of earlier rounds, by their names; new ones are added.
+    The futures are those of earlier rounds; new ones are added.
     """
-    announced = {"reuse": reuse, "announce": False}  # `main` has said what becomes of a step
-    for place, search in enumerate(steps.searches):
-        if search.name not in searches:
-            submitted = queue.submit(once, {"step": search, **announced}, priority=-place)
-            searches[search.name] = submitted
     # Seed by seed: variants are compared in pairs of a seed, and what slows the machine down for a
     # while is to meet both of a pair. Of a seed the longest first: at the end, no worker is to
     # train for long while the others have nothing left to do.
     seeds = list(dict.fromkeys(one.seed for one in steps.missing))
     ordered = sorted(steps.missing, key=lambda one: (seeds.index(one.seed), -_cost(one.variant)))
-    # A worker compiles a variant once: the trainings follow its search, or else one another.
+    ranks = {one: place for place, one in enumerate([*steps.before, *ordered])}
     variants = list(dict.fromkeys(one.variant.name for one in steps.trainings))
-
-    def training(one: TrainStep) -> "workers.Future":
-        search = searches.get(one.search.name)
-        return queue.submit(
+    variants += [one.variant.name for one in steps.before]
+    for one in steps.to_run:
+        if one in futures:
+            continue
+        # A worker compiles a variant once: the trainings follow its search, or else one another.
+        # Where a step comes after another variant's, it is not to follow that.
+        after = [futures[before] for before in one.after() if before in futures]
+        follows = one.source is None and (after or isinstance(one, SearchStep))
+        futures[one] = queue.submit(
             once,
-            {"step": one, **announced},
-            after=[search] if search else [],
-            priority=-len(searches) - ordered.index(one),
-            group=None if search else variants.index(one.variant.name),
+            # `main` has said what becomes of a step.
+            {"step": one, "reuse": reuse, "announce": False},
+            after=after,
+            priority=-ranks[one],
+            group=None if follows else variants.index(one.variant.name),
         )
-
-    return {one.name: training(one) for one in steps.missing}
 
 
 def _cost(variant: Variant) -> float:

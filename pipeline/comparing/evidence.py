@@ -12,7 +12,7 @@ import pandas as pd
 from pipeline.answers import fairness, timings
 from pipeline.answers.evidence import Evidence
 from pipeline.answers.fairness import RunRecord
-from pipeline.answers.summary import OPTIONAL_COLUMNS, RUN_COLUMNS
+from pipeline.answers.summary import OPTIONAL_COLUMNS, RUN_COLUMNS, SOURCE
 from pipeline.answers.verdicts import Answer
 from pipeline.comparing import artifacts, images, predictions
 from pipeline.comparing.predictions import Predictions
@@ -20,6 +20,7 @@ from pipeline.comparing.previous import previous
 from pipeline.comparisons import Comparison, Variant
 from pipeline.steps.step import recorded_inputs, recorded_settings, resolved_parameters
 from pipeline.tracking import client, curves, metrics
+from pipeline.work.source import SOURCE_RUN
 
 # Columns of the table of curves, by the metrics that they are.
 CURVE_METRICS = {"train_loss": "loss", "train_accuracy": "accuracy"}
@@ -52,6 +53,8 @@ def collect(
     searches = {name: run.tags.get("search_run") for name, run in examples.items()}
     tags, experiment = runs[0].tags, chosen[0].info.experiment_id
     colors = {variant.name: variant.color for variant in comparison.variants}
+    of_images = images.evidence(chosen, measured["runs"], test)
+    classes = len(of_images.class_names) if of_images else 0
     return Evidence(
         **measured,
         title=comparison.title,
@@ -66,7 +69,8 @@ def collect(
         examples={name: run.name for name, run in examples.items()},
         ensembles=predictions.ensembles(measured["runs"], test, mc_test),
         settings={name: _settings(run) for name, run in examples.items()},
-        images=images.evidence(chosen, measured["runs"], test),
+        images_per_class={name: _images_per_class(run, classes) for name, run in examples.items()},
+        images=of_images,
         before=previous(comparison.name, tags["data_fingerprint"], experiment),
     )
 
@@ -114,10 +118,21 @@ def _settings(run: RunRecord) -> dict[str, Any]:
         for one in fields(Variant)
         if one.name != "name" and one.metadata.get("steps", (True,))
     }
-    found = {name: one for name, one in run.declared.items() if name in {*decisive, "derived_from"}}
+    shown = {*decisive, "derived_from", "starts_from"}
+    found = {name: one for name, one in run.declared.items() if name in shown}
     if found and "parameter_count" in run.metrics:
         found["parameters"] = int(run.metrics["parameter_count"])
     return found
+
+
+def _images_per_class(run: RunRecord, classes: int) -> int:
+    """How many images of each class a variant was trained with, on average; 0 if it is unknown."""
+    if number := run.declared.get("images_per_class"):
+        return int(number)
+    # The images of pairs are of other classes than the pairs.
+    is_known = classes and run.declared.get("arms") == "one"
+    data = run.prepare.metrics if is_known and run.prepare else {}
+    return round(data.get("train_images", 0) / max(classes, 1))
 
 
 def judged(
@@ -176,6 +191,8 @@ def record(run: client.Run, **made_from: RunRecord | None) -> RunRecord:
     """What a run says of itself, with the records `search` and `prepare`."""
     tags = run.data.tags
     declared, given = recorded_settings(tags)
+    # A run from before a setting could be declared was trained as its default says.
+    usual = {one.name: one.default for one in fields(Variant)} if declared else {}
     return RunRecord(
         run_id=run.info.run_id,
         name=run.info.run_name,
@@ -185,7 +202,7 @@ def record(run: client.Run, **made_from: RunRecord | None) -> RunRecord:
         seed=int(run.data.params.get("seed", 0)),
         metrics=metrics.of_run(run),
         settings=resolved_parameters(run),
-        declared=declared,
+        declared=usual | declared,
         given=given,
         tags=tags,
         code=recorded_inputs(tags, "code of pipeline."),
@@ -225,6 +242,7 @@ def _row(run: RunRecord) -> dict[str, object]:
         "capped": fairness.is_capped(run),
         "started": run.start_time,
         "processor": run.tags.get("processor", ""),
+        SOURCE: run.tags.get(SOURCE_RUN, ""),
     }
 
 

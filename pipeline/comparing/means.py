@@ -14,6 +14,7 @@ from pipeline.tracking.views import MEANS, Pairs, side_by_side
 # Columns of the tables of runs and of curves, by the metric that their means become. First what a
 # reader is meant to use: MLflow compares two runs by the first metric that they have in common.
 RESULTS = {name: name for name in ("test_accuracy", "best_val_accuracy", "mc_accuracy")}
+RESULTS |= {name: name for name in ("test_precision", "best_train_accuracy", "generalization_gap")}
 RESULTS |= {"best_val_loss": "best_val_loss", "test_nll": "nll", "mc_nll": "mc_nll"}
 RESULTS |= {"test_ece": "ece", "mc_ece": "mc_ece", "best_epoch": "best_epoch"}
 RESULTS |= {"train_seconds": "train_seconds"}

@@ -11,7 +11,6 @@ from pipeline.comparing.comparison import DecidedSteps, Wanted
 from pipeline.comparing.plan import Measured, forecast, planned
 from pipeline.steps.plan_text import Planned, time_left
 from pipeline.tracking.outages import not_waiting
-from pipeline.work.variant_step import LoggedData
 
 SECONDS_BETWEEN = 20.0  # measurements: each reads runs, while the processors are busy
 LEAST = 0.1  # of the time expected of a step, while it runs longer than that
@@ -23,9 +22,9 @@ class Outlook:
     Every round of seeds is counted by itself: how many follow is not known before it has ended.
     """
 
-    def __init__(self, of: Wanted, data: LoggedData, experiment: str, sink: Sink):
-        self._of, self._data, self._experiment, self._sink = of, data, experiment, sink
-        self._round, self._steps = 0, DecidedSteps(trainings=(), searches=(), decisions={})
+    def __init__(self, of: Wanted, experiment: str, sink: Sink):
+        self._of, self._experiment, self._sink = of, experiment, sink
+        self._round, self._steps = 0, DecidedSteps(trainings=(), decisions={})
         self._timed: list[Planned] = []
         self._later: tuple[int, float | None] = 0, 0.0  # trainings of rounds to come, seconds
         self._begun: dict[str, float] = {}
@@ -72,9 +71,8 @@ class Outlook:
         self._took.setdefault(name, now - self._begun.get(name, now))
 
     def _measure(self) -> None:
-        dataset, self._measured = self._data.dataset, time.monotonic()
-        measured = Measured(self._experiment, dataset=dataset, data=self._data)
-        self._timed = planned(self._steps, measured)
+        self._measured = time.monotonic()
+        self._timed = planned(self._steps, Measured(self._experiment))
         number, seconds = forecast(self._of, self._steps, self._timed)
         of_round = sum(one.estimate.expected for one in self._timed if one.estimate)
         later = max(0.0, seconds - of_round / self._of.workers()) if seconds is not None else None

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pipeline.answers import announcements
 from pipeline.base import StepsFailedError, progress
-from pipeline.base.phrases import counted
+from pipeline.base.phrases import counted, listed
 from pipeline.comparing import compare
 from pipeline.comparing.comparison import DecidedSteps, Wanted, decided
 from pipeline.comparing.crew import Crew, connected
@@ -17,8 +17,8 @@ from pipeline.steps.plan_text import about, decided_steps, time_left
 from pipeline.steps.running import pipeline_run_id, step_run
 from pipeline.tracking import client
 from pipeline.tracking.runs import StepRun
-from pipeline.work import prepare
-from pipeline.work.variant_step import LoggedData
+from pipeline.work.graph import DataSets, data_sets
+from pipeline.work.search import SearchStep
 
 
 class Ran(NamedTuple):
@@ -36,7 +36,7 @@ class SomeFailedError(StepsFailedError):
         self.ran = ran
 
 
-def run(of: Wanted, data: LoggedData | None = None) -> Ran:
+def run(of: Wanted, data: DataSets | None = None) -> Ran:
     """Prepare, search, train and compare what is not done yet; the data, where it is not given.
 
     Raises:
@@ -46,10 +46,9 @@ def run(of: Wanted, data: LoggedData | None = None) -> Ran:
     if asked.scheduler != "none":
         with connected(of, 1):  # to be refused before a run is opened
             pass
-    data = data or prepare.prepared(asked, of.comparison, asked.reuse)
+    data = data or data_sets(asked, of.comparison, of.variants, asked.reuse)
     steps = decided(of, data, client.experiment_id())
-    in_order = (*steps.searches, *steps.trainings)
-    progress.update(message=decided_steps([steps.decisions[one.name] for one in in_order]))
+    progress.update(message=decided_steps([*steps.decisions.values()]))
     if not steps.missing:
         if asked.seeds is None:
             ended = announcements.ending(steps.answers, (), most_seeds(of), briefly=True)
@@ -61,8 +60,9 @@ def run(of: Wanted, data: LoggedData | None = None) -> Ran:
         "dataset": of.comparison.data.source if asked.dataset == "auto" else asked.dataset,
         "reuse": asked.reuse,
     }
-    name = compare.name_of(of.comparison, data.dataset)
-    with step_run("main", parameters, name=name, tags=data.tags) as main_run:
+    own = data[of.data]
+    name = compare.name_of(of.comparison, own.dataset)
+    with step_run("main", parameters, name=name, tags=own.tags) as main_run:
         token = pipeline_run_id.set(main_run.run_id)
         try:
             return _run_steps(main_run, of, data, steps)
@@ -70,9 +70,9 @@ def run(of: Wanted, data: LoggedData | None = None) -> Ran:
             pipeline_run_id.reset(token)
 
 
-def _run_steps(main_run: StepRun, of: Wanted, data: LoggedData, steps: DecidedSteps) -> Ran:
+def _run_steps(main_run: StepRun, of: Wanted, data: DataSets, steps: DecidedSteps) -> Ran:
     """Train what is not finished, compare what is, and fail if a step did."""
-    with Crew(of, main_run, data) as crew:
+    with Crew(of, main_run) as crew:
         steps, failures = _trained(main_run, of, data, crew, steps)
     ran = _compare(of, steps, within=main_run)
     if failures:
@@ -96,17 +96,17 @@ def _compare(of: Wanted, steps: DecidedSteps, within: StepRun | None = None) -> 
 
 
 def _trained(
-    main_run: StepRun, of: Wanted, data: LoggedData, crew: Crew, steps: DecidedSteps
+    main_run: StepRun, of: Wanted, data: DataSets, crew: Crew, steps: DecidedSteps
 ) -> tuple[DecidedSteps, dict[str, str]]:
     """The steps when no more are to run, and why some failed."""
     if of.asked.seeds is None:
         return _round_by_round(main_run, of, data, crew, steps)
-    made, failures = crew.run(steps) if steps.missing else ({}, {})
-    return steps.made(made), failures
+    made, errors = crew.run(steps) if steps.missing else ({}, {})
+    return steps.made(made), {one.name: why for one, why in errors.items()}
 
 
 def _round_by_round(
-    main_run: StepRun, of: Wanted, data: LoggedData, crew: Crew, steps: DecidedSteps
+    main_run: StepRun, of: Wanted, data: DataSets, crew: Crew, steps: DecidedSteps
 ) -> tuple[DecidedSteps, dict[str, str]]:
     """Add seeds until every primary question is decided, or there are no more of them or no time.
 
@@ -115,18 +115,17 @@ def _round_by_round(
     began, number, failures, limit = time.monotonic(), 0, dict[str, str](), most_seeds(of)
     failed: set[str] = set()  # variants
     while steps.missing:
-        measured = Measured(main_run.experiment, dataset=data.dataset, data=data)
-        seconds = time_left(planned(steps, measured), of.workers())
+        seconds = time_left(planned(steps, Measured(main_run.experiment)), of.workers())
         if steps.answers and _is_late(of, time.monotonic() - began, seconds):
             limit = f"the next round would end later than minutes={of.asked.minutes:g} allows"
             break
         number += 1
         progress.say(f"Round {number}: {_round(steps, seconds)}.")
         made, errors = crew.run(steps)
-        failures |= errors
-        failed |= {one.variant.name for one in steps.missing if one.name in errors}
-        finished = steps.made(made).finished
-        steps = decided(of, data, main_run.experiment, finished=finished, failed=failed)
+        failures |= {one.name: why for one, why in errors.items()}
+        failed |= {one.variant.name for one in steps.missing if one in errors}
+        earlier = steps.made(made)
+        steps = decided(of, data, main_run.experiment, earlier=earlier, failed=failed)
     ended = partial(announcements.ending, steps.answers, sorted(failed), limit)
     progress.say(f"No more seeds: {ended(briefly=True)}.")
     main_run.set_tags({"rounds": number, "rounds_ended": ended()})
@@ -144,8 +143,11 @@ def _round(steps: DecidedSteps, left: tuple[float, float] | None) -> str:
     added: dict[str, list[int]] = {}
     for one in steps.missing:
         added.setdefault(one.variant.name, []).append(one.seed)
-    searches = [one for one in steps.searches if not steps.decisions[one.name].reused]
+    before = [one for one in steps.before if not steps.decisions[one].reused]
+    searches = [one for one in before if isinstance(one, SearchStep)]
+    sources = len(before) - len(searches)
     numbers = [counted(len(steps.missing), "training")]
+    numbers += [f"{sources} that they start from"] if sources else []
     numbers += [counted(len(searches), "search", "searches")] if searches else []
     expects = f"about {about(left[0])}" if left else "for an unknown time"
-    return f"{announcements.seeds_added(added, steps.answers)}; {' and '.join(numbers)}, {expects}"
+    return f"{announcements.seeds_added(added, steps.answers)}; {listed(numbers)}, {expects}"

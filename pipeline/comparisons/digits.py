@@ -32,11 +32,15 @@ ASKED = (
      "Does batch normalisation shorten an epoch?"),
     ("digits_dropout", "digits_bn", "test_accuracy",
      "Does dropout in every layer give a better model?"),
+    ("digits_bn", "digits", "generalization_gap",
+     "Does batch normalisation overfit less?"),
+    ("digits_dropout", "digits_bn", "generalization_gap",
+     "Does dropout in every layer reduce overfitting?"),
 )
 # fmt: on
 
 COMPARISON = Comparison(
-    data=Data(source="mnist", classes=(0, 1, 2, 3, 4)),
+    data=Data(source="mnist", classes=(0, 1, 2, 3, 4), standardized=False),
     variants=(DIGITS, DIGITS_BN, DIGITS_DROPOUT),
     questions=tuple(
         Question(variant=variant, reference=reference, metric=metric, text=text)

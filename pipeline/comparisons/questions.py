@@ -26,6 +26,9 @@ METRICS: Mapping[str, Metric] = {
     "test_accuracy": Metric(
         "quality", 1, False, "primary", 0.01, "Does `{0}` give a better model than `{1}`?"
     ),
+    "generalization_gap": Metric(
+        "overfitting", -1, False, "secondary", 0.005, "Does `{0}` overfit less than `{1}`?"
+    ),
     "epochs_to_target": Metric(
         "convergence", -1, True, "secondary", 0.1, "Does `{0}` converge faster than `{1}`?"
     ),
@@ -49,8 +52,8 @@ class Question:
     Args:
         variant: the name of the variant that the question is about.
         reference: what it is compared with; of `mc_gain` the variant itself.
-        metric: what is compared, one of `METRICS`; `mc_gain` is MC Dropout's test accuracy less the
-            plain one.
+        metric: what is compared, one of `METRICS`; `generalization_gap` is training accuracy less
+            test accuracy, `mc_gain` MC Dropout's test accuracy less the plain one.
         margin: an effect too small to matter, in the metric's own unit (accuracies are fractions;
             of a ratio, its distance from 1); 0: any matters; left out, the metric's own.
         role: ``primary``: seeds are added until it is decided, and all primary questions of a

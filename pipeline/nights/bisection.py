@@ -26,6 +26,8 @@ from pipeline.nights.record import Night, Trained
 from pipeline.parameters import given_texts
 from pipeline.tracking import client, views
 from pipeline.tracking.runs import StepRun
+from pipeline.work.graph import data_sets
+from pipeline.work.train import TrainStep
 from pipeline.work.variant_step import LoggedData, logged_splits
 
 
@@ -162,15 +164,16 @@ def _with_old_data(
     asked = replace(tonight.of.asked, variants=(name,), seeds=tuple(seeds), reuse="auto")
     variants = [one for one in tonight.of.variants if one.name == name]
     of = replace(tonight.of, asked=asked, variants=variants, baseline=name)
-    steps = decided(of, data, tonight.run.experiment)
+    sets = {**data_sets(asked, of.comparison, variants), of.data: data}
+    steps = decided(of, sets, tonight.run.experiment)
     if steps.missing:
-        with Crew(of, tonight.run, data) as crew:
+        with Crew(of, tonight.run) as crew:
             made, failures = crew.run(steps)
-        for run in made.values():
+        for run in (made[one] for one in made if isinstance(one, TrainStep) and one.data == data):
             tags = {**_tags(tonight, what), "step": BISECT}
             StepRun(run.info.run_id, run.info.experiment_id).set_tags(tags)
         if failures:
-            raise StepsFailedError(failures)
+            raise StepsFailedError({one.name: why for one, why in failures.items()})
         steps = steps.made(made)
     return list(steps.finished[name].values())
 

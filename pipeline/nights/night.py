@@ -19,8 +19,7 @@ from pipeline.steps.running import pipeline_run_id, step_run
 from pipeline.tracking import names
 from pipeline.tracking.night_views import NIGHTLY
 from pipeline.tracking.runs import adopted_run
-from pipeline.work import prepare
-from pipeline.work.variant_step import LoggedData
+from pipeline.work.graph import DataSets, data_sets
 
 
 def run(of: Wanted, asked: Nightly) -> int:
@@ -76,9 +75,10 @@ def _held(of: Wanted, asked: Nightly, claim: claims.Claim) -> int:
     with step_run(NIGHTLY, parameters, name=name, claim=claim) as opened:
         token = pipeline_run_id.set(opened.run_id)
         try:
-            data = prepare.prepared(asked, of.comparison, asked.reuse)
-            nights = trend.tags(of.comparison.name, data.dataset)
-            opened.set_tags({**nights, **data.tags})
+            data = data_sets(asked, of.comparison, of.variants, asked.reuse)
+            own = data[of.data]
+            nights = trend.tags(of.comparison.name, own.dataset)
+            opened.set_tags({**nights, **own.tags})
             before = past(opened.experiment, nights)
             again = replay(of, opened, data, before)
             ran, failed = _compared(of, data)
@@ -93,7 +93,7 @@ def _held(of: Wanted, asked: Nightly, claim: claims.Claim) -> int:
     return hook.EXIT_ALARM if report.alarms else 0
 
 
-def _compared(of: Wanted, data: LoggedData) -> tuple[rounds.Ran, rounds.SomeFailedError | None]:
+def _compared(of: Wanted, data: DataSets) -> tuple[rounds.Ran, rounds.SomeFailedError | None]:
     """The comparison, and what is to be raised when the others of its steps are judged."""
     try:
         return rounds.run(of, data), None

@@ -56,7 +56,7 @@ def other_data(then: Trained, now: Trained) -> OtherData | None:
         return None
     tests = [_counted(of.x_test, of.y_test, of.class_names) for of in (before, after)]
     were, are = (
-        _counted(of.x_train, of.y_train, of.class_names)
+        _counted(of.x_train, of.y_train, of.trained_names)
         + _counted(of.x_val, of.y_val, of.class_names)
         + test
         for of, test in zip((before, after), tests, strict=True)

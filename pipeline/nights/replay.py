@@ -22,7 +22,6 @@ from pipeline.comparing import artifacts
 from pipeline.comparing.comparison import Wanted, decided
 from pipeline.comparing.crew import connected
 from pipeline.comparisons import Variant
-from pipeline.data.splits import Splits
 from pipeline.nights.causes import factors
 from pipeline.nights.past import Past
 from pipeline.nights.record import REPLAY, Night, Trained
@@ -33,8 +32,11 @@ from pipeline.tracking import addresses, client, curves
 from pipeline.tracking.runs import StepRun, kill_running_steps
 from pipeline.training.runtime import import_tensorflow
 from pipeline.uncertainty.calibration import in_half_precision
+from pipeline.work.graph import DataSets
+from pipeline.work.source import SOURCE_RUN
 from pipeline.work.train import TrainStep
-from pipeline.work.variant_step import LoggedData, logged_splits
+from pipeline.work.trained_model import trained_model
+from pipeline.work.variant_step import splits_of
 
 REPLAYED = "replayed_run"  # the tag that names the training
 CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate")
@@ -74,7 +76,7 @@ class Replay(NamedTuple):
         )
 
 
-def replay(of: Wanted, night: StepRun, data: LoggedData, before: Past) -> Finding:
+def replay(of: Wanted, night: StepRun, data: DataSets, before: Past) -> Finding:
     """Train the training of a comparison again that was replayed longest ago, on a worker.
 
     Args:
@@ -111,7 +113,7 @@ def _unless_accepted(found: Finding, training: client.Run, since: float) -> Find
     return replace(found, text=f"{found.text} {said}", is_alarm=False)
 
 
-def _trainings(of: Wanted, night: StepRun, data: LoggedData, last: Night | None) -> list[str]:
+def _trainings(of: Wanted, night: StepRun, data: DataSets, last: Night | None) -> list[str]:
     """The ids of the trainings that the night before compared, or else of those that count now."""
     if last:
         names = [variant.name for variant in of.variants if variant.name in last.trained]
@@ -153,8 +155,7 @@ def replayed(run_id: str) -> Replay:
     }
     name = f"{REPLAY} {variant.name} seed {settings['seed']}"
     with step_run(REPLAY, {"variant": variant.name, **settings}, name=name, tags=about) as run:
-        splits = logged_splits(tags["prepare_run"], tags["data_fingerprint"])
-        epochs, differs = _compared(run, name, variant, splits, trained, settings)
+        epochs, differs = _compared(run, name, variant, trained, settings)
         found = Replay(
             name=str(trained.info.run_name),
             epochs=epochs,
@@ -188,7 +189,6 @@ def _compared(
     run: StepRun,
     name: str,
     variant: Variant,
-    splits: Splits,
     trained: client.Run,
     settings: Mapping[str, Any],
 ) -> tuple[int, str]:
@@ -200,7 +200,11 @@ def _compared(
         run.log_epoch(epoch, metrics)
         progress.update(step=name, done=epoch, total=variant.epochs)
 
-    trainer = shared_trainer(variant, splits)
+    splits = splits_of(trained)
+    trainer, source = shared_trainer(variant, splits), trained.data.tags.get(SOURCE_RUN)
+    if source:
+        started = client.get_run(source)
+        settings = {**settings, "source": trained_model(started, splits_of(started))}
     try:
         fit = trainer.fit(
             **settings, epochs=variant.epochs, patience=variant.patience, on_epoch=on_epoch

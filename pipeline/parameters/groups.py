@@ -155,6 +155,8 @@ class DataSet(Compared):
         source = None if self.dataset == "auto" else self.dataset
         given = {"source": source, "val_size": self.val_size, "split_seed": self.split_seed}
         changes: dict[str, Any] = {name: one for name, one in given.items() if one is not None}
+        if self.val_size is not None:
+            changes["val_images_per_class"] = None
         return dataclasses.replace(comparison.data, **changes)
 
 

@@ -26,16 +26,29 @@ def curve_panels(curves: pd.DataFrame, colors: Colors, x: str) -> list[Panel]:
     Curves have a row per run and epoch: run_id, variant, val_loss, val_accuracy and `x`.
     """
     drawing.require_some("curves", curves)
-    panels = []
-    for name in ("loss", "accuracy"):
-        draw = partial(_draw_curves, curves=curves, colors=colors, x=x, column=f"val_{name}")
-        panels.append(Panel(f"val_{name}_by_{x}", draw, _best(curves, x, f"val_{name}")))
-    return panels
+    return [_curve_panel(curves, colors, x, column) for column in ("val_loss", "val_accuracy")]
+
+
+def training_panels(curves: pd.DataFrame, colors: Colors) -> list[Panel]:
+    """The same on the training images, `loss` and `accuracy`, by epoch; those that were logged."""
+    columns = [one for one in ("loss", "accuracy") if one in curves and curves[one].notna().any()]
+    return [_curve_panel(curves, colors, "epoch", column) for column in columns]
+
+
+def _curve_panel(curves: pd.DataFrame, colors: Colors, x: str, column: str) -> Panel:
+    draw = partial(_draw_curves, curves=curves, colors=colors, x=x, column=column)
+    name = column if column.startswith("val_") else f"train_{column}"
+    return Panel(f"{name}_by_{x}", draw, _best(curves, x, column))
+
+
+def _what(column: str) -> str:
+    split, _, name = column.rpartition("_")
+    return f"{'validation' if split else 'training'} {name}"
 
 
 def _best(curves: pd.DataFrame, x: str, column: str) -> str:
     """What every variant comes to in its best epoch, in words, the best first."""
-    is_loss, by_epoch = column == "val_loss", x == "epoch"
+    is_loss, by_epoch = column.endswith("loss"), x == "epoch"
     known = curves[np.isfinite(curves[column])]
     places = known.groupby("run_id")[column].agg("idxmin" if is_loss else "idxmax")
     best = known.loc[places].groupby("variant", sort=False)[[column, x]].mean()
@@ -45,14 +58,14 @@ def _best(curves: pd.DataFrame, x: str, column: str) -> str:
     ]
     at = [f" at epoch {of:.0f}" if by_epoch else f" after {of:.3g} s" for of in best[x]]
     order = np.argsort(best[column] if is_loss else -best[column], kind="stable")
-    what = "Lowest validation loss" if is_loss else "Highest validation accuracy"
+    what = f"{'Lowest' if is_loss else 'Highest'} {_what(column)}"
     listed = ", ".join(said[place] + at[place] for place in order) or "not known"
     return f"{what} of a run, mean over the seeds, the best first: {listed}."
 
 
 def _draw_curves(axes: Axes, curves: pd.DataFrame, colors: Colors, *, x: str, column: str) -> None:
     """The mean of the seeds in a band from lowest to highest, as far as all go; then thin lines."""
-    is_loss, by_epoch = column == "val_loss", x == "epoch"
+    is_loss, by_epoch = column.endswith("loss"), x == "epoch"
     scale = 1 if is_loss else 100
     for variant, group in curves.groupby("variant", sort=False):
         of_variant = drawing.look(str(variant), colors)
@@ -80,7 +93,7 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, colors: Colors, *, x: str, co
         room = high - low
         if finite.max() > high + room or finite.min() < low - room:
             axes.set_ylim(low - 0.1 * room, high + 0.1 * room)
-    unit = "Validation loss (nats per image)" if is_loss else "Validation accuracy (%)"
+    unit = f"{_what(column).capitalize()} ({'nats per image' if is_loss else '%'})"
     drawing.style(axes, "Epoch" if by_epoch else "Training time (s)", unit, whole=by_epoch)
 
 

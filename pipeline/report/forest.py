@@ -14,6 +14,12 @@ from pipeline.answers.verdicts import Answer
 SIGNS = {"Better": "\N{BLACK UP-POINTING TRIANGLE}", "Worse": "\N{BLACK DOWN-POINTING TRIANGLE}"}
 SIGNS |= {"Equal": "=", "Undecided": "?", "Described": "\N{EN DASH}"}
 _MOST_TICKS = 5
+# What is on one axis, by whether it is a ratio and by the sign of what is better.
+_UNITS = {
+    (False, 1): "Difference in points of accuracy",
+    (False, -1): "Difference in points between training and test accuracy",
+    (True, -1): "Ratio, on a logarithmic scale",
+}
 
 
 class Row(NamedTuple):
@@ -45,7 +51,7 @@ def axes(evidence: Evidence) -> list[Axis]:
         _Answered(one, said, dict(zip(header, of, strict=True)))
         for one, said, of in zip(evidence.answers, words.answers(evidence), details, strict=True)
     ]
-    by_unit = ([row for row in rows if row.is_ratio == is_ratio] for is_ratio in (False, True))
+    by_unit = ([row for row in rows if row.unit == unit] for unit in _UNITS.values())
     return [_axis(of_unit) for of_unit in by_unit if of_unit]
 
 
@@ -59,19 +65,26 @@ class _Answered(NamedTuple):
         return self.answer.question.about.is_ratio
 
     @property
-    def scaled(self) -> list[float]:
-        """The effect and the ends of its interval, larger is better and 0 no effect.
+    def better(self) -> int:
+        """The sign of what is better."""
+        return self.answer.question.about.better
 
-        Of ratios, which are of times, less the logarithm.
-        """
+    @property
+    def unit(self) -> str:
+        return _UNITS[self.is_ratio, self.better]
+
+    @property
+    def scaled(self) -> list[float]:
+        """The effect and the ends of its interval, larger is better and 0 no effect."""
         values = [self.answer.effect, self.answer.low, self.answer.high]
-        if not self.is_ratio:
-            return values
-        return [-math.log(value) if value else math.inf for value in values]
+        if self.is_ratio:
+            values = [math.log(value) if value else -math.inf for value in values]
+        return [self.better * value for value in values]
 
 
 def _axis(rows: Sequence[_Answered]) -> Axis:
-    is_ratio, smallest = rows[0].is_ratio, max(row.answer.question.smallest for row in rows)
+    is_ratio, better = rows[0].is_ratio, rows[0].better
+    smallest = max(row.answer.question.smallest for row in rows)
     known = [value for row in rows for value in row.scaled if math.isfinite(value)]
     left, right = min([-smallest, *known]), max([smallest, *known])
     room = 0.05 * (right - left or 1)
@@ -80,10 +93,9 @@ def _axis(rows: Sequence[_Answered]) -> Axis:
         share = (scaled - left + room) / (right - left + 2 * room)
         return round(100 * min(max(share, 0.0), 1.0), 2)
 
-    ticks = _ratio_ticks(left, right) if is_ratio else _point_ticks(left, right)
-    unit = "Ratio, on a logarithmic scale" if is_ratio else "Difference in points of accuracy"
+    ticks = _ratio_ticks(left, right) if is_ratio else _point_ticks(left, right, better)
     return Axis(
-        unit=unit,
+        unit=rows[0].unit,
         none=place(0),
         ticks={label: place(value) for label, value in ticks.items()},
         rows=[_row(row, place) for row in rows],
@@ -106,10 +118,10 @@ def _row(of: _Answered, place: Callable[[float], float]) -> Row:
     )
 
 
-def _point_ticks(left: float, right: float) -> dict[str, float]:
+def _point_ticks(left: float, right: float, better: int) -> dict[str, float]:
     values = MaxNLocator(_MOST_TICKS, steps=[1, 2, 5, 10]).tick_values(100 * left, 100 * right)
     inside = [round(value, 6) for value in values if left <= value / 100 <= right]
-    return {f"{value:+g}" if value else "0": value / 100 for value in inside}
+    return {f"{better * value:+g}" if value else "0": value / 100 for value in inside}
 
 
 def _ratio_ticks(left: float, right: float) -> dict[str, float]:

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from pipeline.answers import pairs, tables, words
 from pipeline.answers.changes import changes
 from pipeline.answers.evidence import Evidence
-from pipeline.report import comparison_figures, forest, search_figures, time_figures
+from pipeline.answers.families import families
+from pipeline.report import (
+    accuracy_figures,
+    comparison_figures,
+    forest,
+    search_figures,
+    time_figures,
+)
 from pipeline.report.drawing import Panel
 from pipeline.report.pair_figures import pair_panels
 from pipeline.report.templates import rendered
@@ -47,9 +54,14 @@ def sections(evidence: Evidence) -> dict[str, list[Panel]]:
     """The panels of every part of the report that has any, by the name of its PNG."""
     curves, colors, timed = evidence.curves, evidence.colors, evidence.timed
     is_timed = timed["target"].notna().all()
+    by_images = accuracy_figures.accuracy_by_images_panels
     found = {
-        "accuracy_by_time": time_figures.accuracy_by_time_panels(timed, evidence.summary, colors),
-        "curves_by_epoch": comparison_figures.curve_panels(curves, colors, "epoch"),
+        "accuracy_by_time": accuracy_figures.accuracy_by_time_panels(
+            timed, evidence.summary, colors
+        ),
+        "accuracy_by_images": by_images(families(evidence), timed, evidence.summary, colors),
+        "curves_by_epoch": comparison_figures.curve_panels(curves, colors, "epoch")
+        + comparison_figures.training_panels(curves, colors),
         "curves_by_seconds": comparison_figures.curve_panels(curves, colors, "elapsed_seconds"),
         "time_to_target": [time_figures.time_to_target_panel(timed, colors)] if is_timed else [],
         "epoch_seconds": [time_figures.epoch_seconds_panel(curves, colors)],

@@ -6,7 +6,7 @@ not as many of one thing as of another, is refused with an `InputError`.
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.base import InputError
-from pipeline.comparisons.colors import GREY
+from pipeline.comparisons.colors import GREY, VERMILLION
 from pipeline.data.splits import side_by_side
 from pipeline.report import drawing
 from pipeline.report.drawing import Array, Look
@@ -24,6 +24,7 @@ from pipeline.report.thumbnails import taken_for
 CLASSES_WITH_TEXT = 20  # More cells than 20 x 20 have no room for numbers.
 BARE = {"frame_on": False, "xticks": (), "yticks": ()}
 LINE_LENGTH = 26  # characters that fit above an image
+CROSS = "\N{MULTIPLICATION X}"  # marks what is wrong
 DASHED: Look = {"linestyle": (0, (4, 2)), "lw": 1.2}
 
 
@@ -123,14 +124,23 @@ def uncertain_images(
     return figure
 
 
-def pairs(images: Array, titles: Sequence[str], title: str = "") -> Figure:
-    """Pairs of images, (n, 2, h, w, c), four in a row, each under what is said of it."""
+def pairs(
+    images: Array, titles: Sequence[str], title: str = "", wrong: Collection[int] = ()
+) -> Figure:
+    """Pairs of images, (n, 2, h, w, c), four in a row, each under what is said of it.
+
+    Those at the places of the `wrong` ones are marked.
+    """
     drawing.require_some("pairs", images, titles)
     rows = -(-len(images) // 4)
     figure = drawing.blank_figure(1.6 * rows + 0.4)
     grid = figure.subplots(rows, 4, squeeze=False, subplot_kw=BARE)
-    for axes, pair, text in zip(grid.flat, images, titles, strict=False):
+    for place, (axes, pair, text) in enumerate(zip(grid.flat, images, titles, strict=False)):
         _show_image(axes, pair)
+        if place in wrong:
+            text = f"{CROSS} {text}"
+            axes.set_frame_on(True)
+            axes.spines[:].set(color=VERMILLION, linewidth=3)
         axes.set_title(textwrap.fill(text, LINE_LENGTH), fontsize=9, parse_math=False)
     figure.suptitle(title, fontsize=12)
     return figure
@@ -180,31 +190,42 @@ def _mostly_confused(percent: Array, class_names: Sequence[str]) -> str:
     return f"\nmost often {class_names[true]} is taken for {class_names[guess]} ({share:.0f}%)"
 
 
-def class_accuracy(accuracies: Array, class_names: Sequence[str], color: str) -> Figure:
-    """The accuracy (a fraction; NaN without images) of each class, the highest first."""
-    drawing.require_some("class accuracies", accuracies, class_names)
-    percent = 100 * np.asarray(accuracies, dtype=float)
-    order = np.argsort(-percent, kind="stable")  # NaNs come last.
-    height, size = (0.16, 7) if len(order) > 30 else (0.32, 9)
-    figure = drawing.blank_figure(1.0 + height * len(order))
+def class_accuracy(
+    accuracies: Array, precisions: Array, class_names: Sequence[str], color: str
+) -> Figure:
+    """The accuracy and precision (fractions; NaN: not known) of each class, best accuracy first."""
+    drawing.require_some("class accuracies", accuracies, precisions, class_names)
+    percent = {"accuracy": 100 * np.asarray(accuracies, dtype=float)}
+    percent["precision"] = 100 * np.asarray(precisions, dtype=float)
+    order = np.argsort(-percent["accuracy"], kind="stable")  # NaNs come last.
+    height, size = (0.28, 7) if len(order) > 30 else (0.46, 9)
+    figure = drawing.blank_figure(1.3 + height * len(order))
     axes = figure.subplots()
-    bars = axes.barh(range(len(order)), np.nan_to_num(percent[order]), color=color, height=0.75)
-    labels = ["" if np.isnan(value) else f"{value:.1f}%" for value in percent[order]]
-    # The white boxes keep the line of the mean from crossing the numbers.
-    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
-    axes.bar_label(bars, labels, padding=3, fontsize=size, bbox=box)
-    if np.isfinite(percent).any():
-        mean = np.nanmean(percent)
-        axes.axvline(mean, color="black", linestyle="--", label=f"mean, {mean:.1f}%", lw=1.2)
-        figure.legend(loc="outside lower right", frameon=False, fontsize=9)
-        known = [place for place in order if np.isfinite(percent[place])]
-        ends = (f"{class_names[place]} {percent[place]:.1f}%" for place in (known[0], known[-1]))
+    # White boxes keep the lines of the means from crossing the numbers.
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.3}
+    looks: list[tuple[Look, str]] = [({}, "--"), ({"alpha": 0.4}, ":")]
+    for (name, values), (look, line), shift in zip(
+        percent.items(), looks, (-0.2, 0.2), strict=True
+    ):
+        shown = values[order]
+        look |= {"height": 0.4, "color": color, "label": name}
+        bars = axes.barh(np.arange(len(order)) + shift, np.nan_to_num(shown), **look)
+        labels = ["" if np.isnan(value) else f"{value:.1f}%" for value in shown]
+        axes.bar_label(bars, labels, padding=3, fontsize=size, bbox=box)
+        if np.isfinite(shown).any():
+            mean = np.nanmean(shown)
+            label = f"mean {name}, {mean:.1f}%"
+            axes.axvline(mean, color="black", linestyle=line, label=label, lw=1.2)
+    known = [place for place in order if np.isfinite(percent["accuracy"][place])]
+    if known:
+        ends = [f"{class_names[at]} {percent['accuracy'][at]:.1f}%" for at in (known[0], known[-1])]
         figure.suptitle("Best recognised {}, worst {}".format(*ends), fontsize=12, parse_math=False)
+    drawing.legend(figure, axes)
     axes.set_yticks(range(len(order)), [class_names[index] for index in order], parse_math=False)
     axes.invert_yaxis()
     axes.margins(x=0.1, y=0.01)
     axes.set_xlim(left=0)
-    drawing.style(axes, "Accuracy within the class (%)", "")
+    drawing.style(axes, "Of its images, recognised; of what is taken for it, right (%)", "")
     axes.tick_params(axis="y", labelsize=size)
     axes.grid(visible=False, axis="y")
     return figure

@@ -17,11 +17,13 @@ MOST_VARIANTS = 8
 IN_REPORT = "and {} more, in the report"
 # Columns of the results in the order of what they tell; those that there is room for are shown.
 _RESULTS = ["Variant", "Seeds", "Test accuracy", "s/epoch", "s/training", "Epochs to target"]
-_RESULTS += ["Val accuracy", "Ensemble", "MC accuracy", "Learning rate", "Best epoch"]
+_RESULTS += ["Val accuracy", "Train accuracy", "Test precision", "Ensemble", "MC accuracy"]
+_RESULTS += ["Learning rate", "Best epoch"]
 _ANSWERS = ["Compared", "Metric", "Verdict", "Effect", "Interval", "Role", "Runs"]
 # What a question is about, by the column of the results that it has its figures from.
 _ABOUT = {"test_accuracy": "accuracy", "mc_gain": "accuracy", "epochs_to_target": "epochs"}
 _ABOUT |= {"median_epoch_seconds": "s/epoch", "train_seconds": "training"}
+_ABOUT |= {"generalization_gap": "overfitting"}
 
 
 def brief(evidence: Evidence, champion: str, refused: str = "") -> str:

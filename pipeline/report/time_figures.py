@@ -1,4 +1,4 @@
-"""Figures of what training takes: of an epoch, until the target, and for what accuracy.
+"""Figures of what training takes: of an epoch, and until the target.
 
 Of nothing there are no panels; no curves and no runs are refused with an `InputError`.
 """
@@ -16,77 +16,6 @@ from pipeline.report import drawing
 from pipeline.report.drawing import Array, Colors, Look, Panel
 
 MOST_DOTS = 120  # Drawing more would fill a row, not tell more.
-NEAREST = 0.085  # of two names beside each other, by the height of the axes
-
-
-def accuracy_by_time_panels(
-    timed: pd.DataFrame, summary: pd.DataFrame, colors: Colors
-) -> list[Panel]:
-    """What accuracy a training of every variant buys, with what time.
-
-    A mean test accuracy in its 95% confidence interval, at the mean of the training time in its
-    range; tables as in `answers.summary`.
-    """
-    drawing.require_some("runs", timed)
-    seconds = timed.groupby("variant", sort=False)["train_seconds"].agg(["min", "mean", "max"])
-    rows = summary.set_index("variant").join(seconds)
-    rows = rows[np.isfinite(rows["test_accuracy"]) & np.isfinite(rows["mean"])]
-    if rows.empty:  # of runs that measured neither
-        return []
-
-    def draw(axes: Axes) -> None:
-        for variant, row in rows.iterrows():
-            _draw_accuracy(axes, row, drawing.look(str(variant), colors), str(variant))
-        axes.margins(y=0.12)
-        drawing.style(axes, "Training time (s)", "Test accuracy (%)")
-        _name(axes, rows, colors)
-
-    said = [
-        f"{variant} {row['test_accuracy']:.1%} for {row['mean']:.3g} s"
-        for variant, row in rows.sort_values("test_accuracy", ascending=False).iterrows()
-    ]
-    alt = f"Mean test accuracy for the mean training time, the best first: {', '.join(said)}."
-    return [Panel("accuracy_by_time", draw, alt, size=(4.4, 3.3))]
-
-
-def _draw_accuracy(axes: Axes, row: pd.Series, look: Look, variant: str) -> None:
-    mean, half_width = 100 * row[["test_accuracy", "test_accuracy_half_width"]].astype(float)
-    if np.isfinite(half_width):
-        ends = [mean - half_width, mean + half_width]
-        line = axes.plot([row["mean"]] * 2, ends, color=look["color"], lw=1.8)
-        drawing.assign(line, variant, "95% interval")
-    line = axes.plot([row["min"], row["max"]], [mean, mean], color=look["color"], lw=1.8)
-    drawing.assign(line, variant, "range")
-    dot: Look = {"color": look["color"], "marker": look["marker"], "ms": 8}
-    drawing.assign(axes.plot([row["mean"]], [mean], **dot), variant, "mean")
-
-
-def _name(axes: Axes, rows: pd.DataFrame, colors: Colors) -> None:
-    """Every variant beside its point; names that would touch are apart, with a line to theirs."""
-    room = 0.03 + 0.025 * max(len(str(variant)) for variant in rows.index)  # of the width
-    axes.set_xlim(0, rows["max"].max() / (1 - room))
-    low, high = axes.get_ylim()
-    named: list[tuple[float, float]] = []
-    for variant, row in rows.sort_values("test_accuracy").iterrows():
-        beside = row["max"] / axes.get_xlim()[1]
-        height = own = (100 * row["test_accuracy"] - low) / (high - low)
-        for place, other in named:
-            if abs(place - beside) < room:
-                height = max(height, other + NEAREST)
-        named.append((beside, height))
-        color = drawing.look(str(variant), colors)["color"]
-        line: Look = {"arrowstyle": "-", "color": color, "lw": 0.7, "shrinkA": 1, "shrinkB": 1}
-        name = axes.annotate(
-            str(variant),
-            xy=(beside, own),
-            xytext=(beside + 0.03, height),
-            xycoords="axes fraction",
-            va="center",
-            fontsize=10,
-            parse_math=False,
-            arrowprops=line,
-        )
-        drawing.assign(filter(None, [name, name.arrow_patch]), str(variant))
 
 
 def epoch_seconds_panel(curves: pd.DataFrame, colors: Colors) -> Panel:

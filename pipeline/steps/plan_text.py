@@ -23,7 +23,8 @@ class Estimate(NamedTuple):
 class Planned:
     """One step, what would become of it, and the names of the timed steps that it comes after.
 
-    It is timed where it takes more than seconds; of its time is an estimate, if any was measured.
+    Of several, these stand before it. It is timed where it takes more than seconds; of its time is
+    an estimate, if any was measured.
     """
 
     decision: Decision
@@ -56,19 +57,21 @@ def time_left(steps: Sequence[Planned], jobs: int) -> tuple[float, float] | None
     """Expected and most seconds until all steps are done; None where one is unknown.
 
     Whatever order the steps come in, they end by total / jobs + (1 - 1 / jobs) * longest chain
-    (Graham, 1969), and not before the longer of total / jobs and the longest chain. A chain is a
-    search and a training after it.
+    (Graham, 1969), and not before the longer of total / jobs and the longest chain of steps, each
+    after the one before.
     """
     left = {step.decision.name: step for step in steps if step.is_left}
     times = {name: step.estimate for name, step in left.items() if step.estimate}
     if len(times) < len(left):
         return None
     workers = max(1, min(jobs, len(left)))
-    chains = [times.keys() & {*step.after, name} for name, step in left.items()]
 
     def share_and_longest(seconds: Mapping[str, float]) -> tuple[float, float]:
-        longest = max((sum(seconds[name] for name in chain) for chain in chains), default=0)
-        return sum(seconds.values()) / workers, longest
+        chains: dict[str, float] = {}
+        for name, step in left.items():
+            before = max((chains[one] for one in step.after if one in chains), default=0)
+            chains[name] = before + seconds[name]
+        return sum(seconds.values()) / workers, max(chains.values(), default=0)
 
     expected = share_and_longest({name: time.expected for name, time in times.items()})
     share, longest = share_and_longest({name: time.most for name, time in times.items()})

@@ -32,6 +32,9 @@ NOT_YET = "no finished run of it yet"
 
 # The run of `main` that a step belongs to, where there is one; set where the step runs.
 pipeline_run_id: ContextVar[str | None] = ContextVar("pipeline_run_id", default=None)
+# Whether the run that `mlflow run` has opened is for the step that runs, by its entry point: one
+# that this comes after may be of the same.
+_adopts: ContextVar[bool] = ContextVar("adopts", default=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,17 +70,33 @@ def decide(step: Step, reuse: str, *, experiment: str | None) -> Decision:
     return Decision(name=step.name, reason=_explain_miss(step, experiment))
 
 
-def once(step: Step, reuse: str, *, announce: bool = True, within: StepRun | None = None) -> Run:
+def once(
+    step: Step,
+    reuse: str,
+    *,
+    announce: bool = True,
+    within: StepRun | None = None,
+    asked_for: bool = True,
+) -> Run:
     """The run of a step: the finished one, or one made now by this process alone.
 
     Announces what is reused, or why it is not, unless `main` has done so. What is made now becomes
-    a run that is open, where it is made within one.
+    a run that is open, where it is made within one; or that which `mlflow run` has opened, where it
+    is what a person asked for, and not only what that comes after.
     """
+    token = _adopts.set(asked_for)
+    try:
+        return _once(step, reuse, announce, within)
+    finally:
+        _adopts.reset(token)
+
+
+def _once(step: Step, reuse: str, announce: bool, within: StepRun | None) -> Run:
     resuming.checkpoints.set(step.checkpoints)
     resuming.end_abandoned(client.experiment_id())
     if found := _reused(step, reuse, within, announce=announce):
         return found
-    after = [once(one, reuse="auto", announce=announce) for one in step.after()]
+    after = [once(one, "auto", announce=announce, asked_for=False) for one in step.after()]
     deleted: str | None = None
     while True:
         with claims.hold(step.key, step.name) as claim:
@@ -136,7 +155,7 @@ def _reused(step: Step, reuse: str, within: StepRun | None = None, *, announce: 
     if announce:
         progress.say(str(decision))
     if found := decision.reused:
-        opened = within or adopted_run(step.opened_for)
+        opened = within or _adopted(step.opened_for)
         _link(opened, found, "reused", "is finished and has the same inputs.")
     return found
 
@@ -236,11 +255,11 @@ def _open(opened_for: str, name: str, reopened: Run | None, tags: Mapping[str, s
     By these it is known what becomes of it where its process is cut off right here.
     """
     if reopened:
-        _link(adopted_run(opened_for), reopened, "continued", "was cut off and goes on.")
+        _link(_adopted(opened_for), reopened, "continued", "was cut off and goes on.")
         run = StepRun(reopened.info.run_id, reopened.info.experiment_id)
         run.reopen(tags)
         return run
-    adopted, experiment = adopted_run(opened_for), client.experiment_id()
+    adopted, experiment = _adopted(opened_for), client.experiment_id()
     introduction.introduce(experiment)
     if adopted:
         adopted.set_tags({**names.named(adopted.run_id, name), **tags})
@@ -248,6 +267,10 @@ def _open(opened_for: str, name: str, reopened: Run | None, tags: Mapping[str, s
     tags = {**resolve_tags(), MLFLOW_SOURCE_NAME: f"pipeline.{opened_for}", **tags}
     created = client.connect().create_run(experiment, run_name=name, tags=tags)
     return StepRun(created.info.run_id, experiment)
+
+
+def _adopted(opened_for: str) -> StepRun | None:
+    return adopted_run(opened_for) if _adopts.get() else None
 
 
 def _link(opened: StepRun | None, run: Run, verb: str, note: str) -> None:

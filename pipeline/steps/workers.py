@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from multiprocessing import Semaphore
-from typing import Any
+from typing import Any, TypeVar
 
 import dask
 from distributed import Client, Future, LocalCluster, as_completed, get_worker
@@ -22,6 +22,8 @@ from pipeline.tracking import outages
 from pipeline.tracking.client import tracking_uri
 from pipeline.tracking.runs import StepRun
 from pipeline.training import runtime
+
+Of = TypeVar("Of")  # what a future is of
 
 CLUSTER_SETTINGS = {
     "distributed.logging.distributed": "critical",
@@ -176,11 +178,11 @@ def _run_in_worker(
 
 
 def gather(
-    futures: Mapping[str, Future], on_end: Callable[[str], None] = lambda _: None
-) -> tuple[dict[str, Any], dict[str, str]]:
+    futures: Mapping[Of, Future], on_end: Callable[[Of], None] = lambda _: None
+) -> tuple[dict[Of, Any], dict[Of, str]]:
     """Wait for futures: the results of those that ended well, the errors of the others.
 
-    As soon as one has ended, `on_end` is called with its name.
+    As soon as one has ended, `on_end` is called with what it is of.
     """
     names = {future: name for name, future in futures.items()}
     with suppress(FuturesCancelledError):

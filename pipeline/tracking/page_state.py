@@ -19,6 +19,7 @@ from mlflow.entities import Run
 VIEW_TAG = "mlflow.sharedViewState."
 # Pixels; all digits of a learning rate are to be seen, since 1e-05 cut short reads as 1.
 _WIDTHS = {"Run Name": 215, "seed": 60, "seeds": 65, "best_val_accuracy": 150}
+_WIDTHS |= {"best_train_accuracy": 160}
 _WIDTHS |= {"median_epoch_seconds": 175, "learning_rate": 120, "chosen_learning_rate": 165}
 _WIDTHS |= {"alarm": 70, "found": 400, "verdict": 240}
 

@@ -156,14 +156,14 @@ class StepRun:
     def log_datasets(self, splits: Splits, *, location: str) -> None:
         """Log every split of a data set, which was read from a location, as an input of the run."""
         inputs = []
-        for context, images, labels in (
-            ("training", splits.x_train, splits.y_train),
-            ("validation", splits.x_val, splits.y_val),
-            ("test", splits.x_test, splits.y_test),
+        for context, images, labels, names in (
+            ("training", splits.x_train, splits.y_train, splits.trained_names),
+            ("validation", splits.x_val, splits.y_val, splits.class_names),
+            ("test", splits.x_test, splits.y_test, splits.class_names),
         ):
             image = TensorSpec(images.dtype, (-1, *images.shape[1:]), "image")
             schema = {"features": Schema([image]).to_json(), "targets": None}
-            classes = class_counts(labels, splits.class_names)
+            classes = class_counts(labels, names)
             profile = {"images": len(images), "shape": list(images.shape), "classes": classes}
             dataset = Dataset(
                 name=splits.name,

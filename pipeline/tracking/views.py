@@ -24,7 +24,8 @@ PAIRS = "side_by_side"  # the tag of those that has the pairs they are in
 
 _RESULTS = (
     *("params.variant", "params.seed", "params.chosen_learning_rate"),
-    *("metrics.test_accuracy", "metrics.best_val_accuracy", "metrics.mc_accuracy"),
+    *("metrics.test_accuracy", "metrics.best_val_accuracy", "metrics.best_train_accuracy"),
+    *("metrics.test_precision", "metrics.mc_accuracy"),
     *("metrics.median_epoch_seconds", "metrics.best_epoch", "metrics.train_seconds"),
 )
 _MEANS = ("params.variant", "params.seeds", "params.learning_rate", *_RESULTS[3:])

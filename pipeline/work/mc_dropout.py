@@ -16,7 +16,7 @@ from pipeline.tracking.runs import StepRun
 from pipeline.training.runtime import import_tensorflow
 from pipeline.uncertainty import calibration, sampling
 from pipeline.work.trained_model import trained_model
-from pipeline.work.variant_step import logged_splits
+from pipeline.work.variant_step import splits_of
 
 if TYPE_CHECKING:
     import keras
@@ -37,7 +37,7 @@ def add_mc_dropout(run_id: str, samples: int) -> None:
     with running.step_run("mc_dropout", parameters, name=f"mc_dropout {name}") as run:
         address = addresses.run_page(trained.info.experiment_id, run_id)[1:]
         run.set_note(f"MC Dropout, logged onto the run [{markdown.escaped(name)}]({address}).")
-        splits = logged_splits(tags["prepare_run"], tags["data_fingerprint"])
+        splits = splits_of(trained)
         import_tensorflow()
         model = trained_model(trained, splits)
         log_mc_dropout(

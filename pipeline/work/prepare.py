@@ -1,25 +1,30 @@
 """The work of `prepare`: a data set, split, measured and logged as memory-mappable arrays."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from pipeline.base import markdown, progress
-from pipeline.comparisons import Comparison, Data, Variant
-from pipeline.comparisons.files import find_variant
+from pipeline.comparisons import Comparison, Data
 from pipeline.data import sources
 from pipeline.data.splits import Splits, class_counts, save
 from pipeline.data.splitting import split_arrays
-from pipeline.parameters import DataSet, Search, Train, mlflow_run
+from pipeline.parameters import DataSet, mlflow_run
 from pipeline.steps.running import once
 from pipeline.steps.step import Step
 from pipeline.tracking import client
 from pipeline.tracking.runs import StepRun
 from pipeline.work.variant_step import DATA_FILES, LoggedData
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHOWN_PAIRS = 12
+MOST_NAMED = 20  # classes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +76,8 @@ class PrepareStep(Step):
             save(splits, Path(directory))
             run.log_directory(Path(directory), "data")
         run.log_datasets(splits, location=self.source.location)
-        _log_description(run, splits, mlflow_run("prepare", self.asked, dataset=self.found_again))
+        command = mlflow_run("prepare", self.asked, dataset=self.found_again)
+        _log_description(run, splits, self.data, command)
 
 
 def step_of(asked: DataSet, comparison: Comparison, *, fetch: bool = True) -> PrepareStep:
@@ -98,33 +104,59 @@ def prepared(asked: DataSet, comparison: Comparison, reuse: str = "auto") -> Log
     return step.result(once(step, reuse))
 
 
-def variant_and_data(asked: Train | Search) -> tuple[Variant, LoggedData]:
-    """The variant that is searched or trained, with the settings that are given, and its data.
-
-    Raises:
-        InputError: if the variant is unknown, a setting does not go with it, or as `prepared`.
-    """
-    variant, comparison = find_variant(asked.variant, asked.comparison)
-    return asked.configured(variant), prepared(asked, comparison)
-
-
-def _log_description(run: StepRun, splits: Splits, command: str) -> None:
-    from pipeline.report import run_figures
-
+def _log_description(run: StepRun, splits: Splits, data: Data, command: str) -> None:
     labels = {"train": splits.y_train, "validation": splits.y_val, "test": splits.y_test}
-    counts = {split: class_counts(values, splits.class_names) for split, values in labels.items()}
+    names = dict.fromkeys(labels, splits.class_names) | {"train": splits.trained_names}
+    counts = {split: class_counts(values, names[split]) for split, values in labels.items()}
     run.log_dict(counts, "class_counts.json")
     run.log_metrics({f"{split}_images": len(values) for split, values in labels.items()})
+    run.log_figure(_samples(splits), "sample_images.png")
+    sizes = ", ".join(f"{len(values):,} {split}" for split, values in labels.items())
+    run.set_note(
+        f"{markdown.code(splits.name)}: {sizes} images of shape {splits.x_train.shape[1:]} in "
+        f"{len(splits.trained_names)} classes. {' '.join(_choices(splits, data))}\n\n"
+        f"SHA-256 of the arrays: `{splits.fingerprint}`. Run again: {markdown.code(command)}"
+    )
+
+
+def _samples(splits: Splits) -> "Figure":
+    """Some images of every class, or some pairs."""
+    from pipeline.report import run_figures
+
+    if splits.pairs:
+        titles = [splits.class_names[label] for label in splits.y_val[:SHOWN_PAIRS]]
+        return run_figures.pairs(splits.x_val[:SHOWN_PAIRS], titles)
     # Up to five of (at most ten) classes, row by row.
     classes = range(min(splits.n_classes, 10))
     of_each = [np.flatnonzero(splits.y_train == label)[:5] for label in classes]
     shown = np.stack([row[: min(map(len, of_each))] for row in of_each], axis=1).ravel()
     images = splits.x_train[shown], splits.y_train[shown]
-    run.log_figure(run_figures.sample_images(*images, splits.class_names), "sample_images.png")
-    sizes = ", ".join(f"{len(values):,} {split}" for split, values in labels.items())
-    run.set_note(
-        f"{markdown.code(splits.name)}: {sizes} images of shape {splits.image_shape} in "
-        f"{splits.n_classes} classes, split by class. `val_size` are the images asked for to "
-        f"validate; at most a fifth of all is taken.\n\nSHA-256 of the arrays: "
-        f"`{splits.fingerprint}`. Run again: {markdown.code(command)}"
-    )
+    return run_figures.sample_images(*images, splits.class_names)
+
+
+def _choices(splits: Splits, data: Data) -> Iterator[str]:
+    """What was kept, skipped, held out and paired, in sentences."""
+    names = splits.trained_names
+    if data.classes is not None:
+        others = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        listed = ", ".join(map(markdown.escaped, names[:MOST_NAMED]))
+        yield f"The classes kept are {listed}{others}, numbered from 0 in this order."
+    by_class = "split by class, in an order that `split_seed` decides"
+    by_position = "split by position, in the order of the data set"
+    yield f"The training images are {by_class if data.split == 'stratified' else by_position}."
+    if data.skipped_per_class:
+        yield f"Of each class {data.skipped_per_class:,} are skipped."
+    if data.val_images_per_class is None:
+        yield "`val_size` are those asked for to validate; at most a fifth of all is taken."
+    else:
+        yield f"Of each class {data.val_images_per_class:,} are held out to validate with."
+    if data.images_per_class is not None:
+        yield f"Of each class {data.images_per_class:,} are trained with."
+    if not data.standardized:
+        yield "Pixels are brought to 0 to 1, not standardised."
+    if data.pairs:
+        yield (
+            "The question is whether two images are of the same class. Pairs to train with are "
+            "drawn anew in every epoch; to validate and to test with there are fixed ones, as many "
+            "as images, half of them same."
+        )

@@ -17,6 +17,7 @@ from pipeline.tracking import addresses, client
 from pipeline.tracking.runs import StepRun
 from pipeline.training.runtime import import_tensorflow
 from pipeline.work.rate_curve import RateCurve
+from pipeline.work.source import source_link, source_model
 from pipeline.work.storage import create_storage
 from pipeline.work.study import (
     DIVERGED,
@@ -69,7 +70,7 @@ class SearchStep(VariantStep):
         study = create_study(name, self.settings, storage)
         link(study, run, {"variant": self.variant.name, "dataset": self.data.dataset})
         set_note(study, _study_note(self, run, "It is under way, or was cut off."))
-        _optimize(study, self, run)
+        _optimize(study, self, run, after)
         curve = rate_curve(study, self.settings)
         _log_trials(study, curve, self.variant, run)
         _log_study(study, curve, self, run)
@@ -96,20 +97,23 @@ def _study_note(step: SearchStep, run: StepRun, outcome: str) -> str:
     )
 
 
-def _optimize(study: optuna.Study, step: SearchStep, run: StepRun) -> None:
+def _optimize(
+    study: optuna.Study, step: SearchStep, run: StepRun, after: Sequence[client.Run]
+) -> None:
     """Run the trials that are left; where the chosen rate lies at an edge, widen the range once."""
     import_tensorflow()
     from pipeline.training.trainer import shared_trainer
 
     progress.update(step=step.name, text="compiling")
-    trainer, settings = shared_trainer(step.variant, step.data.splits), step.settings
+    trainer, settings = shared_trainer(step.variant, step.splits), step.settings
+    source = source_model(step, run, after)
 
     def run_trials(bounds: tuple[float, float], total: int) -> None:
         while len(ended_trials(study)) < total:
             trial = next_trial(study, step.asked.search_seed)
             rate = trial.suggest_float("learning_rate", *bounds, log=True)
             # Any other end, such as a signal, leaves the trial running, to be gone on with.
-            state, value = Trial(trial, settings).run(trainer, rate, run, step.data)
+            state, value = Trial(trial, settings, source).run(trainer, rate, run, step.data)
             if state.is_finished():
                 study.tell(trial, value, state)
 
@@ -150,11 +154,13 @@ def _log_study(study: optuna.Study, curve: RateCurve, step: SearchStep, run: Ste
         f"rate {best_rate:.3g} and validation loss {loss:.4f} nats per image."
     )
     set_note(study, _study_note(step, run, outcome))
+    opened = client.get_run(run.run_id)
+    figure = f"[{FIGURE}]({addresses.artifact_page(opened, FIGURE)[1:]})"
+    links = " · ".join(filter(None, [figure, source_link(opened)]))
     run.set_note(
         f"Learning-rate search of **{step.variant.name}**: {len(trials)} trials of up to {most} "
         f"epochs, {pruned} pruned, {diverged} diverged; pruning saved {of_all}.\n\n"
-        f"{outcome}\n\nFigure: [{FIGURE}]({addresses.run_page(run.experiment, run.run_id)[1:]}"
-        f"/artifacts/{FIGURE})\n\nRun again: {markdown.code(step.again())}"
+        f"{outcome}\n\nFigure: {links}\n\nRun again: {markdown.code(step.again())}"
     )
     text = f"learning rate {rate:.3g}, val_loss {loss:.3f} at best"
     progress.update(step=step.name, state="finished", text=text)

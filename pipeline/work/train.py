@@ -1,6 +1,5 @@
 """The work of `train`: one architecture variant, trained, judged and logged."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,14 +10,15 @@ import pandas as pd
 from pipeline.base import progress
 from pipeline.parameters import Training
 from pipeline.steps.resuming import checkpoints_of
-from pipeline.steps.step import Step
 from pipeline.tracking import client
 from pipeline.tracking.outages import patiently
 from pipeline.tracking.runs import StepRun
 from pipeline.training.runtime import import_tensorflow
-from pipeline.uncertainty.calibration import in_half_precision, negative_log_likelihood
+from pipeline.uncertainty.calibration import in_half_precision
 from pipeline.work.mc_dropout import log_mc_dropout
 from pipeline.work.search import SearchStep
+from pipeline.work.source import source_model
+from pipeline.work.tested import log_test
 from pipeline.work.trained_model import WEIGHTS, WEIGHTS_FILE, weights_fingerprint
 from pipeline.work.training_note import training_note
 from pipeline.work.variant_step import VariantStep
@@ -49,11 +49,12 @@ class TrainStep(VariantStep):
     def parameters(self) -> dict[str, Any]:
         return {**super().parameters(), "seed": self.seed}
 
-    def after(self) -> Sequence[Step]:
-        return () if self.asked.learning_rate else (self.search,)
+    def after(self) -> Sequence[VariantStep]:
+        return (*super().after(), *(() if self.asked.learning_rate else (self.search,)))
 
     def upstream(self) -> Mapping[str, str]:
-        return {**super().upstream(), **{one.entry_point: one.key for one in self.after()}}
+        searched = {} if self.asked.learning_rate else {"search": self.search.key}
+        return {**super().upstream(), **searched}
 
     def tags(self) -> Mapping[str, Any]:
         return {**super().tags(), "replicates_key": self.replicates_key}
@@ -61,21 +62,21 @@ class TrainStep(VariantStep):
     def work(self, run: StepRun, after: Sequence[client.Run]) -> None:
         rate = self.asked.learning_rate
         if rate is None:
-            (search,) = after
+            search = after[-1]
             rate = float(search.data.params["best_learning_rate"])
             run.set_tags({"search_run": search.info.run_id})
         chosen = {"learning_rate": repr(rate), "batch_size": self.variant.batch_size}
         run.log_parameters({f"chosen_{name}": value for name, value in chosen.items()})
-        _train(run, self, rate)
+        _train(run, self, rate, after)
 
 
-def _train(run: StepRun, step: TrainStep, rate: float) -> None:
+def _train(run: StepRun, step: TrainStep, rate: float, after: Sequence[client.Run]) -> None:
     import_tensorflow()
     from pipeline.training.trainer import shared_trainer
 
     variant = step.variant
     progress.update(step=step.name, text="preparing the model")
-    trainer = shared_trainer(variant, step.data.splits)
+    trainer = shared_trainer(variant, step.splits)
     run.log_datasets(trainer.splits, location=step.data.location)
 
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
@@ -90,6 +91,7 @@ def _train(run: StepRun, step: TrainStep, rate: float) -> None:
         seed=step.seed,
         on_epoch=on_epoch,
         checkpoints=checkpoints_of(run.run_id),
+        source=source_model(step, run, after),
     )
     run.flush()
     metrics = _log_results(run, step, trainer, fit)
@@ -105,7 +107,11 @@ def _log_results(run: StepRun, step: TrainStep, trainer: "Trainer", fit: "Fit") 
     from pipeline.report import run_figures
 
     probabilities = trainer.predict(trainer.splits.x_test)
-    metrics = _fit_metrics(fit, trainer) | _log_test(run, trainer, probabilities)
+    metrics = _fit_metrics(fit, trainer)
+    metrics |= log_test(run, step.variant, trainer.splits, probabilities)
+    metrics["best_train_accuracy"] = trainer.training_accuracy(step.seed)
+    gap = metrics["best_train_accuracy"] - metrics["test_accuracy"]
+    metrics["generalization_gap"] = gap
     run.log_metrics(metrics)
     of_splits = {"test": probabilities, "validation": trainer.predict(trainer.splits.x_val)}
     for name, of in of_splits.items():
@@ -145,34 +151,6 @@ def _fit_metrics(fit: "Fit", trainer: "Trainer") -> dict[str, float]:
         "parameter_count": trainer.model.count_params(),
         "stopped_early": float(fit.stopped_early),
     }
-
-
-def _log_test(run: StepRun, trainer: "Trainer", probabilities: np.ndarray) -> dict[str, float]:
-    """Log how the finished model does on the test set, which nothing else has looked at."""
-    import tensorflow as tf
-
-    from pipeline.report import run_figures
-
-    splits = trainer.splits
-    labels, names = np.asarray(splits.y_test), splits.class_names
-    recognized = probabilities.argmax(axis=1)
-    # scikit-learn's comes to the same, and takes a second to import.
-    matrix = tf.math.confusion_matrix(labels, recognized, splits.n_classes).numpy()
-    accuracy, of_class = float(matrix.trace() / matrix.sum()), class_accuracy(matrix)
-    title = f"{trainer.variant.name}: test accuracy {accuracy:.1%}"
-    run.log_figure(run_figures.confusion_matrix(matrix, names, title), "confusion_matrix.png")
-    figure = run_figures.class_accuracy(of_class, names, trainer.variant.color)
-    run.log_figure(figure, "class_accuracy.png")
-    known = (None if math.isnan(one) else one for one in of_class.tolist())  # JSON has no NaN
-    run.log_dict(dict(zip(names, known, strict=True)), "class_accuracy.json")
-    loss = negative_log_likelihood(probabilities, labels)
-    return {"test_loss": loss, "test_accuracy": accuracy}
-
-
-def class_accuracy(matrix: np.ndarray) -> np.ndarray:
-    """The share of each class that is recognized, by rows; NaN for a class without images."""
-    images = matrix.sum(axis=1)
-    return np.where(images > 0, matrix.diagonal() / np.maximum(images, 1), np.nan)
 
 
 def _log_model(run: StepRun, trainer: "Trainer", step: TrainStep, model: "keras.Model") -> None:

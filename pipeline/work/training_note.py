@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 from pipeline.base import markdown
+from pipeline.comparisons import Variant
 from pipeline.parameters import Searching, Training, declared
 from pipeline.tracking import addresses, client
+from pipeline.work.source import source_link
 from pipeline.work.variant_step import VariantStep
 
 FIGURES = ("learning_curve.png", "confusion_matrix.png", "class_accuracy.png", "activations.png")
@@ -17,7 +19,7 @@ def training_note(
 ) -> str:
     """The note of a training's run, as Markdown, given its final metrics and learning rate."""
     title = f"**{step.variant.name}** on {markdown.code(step.data.dataset)}, seed {seed}: "
-    title += f"{step.variant.description}."
+    title += f"{step.variant.description}.{_begun(step.variant)}"
     rows = [*_results(metrics), _rate(step, run, rate)]
     # The MLflow UI leaves no room between columns, and breaks what is narrow.
     unbroken = [(name, value.replace(" ", "&nbsp;"), what) for name, value, what in rows]
@@ -25,11 +27,12 @@ def training_note(
     # What gives exactly this run, without a search and its parameters.
     ours = declared(Training)
     unused = {one.name: one.default for one in fields(Searching) if one.name not in ours}
-    again = step.again(**unused, seed=seed, learning_rate=rate)
+    searched = {} if step.source else {**unused, "learning_rate": rate}
+    again = step.again(**searched, seed=seed)
     parts = (
         title,
         "\n".join(["| | | |", "|---|---|---|", *table]),
-        " · ".join(_links(run)),
+        " · ".join(_links(run, of_pairs=step.variant.arms != "one")),
         f"Run again: {markdown.code(again)}",
     )
     return "\n\n".join(parts)
@@ -39,10 +42,14 @@ def _results(metrics: Mapping[str, float]) -> list[tuple[str, str, str]]:
     """Metrics by name, with their value in its unit and what it is."""
     kept = f"the weights kept, of epoch {metrics['best_epoch']:.0f} of {metrics['epochs_run']:.0f}"
     loss, points = "cross-entropy per image", 100 * metrics.get("mc_gain", math.nan)
+    gap = 100 * metrics.get("generalization_gap", math.nan)
     calibration = "expected calibration error: how far confidence and accuracy lie apart"
     of = {
         "test_accuracy": ("{:.2%}", "of the test images, by which nothing was chosen"),
         "best_val_accuracy": ("{:.2%}", f"of the validation images, with {kept}"),
+        "best_train_accuracy": ("{:.2%}", "of the training images, with the same weights"),
+        "generalization_gap": (f"{gap:+.2f} points", "`best_train_accuracy` less `test_accuracy`"),
+        "test_precision": ("{:.2%}", "of what is taken for a class, the mean over classes"),
         "test_loss": ("{:.4f} nats", f"{loss} of the test set"),
         "best_val_loss": ("{:.4f} nats", f"{loss} of the validation set"),
         "mc_accuracy": ("{:.2%}", "of the test images, with MC Dropout"),
@@ -69,17 +76,26 @@ def _rate(step: VariantStep, run: client.Run, rate: float) -> tuple[str, str, st
     return "chosen_learning_rate", f"{rate:.6g}", how + most
 
 
-def _links(run: client.Run) -> list[str]:
+def _begun(variant: Variant) -> str:
+    """What a training goes on from, in a sentence."""
+    if not variant.starts_from:
+        return ""
+    layers = f"{variant.reused_layers} hidden layer{'s'[: variant.reused_layers > 1]}"
+    frozen = f"{variant.frozen_layers or 'none'} frozen"
+    return f" It goes on from {markdown.code(variant.starts_from)} with {layers}, {frozen}."
+
+
+def _links(run: client.Run, *, of_pairs: bool) -> list[str]:
     """Where else to look: the figures of the run, its data, and the command it was a part of."""
     figures = [
         f"[{path.partition('.')[0].replace('_', ' ')}]({addresses.artifact_page(run, path)[1:]})"
-        for path in FIGURES
+        for path in (*FIGURES, *["pairs.png"][:of_pairs])
     ]
     tags = {"data": "prepare_run", "the comparison it was trained for": "pipeline_run"}
     others = [
         _link(text, run, run.data.tags[tag]) for text, tag in tags.items() if tag in run.data.tags
     ]
-    return [*figures, *others]
+    return [*figures, *others, *filter(None, [source_link(run)])]
 
 
 def _link(text: str, run: client.Run, run_id: str) -> str:

@@ -18,6 +18,8 @@ from pipeline.work.study import DIVERGED, ENDED, N_SPREAD, StudySettings
 from pipeline.work.variant_step import LoggedData
 
 if TYPE_CHECKING:
+    import keras
+
     from pipeline.training.trainer import Trainer
 
 Outcome = tuple[TrialState, float | None]  # RUNNING where it waits; the value of a COMPLETE one
@@ -33,6 +35,7 @@ class Trial:
 
     trial: optuna.Trial
     settings: StudySettings
+    source: "keras.Model | None" = None  # the model that it starts from
     losses: list[float] = field(default_factory=list)  # of its epochs, on the validation images
 
     def __post_init__(self) -> None:
@@ -86,6 +89,7 @@ class Trial:
                 seed=self.settings.asked.search_seed,
                 on_epoch=on_epoch,
                 checkpoints=checkpoints,
+                source=self.source,
             )
         except _Waiting:
             run.set_tags({"trial_state": "WAITING"})

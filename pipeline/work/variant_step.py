@@ -1,9 +1,9 @@
 """What the steps of a variant, its search and its training, have in common."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,34 +16,63 @@ from pipeline.data.splits import (
     Splits,
     open_splits,
     refused_if_damaged,
+    side_by_side,
 )
 from pipeline.parameters import ModelSettings, mlflow_run, recorded, settings_of
-from pipeline.steps.step import Step, settings_tag
+from pipeline.steps.step import Step, recorded_settings, settings_tag
 from pipeline.tracking import client, fetched_data
+from pipeline.tracking.names import hidden, revealed
 
 DATA_FILES = tuple(f"data/{name}" for name in FILES)  # that `prepare` logs
+SOURCE = "training that it starts from"  # an input
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedData:
-    """A data set that a finished `prepare` run has logged, for the steps that read it."""
+    """A data set that a finished `prepare` run has logged, for the steps that read it.
 
-    run_id: str
+    Of one that is not prepared yet, the name is all that is known.
+    """
+
     dataset: str  # its name
-    location: str  # where it was read from
-    fingerprint: str  # SHA-256 of the splits
-    found_again: str  # the value of `dataset` that finds it from anywhere on this machine
-
-    @property
-    def splits(self) -> Splits:
-        """The arrays, fetched where the artifact store is remote."""
-        return logged_splits(self.run_id, self.fingerprint)
+    run_id: str = ""
+    location: str = ""  # where it was read from
+    fingerprint: str = ""  # SHA-256 of the splits
+    found_again: str = ""  # the value of `dataset` that finds it from anywhere on this machine
 
     @property
     def tags(self) -> dict[str, str]:
         """What a run on this data is tagged with."""
         tags = {"dataset": self.dataset, "data_fingerprint": self.fingerprint}
         return {**tags, "prepare_run": self.run_id}
+
+
+class Images(NamedTuple):
+    """What of a data set is trained on."""
+
+    prepare_run: str
+    fingerprint: str
+    per_class: int | None  # None: all
+
+    def splits(self, scaled_as: "Images | None" = None) -> Splits:
+        """The arrays, as a network reads them that goes on from one that has read others.
+
+        Raises:
+            InputError: as `logged_splits`, or if there are fewer images of a class.
+        """
+        splits = logged_splits(self.prepare_run, self.fingerprint)
+        if self.per_class is not None:
+            splits = splits.few(self.per_class)
+        return splits.scaled_as(scaled_as.splits()) if scaled_as else splits
+
+
+def splits_of(run: client.Run) -> Splits:
+    """What a finished training was trained on, as it was scaled; whatever became of its source."""
+    tags = run.data.tags
+    per_class = recorded_settings(tags)[0].get("images_per_class")
+    images = Images(tags["prepare_run"], tags["data_fingerprint"], per_class)
+    scaled_as = json.loads(revealed(tags).get("scaled_as", "null"))
+    return images.splits(Images(*scaled_as) if scaled_as else None)
 
 
 def logged_splits(run_id: str, fingerprint: str) -> Splits:
@@ -87,9 +116,10 @@ def logged_labels(run_id: str, fingerprint: str, split: str) -> tuple[Labels, in
 def logged_pictures(
     run_id: str, fingerprint: str, split: str
 ) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
-    """The images of a split that a `prepare` run has logged, mapped into memory, and class names.
+    """The images of a split that a `prepare` run has logged, and class names.
 
-    They are to be looked at: that they are those of the fingerprint is not checked.
+    Of pairs, which are one picture each, they are a copy; others are mapped into memory. They are
+    to be looked at: that they are those of the fingerprint is not checked.
 
     Raises:
         InputError: if they are gone, or no images.
@@ -98,8 +128,10 @@ def logged_pictures(
         run_id = _not_gone(run_id, fingerprint)
         pictures = np.load(client.local_artifact(run_id, f"data/x_{split}.npy"), mmap_mode="r")
         described = json.loads(client.local_artifact(run_id, "data/metadata.json").read_bytes())
-        if pictures.dtype != np.uint8 or pictures.ndim != 4:
+        if pictures.dtype != np.uint8 or pictures.ndim not in (4, 5):
             raise ValueError(f"x_{split}.npy has no images")
+        if pictures.ndim == 5:
+            pictures = side_by_side(pictures)
         return pictures, tuple(map(str, described["class_names"]))
 
 
@@ -123,18 +155,28 @@ class VariantStep(Step):
     group: ClassVar[type[ModelSettings]]
 
     variant: Variant  # with its settings as they are used
-    prepared: LoggedData | None  # the data set; None where it is not prepared yet
+    data: LoggedData
     asked: ModelSettings  # the parameters behind it, those of `group` among them
+    source: "VariantStep | None" = None  # the training that it starts from
 
     @property
     def name(self) -> str:
         return f"{self.entry_point} {self.variant.name}"
 
     @property
-    def data(self) -> LoggedData:
-        """The data set of a step that runs."""
-        assert self.prepared is not None
-        return self.prepared
+    def images(self) -> Images:
+        """What it trains on."""
+        return Images(self.data.run_id, self.data.fingerprint, self.variant.images_per_class)
+
+    @property
+    def scaled_as(self) -> Images | None:
+        """What the first one has read of those that it goes on from; its layers know no others."""
+        return (self.source.scaled_as or self.source.images) if self.source else None
+
+    @property
+    def splits(self) -> Splits:
+        """The same as arrays, fetched where the artifact store is remote."""
+        return self.images.splits(self.scaled_as)
 
     @property
     def checkpoints(self) -> str:
@@ -142,7 +184,12 @@ class VariantStep(Step):
 
     @property
     def waits_for(self) -> str:
-        return "" if self.prepared else "the data set is not prepared yet"
+        if not self.data.run_id:
+            return "the data set is not prepared yet"
+        return self.source.waits_for if self.source else ""
+
+    def after(self) -> Sequence["VariantStep"]:
+        return (self.source,) if self.source else ()
 
     @property
     def variant_settings(self) -> Mapping[str, Any]:
@@ -154,7 +201,9 @@ class VariantStep(Step):
         return {"variant": self.variant.name, **settings}
 
     def upstream(self) -> Mapping[str, str]:
-        return {"fingerprint of the data": self.data.fingerprint}
+        # That of all its seeds: which one it is follows from the seed of this step.
+        source = {SOURCE: self.source.replicates_key} if self.source else {}
+        return {"fingerprint of the data": self.data.fingerprint, **source}
 
     def logged(self) -> Mapping[str, Any]:
         return {"dataset": self.data.dataset}
@@ -162,14 +211,19 @@ class VariantStep(Step):
     def tags(self) -> Mapping[str, Any]:
         settings = settings_tag(self.variant, self.asked.given(self.variant))
         named = {"variant": self.variant.name, "mlflow.runColor": self.variant.color}
-        return {**named, **settings, **self.data.tags}
+        scaled = hidden({"scaled_as": json.dumps(self.scaled_as)}) if self.source else {}
+        return {**named, **settings, **self.data.tags, **scaled}
 
     def again(self, **instead: Any) -> str:
-        """The command that does the same anew, the settings of the group spelt out."""
+        """The command that does the same anew, the settings of the group spelt out.
+
+        But as they were asked for where it starts from another training, whose settings they also
+        are.
+        """
         settings = {
             name: value
             for name, value in settings_of(self.variant, self.group).items()
-            if self.variant.dropout or not name.startswith("dropout")
+            if not self.source and (self.variant.dropout or not name.startswith("dropout"))
         }
         chosen = {"variant": self.variant.name, "dataset": self.data.found_again, "reuse": "never"}
         return mlflow_run(self.entry_point, self.asked, **{**settings, **chosen, **instead})

@@ -19,6 +19,7 @@ from pipeline.answers.fairness import (
     left_out,
 )
 from pipeline.comparisons import Variant
+from pipeline.comparisons.transfer import CACHED, SCRATCH, UNFROZEN
 from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, BN, ELU, ONE_CYCLE, SELU
 
 FINGERPRINT = "f" * 64
@@ -118,6 +119,48 @@ def test_the_split_is_what_was_held_out_or_of_old_data_what_was_asked_for() -> N
     before = dataclasses.replace(SPLIT, metrics={})
     asked = "at most 5000 images to validate with, seed 1"
     assert found([trained(prepare=before)])["Split"].detail == asked
+
+
+def chosen(**selection: str) -> RunRecord:
+    return dataclasses.replace(SPLIT, settings={**SPLIT.settings, **selection})
+
+
+def test_how_images_were_chosen_is_told_where_it_is_not_the_default() -> None:
+    of_default = found([trained(prepare=SPLIT)])
+    digits = chosen(
+        classes="(5, 6)",
+        skipped_per_class="500",
+        images_per_class="100",
+        val_images_per_class="30",
+        split="position",
+        standardized="False",
+        pairs="True",
+    )
+    by_name = found([trained(seed=seed, prepare=digits) for seed in (1, 2)])
+    assert {name: by_name[name].detail for name in by_name.keys() - of_default.keys()} == {
+        "Classes kept": "(5, 6)",
+        "Images skipped of each class": "500",
+        "Images of each class to train with": "100",
+        "Images of each class to validate with": "30",
+        "How images are split": "position",
+        "Pixels standardised": "False",
+        "Pairs of images": "True",
+    }
+    assert {by_name[name].finding for name in by_name.keys() - of_default.keys()} == {"same"}
+
+
+def test_images_chosen_otherwise_or_nobody_knows_how_are_flagged() -> None:
+    other = {"data_fingerprint": "e" * 64}
+    runs = [trained(prepare=chosen(pairs="True")), trained(BN, prepare=SPLIT, tags=other)]
+    fact = found(runs)["Pairs of images"]
+    assert (fact.finding, fact.detail) == ("differs", "True: elu; False: bn")
+    runs[1] = trained(BN, tags=other)  # what prepared it is gone
+    assert found(runs)["Pairs of images"].detail == "True: elu; not logged: bn"
+
+
+def test_the_same_data_may_have_been_asked_for_in_several_ways() -> None:
+    runs = [trained(prepare=SPLIT), trained(BN, prepare=chosen(classes="(0, 1)")), trained(SELU)]
+    assert found(runs)["Classes kept"] == Fact("Classes kept", "same", "(0, 1)")
 
 
 OF_A_VARIANT = ("Batch size", "Epochs at most", "Patience", "Dropout", "Optimiser and schedule")
@@ -332,3 +375,22 @@ def test_a_failure_that_a_later_run_made_up_for_is_not_left_out() -> None:
 def test_a_failure_after_a_finished_run_says_that_the_earlier_one_is_compared() -> None:
     (one,) = left_out([trained(ELU, start_time=1)], [ended(ELU, 1, "KILLED", at=2)])
     assert str(one) == "train elu seed 1: interrupted; an earlier run of it is compared"
+
+
+OF_A_SOURCE = {
+    "Starts from": "none: scratch; digits_bn: transfer_unfrozen, transfer_cached",
+    "Hidden layers taken, and frozen": "0, 0: scratch; 4, 0: transfer_unfrozen; 5, 5: "
+    "transfer_cached",
+    "Frozen layers computed once": "False: scratch, transfer_unfrozen; True: transfer_cached",
+}
+
+
+def test_what_a_variant_starts_from_is_by_design_and_not_a_fact_where_none_does() -> None:
+    by_name = found([trained(SCRATCH), trained(UNFROZEN), trained(CACHED)])
+    assert {name: by_name[name].detail for name in OF_A_SOURCE} == OF_A_SOURCE
+    assert {by_name[name].finding for name in OF_A_SOURCE} == {"by design"}
+    assert by_name["Trained on, images of each class"] == Fact(
+        "Trained on, images of each class", "same", "100"
+    )
+    others = found([trained(ELU), trained(BN)])
+    assert not {*OF_A_SOURCE, "Trained on, images of each class"} & others.keys()

@@ -73,3 +73,16 @@ def test_every_question_of_a_metric_is_in_one_place() -> None:
         of = [*headline.wins, *headline.denied, *headline.others]
         asked = [one for one in COMPARISON.asked if one.metric == headline.metric]
         assert sorted(one.question.id for one in of) == sorted(one.id for one in asked)
+
+
+def test_less_between_training_and_test_accuracy_overfits_less() -> None:
+    gaps = {"elu": [0.05, 0.051, 0.052], "bn": [0.01, 0.011, 0.012]}
+    rows = [
+        make_run(name, seed, generalization_gap=gap)
+        for name, of in gaps.items()
+        for seed, gap in enumerate(of, start=1)
+    ]
+    asked = [Question(variant="elu", reference="bn", metric="generalization_gap")]
+    (found,) = evidence_of(rows, questions=asked).headlines
+    assert (found.metric, found.best) == ("generalization_gap", "bn")
+    assert evidence_of([make_run("elu", 1), make_run("bn", 1)], questions=asked).answers[0].reason

@@ -65,3 +65,13 @@ def test_a_gain_of_mc_dropout_varies_with_the_images_that_it_changes() -> None:
     assert found["alpha_dropout_mc"] == pytest.approx(image_variance(np.stack(gain)))
     plain = [np.stack([CORRECT[name] for name in of]) for of in (names, NAMES[:3])]
     assert found["alpha_dropout_quality_over_elu"] == pytest.approx(image_variance(*plain))
+
+
+def test_a_generalization_gap_varies_with_the_images_as_the_accuracy_does() -> None:
+    of = evidence(correct=CORRECT)
+    asked = [
+        Question(variant="alpha_dropout", reference="elu", metric=metric)
+        for metric in ("test_accuracy", "generalization_gap")
+    ]
+    accuracy, gap = of._image_variances(asked).values()
+    assert accuracy == gap > 0

@@ -149,3 +149,16 @@ def test_without_a_target_or_arrivals_there_is_no_convergence() -> None:
     assert found == "most runs of both never reached the target"
     found = measured("epochs_to_target", runs(3, target=math.nan), runs(3, target=math.nan))
     assert found == "the baseline has no run that could set the target"
+
+
+def test_a_generalization_gap_is_of_the_runs_that_logged_it() -> None:
+    bn = runs(4, generalization_gap=[0.02, 0.04, math.nan, 0.06])
+    elu = runs(3, generalization_gap=[0.01, 0.0, 0.02])
+    found = difference("generalization_gap", bn, elu)
+    assert found.effect == pytest.approx(0.03)
+    assert found.sizes == (3, 3)
+    assert found.image_variance == 0.25
+    without = runs(3, generalization_gap=math.nan)
+    assert measured("generalization_gap", bn, without) == (
+        "no run of elu has logged generalization_gap"
+    )

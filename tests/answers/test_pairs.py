@@ -108,3 +108,20 @@ def test_who_gets_which_images_right_is_said_in_words_or_not_known() -> None:
 
 def test_one_variant_alone_has_no_pair() -> None:
     assert pairs.pairs(evidence_of([make_run("bn", 1)])) == []
+
+
+def test_the_generalization_gap_is_compared_where_it_was_logged() -> None:
+    def metrics(**logged: float) -> list[str]:
+        rows = [make_run(name, seed, **logged) for name in ("elu", "bn") for seed in (1, 2, 3)]
+        found = evidence_of(rows, settings=SETTINGS)
+        return [row[0] for row in pairs.differences(found, pairs.pairs(found)[0])]
+
+    assert metrics(generalization_gap=0.02)[1:3] == ["Test accuracy", "Generalization gap"]
+    assert metrics()[1:3] == ["Test accuracy", "Epochs to the target"]
+
+
+def test_what_one_of_two_does_not_start_from_is_said_to_be_none() -> None:
+    rows = [make_run(name, 1) for name in ("elu", "bn")]
+    settings = {"elu": {"starts_from": ""}, "bn": {"starts_from": "digits_bn"}}
+    (pair,) = pairs.pairs(evidence_of(rows, settings=settings))
+    assert ("starts from", "digits_bn", "none") in (pair.settings or ())

@@ -213,3 +213,16 @@ def test_equal_names_the_margin_and_undecided_what_would_decide():
         " About 6 seeds of each in all would probably decide it, 14 more minutes of training."
     )
     assert "seeds of each" not in evidence_of(answer(), *runs_of())
+
+
+def test_overfitting_rests_on_training_and_test_accuracy_of_both() -> None:
+    logged = {"best_train_accuracy": 0.55, "generalization_gap": 0.05}
+    runs = pd.DataFrame([make_run("elu", 1, **logged), make_run("bn", 1)])
+    unknown = {"target": math.nan, "epochs_to_target": math.nan, "seconds_to_target": math.nan}
+    rows = summarize(runs.assign(**unknown)).to_dict("records")
+    given = answer(metric="generalization_gap", effect=-0.02, low=-0.03, high=-0.01)
+    said = sentences.evidence(given, {row["variant"]: Row(row) for row in rows})
+    assert said.startswith(
+        "Training accuracy less test accuracy: \N{EN DASH} in `bn` (\N{EN DASH} and 50.0%), 5.00 "
+        "points in `elu` (55.0% and 50.0%)."
+    )

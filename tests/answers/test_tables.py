@@ -24,13 +24,24 @@ def test_summary_shows_percent_with_spread_and_a_dash_for_nothing():
     header, row = tables.summary_table(evidence_of(rows))
     assert header == [
         *["Variant", "Seeds", "Learning rate", "Best epoch", "Val accuracy", "Test accuracy"],
-        *["MC accuracy", "s/epoch", "s/training", "Epochs to target"],
+        *["s/epoch", "s/training", "Epochs to target"],
     ]
     half_width = 12.706 * 100 * 0.01  # the standard error of 0.40 and 0.42 is 0.01
     assert row == [
         *["elu", "2", "0.001", "5.0", f"41.0 \u00b1 {half_width:.1f}%", "50.0 \u00b1 0.0%"],
-        *["\u2013", "2.00", "12", "5.0 (2 of 2)"],
+        *["2.00", "12", "5.0 (2 of 2)"],
     ]
+
+
+def test_summary_has_what_only_some_runs_logged_and_a_dash_for_the_others():
+    logged = {"best_train_accuracy": 0.61, "test_precision": 0.523, "mc_accuracy": 0.51}
+    rows = [make_run("elu", 1), make_run("bn", 1, **logged)]
+    header, *of_each = tables.summary_table(evidence_of(rows))
+    elu, bn = (dict(zip(header, of, strict=True)) for of in of_each)
+    for name, share in {"Train": "61.0%", "MC": "51.0%"}.items():
+        assert (elu[f"{name} accuracy"], bn[f"{name} accuracy"]) == (tables.MISSING, share)
+    assert (elu["Test precision"], bn["Test precision"]) == (tables.MISSING, "52.3%")
+    assert header.index("Train accuracy") + 1 == header.index("Val accuracy")
 
 
 def test_summary_says_never_where_most_runs_did_not_reach_the_target():
@@ -48,9 +59,9 @@ def test_ensembles_are_a_column_of_the_summary_and_a_table_of_their_own():
     rows = [make_run("elu", 1), make_run("elu", 2), make_run("bn", 1)]
     found = evidence_of(rows, ensembles=ENSEMBLES)
     header, elu, bn = tables.summary_table(found)
-    assert header[7] == "Ensemble"
-    assert (elu[7], bn[7]) == ("53.4%", tables.MISSING)
-    assert len(header) == len(elu) == 11
+    assert header[6] == "Ensemble"
+    assert (elu[6], bn[6]) == ("53.4%", tables.MISSING)
+    assert len(header) == len(elu) == 10
     assert tables.ensembles_table(found)[:2] == [
         ["Variant", "Model", "Seeds", "Accuracy", "NLL", "ECE"],
         ["elu", "one seed", "2", "50.0%", "1.500", "0.070"],
@@ -97,3 +108,11 @@ def test_frame_of_the_answers_has_their_values():
     assert again["verdict"][0] == "better"
     assert again[["runs", "reference_runs"]].iloc[0].tolist() == [3, 3]
     assert list(tables.answers_frame([])) == list(frame)  # a header, also of nothing
+
+
+def test_times_have_two_digits_however_short_an_epoch_is():
+    row = {"seconds_per_epoch": 0.00634, "total_seconds": 0.0951}
+    shown = [tables.figure(row, name) for name in row]
+    assert shown == ["0.0063", "0.095"]
+    row = {"seconds_per_epoch": 1.346, "total_seconds": 83.7}
+    assert [tables.figure(row, name) for name in row] == ["1.35", "84"]

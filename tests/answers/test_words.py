@@ -243,7 +243,7 @@ def test_markdown_report_holds_the_tables_the_answers_and_the_capped_runs():
     assert "bn over elu" not in text  # the answers are said once
     results = text.partition("\n\n")[2].partition("\n\n")[0].splitlines()
     assert results == tables.markdown(tables.summary_table(found)).splitlines()
-    assert {line.count("|") for line in results} == {11}
+    assert {line.count("|") for line in results} == {10}
     assert "not stopped early: `bn` 1 of 2." in text
     assert text.endswith("## Not compared\n\n- train bn seed 3: diverged\n")
     assert "nan" not in text

@@ -100,6 +100,15 @@ def test_a_comparison_of_some_classes_takes_runs_on_these_and_one_of_all_takes_n
     assert [run.info.run_id for run in choose(None, COMPARISON)] == [runs[COMPARISON]]
 
 
+def test_a_size_to_validate_with_may_be_given_instead_of_images_of_each_class(
+    store: Path, tiny_npz: Path
+) -> None:
+    of_each = Comparison(variants=(ELU, BN), data=Data(val_images_per_class=10))
+    for asked in (Prepare(dataset=str(tiny_npz)), Prepare(dataset=str(tiny_npz), val_size=33)):
+        run = train_run(ELU, 1, tags=prepared(asked, of_each).tags)
+        assert [one.info.run_id for one in choose(None, of_each)] == [run.info.run_id]
+
+
 def test_all_classes_by_name_are_the_same_data_as_all_left_out(store: Path, tiny_npz: Path) -> None:
     labels = np.unique(np.load(tiny_npz)["y_train"]).tolist()
     by_name = Comparison(variants=(ELU, BN), data=Data(classes=labels))

@@ -27,6 +27,7 @@ from pipeline.steps.plan_text import Estimate, Planned
 from pipeline.steps.step import recorded_inputs
 from pipeline.tracking import client
 from pipeline.tracking.names import HIDDEN
+from pipeline.work.graph import DataSets, comparisons_of
 from pipeline.work.prepare import prepared
 from pipeline.work.variant_step import LoggedData
 
@@ -39,6 +40,11 @@ def asked(**changes: Any) -> Wanted:
 def prepared_from(path: Path) -> LoggedData:
     of = asked(dataset=str(path))
     return prepared(of.asked, of.comparison)
+
+
+def nothing_prepared(of: Wanted) -> DataSets:
+    data = (of.asked.data_of(one) for one in comparisons_of(of.comparison, of.variants))
+    return {one: LoggedData(dataset=one.source) for one in data}
 
 
 def plan(of: Wanted) -> Sequence[Planned]:
@@ -59,7 +65,7 @@ def reused(steps: Sequence[Planned]) -> list[str]:
 
 def test_a_comparison_has_every_variant_with_every_seed() -> None:
     of = asked(dropout_rate="0.2", epochs="7")
-    trainings = decided(of, None, None).trainings
+    trainings = decided(of, nothing_prepared(of), None).trainings
     assert [one.name for one in trainings] == [
         "train elu seed 1",
         "train elu seed 2",
@@ -77,7 +83,8 @@ def test_a_comparison_has_every_variant_with_every_seed() -> None:
 
 def test_one_search_per_variant_unless_the_rate_is_given() -> None:
     def searches(**changes: Any) -> list[str]:
-        return [one.name for one in decided(asked(**changes), None, None).searches]
+        of = asked(**changes)
+        return [one.name for one in decided(of, nothing_prepared(of), None).before]
 
     assert searches() == ["search elu", "search alpha_dropout"]
     assert searches(variants="elu") == ["search elu"]
@@ -409,7 +416,7 @@ class Submitted:
 
     def __init__(self, of: Wanted) -> None:
         self.steps: list[tuple[int, str, int | None, int]] = []
-        submit(self, decided(of, None, None), "auto", {})  # type: ignore[arg-type]
+        submit(self, decided(of, nothing_prepared(of), None), "auto", {})  # type: ignore[arg-type]
 
     def submit(
         self,

@@ -29,13 +29,18 @@ def splits(store: Path, tiny_npz: Path) -> Splits:
     return split_arrays(npz.read(npz.find(str(tiny_npz))), Data(val_size=30))
 
 
-@pytest.fixture
-def prepare_run(store: Path, splits: Splits) -> str:
+def of_prepare(store: Path, splits: Splits) -> str:
+    """The run that prepared some data."""
     tags = {"data_fingerprint": splits.fingerprint}
     with running.step_run("prepare", {}, name="prepare stripes", tags=tags) as run:
         save(splits, store / "data")
         run.log_directory(store / "data", "data")
     return run.run_id
+
+
+@pytest.fixture
+def prepare_run(store: Path, splits: Splits) -> str:
+    return of_prepare(store, splits)
 
 
 def probabilities(labels: np.ndarray, wrong: slice = slice(0)) -> np.ndarray:
@@ -265,3 +270,17 @@ def test_without_the_images_there_are_votes_all_the_same_and_it_is_said(
     assert found.pictures is None
     assert [one.true for one in found.mistaken("alpha_dropout", 1)] == ["0"]
     assert "The report shows no images: " in capsys.readouterr().out
+
+
+def test_test_pairs_are_shown_side_by_side(store: Path, tiny_npz: Path) -> None:
+    arrays = npz.read(npz.find(str(tiny_npz)))
+    splits = split_arrays(arrays, Data(val_size=30, pairs=True))
+    of = np.where(np.arange(2) == splits.y_test[:, None], 0.75, 0.25)
+    found = votes([logged(of_prepare(store, splits), splits, of)])
+    assert found is not None
+    assert found.class_names == ("different", "same")
+    assert found.right("alpha_dropout").all()
+    assert found.pictures is not None
+    assert found.pictures.shape == (N, 8, 17, 3)
+    np.testing.assert_array_equal(found.pictures[7, :, :8], splits.x_test[7, 0])
+    np.testing.assert_array_equal(found.pictures[7, :, 9:], splits.x_test[7, 1])

@@ -16,9 +16,10 @@ from pipeline.comparing import evidence, outlook, plan, rounds
 from pipeline.comparing.comparison import DecidedSteps, Wanted, decided, wanted
 from pipeline.parameters import Main
 from pipeline.tracking import client
+from pipeline.work.graph import DataSets
 from pipeline.work.prepare import prepared
 from pipeline.work.train import TrainStep
-from pipeline.work.variant_step import LoggedData
+from pipeline.work.variant_step import VariantStep
 
 MEANS = {"elu": 0.5, "bn": 0.8, "selu": 0.51, "alpha_dropout": 0.5}
 Accuracy = Callable[[TrainStep], float]
@@ -36,9 +37,13 @@ def without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def data(store: Path, tiny_npz: Path) -> LoggedData:
+def data(store: Path, tiny_npz: Path) -> DataSets:
     of = asked(dataset=str(tiny_npz))
-    return prepared(of.asked, of.comparison)
+    return dict.fromkeys((of.data, asked().data), prepared(of.asked, of.comparison))
+
+
+def location(data: DataSets) -> str:
+    return next(iter(data.values())).location
 
 
 def asked(**changes: Any) -> Wanted:
@@ -82,23 +87,23 @@ class Crew:
         self._accuracy, self._epoch_seconds = accuracy, epoch_seconds
         self._diverging, self._interrupted_at = diverging, interrupted_at
 
-    def run(self, steps: DecidedSteps) -> tuple[dict[str, client.Run], dict[str, str]]:
+    def run(
+        self, steps: DecidedSteps
+    ) -> tuple[dict[VariantStep, client.Run], dict[VariantStep, str]]:
         self.rounds.append([one.name.removeprefix("train ") for one in steps.missing])
         assert len(self.rounds) < 15, "there is no end to it"
-        runs, errors = dict[str, client.Run](), dict[str, str]()
+        runs, errors = dict[VariantStep, client.Run](), dict[VariantStep, str]()
         for one in steps.missing:
             if one.name.endswith(self._interrupted_at or "never"):
                 raise KeyboardInterrupt
             if one.name in self._diverging:
-                errors[one.name] = "DivergenceError: loss is nan"
+                errors[one] = "DivergenceError: loss is nan"
             else:
-                runs[one.name] = trained(
-                    one, self._accuracy(one), epoch_seconds=self._epoch_seconds
-                )
+                runs[one] = trained(one, self._accuracy(one), epoch_seconds=self._epoch_seconds)
         return runs, errors
 
 
-def run(of: Wanted, data: LoggedData, crew: Crew) -> tuple[Mapping[str, str], Mapping[str, str]]:
+def run(of: Wanted, data: DataSets, crew: Crew) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """The tags of the run of `main`, and the failures, when no more seeds are trained."""
     main_run = opened("main")
     steps = decided(of, data, main_run.experiment)
@@ -114,7 +119,7 @@ def first(*variants: str, seeds: Collection[int] = (1, 2, 3)) -> list[str]:
 
 
 def test_seeds_are_added_to_what_is_undecided_until_there_are_no_more(
-    data: LoggedData, capsys: pytest.CaptureFixture[str]
+    data: DataSets, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tags, failures = run(asked(), data, crew := Crew())
     assert crew.rounds == [
@@ -144,13 +149,13 @@ def test_seeds_are_added_to_what_is_undecided_until_there_are_no_more(
     assert not decided(asked(), data, "0").missing
 
 
-def test_what_is_decided_gets_no_more_seeds(data: LoggedData) -> None:
+def test_what_is_decided_gets_no_more_seeds(data: DataSets) -> None:
     tags, _ = run(asked(variants="elu,bn"), data, crew := Crew())
     assert crew.rounds == [first("elu", "bn")]
     assert (tags["rounds"], tags["rounds_ended"]) == ("1", "every primary question is decided")
 
 
-def test_what_is_judged_between_rounds_is_what_the_comparison_says(data: LoggedData) -> None:
+def test_what_is_judged_between_rounds_is_what_the_comparison_says(data: DataSets) -> None:
     run(of := asked(), data, Crew())
     steps = decided(of, data, "0")
     runs = [one for of_variant in steps.finished.values() for one in of_variant.values()]
@@ -159,7 +164,7 @@ def test_what_is_judged_between_rounds_is_what_the_comparison_says(data: LoggedD
     assert repr(found.answers) == repr(steps.answers)
 
 
-def test_finished_runs_of_any_seed_count_whichever_command_they_are_of(data: LoggedData) -> None:
+def test_finished_runs_of_any_seed_count_whichever_command_they_are_of(data: DataSets) -> None:
     of = asked(variants="elu,bn")
     elu, bn = of.trainings(data, {"elu": [2], "bn": [77]})
     for step in (elu, bn):
@@ -177,7 +182,7 @@ def test_finished_runs_of_any_seed_count_whichever_command_they_are_of(data: Log
 
 
 def test_a_run_whose_weights_are_gone_is_made_again(
-    data: LoggedData, monkeypatch: pytest.MonkeyPatch
+    data: DataSets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of = asked(variants="elu")
     for step in of.trainings(data, {"elu": [1, 2, 3]}):
@@ -187,14 +192,14 @@ def test_a_run_whose_weights_are_gone_is_made_again(
     assert len(decided(of, data, "0").missing) == 3
 
 
-def test_with_a_fixed_design_every_variant_gets_these_seeds_once(data: LoggedData) -> None:
+def test_with_a_fixed_design_every_variant_gets_these_seeds_once(data: DataSets) -> None:
     tags, _ = run(asked(seeds="4,2"), data, crew := Crew())
     assert crew.rounds == [first("elu", "bn", "selu", seeds=(4, 2))]
     assert "rounds" not in tags
 
 
 def test_a_variant_of_which_a_training_failed_gets_no_more_seeds_and_others_do(
-    data: LoggedData,
+    data: DataSets,
 ) -> None:
     diverging = {"train selu seed 1", "train selu seed 2"}
     of = asked(variants="elu,bn,selu", max_seeds="4")
@@ -206,14 +211,14 @@ def test_a_variant_of_which_a_training_failed_gets_no_more_seeds_and_others_do(
 
 
 def test_where_one_of_two_has_failed_the_other_gets_no_seeds_for_its_sake(
-    data: LoggedData,
+    data: DataSets,
 ) -> None:
     diverging = [f"train selu seed {seed}" for seed in (1, 2)]
     run(asked(variants="elu,selu"), data, crew := Crew(diverging=diverging))
     assert crew.rounds == [first("elu", "selu")]
 
 
-def test_the_same_command_goes_on_where_it_was_interrupted(data: LoggedData) -> None:
+def test_the_same_command_goes_on_where_it_was_interrupted(data: DataSets) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(asked(), data, Crew(interrupted_at="selu seed 4"))
     run(asked(), data, crew := Crew())
@@ -221,7 +226,7 @@ def test_the_same_command_goes_on_where_it_was_interrupted(data: LoggedData) -> 
     assert crew.rounds == [["selu seed 4", "selu seed 5"], ["elu seed 5"]]
 
 
-def test_no_round_is_begun_that_would_end_too_late_but_the_first(data: LoggedData) -> None:
+def test_no_round_is_begun_that_would_end_too_late_but_the_first(data: DataSets) -> None:
     tags, _ = run(asked(minutes="1"), data, crew := Crew(epoch_seconds=100.0))
     assert crew.rounds == [first("elu", "bn", "selu")]
     assert tags["rounds_ended"].startswith(
@@ -234,28 +239,29 @@ def test_no_round_is_begun_that_would_end_too_late_but_the_first(data: LoggedDat
 
 
 def test_workers_that_would_be_idle_train_seeds_that_are_expected_to_be_needed(
-    data: LoggedData,
+    data: DataSets,
 ) -> None:
     run(asked(jobs="6", max_seeds="12"), data, crew := Crew())
     assert crew.rounds[1] == first("elu", "selu", seeds=(4, 5, 6))
 
 
 def test_trained_anew_nothing_that_is_finished_counts_and_a_search_is_made_once(
-    data: LoggedData,
+    data: DataSets,
 ) -> None:
     run(asked(), data, Crew())
     assert len(decided(asked(reuse="never"), data, "0").missing) == 9
     of = asked(reuse="never", learning_rate="auto", search_seed="0")
     steps = decided(of, data, "0")
     assert [one.name for one in steps.missing][-1] == "train selu seed 3"
-    assert {steps.decisions[one.name].reason for one in steps.searches} == {"reuse=never"}
-    assert len(steps.searches) == 3
-    for search in steps.searches:
-        finish(search, name=search.name)
+    assert {steps.decisions[one].reason for one in steps.before} == {"reuse=never"}
+    searched = {one: client.get_run(finish(one, name=one.name)) for one in steps.before}
+    assert len(searched) == 3
     made, _ = Crew().run(steps)
-    later = decided(of, data, "0", finished=steps.made(made).finished)
+    later = decided(of, data, "0", earlier=steps.made(made | searched))
     assert [one.name for one in later.missing] == ["train elu seed 4", "train selu seed 4"]
-    assert all(later.decisions[one.name].reused for one in later.searches)
+    assert {one: later.decisions[one].reused for one in later.before} == {
+        one: run for one, run in searched.items() if one.variant.name != "bn"
+    }
 
 
 def test_the_seed_of_the_search_judges_nothing() -> None:
@@ -267,8 +273,8 @@ def test_the_seed_of_the_search_judges_nothing() -> None:
 # --- What is planned ---------------------------------------------------------------------------
 
 
-def test_a_plan_says_how_many_trainings_are_expected_and_no_more(data: LoggedData) -> None:
-    of = asked(dataset=data.location, max_seeds="12")
+def test_a_plan_says_how_many_trainings_are_expected_and_no_more(data: DataSets) -> None:
+    of = asked(dataset=location(data), max_seeds="12")
     steps, said = plan.plan(of)
     assert [one.decision.name for one in steps if one.timed] == [
         f"train {one}" for one in first("elu", "bn", "selu")
@@ -287,13 +293,13 @@ def test_a_plan_says_how_many_trainings_are_expected_and_no_more(data: LoggedDat
     assert said.endswith(" About 18 more trainings are expected, 9 s, at most 27.")
 
 
-def test_a_plan_for_what_is_decided_has_nothing_to_run(data: LoggedData) -> None:
-    of = asked(dataset=data.location, variants="elu,bn")
+def test_a_plan_for_what_is_decided_has_nothing_to_run(data: DataSets) -> None:
+    of = asked(dataset=location(data), variants="elu,bn")
     run(of, data, Crew())
     steps, said = plan.plan(of)
     assert [one for one in steps if one.is_left] == []
     assert said == "No more seeds: every primary question is decided."
-    assert plan.plan(asked(dataset=data.location, seeds="1,2,3")).outlook == ""
+    assert plan.plan(asked(dataset=location(data), seeds="1,2,3")).outlook == ""
 
 
 # --- What is left ------------------------------------------------------------------------------
@@ -308,11 +314,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def test_the_time_left_of_all_steps_is_refined_as_they_end(
-    data: LoggedData, clock: SimpleNamespace
+    data: DataSets, clock: SimpleNamespace
 ) -> None:
     of = asked(variants="elu,bn", seeds="1,2")
     told: list[Any] = []
-    all_steps = outlook.Outlook(of, data, "0", told.append)
+    all_steps = outlook.Outlook(of, "0", told.append)
     all_steps.begin(decided(of, data, "0"))
     assert all_steps.news() == {"step": "all steps", "done": 0, "total": 4, "left": ""}
     for one in of.trainings(data, {"elu": [9], "bn": [9]}):
@@ -340,9 +346,9 @@ def test_the_time_left_of_all_steps_is_refined_as_they_end(
     assert told[-1] == {"step": "all steps", "state": "finished"}
 
 
-def test_the_time_left_of_a_round_counts_the_trainings_expected_after_it(data: LoggedData) -> None:
+def test_the_time_left_of_a_round_counts_the_trainings_expected_after_it(data: DataSets) -> None:
     of = asked(max_seeds="12")
-    all_steps = outlook.Outlook(of, data, "0", list[Any]().append)
+    all_steps = outlook.Outlook(of, "0", list[Any]().append)
     all_steps.begin(decided(of, data, "0"))
     assert all_steps.news() == {"step": "round 1", "done": 0, "total": 9, "left": ""}
     with pytest.raises(KeyboardInterrupt):

@@ -233,7 +233,12 @@ def test_classes_may_be_a_list() -> None:
 
 def test_what_data_selects_is_all_but_the_defaults_and_what_can_be_given() -> None:
     assert Data(source="mnist", val_size=7, split_seed=2).selection == {}
-    chosen = {"classes": (1, 2), "images_per_class": 3, "val_images_per_class": 4, "pairs": True}
+    chosen: dict[str, Any] = {
+        "classes": (1, 2),
+        "images_per_class": 3,
+        "val_images_per_class": 4,
+        "pairs": True,
+    }
     chosen |= {"skipped_per_class": 1, "split": "position", "standardized": False}
     assert Data(**chosen).selection == chosen
 

@@ -79,3 +79,18 @@ def test_data_that_is_gone_tells_nothing(original: Trained, tiny_npz: Path) -> N
     shutil.rmtree(Path("mlruns", "0", original.prepare_run))
     assert other_data(original, other) is None
     assert other_data(Trained(replicates_key="", run_ids=[], inputs={}), other) is None
+
+
+def test_pairs_are_counted_as_they_are(store: Path, tiny_npz: Path) -> None:
+    def relabel(known: Any) -> Any:
+        labels = known["y_train"].copy()
+        labels[:6] = (labels[:6] + 1) % 3
+        return labels
+
+    path = tiny_npz.with_name("changed.npz")
+    known = dict(np.load(tiny_npz))
+    np.savez(path, allow_pickle=False, **known | {"y_train": relabel(known)})
+    found = other_data(prepared(tiny_npz, pairs=True), prepared(path, pairs=True))
+    assert found is not None
+    assert (found.images, found.test_images) == (360, 0)
+    assert found.relabelled > 0

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.answers.intervals import FEWEST
 from pipeline.base import InputError
-from pipeline.comparisons import Variant, twenty_layers
+from pipeline.comparisons import Comparison, Data, Variant, twenty_layers
 from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, ELU, ONE_CYCLE
 from pipeline.parameters import Main, Parameters, Prepare, Search, Train, recorded, settings_of
 from pipeline.parameters.groups import ModelSettings, Searching, Training
@@ -237,6 +237,17 @@ def test_settings_out_of_range_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         from_texts(Train, variant=variant.name, **changes).configured(variant)
+
+
+def test_a_size_to_validate_with_that_is_given_replaces_one_of_each_class() -> None:
+    data = Data(val_images_per_class=30, images_per_class=100)
+    comparison = Comparison(variants=(ELU,), data=data)
+    assert from_texts(Prepare, split_seed="2").data_of(comparison) == dataclasses.replace(
+        data, split_seed=2
+    )
+    assert from_texts(Prepare, val_size="40").data_of(comparison) == Data(
+        val_size=40, images_per_class=100
+    )
 
 
 def test_what_is_recorded_of_a_group_is_spelt_out() -> None:

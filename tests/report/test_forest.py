@@ -118,3 +118,15 @@ def test_no_place_is_outside_and_what_was_not_asked_has_no_axis() -> None:
         for row in axis.rows:
             assert all(0 <= place <= 100 for place in (*row.margin, *(row.interval or ())))
     assert forest.axes(evidence_of([make_run(COMPARED_VARIANTS[0], 1)])) == []
+
+
+def test_of_a_gap_less_is_to_the_right_on_an_axis_of_its_own() -> None:
+    gap = {"metric": "generalization_gap", "effect": -0.02, "low": -0.03, "high": -0.01}
+    accuracy, gaps = axes_of(answer(**gap), answer())
+    (row,) = gaps.rows
+    assert row.interval
+    assert row.effect
+    assert gaps.none < row.interval[0] < row.effect < row.interval[1]
+    assert row.effect == pytest.approx(gaps.ticks["-2"], abs=0.02)
+    assert "between training and test accuracy" in gaps.unit
+    assert [one.details["Metric"] for one in accuracy.rows] == ["test_accuracy"]

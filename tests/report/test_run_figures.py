@@ -47,7 +47,9 @@ DRAWN = {
     "sample_images": lambda: run_figures.sample_images(make_images(9), np.arange(9) % 3, NAMES),
     "pairs": lambda: run_figures.pairs(make_images(10).reshape(5, 2, 8, 8, 3), NAMES[:1] * 5),
     "confusion_matrix": lambda: run_figures.confusion_matrix(np.eye(3, dtype=int), NAMES, "elu"),
-    "class_accuracy": lambda: run_figures.class_accuracy(np.array([0.5, 0.9, 0.7]), NAMES, PINK),
+    "class_accuracy": lambda: run_figures.class_accuracy(
+        np.array([0.5, 0.9, 0.7]), np.array([0.6, 0.8, 0.7]), NAMES, PINK
+    ),
     "accuracy_by_samples": lambda: run_figures.accuracy_by_samples(np.array([0.4, 0.5]), 0.5, PINK),
     "uncertain_images": lambda: run_figures.uncertain_images(
         make_images(4), np.array([0, 1, 2, 0]), PROBABILITIES, ENTROPY, NAMES
@@ -211,15 +213,24 @@ def test_confusion_matrix_of_100_classes_has_no_numbers():
 
 
 def test_class_accuracy_is_sorted_with_a_class_without_images_last():
-    accuracies = np.array([0.5, float("nan"), 0.75])
-    figure = run_figures.class_accuracy(accuracies, NAMES, PINK)
+    accuracies, precisions = np.array([0.5, float("nan"), 0.75]), np.array([1.0, 0.0, 0.5])
+    figure = run_figures.class_accuracy(accuracies, precisions, NAMES, PINK)
     (axes,) = figure.axes
     assert figure.get_suptitle() == "Best recognised ship 75.0%, worst cat 50.0%"
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["ship", "cat", "dog"]
-    assert sizes(axes)[:, 0].tolist() == [75.0, 50.0, 0.0]
-    assert [text.get_text() for text in axes.texts] == ["75.0%", "50.0%", ""]
-    assert xs(axes.lines[0])[0] == 62.5
-    assert axes.get_xlabel() == "Accuracy within the class (%)"
+    assert sizes(axes)[:, 0].tolist() == [75.0, 50.0, 0.0, 50.0, 100.0, 0.0]
+    texts = ["75.0%", "50.0%", "", "50.0%", "100.0%", "0.0%"]
+    assert [text.get_text() for text in axes.texts] == texts
+    means = ["mean accuracy, 62.5%", "mean precision, 50.0%"]
+    assert legend_of(figure) == [*means, "accuracy", "precision"]
+    assert [xs(line)[0] for line in axes.lines] == [62.5, 50.0]
+
+
+def test_wrong_pairs_have_a_mark_and_a_frame():
+    figure = run_figures.pairs(make_images(4).reshape(2, 2, 8, 8, 3), ["same", "other"], wrong=[1])
+    right, wrong, *_ = figure.axes
+    assert [axes.get_title() for axes in (right, wrong)] == ["same", "\u2715 other"]
+    assert [axes.get_frame_on() for axes in (right, wrong)] == [False, True]
 
 
 def test_accuracy_by_samples_counts_from_one_beside_the_deterministic_accuracy():
@@ -255,7 +266,8 @@ def test_reliability_diagram_has_a_panel_per_model_with_its_calibration_error():
         lambda: run_figures.sample_images(make_images(2), np.array([1]), NAMES),
         lambda: run_figures.confusion_matrix(np.eye(2), NAMES, "elu"),
         lambda: run_figures.confusion_matrix(np.zeros((0, 0)), [], "elu"),
-        lambda: run_figures.class_accuracy(np.array([0.5]), NAMES, PINK),
+        lambda: run_figures.class_accuracy(np.array([0.5]), np.array([0.5]), NAMES, PINK),
+        lambda: run_figures.pairs(np.zeros((2, 2, 8, 8, 1)), ["same"]),
         lambda: run_figures.accuracy_by_samples(np.array([]), 0.5, PINK),
         lambda: run_figures.uncertain_images(
             make_images(3), np.zeros(3, int), PROBABILITIES, ENTROPY, NAMES

@@ -1,66 +1,14 @@
-"""What training takes: the panels of times, and of accuracy against time."""
+"""What training takes: the panels of times."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from compared_runs import evidence_of, five_variants, make_run
-from drawn import xs, ys
-from matplotlib.axes import Axes
+from drawn import axes_of, xs
 from matplotlib.colors import same_color
-from matplotlib.text import Text
 
-from pipeline.report import drawing, time_figures
-from pipeline.report.drawing import Panel
+from pipeline.report import time_figures
 
 COLORS = {"elu": "#0072B2", "bn": "#D55E00", "alpha_dropout": "#CC79A7"}
-
-
-def axes_of(panel: Panel) -> Axes:
-    axes = drawing.blank_figure(3.0).subplots()
-    panel.draw(axes)
-    return axes
-
-
-def by_time(rows):
-    evidence = evidence_of(rows)
-    return time_figures.accuracy_by_time_panels(evidence.timed, evidence.summary, COLORS)
-
-
-def test_accuracy_by_time_is_a_mean_in_its_interval_at_a_mean_in_its_range():
-    seconds, accuracies = (10.0, 12.0, 20.0), (0.48, 0.5, 0.52)
-    rows = [
-        make_run("elu", seed, train_seconds=one, test_accuracy=of)
-        for seed, (one, of) in enumerate(zip(seconds, accuracies, strict=True))
-    ]
-    (panel,) = by_time(rows)
-    axes = axes_of(panel)
-    interval, spread, mean = axes.lines
-    assert xs(interval) == [14, 14]
-    assert ys(interval) == pytest.approx([50 - 4.968, 50 + 4.968], abs=0.001)
-    assert (xs(spread), ys(spread)) == ([10, 20], [50, 50])
-    assert (xs(mean), ys(mean), mean.get_marker()) == ([14], [50], "o")
-    assert panel.alt == (
-        "Mean test accuracy for the mean training time, the best first: elu 50.0% for 14 s."
-    )
-
-
-def test_accuracy_by_time_of_one_seed_has_no_interval_and_of_no_accuracy_no_panel():
-    (panel,) = by_time([make_run("elu", 1)])
-    assert len(axes_of(panel).lines) == 2
-    assert by_time([make_run("elu", 1, test_accuracy=float("nan"))]) == []
-
-
-def test_accuracy_by_time_names_every_variant_and_no_name_touches_another():
-    alike = {"test_accuracy": 0.5, "train_seconds": 12.0}
-    (panel,) = by_time([one | alike for one in five_variants([1, 2, 3])])
-    figure = drawing.blank_figure(panel.size[1], panel.size[0])
-    axes = figure.subplots()
-    panel.draw(axes)
-    figure.draw_without_rendering()
-    boxes = [Text.get_window_extent(name) for name in axes.texts]  # without the line to it
-    assert len(boxes) == 5
-    assert not [box for box in boxes if box.count_overlaps(boxes) > 1]
-    assert all(box.x1 <= axes.bbox.x1 for box in boxes)
 
 
 def test_epoch_seconds_panel_says_the_medians_in_words():

@@ -98,6 +98,25 @@ def test_every_split_is_logged_as_an_input_of_its_own(store: Path, tiny_npz: Pat
     assert json.loads(schema)[0]["tensor-spec"] == {"dtype": "uint8", "shape": [-1, 8, 8, 3]}
 
 
+def test_of_pairs_single_images_are_trained_with(store: Path, tiny_npz: Path) -> None:
+    arrays = npz.read(npz.find(str(tiny_npz)))
+    splits = split_arrays(arrays, Data(val_size=30, pairs=True))
+    run = opened()
+    run.log_datasets(splits, location="/data/stripes.npz")
+    logged = client.get_run(run.run_id).inputs
+    assert logged
+    profiles = {
+        one.tags[0].value: json.loads(str(one.dataset.profile)) for one in logged.dataset_inputs
+    }
+    assert {split: profile["shape"] for split, profile in profiles.items()} == {
+        "training": [270, 8, 8, 3],
+        "validation": [30, 2, 8, 8, 3],
+        "test": [60, 2, 8, 8, 3],
+    }
+    assert profiles["training"]["classes"].keys() == {"0", "1", "2"}
+    assert profiles["test"]["classes"] == {"different": 30, "same": 30}
+
+
 def test_the_same_data_has_the_same_digests_and_other_data_has_others(
     store: Path, tiny_npz: Path
 ) -> None:

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from conftest import PROJECT
 
-from pipeline.comparisons import Data
-from pipeline.comparisons.twenty_layers import COMPARISON
+from pipeline.comparisons import Comparison, Data
+from pipeline.comparisons.twenty_layers import COMPARISON, ELU
 from pipeline.data import npz
 from pipeline.data.splits import open_splits
 from pipeline.data.splitting import split_arrays
 from pipeline.parameters import Prepare
 from pipeline.prepare import prepare
 from pipeline.tracking import client
-from pipeline.work.prepare import prepared
-from pipeline.work.variant_step import LoggedData
+from pipeline.work.prepare import _choices, prepared, step_of
+from pipeline.work.variant_step import LoggedData, logged_splits
 
 
 def test_the_run_holds_all_that_the_other_steps_and_a_person_need(
@@ -67,6 +67,64 @@ def test_the_run_holds_all_that_the_other_steps_and_a_person_need(
         np.testing.assert_array_equal(array, getattr(expected, name))
 
 
+PAIRS = Data(
+    classes=(2, 0), skipped_per_class=3, images_per_class=40, val_images_per_class=11, pairs=True
+)
+
+
+def test_the_run_of_pairs_says_how_they_were_chosen(store: Path, tiny_npz: Path) -> None:
+    comparison = Comparison(variants=(ELU.derive(name="two", arms="two"),), data=PAIRS)
+    run = client.get_run(prepared(Prepare(dataset=str(tiny_npz)), comparison).run_id)
+    local = Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id))
+    assert json.loads((local / "class_counts.json").read_text("utf-8")) == {
+        "train": {"2": 40, "0": 40},
+        "validation": {"different": 11, "same": 11},
+        "test": {"different": 20, "same": 20},
+    }
+    assert run.data.metrics == {"train_images": 80, "validation_images": 22, "test_images": 40}
+    assert run.data.params == {
+        "dataset": str(tiny_npz),
+        "val_size": "5000",
+        "seed": "1",
+        **{name: str(value) for name, value in PAIRS.selection.items()},
+    }
+    note = run.data.tags["mlflow.note.content"]
+    assert note.startswith(
+        "`stripes`: 80 train, 22 validation, 40 test images of shape (8, 8, 3) in 2 classes. "
+        "The classes kept are 2, 0, numbered from 0 in this order. The training images are "
+        "split by class, in an order that `split_seed` decides. Of each class 3 are skipped. "
+        "Of each class 11 are held out to validate with. Of each class 40 are trained with. "
+        "The question is whether two images are of the same class. Pairs "
+    )
+    assert matplotlib.image.imread(local / "sample_images.png").std() > 0
+    opened = open_splits(local / "data", run.data.tags["data_fingerprint"])
+    assert (opened.pairs, opened.kept_names) == (True, ("2", "0"))
+    assert opened.x_test.shape == (40, 2, 8, 8, 3)
+
+
+def test_every_choice_of_images_is_in_the_key_the_fingerprint_and_the_note(tiny_npz: Path) -> None:
+    said = {
+        "": Data(),
+        "split by position, in the order of the data set": Data(split="position"),
+        "Pixels are brought to 0 to 1": Data(standardized=False),
+        "Of each class 7 are skipped": Data(skipped_per_class=7),
+        "Of each class 5 are held out": Data(val_images_per_class=5),
+        "Of each class 6 are trained with": Data(images_per_class=6),
+        "The classes kept are 1, 2,": Data(classes=(1, 2)),
+        "whether two images are of the same class": Data(pairs=True),
+    }
+    arrays, keys, fingerprints = npz.read(npz.find(str(tiny_npz))), set(), set()
+    for words, data in said.items():
+        variant = ELU.derive(name="one", arms="shared" if data.pairs else "one")
+        comparison = Comparison(variants=(variant,), data=data)
+        keys.add(step_of(Prepare(dataset=str(tiny_npz)), comparison).key)
+        splits = split_arrays(arrays, data)
+        fingerprints.add(splits.fingerprint)
+        note = " ".join(_choices(splits, data))
+        assert [one for one in said if one and one in note] == [words] * bool(words)
+    assert len(keys) == len(fingerprints) == len(said)
+
+
 def test_a_second_call_reuses_the_run_and_another_split_does_not(
     store: Path, tiny_npz: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -77,7 +135,7 @@ def test_a_second_call_reuses_the_run_and_another_split_does_not(
     first = made()
     assert made() == first
     assert first.location == str(tiny_npz)
-    assert first.splits.fingerprint == first.fingerprint
+    assert logged_splits(first.run_id, first.fingerprint).fingerprint == first.fingerprint
     assert first.tags == {
         "dataset": "stripes",
         "data_fingerprint": first.fingerprint,

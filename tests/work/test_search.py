@@ -26,7 +26,7 @@ DATA = LoggedData(
 
 def _key(variant: Variant, **asked: object) -> str:
     given = Asked(variant=variant.name, **asked)  # type: ignore[arg-type]
-    return SearchStep(variant=given.configured(variant), prepared=DATA, asked=given).key
+    return SearchStep(variant=given.configured(variant), data=DATA, asked=given).key
 
 
 def test_a_search_is_another_where_its_trials_are_judged_otherwise() -> None:

@@ -27,7 +27,6 @@ from pipeline.steps.step import recorded_settings
 from pipeline.tracking import addresses, client
 from pipeline.tracking.names import revealed
 from pipeline.train import train
-from pipeline.work.train import class_accuracy
 
 pytestmark = pytest.mark.slow
 
@@ -68,6 +67,11 @@ def test_final_metrics_agree_with_the_curves(finished_store: Finished) -> None:
     assert metrics["best_epoch"] == 1 + int(np.argmin(losses))
     assert metrics["best_val_loss"] == min(losses)
     assert metrics["best_val_accuracy"] == _metric(run, "val_accuracy")[np.argmin(losses)]
+    gap = metrics["best_train_accuracy"] - metrics["test_accuracy"]
+    assert metrics["generalization_gap"] == pytest.approx(gap)
+    path = client.local_artifact(run.info.run_id, "class_precision.json")
+    precisions = json.loads(path.read_text("utf-8"))
+    assert metrics["test_precision"] == pytest.approx(np.mean(list(precisions.values())))
     for name in ("epoch_seconds", "epoch_cpu_seconds"):
         assert metrics[f"median_{name}"] == pytest.approx(np.median(_metric(run, name)))
 
@@ -154,6 +158,8 @@ def test_artifacts_and_inputs_of_a_run_with_dropout(finished_store: Finished) ->
         "learning_curve.png",
         "confusion_matrix.png",
         "class_accuracy.png",
+        "class_accuracy.json",
+        "class_precision.json",
         "activations.png",
         "model_summary.txt",
         "mc_dropout",
@@ -190,11 +196,6 @@ def test_repeated_training_gives_the_same_curve_to_the_last_digit(
         assert _metric(second, name) == _metric(first, name)
     for name in ("test_loss", "mc_accuracy", "mc_nll", "mc_ece"):
         assert second.data.metrics[name] == first.data.metrics[name]
-
-
-def test_class_accuracy_of_a_class_without_images_is_not_known() -> None:
-    matrix = np.array([[3, 1, 0], [0, 0, 0], [2, 0, 2]])
-    np.testing.assert_array_equal(class_accuracy(matrix), [0.75, np.nan, 0.5])
 
 
 def test_what_follows_a_training_under_mlflow_run_reads_its_resolved_parameters(

@@ -1,0 +1,98 @@
+"""The steps of a comparison's variants, each after those of the training that it starts from."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from pipeline.comparisons import Comparison, Data, Variant
+from pipeline.comparisons.files import DEFAULT, find_variant, source_of
+from pipeline.parameters import DataSet, Main, Search, Train, declared
+from pipeline.work.prepare import prepared
+from pipeline.work.search import SearchStep
+from pipeline.work.train import TrainStep
+from pipeline.work.variant_step import LoggedData
+
+DataSets: TypeAlias = Mapping[Data, LoggedData]  # by what is declared and asked for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """What makes the steps of a comparison's variants.
+
+    Args:
+        asked: by which they, and what they start from, are configured.
+        comparison: whose data they are on.
+        data: this, and that of the comparisons of what they start from.
+    """
+
+    asked: Main | Train | Search
+    comparison: Comparison
+    data: DataSets
+
+    def search(self, variant: Variant) -> SearchStep:
+        """The search of a variant; its trials start from the first training that there may be."""
+        first = 2 if self.asked.search_seed == 1 else 1
+        return SearchStep(**self._of(variant, first))
+
+    def training(self, variant: Variant, seed: int) -> TrainStep:
+        """The training of a variant with a seed, and of what it starts from with the same."""
+        return TrainStep(**self._of(variant, seed), seed=seed, search=self.search(variant))
+
+    def _of(self, variant: Variant, seed: int) -> dict[str, Any]:
+        data = self.data[self.asked.data_of(self.comparison)]
+        about = {"variant": variant, "data": data, "asked": self.asked}
+        if not variant.starts_from:
+            return about
+        source, place = source_of(variant, self.comparison)
+        asked = self.asked
+        if isinstance(asked, Search):
+            shared = {name: getattr(asked, name) for name in declared(Train).keys() & vars(asked)}
+            asked = Train(**{**shared, "seed": seed})
+        asked = asked if place == self.comparison else _in(asked, place)
+        graph = replace(self, asked=asked, comparison=place)
+        return {**about, "source": graph.training(asked.configured(source, strict=False), seed)}
+
+
+def comparisons_of(comparison: Comparison, variants: Iterable[Variant]) -> list[Comparison]:
+    """A comparison, and those of what its variants start from."""
+    found = [comparison]
+    for variant in variants:
+        place = comparison
+        while variant.starts_from:
+            variant, place = source_of(variant, place)
+            found += [place] if place not in found else []
+    return found
+
+
+def data_sets(
+    asked: DataSet, comparison: Comparison, variants: Iterable[Variant], reuse: str = "auto"
+) -> dict[Data, LoggedData]:
+    """The data of variants and of what they start from, prepared now where no run has done so.
+
+    Raises:
+        InputError: as `prepared`.
+    """
+    found: dict[Data, LoggedData] = {}
+    for one in comparisons_of(comparison, variants):
+        data = asked.data_of(one)
+        if data not in found:
+            found[data] = prepared(_in(asked, one), one, reuse)
+    return found
+
+
+def _in(asked: Any, place: Comparison) -> Any:
+    """The same parameters, asked for in a comparison, where a command is to name it."""
+    is_named = place.location in (DEFAULT, asked.comparison)
+    return asked if is_named else replace(asked, comparison=place.location)
+
+
+def graph_of(asked: Train | Search) -> tuple[Graph, Variant]:
+    """What makes the steps of one variant, and that with the settings that are given.
+
+    Raises:
+        InputError: if the variant is unknown, a setting does not go with it, or as `prepared`.
+    """
+    found, comparison = find_variant(asked.variant, asked.comparison)
+    variant = asked.configured(found)
+    data = data_sets(asked, comparison, [variant])
+    return Graph(asked=asked, comparison=comparison, data=data), variant

@@ -1,0 +1,52 @@
+"""The training that a step starts from: its model, and links between its run and the step's."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pipeline.tracking import addresses, client
+from pipeline.tracking.runs import RUN_NOTE_LENGTH, StepRun
+from pipeline.work.trained_model import trained_model
+from pipeline.work.variant_step import VariantStep
+
+if TYPE_CHECKING:
+    import keras
+
+SOURCE_RUN, SOURCE_OF = (
+    "source_run",
+    "source_of",
+)  # tags: of a run, and of that which it starts from
+
+
+def source_model(
+    step: VariantStep, run: StepRun, after: Sequence[client.Run]
+) -> "keras.Model | None":
+    """The model that a step starts from, if it does; from now on its run and the other are linked.
+
+    Args:
+        step, run: that starts from it.
+        after: the runs of the steps that it comes after.
+
+    Raises:
+        InputError: as `trained_model`.
+    """
+    if step.source is None:
+        return None
+    source = after[step.after().index(step.source)]
+    model = trained_model(source, step.source.splits)
+    run.set_tags({SOURCE_RUN: source.info.run_id})
+    of_source = StepRun(source.info.run_id, source.info.experiment_id)
+    # A tag for each, and one text whoever writes it: many write them at once.
+    of_source.set_tags({f"{SOURCE_OF}.{step.name}": run.run_id})
+    note, query = source.data.tags.get("mlflow.note.content", ""), f"tags.{SOURCE_RUN} = '{{}}'"
+    table = addresses.runs_page(source.info.experiment_id, query.format(source.info.run_id))
+    link = f"\n\n[Runs that start from it]({table[1:]})"
+    if link not in note and len(note) + len(link) <= RUN_NOTE_LENGTH:
+        of_source.set_note(note + link)
+    return model
+
+
+def source_link(run: client.Run) -> str:
+    """A link to the run that one starts from, as Markdown; empty where it starts from none."""
+    source = run.data.tags.get(SOURCE_RUN)
+    page = addresses.run_page(run.info.experiment_id, source)[1:] if source else ""
+    return page and f"[the training that it starts from]({page})"
