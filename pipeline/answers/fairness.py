@@ -288,7 +288,7 @@ _FACTS: Mapping[str, _Value] = {
 }
 # The same, where a run has such a setting at all.
 _OF_SOME: Mapping[str, tuple[str, str]] = {
-    "Training images of each class": ("images_per_class", "{run[images_per_class]}"),
+    "Trained on, images of each class": ("images_per_class", "{run[images_per_class]}"),
     "Starts from": ("starts_from", "{run[starts_from]}"),
     "Hidden layers taken, and frozen": (
         "starts_from",

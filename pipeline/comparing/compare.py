@@ -23,6 +23,7 @@ from pipeline.steps.running import once
 from pipeline.steps.step import Step
 from pipeline.tracking import addresses, client, views
 from pipeline.tracking.runs import RUN_NOTE_LENGTH, StepRun
+from pipeline.work.source import SOURCE_RUN
 
 if TYPE_CHECKING:
     from pipeline.report.page import Origin
@@ -118,7 +119,7 @@ class CompareStep(Step):
             return server + addresses.run_page(run.experiment, run_id)
 
         ids = [*(one.info.run_id for one in self.runs), *(one.run_id for one in self.absent)]
-        ids += filter(None, (one.data.tags.get("source_run") for one in self.runs))
+        ids += filter(None, (one.data.tags.get(SOURCE_RUN) for one in self.runs))
         trainings = "tags.step = 'train' and params.variant = '{}'"
         return Origin(
             made=f"{made:%Y-%m-%d %H:%M} UTC",

@@ -20,6 +20,7 @@ from pipeline.comparing.previous import previous
 from pipeline.comparisons import Comparison, Variant
 from pipeline.steps.step import recorded_inputs, recorded_settings, resolved_parameters
 from pipeline.tracking import client, curves, metrics
+from pipeline.work.source import SOURCE_RUN
 
 # Columns of the table of curves, by the metrics that they are.
 CURVE_METRICS = {"train_loss": "loss", "train_accuracy": "accuracy"}
@@ -241,7 +242,7 @@ def _row(run: RunRecord) -> dict[str, object]:
         "capped": fairness.is_capped(run),
         "started": run.start_time,
         "processor": run.tags.get("processor", ""),
-        SOURCE: run.tags.get("source_run", ""),
+        SOURCE: run.tags.get(SOURCE_RUN, ""),
     }
 
 

@@ -40,7 +40,7 @@ ASKED = (
 # fmt: on
 
 COMPARISON = Comparison(
-    data=Data(source="mnist", classes=(0, 1, 2, 3, 4)),
+    data=Data(source="mnist", classes=(0, 1, 2, 3, 4), standardized=False),
     variants=(DIGITS, DIGITS_BN, DIGITS_DROPOUT),
     questions=tuple(
         Question(variant=variant, reference=reference, metric=metric, text=text)

@@ -1,11 +1,11 @@
 """500 images of each digit: does a network help that has learnt to compare pairs of others?"""
 
 from pipeline.comparisons import Comparison, Data
-from pipeline.comparisons.digits import DIGITS
+from pipeline.comparisons.digits import DIGITS_BN
 
-ARM_SCRATCH = DIGITS.derive(
+ARM_SCRATCH = DIGITS_BN.derive(
     name="arm_scratch",
-    description="5 dense layers of 100 units from scratch",
+    description="digits_bn from scratch",
 )
 ARM_FROZEN = ARM_SCRATCH.derive(
     name="arm_frozen",
@@ -19,9 +19,10 @@ ARM_UNFROZEN = ARM_FROZEN.derive(
     description="the arm of pairs_shared under a softmax, all of it trained on",
     frozen_layers=0,
 )
+# The 500 images of each digit that `pairs` leaves out.
+DATA = Data(source="mnist", images_per_class=450, val_images_per_class=50, standardized=False)
 
 COMPARISON = Comparison(
-    # The 500 images of each digit that `pairs` leaves out.
-    data=Data(source="mnist", images_per_class=450, val_images_per_class=50),
+    data=DATA,
     variants=(ARM_SCRATCH, ARM_FROZEN, ARM_UNFROZEN),
 )

@@ -25,8 +25,10 @@ matplotlib.rcdefaults()  # not what a matplotlibrc of the home or working direct
 GRID = "#E5E5E5"
 WIDTH, DOTS_PER_INCH = 8.0, 150  # inches; together 1200 pixels
 MARKERS = "osD^vPX<"
-DASHES = ((), (7, 2), (3, 1.5), (8, 2, 2, 2), (5, 1.5, 1.2, 1.5, 1.2, 1.5), (12, 3), (2, 1, 2, 4))
-DASHES += ((10, 2, 1.2, 2, 1.2, 2, 1.2, 2),)
+DASHES: Sequence[Sequence[float]] = (
+    *((), (7, 2), (3, 1.5), (8, 2, 2, 2), (5, 1.5, 1.2, 1.5, 1.2, 1.5), (12, 3), (2, 1, 2, 4)),
+    (10, 2, 1.2, 2, 1.2, 2, 1.2, 2),
+)
 
 Array: TypeAlias = np.ndarray
 Colors: TypeAlias = Mapping[str, str]  # a colour (hex) for each variant, or each line

@@ -24,6 +24,7 @@ from pipeline.report.thumbnails import taken_for
 CLASSES_WITH_TEXT = 20  # More cells than 20 x 20 have no room for numbers.
 BARE = {"frame_on": False, "xticks": (), "yticks": ()}
 LINE_LENGTH = 26  # characters that fit above an image
+CROSS = "\N{MULTIPLICATION X}"  # marks what is wrong
 DASHED: Look = {"linestyle": (0, (4, 2)), "lw": 1.2}
 
 
@@ -123,6 +124,28 @@ def uncertain_images(
     return figure
 
 
+def pairs(
+    images: Array, titles: Sequence[str], title: str = "", wrong: Collection[int] = ()
+) -> Figure:
+    """Pairs of images, (n, 2, h, w, c), four in a row, each under what is said of it.
+
+    Those at the places of the `wrong` ones are marked.
+    """
+    drawing.require_some("pairs", images, titles)
+    rows = -(-len(images) // 4)
+    figure = drawing.blank_figure(1.6 * rows + 0.4)
+    grid = figure.subplots(rows, 4, squeeze=False, subplot_kw=BARE)
+    for place, (axes, pair, text) in enumerate(zip(grid.flat, images, titles, strict=False)):
+        _show_image(axes, pair)
+        if place in wrong:
+            text = f"{CROSS} {text}"
+            axes.set_frame_on(True)
+            axes.spines[:].set(color=VERMILLION, linewidth=3)
+        axes.set_title(textwrap.fill(text, LINE_LENGTH), fontsize=9, parse_math=False)
+    figure.suptitle(title, fontsize=12)
+    return figure
+
+
 def _show_image(axes: Axes, image: Array) -> None:
     image = side_by_side(image) if image.ndim == 4 else image
     axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
@@ -205,26 +228,6 @@ def class_accuracy(
     drawing.style(axes, "Of its images, recognised; of what is taken for it, right (%)", "")
     axes.tick_params(axis="y", labelsize=size)
     axes.grid(visible=False, axis="y")
-    return figure
-
-
-def pairs(images: Array, titles: Sequence[str], wrong: Collection[int] = ()) -> Figure:
-    """Pairs of images, of shape (n, 2, h, w, c), side by side; marked where they are `wrong`."""
-    drawing.require_some("pairs", images, titles)
-    rows = -(-len(images) // 4)
-    figure = drawing.blank_figure(1.5 * rows + 0.2)
-    grid = figure.subplots(rows, 4, squeeze=False, subplot_kw=BARE)
-    for place, (axes, pair, title) in enumerate(zip(grid.flat, images, titles, strict=False)):
-        _show_image(axes, pair)
-        if place in wrong:
-            title = f"\N{MULTIPLICATION X} {title}"
-            axes.set_frame_on(True)
-            axes.spines[:].set(color=VERMILLION, linewidth=3)
-        axes.set_title(title, fontsize=10, parse_math=False)
-    if wrong:
-        figure.suptitle(
-            f"\N{MULTIPLICATION X} {len(wrong)} of these {len(images)} are wrong", fontsize=12
-        )
     return figure
 
 

@@ -111,7 +111,7 @@ def _log_results(run: StepRun, step: TrainStep, trainer: "Trainer", fit: "Fit") 
     metrics |= log_test(run, step.variant, trainer.splits, probabilities)
     metrics["best_train_accuracy"] = trainer.training_accuracy(step.seed)
     gap = metrics["best_train_accuracy"] - metrics["test_accuracy"]
-    metrics["generalization_gap"] = round(gap, 7)
+    metrics["generalization_gap"] = gap
     run.log_metrics(metrics)
     of_splits = {"test": probabilities, "validation": trainer.predict(trainer.splits.x_val)}
     for name, of in of_splits.items():

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 from pipeline.base import markdown
+from pipeline.comparisons import Variant
 from pipeline.parameters import Searching, Training, declared
 from pipeline.tracking import addresses, client
 from pipeline.work.source import source_link
@@ -18,7 +19,7 @@ def training_note(
 ) -> str:
     """The note of a training's run, as Markdown, given its final metrics and learning rate."""
     title = f"**{step.variant.name}** on {markdown.code(step.data.dataset)}, seed {seed}: "
-    title += f"{step.variant.description}.{_source(step, run)}"
+    title += f"{step.variant.description}.{_begun(step.variant)}"
     rows = [*_results(metrics), _rate(step, run, rate)]
     # The MLflow UI leaves no room between columns, and breaks what is narrow.
     unbroken = [(name, value.replace(" ", "&nbsp;"), what) for name, value, what in rows]
@@ -75,16 +76,13 @@ def _rate(step: VariantStep, run: client.Run, rate: float) -> tuple[str, str, st
     return "chosen_learning_rate", f"{rate:.6g}", how + most
 
 
-def _source(step: VariantStep, run: client.Run) -> str:
-    """What a training goes on from."""
-    variant, source_run = step.variant, run.data.tags.get("source_run")
+def _begun(variant: Variant) -> str:
+    """What a training goes on from, in a sentence."""
     if not variant.starts_from:
         return ""
-    source = markdown.code(variant.starts_from)
-    named = _link(source, run, source_run) if source_run else source
     layers = f"{variant.reused_layers} hidden layer{'s'[: variant.reused_layers > 1]}"
     frozen = f"{variant.frozen_layers or 'none'} frozen"
-    return f" It goes on from {named} with {layers}, {frozen}."
+    return f" It goes on from {markdown.code(variant.starts_from)} with {layers}, {frozen}."
 
 
 def _links(run: client.Run, *, of_pairs: bool) -> list[str]:

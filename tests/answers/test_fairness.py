@@ -19,6 +19,7 @@ from pipeline.answers.fairness import (
     left_out,
 )
 from pipeline.comparisons import Variant
+from pipeline.comparisons.transfer import CACHED, SCRATCH, UNFROZEN
 from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, BN, ELU, ONE_CYCLE, SELU
 
 FINGERPRINT = "f" * 64
@@ -374,3 +375,22 @@ def test_a_failure_that_a_later_run_made_up_for_is_not_left_out() -> None:
 def test_a_failure_after_a_finished_run_says_that_the_earlier_one_is_compared() -> None:
     (one,) = left_out([trained(ELU, start_time=1)], [ended(ELU, 1, "KILLED", at=2)])
     assert str(one) == "train elu seed 1: interrupted; an earlier run of it is compared"
+
+
+OF_A_SOURCE = {
+    "Starts from": "none: scratch; digits_bn: transfer_unfrozen, transfer_cached",
+    "Hidden layers taken, and frozen": "0, 0: scratch; 4, 0: transfer_unfrozen; 5, 5: "
+    "transfer_cached",
+    "Frozen layers computed once": "False: scratch, transfer_unfrozen; True: transfer_cached",
+}
+
+
+def test_what_a_variant_starts_from_is_by_design_and_not_a_fact_where_none_does() -> None:
+    by_name = found([trained(SCRATCH), trained(UNFROZEN), trained(CACHED)])
+    assert {name: by_name[name].detail for name in OF_A_SOURCE} == OF_A_SOURCE
+    assert {by_name[name].finding for name in OF_A_SOURCE} == {"by design"}
+    assert by_name["Trained on, images of each class"] == Fact(
+        "Trained on, images of each class", "same", "100"
+    )
+    others = found([trained(ELU), trained(BN)])
+    assert not {*OF_A_SOURCE, "Trained on, images of each class"} & others.keys()

@@ -16,7 +16,7 @@ def found(settings: dict[str, dict[str, Any]], **numbers: int) -> list[Family]:
 
 
 def test_a_family_differs_in_the_images_and_in_what_follows_from_its_past_alone() -> None:
-    settings = {
+    settings: dict[str, dict[str, Any]] = {
         "elu": {"units": 100, "images_per_class": None, "derived_from": ""},
         "elu_20": {"units": 100, "images_per_class": 20, "derived_from": "elu"},
         "elu_200": {"units": 100, "images_per_class": 200, "derived_from": "elu_20"},

@@ -118,3 +118,10 @@ def test_the_generalization_gap_is_compared_where_it_was_logged() -> None:
 
     assert metrics(generalization_gap=0.02)[1:3] == ["Test accuracy", "Generalization gap"]
     assert metrics()[1:3] == ["Test accuracy", "Epochs to the target"]
+
+
+def test_what_one_of_two_does_not_start_from_is_said_to_be_none() -> None:
+    rows = [make_run(name, 1) for name in ("elu", "bn")]
+    settings = {"elu": {"starts_from": ""}, "bn": {"starts_from": "digits_bn"}}
+    (pair,) = pairs.pairs(evidence_of(rows, settings=settings))
+    assert ("starts from", "digits_bn", "none") in (pair.settings or ())

@@ -108,3 +108,11 @@ def test_frame_of_the_answers_has_their_values():
     assert again["verdict"][0] == "better"
     assert again[["runs", "reference_runs"]].iloc[0].tolist() == [3, 3]
     assert list(tables.answers_frame([])) == list(frame)  # a header, also of nothing
+
+
+def test_times_have_two_digits_however_short_an_epoch_is():
+    row = {"seconds_per_epoch": 0.00634, "total_seconds": 0.0951}
+    shown = [tables.figure(row, name) for name in row]
+    assert shown == ["0.0063", "0.095"]
+    row = {"seconds_per_epoch": 1.346, "total_seconds": 83.7}
+    assert [tables.figure(row, name) for name in row] == ["1.35", "84"]

@@ -1,6 +1,9 @@
 """What is read of runs for a comparison."""
 
+import dataclasses
 import json
+import math
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -8,7 +11,7 @@ import pytest
 from compared_runs import train_run
 
 from pipeline.comparing import artifacts, evidence
-from pipeline.comparisons.twenty_layers import ELU
+from pipeline.comparisons.twenty_layers import BN, ELU
 from pipeline.steps.step import settings_tag
 from pipeline.tracking import client
 from pipeline.tracking.names import hidden
@@ -140,3 +143,29 @@ def test_settings_are_what_decides_a_training_and_of_old_runs_there_are_none(sto
     assert (
         evidence._settings(evidence.record(train_run("elu", tags=hidden({"settings": "{}"})))) == {}
     )
+
+
+def test_a_run_from_before_a_setting_was_trained_as_its_default_says(store: Path) -> None:
+    before = {name: value for name, value in asdict(BN).items() if name in ("name", "activation")}
+    tags = hidden({"settings": json.dumps({"variant": before, "given": {}})})
+    old = evidence.record(train_run("bn", tags=tags))
+    found = evidence._settings(old)
+    assert (found["starts_from"], found["arms"], found["images_per_class"]) == ("", "one", None)
+    parameters = {"learning_rate": "0.1", "patience": "20"}
+    tags = {"source_run": "a run"}
+    rows = [
+        evidence._row(evidence.record(train_run("bn", parameters=parameters, tags=of)))
+        for of in ({}, tags)
+    ]
+    assert [row["source_run"] for row in rows] == ["", "a run"]
+    assert math.isnan(float(str(rows[0]["generalization_gap"])))
+
+
+def test_images_of_each_class_are_those_asked_for_or_else_all_of_the_data() -> None:
+    data = evidence.RunRecord(run_id="data", name="prepare", metrics={"train_images": 4000})
+    every = evidence.RunRecord(run_id="1", name="all", declared=asdict(BN), prepare=data)
+    few = dataclasses.replace(every, declared=asdict(BN) | {"images_per_class": 20})
+    pairs = dataclasses.replace(every, declared=asdict(BN) | {"arms": "two"})
+    found = [evidence._images_per_class(run, 10) for run in (every, few, pairs)]
+    assert found == [400, 20, 0]
+    assert evidence._images_per_class(every, 0) == 0

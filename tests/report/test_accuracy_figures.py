@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from compared_runs import evidence_of, five_variants, make_run
 from drawn import axes_of, labels_of, xs, ys
+from matplotlib.collections import PathCollection
 from matplotlib.text import Text
 
 from pipeline.answers.families import families
@@ -38,7 +39,8 @@ def test_accuracy_by_time_has_a_dot_per_run_and_a_mean_in_its_interval_at_the_me
     assert ys(interval) == pytest.approx([50 - 4.968, 50 + 4.968], abs=0.001)
     assert (xs(mean), ys(mean), mean.get_marker()) == ([12], [50], "o")
     assert dots(axes) == {"elu": [[10, 48], [12, 50], [20, 52]]}
-    assert mean.get_markersize() ** 2 > 2 * axes.collections[0].get_sizes()[0]
+    (runs,) = axes.findobj(PathCollection)
+    assert mean.get_markersize() ** 2 > 2 * runs.get_sizes()[0]
     assert panel.alt == (
         "Mean test accuracy for the median training time, the best first: elu 50.0% for 12 s."
     )
@@ -111,8 +113,11 @@ def few_images(numbers=(20, 100, 500), settings=None):
                 for seed in (1, 2, 3)
             ]
             per_class[variant] = number
-            of_each[variant] = {"reused_layers": 4 * (name == "transfer"), "units": 100}
-            of_each[variant] |= {"images_per_class": number, "derived_from": f"of {variant}"}
+            of_each[variant] = {
+                "reused_layers": 4 * (name == "transfer"),
+                "images_per_class": number,
+                "derived_from": f"of {variant}",
+            }
     settings = of_each if settings is None else settings
     return evidence_of(rows, baseline="scratch", images_per_class=per_class, settings=settings)
 
@@ -124,8 +129,9 @@ def test_accuracy_by_images_has_a_line_per_family_at_the_numbers_of_images():
     assert axes.get_xscale() == "log"
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["20", "100", "500"]
     assert axes.get_xticks().tolist() == [20, 100, 500]
-    legend = axes.get_legend()
-    assert [text.get_text() for text in legend.get_texts()] == ["scratch", "transfer"]
+    names = axes.get_legend_handles_labels()[1]
+    assert axes.get_legend()
+    assert names == ["scratch", "transfer"]
     lines = [line for line in axes.lines if line.get_label() in ("scratch", "transfer")]
     assert [xs(line) for line in lines] == [[20, 100, 500]] * 2
     assert ys(lines[0]) == pytest.approx([4, 12, 52])

@@ -232,3 +232,16 @@ def test_a_variant_has_the_same_colour_dash_and_marker_in_every_figure_and_no_tw
     seven = dict.fromkeys("0123456", "#0072B2")
     looks = [drawing.look(name, seven) for name in seven]
     assert [len({look[of] for look in looks}) for of in ("marker", "linestyle")] == [7, 7]
+
+
+def test_training_panels_are_of_what_was_logged_of_every_variant():
+    curves = pd.concat([make_curve("elu"), make_curve("bn")])
+    loss, accuracy = comparison_figures.training_panels(curves, COLORS)
+    assert (loss.name, accuracy.name) == ("train_loss_by_epoch", "train_accuracy_by_epoch")
+    axes = axes_of(accuracy)
+    assert labels_of(axes) == ("Epoch", "Training accuracy (%)")
+    assert [line.get_label() for line in axes.lines] == ["elu", "bn"]
+    assert accuracy.alt.startswith("Highest training accuracy of a run, mean over the seeds")
+    assert labels_of(axes_of(loss)) == ("Epoch", "Training loss (nats per image)")
+    old = curves.assign(loss=float("nan")).drop(columns="accuracy")
+    assert comparison_figures.training_panels(old, COLORS) == []

@@ -354,3 +354,16 @@ def test_the_data_of_every_figure_can_be_saved_also_without_the_script(
     means = table[table["series"] == "mean"].set_index("variant")["Test accuracy (%)"]
     expected = 100 * full().summary.set_index("variant")["test_accuracy"]
     assert means.to_dict() == pytest.approx(expected.to_dict(), rel=1e-5)
+
+
+def test_a_training_that_starts_from_another_links_it() -> None:
+    rows = [make_run("elu", 1), make_run("bn", 1, source_run="abcdef0123456789")]
+    of = evidence_of([{"source_run": ""} | row for row in rows])
+    runs = {"abcdef0123456789": "http://localhost/#/source"}
+    html = page.html_report(of, {}, Origin(runs=runs))
+    text = Page(html).text
+    assert "1 (50.0%, from abcdef01)" in text
+    assert text.count(", from ") == 1
+    assert '<a href="http://localhost/#/source"' in html
+    assert "and the run whose layers it took." in text
+    assert "whose layers" not in in_words(evidence_of([make_run("elu", 1)])).text
