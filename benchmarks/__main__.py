@@ -11,6 +11,7 @@ from pipeline.parameters import parameter
 # By name: whether it is measured on a data set of choice.
 BENCHMARKS = {
     "throughput": True,
+    "digits": False,
     "limit": True,
     "search": True,
     "rates": True,

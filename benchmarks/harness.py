@@ -203,12 +203,12 @@ def in_turns(sides: Mapping[str, Callable[[int], Row]], *, rounds: int) -> pd.Da
 
 
 @contextmanager
-def prepared(dataset: str) -> Iterator[tuple[Path, Row]]:
-    """A directory with a prepared data set, split as by default, and its description."""
+def prepared(dataset: str, data: Data | None = None) -> Iterator[tuple[Path, Row]]:
+    """A directory with a data set, prepared as declared or by default, and its description."""
     source = sources.resolve(dataset)
     if source.warning:
         progress.update(message=f"WARNING: {source.warning}")
-    splits = split_arrays(sources.load(source), Data())
+    splits = split_arrays(sources.load(source), data or Data())
     images = {"training": len(splits.y_train), "validation": len(splits.y_val)}
     with tempfile.TemporaryDirectory() as directory:
         save(splits, Path(directory))

@@ -30,11 +30,13 @@ from hypothesis import strategies as st
 from mlflow.projects import _project_spec
 
 from pipeline import command
-from pipeline.base import InputError
+from pipeline.base import InputError, markdown
 from pipeline.comparing.comparison import Wanted, decided, wanted
-from pipeline.comparisons.twenty_layers import COMPARISON
+from pipeline.comparisons import Comparison, Data
+from pipeline.comparisons.twenty_layers import ELU
 from pipeline.comparisons.variants import LARGEST_BATCH
 from pipeline.data import npz
+from pipeline.data.splitting import split_arrays
 from pipeline.parameters import Main, Prepare, mlflow_run
 from pipeline.parameters.generated import PYTHON
 from pipeline.parameters.groups import LARGEST_SEED
@@ -355,15 +357,17 @@ def test_strange_but_printable_names_are_taken_as_they_are(store: Path) -> None:
     path = store / "<img src=x onerror=alert(1)> $(touch pwned) 'a' \"b\" 船 [red].npz"
     np.savez(path, **arrays, class_names=np.array(NAMES))
     asked = Prepare(dataset=str(path))
-    data = prepared(asked, COMPARISON)
+    comparison = Comparison(variants=(ELU,), data=Data(classes=tuple(range(len(NAMES)))))
+    data = prepared(asked, comparison)
     assert data.dataset == path.stem
     run = mlflow.MlflowClient().get_run(data.run_id)
     assert run.data.tags["dataset"] == path.stem
     assert run.data.params["dataset"] == str(path)
     text, _, again = run.data.tags["mlflow.note.content"].partition("Run again: ")
     assert text.startswith("`<img src=x onerror=alert(1)> $(touch pwned)")
+    assert f"The classes kept are {', '.join(map(markdown.escaped, NAMES))}," in text
     assert again == f"`{mlflow_run('prepare', asked)}`"
-    assert prepared(asked, COMPARISON) == data
+    assert prepared(asked, comparison) == data
     assert npz.read(path).class_names == tuple(NAMES)
     assert not list(store.rglob("pwned"))
 
@@ -557,6 +561,58 @@ def test_a_password_in_a_storage_is_never_in_the_refusal(
     with pytest.raises(InputError) as refused:
         Main(storage=f"{scheme}://{user.replace(':', '')}:{secret}@{host}/{rest}")
     assert "S3CRET" not in str(refused.value)
+
+
+FEW = st.integers(1, 5) | st.sampled_from([20, 10**9])
+SOME = st.lists(st.integers(0, 3), max_size=20)
+# Some of every class, between others that come in any number and order.
+LABELS = st.builds(
+    lambda one, n, other: [*one, *list(range(4)) * n, *other], SOME, st.integers(2, 9), SOME
+)
+CHOICES: dict[str, st.SearchStrategy[Any]] = {
+    "classes": st.lists(st.integers(0, 4), min_size=2, max_size=4, unique=True).map(tuple),
+    "skipped_per_class": FEW,
+    "images_per_class": FEW,
+    "val_images_per_class": FEW,
+    "val_size": FEW,
+    "split": st.just("position"),
+    "pairs": st.just(True),
+    "split_seed": st.integers(0, LARGEST_SEED),
+}
+
+
+@given(LABELS, LABELS, st.fixed_dictionaries({}, optional=CHOICES))
+def test_whatever_is_asked_of_data_is_refused_or_kept_to(
+    train: list[int], test: list[int], choices: dict[str, Any]
+) -> None:
+    numbered = np.arange(len(train) + len(test), dtype=np.uint8).reshape(-1, 1, 1, 1)
+    x_train, x_test = np.split(numbered, [len(train)])
+    arrays = {"x_train": x_train, "y_train": train, "x_test": x_test, "y_test": test}
+    data = Data(**choices)
+    try:
+        loaded = npz.assemble("numbers", "numbers", {k: np.array(a) for k, a in arrays.items()})
+        splits = split_arrays(loaded, data)
+    except InputError:
+        return
+    held_out = splits.x_val[:, 0] if splits.pairs else splits.x_val
+    kept = [*splits.x_train.ravel(), *held_out.ravel()]
+    assert len(set(kept)) == len(kept) >= 2
+    labels = np.array(train)[splits.x_train.ravel()]
+    names = [splits.trained_names[label] for label in splits.y_train]
+    assert names == [loaded.class_names[label] for label in labels]
+    of_each = np.bincount(splits.y_train, minlength=len(splits.trained_names))
+    assert of_each.min() >= 1
+    if data.images_per_class:
+        assert set(of_each) == {data.images_per_class}
+    if data.val_images_per_class:
+        held = np.unique(np.array(train)[held_out.ravel()], return_counts=True)[1]
+        assert held.tolist() == [data.val_images_per_class] * len(of_each)
+    elif not data.images_per_class:
+        assert len(held_out) == min(data.val_size, len(kept) // 5)
+    for pairs in (splits.x_val, splits.x_test) if splits.pairs else ():
+        first, second = pairs.reshape(-1, 2).T
+        assert len(set(first)) == len(first)
+        assert (first != second).all()
 
 
 @given(st.text())

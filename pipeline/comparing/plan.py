@@ -246,7 +246,8 @@ def _row(run: client.Run, data: LoggedData, per_class: int | None) -> dict[str, 
     """What a run came to, and by how much more images an epoch has now."""
     tags, parameters = run.data.tags, resolved_parameters(run)
     was = recorded_settings(tags)[0].get("images_per_class")
-    more = _images(data.run_id, per_class) / _images(tags.get("prepare_run", ""), was)
+    before = _images(tags.get("prepare_run", ""), was)
+    more = math.nan if math.isnan(before) else _images(data.run_id, per_class) / before
     if math.isnan(more) and (tags["dataset"], was) == (data.dataset, per_class):
         more = 1.0
     return {
@@ -260,6 +261,8 @@ def _row(run: client.Run, data: LoggedData, per_class: int | None) -> dict[str, 
 @cache
 def _images(prepare_run: str, per_class: int | None) -> float:
     """The training images of a prepared data set, or so many of each class; NaN where unknown."""
+    if not prepare_run:
+        return math.nan
     try:
         run = client.get_run(prepare_run)
     except InputError:

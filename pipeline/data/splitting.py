@@ -103,7 +103,7 @@ def _val_size(data: Data, left: Indices, classes: list[int]) -> int:
     """How many images are held out, of all classes together."""
     n_kept = int(left.sum())
     if data.images_per_class is not None:  # those held out come in addition
-        n_kept = data.images_per_class * len(classes) * 5 // 4
+        n_kept = min(data.images_per_class, int(left[classes].min())) * len(classes) * 5 // 4
     expected = "at least 1, out of at least 5 training images"
     received = f"{data.val_size} out of {n_kept} training images"
     action = "Give a positive number of images, 5000 by default."

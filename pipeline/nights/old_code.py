@@ -17,6 +17,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 from pipeline.base import InputError, StepsFailedError
 from pipeline.steps.step import PACKAGE
 from pipeline.tracking import client
+from pipeline.work.source import SOURCE_RUN
 
 BISECT = "bisect"  # a tag: what was taken back; and the step of such a run, so that it is taken for
 # no training of a comparison
@@ -137,7 +138,19 @@ def _training(
     finally:  # where this process is interrupted, too
         process.terminate()
         process.wait()
-        client.connect().set_tag(opened, "step", BISECT)
+        for run_id in _trained_for(client.get_run(opened)):
+            client.connect().set_tag(run_id, "step", BISECT)
+
+
+def _trained_for(opened: client.Run) -> Iterator[str]:
+    """The ids of a training's run, and of those that were trained for it to start from."""
+    waiting = [opened]
+    while waiting:
+        run = waiting.pop()
+        if run.data.tags.get("step") != "search":
+            yield run.info.run_id
+        found = (client.find_run(run.data.tags.get(tag)) for tag in ("search_run", SOURCE_RUN))
+        waiting += [one for one in found if one and one.info.start_time >= opened.info.start_time]
 
 
 def _made(opened: client.Run) -> client.Run:

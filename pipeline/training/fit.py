@@ -18,7 +18,7 @@ from pipeline.training.checkpoints import Checkpoint, Checkpoints
 # it before anything is chosen.
 METRICS = {"val_accuracy": "val_accuracy", "val_loss": "val_loss"}
 METRICS |= {"train_accuracy": "accuracy", "train_loss": "loss"}
-DECIMALS = 4  # of seconds: an epoch of few images takes some milliseconds
+DECIMALS = 5  # of seconds: an epoch of few images takes a millisecond
 
 
 @dataclass(kw_only=True)

@@ -140,7 +140,7 @@ def _choices(splits: Splits, data: Data) -> Iterator[str]:
     if data.classes is not None:
         others = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         listed = ", ".join(map(markdown.escaped, names[:MOST_NAMED]))
-        yield f"Of the classes {listed}{others} are kept, numbered from 0 in this order."
+        yield f"The classes kept are {listed}{others}, numbered from 0 in this order."
     by_class = "split by class, in an order that `split_seed` decides"
     by_position = "split by position, in the order of the data set"
     yield f"The training images are {by_class if data.split == 'stratified' else by_position}."

@@ -154,9 +154,9 @@ def _log_study(study: optuna.Study, curve: RateCurve, step: SearchStep, run: Ste
         f"rate {best_rate:.3g} and validation loss {loss:.4f} nats per image."
     )
     set_note(study, _study_note(step, run, outcome))
-    source = source_link(client.get_run(run.run_id))
-    links = f"[{FIGURE}]({addresses.run_page(run.experiment, run.run_id)[1:]}/artifacts/{FIGURE})"
-    links += f" · {source}" if source else ""
+    opened = client.get_run(run.run_id)
+    figure = f"[{FIGURE}]({addresses.artifact_page(opened, FIGURE)[1:]})"
+    links = " · ".join(filter(None, [figure, source_link(opened)]))
     run.set_note(
         f"Learning-rate search of **{step.variant.name}**: {len(trials)} trials of up to {most} "
         f"epochs, {pruned} pruned, {diverged} diverged; pruning saved {of_all}.\n\n"

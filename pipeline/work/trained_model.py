@@ -5,7 +5,7 @@ by modules logged with it, by a layer. So nothing of it is read but numbers.
 """
 
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 from mlflow.entities import LoggedModel
@@ -39,12 +39,19 @@ def trained_model(run: client.Run, splits: Splits) -> "keras.Model":
     download = mlflow.artifacts.download_artifacts
     with tempfile.TemporaryDirectory() as folder, refused_if_damaged(subject, _ACTION):
         settings, _ = recorded_settings(run.data.tags)
-        model = build_model(Variant(**settings), splits, seed=0)
+        model = build_model(_declared(settings), splits, seed=0)
         model.load_weights(patiently(download, f"{location}/{file}", dst_path=folder))
     expected = run.data.tags.get(WEIGHTS, received := weights_fingerprint(model))
     words = f"the weights that it logged, of fingerprint {expected}"
     require(received == expected, subject, words, f"others, of {received}", _ACTION)
     return model
+
+
+def _declared(settings: dict[str, Any]) -> Variant:
+    try:
+        return Variant(**settings)
+    except InputError as refusal:  # of another version: no file declares it that could be corrected
+        raise ValueError(f"{refusal.subject} {refusal.received}") from refusal
 
 
 def weights_fingerprint(model: "keras.Model") -> str:

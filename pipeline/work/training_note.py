@@ -27,7 +27,8 @@ def training_note(
     # What gives exactly this run, without a search and its parameters.
     ours = declared(Training)
     unused = {one.name: one.default for one in fields(Searching) if one.name not in ours}
-    again = step.again(**unused, seed=seed, learning_rate=rate)
+    searched = {} if step.source else {**unused, "learning_rate": rate}
+    again = step.again(**searched, seed=seed)
     parts = (
         title,
         "\n".join(["| | | |", "|---|---|---|", *table]),

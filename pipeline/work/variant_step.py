@@ -215,11 +215,15 @@ class VariantStep(Step):
         return {**named, **settings, **self.data.tags, **scaled}
 
     def again(self, **instead: Any) -> str:
-        """The command that does the same anew, the settings of the group spelt out."""
+        """The command that does the same anew, the settings of the group spelt out.
+
+        But as they were asked for where it starts from another training, whose settings they also
+        are.
+        """
         settings = {
             name: value
             for name, value in settings_of(self.variant, self.group).items()
-            if self.variant.dropout or not name.startswith("dropout")
+            if not self.source and (self.variant.dropout or not name.startswith("dropout"))
         }
         chosen = {"variant": self.variant.name, "dataset": self.data.found_again, "reuse": "never"}
         return mlflow_run(self.entry_point, self.asked, **{**settings, **chosen, **instead})

@@ -150,6 +150,29 @@ def test_open_splits_refuses(tmp_path: Path, tiny: Arrays, damage: str) -> None:
         open_splits(tmp_path / "splits")
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kept_names": 3},
+        {"kept_names": [["0"]]},
+        {"class_names": None},
+        {"class_names": ["same"]},
+        {"x_train": "of another place"},
+        {"pairs": False},
+    ],
+    ids=str,
+)
+def test_metadata_that_were_made_up_are_refused(
+    tmp_path: Path, tiny: Arrays, changes: dict[str, Any]
+) -> None:
+    save(split_arrays(tiny, PAIRS), tmp_path)
+    metadata = tmp_path / "metadata.json"
+    described = json.loads(metadata.read_text("utf-8"))
+    metadata.write_text(json.dumps(described | changes), "utf-8")
+    with pytest.raises(InputError, match="Run the prepare step again"):
+        open_splits(tmp_path)
+
+
 UNSTANDARDIZED = Data(val_size=9, split_seed=42, standardized=False)
 
 

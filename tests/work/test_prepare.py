@@ -91,7 +91,7 @@ def test_the_run_of_pairs_says_how_they_were_chosen(store: Path, tiny_npz: Path)
     note = run.data.tags["mlflow.note.content"]
     assert note.startswith(
         "`stripes`: 80 train, 22 validation, 40 test images of shape (8, 8, 3) in 2 classes. "
-        "Of the classes 2, 0 are kept, numbered from 0 in this order. The training images are "
+        "The classes kept are 2, 0, numbered from 0 in this order. The training images are "
         "split by class, in an order that `split_seed` decides. Of each class 3 are skipped. "
         "Of each class 11 are held out to validate with. Of each class 40 are trained with. "
         "The question is whether two images are of the same class. Pairs "
@@ -110,7 +110,7 @@ def test_every_choice_of_images_is_in_the_key_the_fingerprint_and_the_note(tiny_
         "Of each class 7 are skipped": Data(skipped_per_class=7),
         "Of each class 5 are held out": Data(val_images_per_class=5),
         "Of each class 6 are trained with": Data(images_per_class=6),
-        "Of the classes 1, 2 are kept": Data(classes=(1, 2)),
+        "The classes kept are 1, 2,": Data(classes=(1, 2)),
         "whether two images are of the same class": Data(pairs=True),
     }
     arrays, keys, fingerprints = npz.read(npz.find(str(tiny_npz))), set(), set()

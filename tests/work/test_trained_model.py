@@ -6,6 +6,7 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -168,9 +169,9 @@ def without_settings(run: client.Run) -> None:
     client.connect().delete_tag(run.info.run_id, SETTINGS)
 
 
-def with_a_setting_of_the_future(run: client.Run) -> None:
+def of_the_future(run: client.Run, setting: str) -> None:
     settings: dict[str, Any] = json.loads(run.data.tags[SETTINGS])
-    settings["variant"]["arms"] = 2
+    settings["variant"][setting] = "three"
     client.connect().set_tag(run.info.run_id, SETTINGS, json.dumps(settings))
 
 
@@ -182,7 +183,8 @@ def with_a_setting_of_the_future(run: client.Run) -> None:
         truncate,
         lambda run: shutil.rmtree(folder_of(run)),
         without_settings,
-        with_a_setting_of_the_future,
+        partial(of_the_future, setting="heads"),
+        partial(of_the_future, setting="arms"),
     ],
 )
 def test_a_model_that_is_not_what_the_run_logged_is_refused(
