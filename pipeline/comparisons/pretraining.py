@@ -1,11 +1,11 @@
 """500 images of each digit: does a network help that has learnt to compare pairs of others?"""
 
 from pipeline.comparisons import Comparison, Data
-from pipeline.comparisons.digits import DIGITS
+from pipeline.comparisons.digits import DIGITS_BN
 
-ARM_SCRATCH = DIGITS.derive(
+ARM_SCRATCH = DIGITS_BN.derive(
     name="arm_scratch",
-    description="5 dense layers of 100 units from scratch",
+    description="digits_bn from scratch",
 )
 ARM_FROZEN = ARM_SCRATCH.derive(
     name="arm_frozen",
