@@ -1,11 +1,11 @@
 """Two images of MNIST: the same digit or not? Do arms of the same weights do better?"""
 
 from pipeline.comparisons import Comparison, Data
-from pipeline.comparisons.digits import DIGITS
+from pipeline.comparisons.digits import DIGITS_BN
 
-PAIRS_TWO = DIGITS.derive(
+PAIRS_TWO = DIGITS_BN.derive(
     name="pairs_two",
-    description="two arms of 5 layers of 100 units, a hidden layer of 10, one logistic output",
+    description="two arms of digits_bn, a hidden layer of 10 units, one logistic output",
     arms="two",
 )
 PAIRS_SHARED = PAIRS_TWO.derive(
