@@ -102,8 +102,9 @@ def _chosen(arrays: Arrays, classes: list[int], data: Data) -> tuple[Indices, In
 def _val_size(data: Data, left: Indices, classes: list[int]) -> int:
     """How many images are held out, of all classes together."""
     n_kept = int(left.sum())
-    if data.images_per_class is not None:  # those held out come in addition
-        n_kept = min(data.images_per_class, int(left[classes].min())) * len(classes) * 5 // 4
+    if data.images_per_class is not None:  # those held out come in addition, as far as there are
+        of_each = min(data.images_per_class, int(left[classes].min()) * 4 // 5)
+        n_kept = of_each * len(classes) * 5 // 4
     expected = "at least 1, out of at least 5 training images"
     received = f"{data.val_size} out of {n_kept} training images"
     action = "Give a positive number of images, 5000 by default."

@@ -104,7 +104,7 @@ def uncertain_images(
     drawing.require_some("images", images, labels, probabilities, entropy)
     order = np.argsort(-np.asarray(entropy), kind="stable")[:12]
     rows = -(-len(order) // 4)
-    figure = drawing.blank_figure(2.9 * rows)
+    figure = drawing.blank_figure((2.9 if images.ndim == 4 else 2.0) * rows)  # pairs are wide
     grid = figure.subplots(rows, 4, squeeze=False, subplot_kw=BARE)
     for axes, index in zip(grid.flat, order, strict=False):
         _show_image(axes, images[index])

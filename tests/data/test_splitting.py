@@ -256,7 +256,7 @@ def test_those_held_out_of_each_class_are_the_same_however_many_are_trained_with
             "images_per_class of the data: expected at most 7: class d has 8 training images, "
             "less 1 held out; received 9",
         ),
-        (Data(images_per_class=10**9), "at most 6: class d has 8 training images, less 2 held out"),
+        (Data(images_per_class=10**9), "at most 7: class d has 8 training images, less 1 held out"),
         (
             Data(images_per_class=4, val_images_per_class=3, skipped_per_class=2),
             "at most 3: class d has 8 training images, less 2 skipped and 3 held out",
@@ -285,6 +285,17 @@ def test_splitting_refuses_what_the_data_set_does_not_have(
 ) -> None:
     with pytest.raises(InputError, match=message):
         split_arrays(uneven, data)
+
+
+def test_as_many_images_can_be_trained_with_as_a_refusal_tells() -> None:
+    arrays = of_two_classes(800)
+    with pytest.raises(InputError, match=r"at most 320: class a has 400 .*, less 80 held out"):
+        split_arrays(arrays, Data(images_per_class=321))
+    splits = split_arrays(arrays, Data(images_per_class=320))
+    assert (len(splits.y_train), len(splits.y_val)) == (640, 160)
+    with pytest.raises(InputError, match=r"at most 398: class a has 400 .*, less 2 held out"):
+        split_arrays(arrays, Data(images_per_class=399, val_size=4))
+    assert len(split_arrays(arrays, Data(images_per_class=398, val_size=4)).y_train) == 796
 
 
 def test_by_position_a_class_that_comes_last_is_refused(tmp_path: Path) -> None:
