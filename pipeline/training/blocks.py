@@ -26,9 +26,9 @@ class Blocks:
     An epoch is a whole number of equal blocks of full mini-batches. No image is left out: the last
     mini-batches are filled up with the first images of the epoch's own permutation (45,000 images
     at batch size 32 are 21 blocks of 67 mini-batches; 24 images are seen twice). The images are
-    uint8 of shape (n, height, width, channels), and may be memory-mapped. Of pairs, an epoch has
-    as many as images, every image being the first of one, and their labels are whether both are of
-    one class.
+    uint8 of shape (n, height, width, channels), and may be memory-mapped; or float32, (n, units),
+    what frozen layers make of them. Of pairs, an epoch has as many as images, every image being the
+    first of one, and their labels are whether both are of one class.
     """
 
     def __init__(
