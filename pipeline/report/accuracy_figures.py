@@ -93,8 +93,10 @@ def _name(axes: Axes, rows: pd.DataFrame, colors: Colors) -> None:
     labels = []
     for name, first, mean, last in zip(map(str, rows.index), left, middle, right, strict=True):
         length = CHARACTER * len(name)
-        is_left = mean[0] > 0.5
-        begin = first[0] - GAP - length if is_left else last[0] + GAP
+        # Beside its runs, or where these leave no room beside their mean.
+        sides = [(last[0] + GAP, False), (first[0] - GAP - length, True)]
+        sides += [(mean[0] + GAP, False), (mean[0] - GAP - length, True)]
+        begin, is_left = next((of for of in sides if 0 <= of[0] <= 1 - length), sides[2])
         labels.append(_Label(name, begin, begin + length, mean[1], tuple(mean), is_left))
     for label, height in zip(labels, _apart(labels), strict=True):
         color = drawing.look(label.name, colors)["color"]

@@ -67,7 +67,11 @@ def _log_pairs(run: StepRun, splits: Splits, probabilities: np.ndarray) -> None:
     titles = [f"{splits.class_names[guesses[at]]} {probabilities[at].max():.2f}" for at in shown]
     wrong = np.flatnonzero(guesses[shown] != labels[shown]).tolist()
     images = np.stack([splits.x_test[place] for place in shown])
-    title = f"Test pairs: {len(wrong)} that are wrong, marked {run_figures.CROSS}, the surest first"
+    title = "Test pairs, all of which are recognised"
+    if wrong:
+        title = (
+            f"Test pairs: the {len(wrong)} most wrong, marked {run_figures.CROSS}, and right ones"
+        )
     run.log_figure(run_figures.pairs(images, titles, title, wrong), "pairs.png")
 
 
