@@ -23,6 +23,7 @@ from mlflow.entities import Run
 from object_store import BUCKET, ObjectStore, object_store
 from postgresql import PostgreSQL, temporary_postgresql
 from small_layers import SMALL
+from small_transfer import TRANSFER
 from test_faults import CURVE, FINAL
 
 from pipeline.main import main
@@ -107,10 +108,16 @@ def results() -> dict[str, tuple[dict[str, list[tuple[int, float]]], dict[str, f
 
 
 def kill_in_the_middle(step: str, epochs: int, killed: list[int]) -> None:
-    """Kill the host of a step, all of its processes, after some epochs of its newest run."""
-    while not (found := runs_of(step)) or len(points(found[0], "train_loss")) < epochs:
-        time.sleep(0.1)
-    killed.append(int(revealed(found[0].data.tags)["pid"]))
+    """Kill the host of a step, all of its processes, after some epochs of a run of it."""
+
+    def begun() -> Iterator[Run]:
+        # Of a search, the trial that goes on is the best of the first, not the newest.
+        running = (run for run in runs_of(step) if run.info.status == "RUNNING")
+        return (run for run in running if len(points(run, "train_loss")) >= epochs)
+
+    while not (found := next(begun(), None)):
+        time.sleep(0.05)
+    killed.append(int(revealed(found.data.tags)["pid"]))
     os.killpg(os.getpgid(killed[0]), signal.SIGKILL)
 
 
@@ -175,3 +182,23 @@ def test_a_step_whose_host_is_killed_goes_on_on_another_from_its_last_epoch(
     secret = cluster.s3.environment["AWS_SECRET_ACCESS_KEY"].encode()
     files = [one for one in cluster.folder.rglob("*") if one.is_file()]
     assert [one for one in files if secret in one.read_bytes()] == []
+
+
+@pytest.mark.faults
+def test_what_a_training_starts_from_is_fetched_by_hosts_that_see_no_store(
+    cluster: Cluster,
+) -> None:
+    asked: dict[str, Any] = {
+        "comparison": TRANSFER,
+        "scheduler": cluster.scheduler,
+        "checkpoints": f"s3://{BUCKET}/checkpoints",
+        "storage": cluster.database.create_database("one"),
+        "variants": ("frozen",),
+        "learning_rate": 0.01,
+    }
+    main(Main(**asked, seeds=(1, 2)))
+    runs = {run.info.run_name: run for run in runs_of("train")}
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    for seed in (1, 2):
+        source = runs[f"train digits seed {seed}"].info.run_id
+        assert runs[f"train frozen seed {seed}"].data.tags["source_run"] == source

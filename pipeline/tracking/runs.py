@@ -161,14 +161,16 @@ class StepRun:
             ("validation", splits.x_val, splits.y_val, splits.class_names),
             ("test", splits.x_test, splits.y_test, splits.class_names),
         ):
+            # A digest per split, also of a part of it: MLflow takes inputs with one name and digest
+            # for the same.
+            split = f"{splits.fingerprint} {context} {len(images)}"
             image = TensorSpec(images.dtype, (-1, *images.shape[1:]), "image")
             schema = {"features": Schema([image]).to_json(), "targets": None}
             classes = class_counts(labels, names)
             profile = {"images": len(images), "shape": list(images.shape), "classes": classes}
             dataset = Dataset(
                 name=splits.name,
-                # A digest per split: MLflow takes inputs with one name and digest for the same.
-                digest=hashlib.sha256(f"{splits.fingerprint} {context}".encode()).hexdigest()[:8],
+                digest=hashlib.sha256(split.encode()).hexdigest()[:8],
                 source_type="local",
                 source=json.dumps({"uri": location}),
                 schema=json.dumps({"mlflow_tensorspec": schema}),

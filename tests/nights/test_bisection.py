@@ -191,6 +191,19 @@ def test_what_is_no_commit_of_the_repository_is_refused(
         pass
 
 
+def test_what_old_code_trained_to_start_from_counts_as_no_training_either(store: Path) -> None:
+    def run(step: str, start_time: int, **tags: str) -> client.Run:
+        created = client.connect().create_run("0", start_time, tags={"step": step, **tags})
+        return client.get_run(created.info.run_id)
+
+    before, first, source = (run("train", time).info.run_id for time in (1, 5, 6))
+    search = run("search", 7, source_run=first).info.run_id
+    opened = run("train", 4, source_run=source, search_run=search)
+    assert {*old_code._trained_for(opened)} == {opened.info.run_id, source, first}
+    opened = run("train", 4, source_run=before)
+    assert [*old_code._trained_for(opened)] == [opened.info.run_id]
+
+
 def test_without_git_or_a_repository_there_is_nothing_to_take_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,9 +122,9 @@ def test_the_same_data_has_the_same_digests_and_other_data_has_others(
 ) -> None:
     arrays = npz.read(npz.find(str(tiny_npz)))
 
-    def digests(seed: int) -> set[str]:
+    def digests(seed: int, per_class: int = 80) -> set[str]:
         run = opened()
-        splits = split_arrays(arrays, Data(val_size=30, split_seed=seed))
+        splits = split_arrays(arrays, Data(val_size=30, split_seed=seed)).few(per_class)
         run.log_datasets(splits, location="here")
         logged = client.get_run(run.run_id).inputs
         assert logged
@@ -132,3 +132,4 @@ def test_the_same_data_has_the_same_digests_and_other_data_has_others(
 
     assert len(digests(1) | digests(1)) == 3
     assert len(digests(1) | digests(2)) == 6
+    assert len(digests(1) | digests(1, per_class=20)) == 4  # another part is trained on
