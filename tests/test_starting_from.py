@@ -1,5 +1,6 @@
 """A training that starts from another: made after it, linked with it, repeated, gone on with."""
 
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ from conftest import PROJECT, Finished, _work_in, copy_of, run_in
 from small_transfer import TRANSFER
 from step_runs import opened_by_mlflow_run
 
+from pipeline import command
 from pipeline.base import progress
 from pipeline.main import main
 from pipeline.nights.replay import Replay, replayed
 from pipeline.parameters import Main, Train
+from pipeline.search import search
 from pipeline.tracking import addresses, client
 from pipeline.train import train
 from pipeline.work.trained_model import WEIGHTS, trained_model
@@ -57,7 +60,8 @@ def curve(run: client.Run) -> dict[str, dict[int, float]]:
 
 def planned(capsys: pytest.CaptureFixture[str], seeds: str) -> str:
     capsys.readouterr()
-    main(Main(**GIVEN, variants=("frozen",), seeds=seeds, plan="only"))
+    given: dict[str, Any] = {**GIVEN, "variants": ("frozen",), "seeds": seeds}
+    main(Main(**given, plan="only"))
     return " ".join(capsys.readouterr().out.split())
 
 
@@ -92,8 +96,8 @@ def test_frozen_layers_are_those_of_the_source_which_is_as_it_was(transferred: F
             )
             assert len(own) == len(theirs) > 0
             assert all(map(np.array_equal, own, theirs))
-    scales = [splits_of(the_run(f"train {name} seed 1")).mean for name in ("digits", "frozen")]
-    np.testing.assert_array_equal(*scales)
+    one, other = (splits_of(the_run(f"train {name} seed 1")) for name in ("digits", "frozen"))
+    np.testing.assert_array_equal(one.mean, other.mean)
 
 
 def test_what_is_finished_is_reused_whatever_became_of_its_source(
@@ -144,3 +148,46 @@ def test_a_replay_starts_from_the_same_and_is_equal(transferred: Finished) -> No
     training = the_run("train frozen seed 1")
     epochs = int(training.data.metrics["epochs_run"])
     assert replayed(training.info.run_id) == Replay(name="train frozen seed 1", epochs=epochs)
+
+
+# --- Refusals ----------------------------------------------------------------------------------
+
+OWN = """
+from pipeline.comparisons import Comparison, Variant
+
+ONE = Variant(name="one", hidden_layers=2, starts_from="{one}", reused_layers={layers})
+TWO = Variant(name="two", hidden_layers=2, units={units}, starts_from="{two}", reused_layers=1)
+COMPARISON = Comparison(variants=(ONE, TWO))
+"""
+SOUND: dict[str, Any] = {"one": "elu", "two": "one", "layers": 2, "units": 100}
+
+
+@pytest.mark.parametrize("door", [main, train, search])
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"one": "elo"}, "starts_from of variant 'one': expected one of one, two, elu, "),
+        ({"one": "./other.py:elu"}, "received "),
+        ({"units": 50}, "units of variant 'two': expected 100, as in the layers of 'one' that it"),
+        ({"layers": 3}, "reused_layers of variant 'one'"),
+        ({"one": "two"}, "received two -> one -> two|received one -> two -> one"),
+    ],
+)
+def test_what_nothing_can_start_from_is_refused_in_one_line_by_every_door(
+    store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    door: Any,
+    wrong: dict[str, Any],
+    said: str,
+) -> None:
+    own = store / "own.py"
+    own.write_text(OWN.format(**SOUND | wrong), "utf-8")
+    one = [] if door is main else ["--variant", "two"]
+    monkeypatch.setattr(sys, "argv", ["door", "--comparison", str(own), *one])
+    with pytest.raises(SystemExit) as exited:
+        command.run(door)
+    assert exited.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert any(one in line for one in said.split("|")), line
+    assert client.search_runs("0", "") == []

@@ -7,6 +7,8 @@ refuses what cannot, `colors` gives colours, `files` finds and reads the files.
 Imports `base` alone, so that every room may read a declaration.
 """
 
-from pipeline.comparisons.declarations import Comparison, Data, Question, Variant
+from pipeline.comparisons.declarations import Comparison, Data
+from pipeline.comparisons.questions import Question, ask
+from pipeline.comparisons.variants import Variant
 
-__all__ = ["Comparison", "Data", "Question", "Variant"]
+__all__ = ["Comparison", "Data", "Question", "Variant", "ask"]

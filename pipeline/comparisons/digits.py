@@ -1,6 +1,6 @@
 """Digits 0 to 4 of MNIST: is batch normalisation faster or better, and does dropout help?"""
 
-from pipeline.comparisons import Comparison, Data, Question, Variant
+from pipeline.comparisons import Comparison, Data, Variant, ask
 
 DIGITS = Variant(
     name="digits",
@@ -21,9 +21,9 @@ DIGITS_DROPOUT = DIGITS_BN.derive(
     dropout_layers="all",
 )
 
-# What is asked about a variant, against which, by which metric.
+# Which variant, against which, by which metric.
 # fmt: off
-ASKED = (
+ASKED = ask(
     ("digits_bn", "digits", "test_accuracy",
      "Does batch normalisation give a better model?"),
     ("digits_bn", "digits", "epochs_to_target",
@@ -42,8 +42,5 @@ ASKED = (
 COMPARISON = Comparison(
     data=Data(source="mnist", classes=(0, 1, 2, 3, 4), standardized=False),
     variants=(DIGITS, DIGITS_BN, DIGITS_DROPOUT),
-    questions=tuple(
-        Question(variant=variant, reference=reference, metric=metric, text=text)
-        for variant, reference, metric, text in ASKED
-    ),
+    questions=ASKED,
 )

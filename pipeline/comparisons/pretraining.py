@@ -1,6 +1,6 @@
 """500 images of each digit: does a network help that has learnt to compare pairs of others?"""
 
-from pipeline.comparisons import Comparison, Data
+from pipeline.comparisons import Comparison, Data, ask
 from pipeline.comparisons.digits import DIGITS_BN
 
 ARM_SCRATCH = DIGITS_BN.derive(
@@ -22,7 +22,24 @@ ARM_UNFROZEN = ARM_FROZEN.derive(
 # The 500 images of each digit that `pairs` leaves out.
 DATA = Data(source="mnist", images_per_class=450, val_images_per_class=50, standardized=False)
 
+# Which variant, against which, by which metric.
+# fmt: off
+ASKED = ask(
+    ("arm_frozen", "arm_scratch", "test_accuracy",
+     "Is a frozen arm under a softmax better than the same network from scratch?"),
+    ("arm_unfrozen", "arm_scratch", "test_accuracy",
+     "Is it better to start from an arm than from scratch?"),
+    ("arm_unfrozen", "arm_frozen", "test_accuracy",
+     "Is it better to unfreeze the arm?"),
+    ("arm_unfrozen", "arm_scratch", "epochs_to_target",
+     "Does starting from an arm converge faster?"),
+    ("arm_frozen", "arm_scratch", "median_epoch_seconds",
+     "Is an epoch shorter where the arm is frozen?"),
+)
+# fmt: on
+
 COMPARISON = Comparison(
     data=DATA,
     variants=(ARM_SCRATCH, ARM_FROZEN, ARM_UNFROZEN),
+    questions=ASKED,
 )

@@ -116,3 +116,11 @@ class Question:
         """Its name in tables."""
         other = "" if self.reference == self.variant else f"_over_{self.reference}"
         return f"{self.variant}_{self.about.topic}{other}"
+
+
+def ask(*rows: tuple[str, str, str, str]) -> tuple[Question, ...]:
+    """Questions, a row each: about which variant, against which, by which metric, in words."""
+    return tuple(
+        Question(variant=variant, reference=reference, metric=metric, text=text)
+        for variant, reference, metric, text in rows
+    )

@@ -1,6 +1,6 @@
 """Digits 5 to 9, 100 images of each: what do the layers of a network for 0 to 4 save?"""
 
-from pipeline.comparisons import Comparison, Data, Question
+from pipeline.comparisons import Comparison, Data, ask
 from pipeline.comparisons.digits import DIGITS_BN
 
 # As in Géron, Hands-On Machine Learning (2017), chapter 11, exercise 9.
@@ -43,9 +43,9 @@ SCRATCH = UNFROZEN.derive(
 # Pixels from 0 to 1: one that 0 to 4 hardly use would be large if it were standardised by them.
 DATA = Data(source="mnist", classes=(5, 6, 7, 8, 9), val_images_per_class=30, standardized=False)
 
-# What is asked about a variant, against which, by which metric.
+# Which variant, against which, by which metric.
 # fmt: off
-ASKED = (
+ASKED = ask(
     ("transfer_unfrozen", "scratch", "test_accuracy",
      "Is it better to start from another network than from scratch?"),
     ("transfer_frozen", "scratch", "test_accuracy",
@@ -66,8 +66,5 @@ ASKED = (
 COMPARISON = Comparison(
     data=DATA,
     variants=(SCRATCH, FROZEN, CACHED, FOUR, TOP_TWO, UNFROZEN),
-    questions=tuple(
-        Question(variant=variant, reference=reference, metric=metric, text=text)
-        for variant, reference, metric, text in ASKED
-    ),
+    questions=ASKED,
 )

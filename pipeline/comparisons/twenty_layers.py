@@ -1,6 +1,6 @@
 """What makes 20 dense layers of 100 units better, faster to converge, faster to train?"""
 
-from pipeline.comparisons import Comparison, Question, Variant
+from pipeline.comparisons import Comparison, Variant, ask
 
 ELU = Variant(
     name="elu",
@@ -40,9 +40,9 @@ ONE_CYCLE = ALPHA_DROPOUT.derive(
     search_epochs=5,  # a short cycle tells rates apart as well as a long one
 )
 
-# What is asked about a variant, against which, by which metric.
+# Which variant, against which, by which metric.
 # fmt: off
-ASKED = (
+ASKED = ask(
     ("bn", "elu", "test_accuracy",
      "Does batch normalisation give a better model than plain ELU?"),
     ("bn", "elu", "epochs_to_target",
@@ -70,9 +70,6 @@ ASKED = (
 
 COMPARISON = Comparison(
     variants=(ELU, BN, SELU, ALPHA_DROPOUT, ONE_CYCLE),
-    questions=tuple(
-        Question(variant=variant, reference=reference, metric=metric, text=text)
-        for variant, reference, metric, text in ASKED
-    ),
+    questions=ASKED,
     side_by_side=(("bn", "selu"),),
 )

@@ -16,10 +16,9 @@ from matplotlib.figure import Figure
 
 from pipeline.base import InputError
 from pipeline.comparisons.colors import GREY, VERMILLION
-from pipeline.data.splits import side_by_side
 from pipeline.report import drawing
 from pipeline.report.drawing import Array, Look
-from pipeline.report.thumbnails import taken_for
+from pipeline.report.thumbnails import picture, taken_for
 
 CLASSES_WITH_TEXT = 20  # More cells than 20 x 20 have no room for numbers.
 BARE = {"frame_on": False, "xticks": (), "yticks": ()}
@@ -147,7 +146,7 @@ def pairs(
 
 
 def _show_image(axes: Axes, image: Array) -> None:
-    image = side_by_side(image) if image.ndim == 4 else image
+    image = picture(image)
     axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
 
 

@@ -6,11 +6,19 @@ import io
 import numpy as np
 from PIL import Image  # Matplotlib depends on it
 
+from pipeline.data.splits import side_by_side
+
 LARGEST, COLORS = 48, 64  # pixels; and colours, which make a third of the bytes of all
 
 
+def picture(image: np.ndarray) -> np.ndarray:
+    """A uint8 image of shape (height, width, channels), or a pair of such side by side."""
+    return side_by_side(image) if image.ndim == 4 else image
+
+
 def data_uri(image: np.ndarray) -> str:
-    """A uint8 image of shape (height, width, channels) as the address of a PNG in itself."""
+    """A uint8 image of shape (height, width, channels), or a pair, as the address of a PNG."""
+    image = picture(image)
     channels = image.shape[-1]
     shown = Image.fromarray(np.ascontiguousarray(image[..., 0] if channels < 3 else image[..., :3]))
     shown.thumbnail((LARGEST, LARGEST))

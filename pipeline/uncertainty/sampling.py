@@ -7,7 +7,7 @@ Uncertainty in Deep Learning", ICML, section 4: T stochastic forward passes.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from ..base.errors import InputError
 
 if TYPE_CHECKING:
     import keras
+
+    Step: TypeAlias = tuple[keras.Layer, Any]
 
 
 def dropout_layers(model: "keras.Model") -> list["keras.Layer"]:
@@ -42,24 +44,24 @@ def mc_probabilities(
     image. The model, including the state of its seed generators, is left untouched.
 
     Args:
-        model: a chain of layers, each with one input and one output, that ends in probabilities.
+        model: layers that are each applied once, from one input to one output, probabilities.
         images: shape (n, ...), of the shape and a dtype that the model's input takes.
         samples: how many times each image is predicted.
         seed: 0 or above; decides every bit, for the same images and batch size.
         batch_size: images per step; bounds the memory.
 
     Raises:
-        InputError: the model has no dropout layers or is not a linear chain, the images do not
-            fit its input, or a number is out of range.
+        InputError: the model has no dropout layers or applies layers in another way, the images
+            do not fit its input, or a number is out of range.
     """
     minima = (("samples", samples, 1), ("batch_size", batch_size, 1), ("seed", seed, 0))
     for name, value, minimum in minima:
         if value < minimum:
             expected, action = f"an integer of {minimum} or more", f"Choose a larger {name}."
             raise InputError(name, expected=expected, received=repr(value), action=action)
-    layers = _linear_chain(model)
+    steps = _steps(model)
     images = _fit_input(model, images)
-    sample_batch = _trace_sampler(model, layers, samples=samples, seed=seed)
+    sample_batch = _trace_sampler(model, steps, samples=samples, seed=seed)
     probabilities = np.empty((samples, len(images), model.output_shape[-1]), np.float32)
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
@@ -87,8 +89,12 @@ def mutual_information(samples: npt.NDArray[np.floating]) -> npt.NDArray[np.floa
     return np.maximum(total - within, 0.0)  # Never negative but for rounding.
 
 
-def _linear_chain(model: "keras.Model") -> list["keras.Layer"]:
-    """The model's layers in the order they are applied, input layer aside."""
+def _steps(model: "keras.Model") -> list["Step"]:
+    """The model's layers in the order they are applied, input layer aside.
+
+    With each, the number of the tensor that it is given, or a list of them: 0 is the input, and
+    from 1 the output of each layer.
+    """
     import keras
 
     subject = f"model {model.name!r}"
@@ -99,19 +105,22 @@ def _linear_chain(model: "keras.Model") -> list["keras.Layer"]:
         raise InputError(subject, expected=expected, received=received, action=action)
     layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
     broken = [layer for layer in layers if isinstance(layer, keras.Model)]
-    if not broken and not len(model.inputs) == len(model.outputs) == 1:
-        broken = [model]
-    elif not broken and not isinstance(model, keras.Sequential):
-        *given, result = model.inputs[0], *(layer.output for layer in layers)
-        pairs = zip(layers, given, strict=True)
-        broken = [layer for layer, tensor in pairs if layer.input is not tensor]
-        broken += [] if result is model.outputs[0] else layers[-1:]
-    if broken:
-        expected = "a linear chain of layers, each applied once to the output of the one before"
-        received = f"a graph that branches, repeats or nests at {broken[0].name!r}"
-        action = "Build the model without branches, shared layers or nested models."
+    if isinstance(model, keras.Sequential) and not broken:
+        return list(zip(layers, range(len(layers)), strict=True))
+    tensors = [*model.inputs, *(layer.output for layer in layers)]
+    number_of = {id(tensor): number for number, tensor in enumerate(tensors)}
+    steps = [
+        (layer, keras.tree.map_structure(lambda tensor: number_of.get(id(tensor)), layer.input))
+        for layer in layers
+    ]
+    broken += [layer for layer, given in steps if None in keras.tree.flatten(given)]
+    broken += [] if [*map(id, model.outputs)] == [id(tensors[-1])] else layers[-1:]
+    if broken or len(model.inputs) > 1:
+        expected = "layers that are each applied once, from one input to one output"
+        received = f"a graph that does more than that at {(broken or layers)[0].name!r}"
+        action = "Build the model without repeated layers, nested models or bare operations."
         raise InputError(subject, expected=expected, received=received, action=action)
-    return layers
+    return steps
 
 
 def _fit_input(model: "keras.Model", images: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -129,9 +138,10 @@ def _fit_input(model: "keras.Model", images: npt.NDArray[Any]) -> npt.NDArray[An
 
 
 def _trace_sampler(
-    model: "keras.Model", layers: list["keras.Layer"], *, samples: int, seed: int
+    model: "keras.Model", steps: list["Step"], *, samples: int, seed: int
 ) -> Callable[[npt.NDArray[Any]], Any]:
     """One graph from a batch of images to probabilities of shape (samples, batch, classes)."""
+    import keras
     import tensorflow as tf
 
     dropouts = dropout_layers(model)
@@ -142,19 +152,20 @@ def _trace_sampler(
         layer: type(layer).from_config({**layer.get_config(), "seed": own_seed})
         for layer, own_seed in zip(dropouts, seeds, strict=True)
     }
-    first = next(index for index, layer in enumerate(layers) if layer in copies)
+    first = next(index for index, (layer, _) in enumerate(steps) if layer in copies)
 
-    def apply(part: list["keras.Layer"], tensor: Any) -> Any:
-        for layer in part:
-            tensor = copies.get(layer, layer)(tensor, training=layer in copies)
-        return tensor
+    def apply(part: list["Step"], tensors: list[Any]) -> list[Any]:
+        for layer, given in part:
+            inputs = keras.tree.map_structure(tensors.__getitem__, given)
+            tensors = [*tensors, copies.get(layer, layer)(inputs, training=layer in copies)]
+        return tensors
 
     # Not jit_compile: on a CPU, XLA takes some 30 times as long to draw masks inside a loop.
     @tf.function(input_signature=[tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype)])
     def sample_batch(images: Any) -> Any:
-        features = apply(layers[:first], images)
+        features = apply(steps[:first], [images])
         return tf.map_fn(
-            lambda _: tf.cast(apply(layers[first:], features), tf.float32),
+            lambda _: tf.cast(apply(steps[first:], features)[-1], tf.float32),
             tf.range(samples),
             parallel_iterations=1,
             fn_output_signature=tf.float32,

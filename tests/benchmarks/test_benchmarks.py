@@ -143,7 +143,7 @@ def test_frozen_layers_computed_once_come_to_the_same_as_every_epoch(
     directory: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(digits, "FROZEN_EPOCHS", {10: 2})
-    two = {"hidden_layers": 2, "units": 8}
+    two: dict[str, typing.Any] = {"hidden_layers": 2, "units": 8}
     monkeypatch.setattr(digits, "DIGITS_BN", dataclasses.replace(DIGITS_BN, **two))
     for name, variant in (("CACHED", CACHED), ("FROZEN", FROZEN)):
         frozen = dataclasses.replace(variant, **two, reused_layers=2, frozen_layers=2)

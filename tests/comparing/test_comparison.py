@@ -14,11 +14,12 @@ import pytest
 from conftest import PROJECT, Finished, environment_of_a_user
 from declared import BN_SWISH
 from mlflow.entities import Metric, Param
+from small_transfer import TRANSFER
 
 from pipeline.base import InputError
 from pipeline.comparing import plan as work
 from pipeline.comparing.comparison import Wanted, decided, wanted
-from pipeline.comparing.crew import submit
+from pipeline.comparing.crew import _why, submit
 from pipeline.comparisons import Comparison, Data
 from pipeline.comparisons.twenty_layers import BN, ELU
 from pipeline.main import main
@@ -27,7 +28,7 @@ from pipeline.steps.plan_text import Estimate, Planned
 from pipeline.steps.step import recorded_inputs
 from pipeline.tracking import client
 from pipeline.tracking.names import HIDDEN
-from pipeline.work.graph import DataSets, comparisons_of
+from pipeline.work.graph import DataSets, comparisons_of, data_sets
 from pipeline.work.prepare import prepared
 from pipeline.work.variant_step import LoggedData
 
@@ -79,6 +80,18 @@ def test_a_comparison_has_every_variant_with_every_seed() -> None:
     assert [one.name for one in asked(variants="auto").variants] == [
         *("elu", "bn", "selu", "alpha_dropout", "one_cycle")
     ]
+
+
+def test_what_a_variant_starts_from_is_in_the_plan_with_its_own_data(store: Path) -> None:
+    of = asked(comparison=TRANSFER, variants="frozen", seeds="2")
+    assert list(reasons(plan(of))) == [
+        *("prepare mnist_5k", "search digits", "train digits seed 2", "train digits seed 1"),
+        *("search frozen", "train frozen seed 2", "compare"),
+    ]
+    data = data_sets(of.asked, of.comparison, of.variants)
+    assert len({one.fingerprint for one in data.values()}) == 2
+    reused_now = [one.decision.name for one in work.plan(of).steps if one.decision.reused]
+    assert reused_now == ["prepare mnist_5k", "prepare mnist_5k"]
 
 
 def test_one_search_per_variant_unless_the_rate_is_given() -> None:
@@ -458,6 +471,34 @@ def test_without_a_search_the_trainings_of_a_variant_are_a_group() -> None:
         *(("train elu seed 1", 0), ("train elu seed 2", 0)),
         *(("train alpha_dropout seed 1", 1), ("train alpha_dropout seed 2", 1)),
     ]
+
+
+def test_what_others_start_from_comes_first_and_theirs_go_to_a_worker_of_each_variant() -> None:
+    of = asked(comparison=TRANSFER, variants="scratch,frozen", seeds="2,1")
+    submitted = sorted(Submitted(of).steps)
+    assert [(name, group, after) for _, name, group, after in submitted] == [
+        ("search scratch", None, 0),
+        ("search digits", None, 0),
+        ("train digits seed 2", None, 1),
+        ("train digits seed 1", None, 1),
+        ("search frozen", 1, 1),
+        ("train scratch seed 2", None, 1),
+        ("train frozen seed 2", 1, 2),
+        ("train scratch seed 1", None, 1),
+        ("train frozen seed 1", 1, 2),
+    ]
+
+
+def test_a_step_that_failed_for_another_names_that() -> None:
+    of = asked(comparison=TRANSFER, variants="frozen", seeds="2")
+    steps = decided(of, nothing_prepared(of), None).to_run
+    errors = {one: "OSError: no space" for one in steps if one.name != "search digits"}
+    assert {one.name: _why(one, errors) for one in errors} == {
+        "train digits seed 2": "OSError: no space",
+        "train digits seed 1": "OSError: no space",
+        "search frozen": "train digits seed 1 failed",
+        "train frozen seed 2": "train digits seed 2 failed",
+    }
 
 
 @pytest.mark.slow

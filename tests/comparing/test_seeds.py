@@ -10,18 +10,19 @@ from typing import Any
 
 import pytest
 from mlflow.entities import Metric, Param
+from small_transfer import TRANSFER
 from step_runs import finish, opened
 
 from pipeline.comparing import evidence, outlook, plan, rounds
 from pipeline.comparing.comparison import DecidedSteps, Wanted, decided, wanted
 from pipeline.parameters import Main
 from pipeline.tracking import client
-from pipeline.work.graph import DataSets
+from pipeline.work.graph import DataSets, data_sets
 from pipeline.work.prepare import prepared
 from pipeline.work.train import TrainStep
 from pipeline.work.variant_step import VariantStep
 
-MEANS = {"elu": 0.5, "bn": 0.8, "selu": 0.51, "alpha_dropout": 0.5}
+MEANS = {"elu": 0.5, "bn": 0.8, "selu": 0.51, "alpha_dropout": 0.5, "scratch": 0.5, "frozen": 0.5}
 Accuracy = Callable[[TrainStep], float]
 
 
@@ -262,6 +263,56 @@ def test_trained_anew_nothing_that_is_finished_counts_and_a_search_is_made_once(
     assert {one: later.decisions[one].reused for one in later.before} == {
         one: run for one, run in searched.items() if one.variant.name != "bn"
     }
+
+
+@pytest.fixture
+def transfer(store: Path) -> DataSets:
+    of = asked(comparison=TRANSFER, variants="auto")
+    return data_sets(of.asked, of.comparison, of.variants)
+
+
+def transferred(**changes: Any) -> Wanted:
+    return asked(comparison=TRANSFER, variants="auto", **changes)
+
+
+def test_a_new_seed_brings_what_it_starts_from_and_nothing_is_made_twice(
+    transfer: DataSets,
+) -> None:
+    of = transferred(reuse="never")
+    steps = decided(of, transfer, "0")
+    assert [one.name for one in steps.before] == [f"train digits seed {seed}" for seed in (1, 2, 3)]
+    runs: dict[VariantStep, client.Run] = {
+        one: trained(one, 0.5) for one in steps.to_run if isinstance(one, TrainStep)
+    }
+    later = decided(of, transfer, "0", earlier=steps.made(runs))
+    assert [one.name for one in later.to_run] == [
+        *("train digits seed 4", "train scratch seed 4", "train frozen seed 4")
+    ]
+    assert later.finished.keys() == {"scratch", "frozen"}
+
+
+def test_finished_trainings_count_whatever_became_of_what_they_start_from(
+    transfer: DataSets,
+) -> None:
+    of = transferred()
+    for one in decided(of, transfer, "0").to_run:
+        if one.variant.name != "digits":
+            trained(one, 0.5 + 0.01 * one.seed)  # type: ignore[arg-type, attr-defined]
+    later = decided(of, transfer, "0")
+    assert {name: list(runs) for name, runs in later.finished.items()} == {
+        "scratch": [1, 2, 3],
+        "frozen": [1, 2, 3],
+    }
+    assert next(one.name for one in later.to_run) == "train digits seed 4"
+
+
+def test_a_round_says_how_many_trainings_others_start_from(
+    transfer: DataSets, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of = transferred(learning_rate="auto", max_seeds="3")
+    run(of, transfer, Crew())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "6 trainings, 3 that they start from and 3 searches, for an unknown time" in said
 
 
 def test_the_seed_of_the_search_judges_nothing() -> None:

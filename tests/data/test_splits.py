@@ -173,6 +173,13 @@ def test_metadata_that_were_made_up_are_refused(
         open_splits(tmp_path)
 
 
+def test_single_images_are_no_pairs_whatever_metadata_tell(tmp_path: Path, tiny: Arrays) -> None:
+    splits = split_arrays(tiny, Data(classes=(0, 1)))
+    save(dataclasses.replace(splits, kept_names=splits.class_names), tmp_path)
+    with pytest.raises(InputError, match=r"others than metadata.json tells"):
+        open_splits(tmp_path)
+
+
 UNSTANDARDIZED = Data(val_size=9, split_seed=42, standardized=False)
 
 

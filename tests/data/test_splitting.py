@@ -256,6 +256,7 @@ def test_those_held_out_of_each_class_are_the_same_however_many_are_trained_with
             "images_per_class of the data: expected at most 7: class d has 8 training images, "
             "less 1 held out; received 9",
         ),
+        (Data(images_per_class=10**9), "at most 6: class d has 8 training images, less 2 held out"),
         (
             Data(images_per_class=4, val_images_per_class=3, skipped_per_class=2),
             "at most 3: class d has 8 training images, less 2 skipped and 3 held out",

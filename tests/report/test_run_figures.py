@@ -303,4 +303,6 @@ def test_uncertain_pairs_are_shown_side_by_side():
     figure = run_figures.uncertain_images(
         images, labels, PROBABILITIES[:, :2], ENTROPY, ["different", "same"]
     )
-    assert [np.shape(axes.images[0].get_array()) for axes in figure.axes] == [(8, 17, 3)] * 4
+    assert [np.asarray(axes.images[0].get_array()).shape for axes in figure.axes] == [
+        (8, 17, 3)
+    ] * 4

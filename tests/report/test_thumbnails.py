@@ -27,6 +27,13 @@ def test_a_picture_shows_the_image_in_grey_or_colour(channels: int) -> None:
     np.testing.assert_allclose(shown[7, 5], 0, atol=2)
 
 
+def test_a_pair_is_one_picture() -> None:
+    pair = np.stack([np.zeros((8, 6, 1), np.uint8), np.full((8, 6, 1), 200, np.uint8)])
+    shown = opened(data_uri(pair))
+    assert shown.shape == (8, 13, 3)
+    assert [int(shown[4, column, 0]) for column in (0, 6, 12)] == [0, 255, 200]
+
+
 def test_a_picture_takes_few_bytes_however_large_the_image() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (300, 200, 3), dtype=np.uint8)
     address = data_uri(noise)

@@ -72,6 +72,16 @@ def makespan(order: list[Planned], jobs: int, times: int = 1) -> float:
     return now
 
 
+def test_a_chain_is_as_long_as_all_that_comes_before_its_last_step() -> None:
+    chain = [
+        step("search digits", 10),
+        step("train digits seed 1", 20),
+        step("search frozen", 30, after=("train digits seed 1",)),
+        step("train frozen seed 1", 40, after=("train digits seed 1", "search frozen")),
+    ]
+    assert time_left(chain, jobs=9) == (100, 200)
+
+
 # --- Text --------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,6 @@
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -7,10 +9,20 @@ from step_runs import Small, SmallPrepare, finish, opened_by_mlflow_run, status_
 from pipeline import command
 from pipeline.parameters import Main
 from pipeline.steps import running
-from pipeline.steps.step import recorded_inputs
+from pipeline.steps.step import Step, recorded_inputs
 from pipeline.tracking import client
 from pipeline.tracking.names import revealed
 from pipeline.tracking.runs import StepRun
+
+
+@dataclass(frozen=True, kw_only=True)
+class After(Small):
+    """The same, after others of the same entry point."""
+
+    steps: Sequence[Step] = ()
+
+    def after(self) -> Sequence[Step]:
+        return self.steps
 
 
 def test_a_finished_step_has_its_parameters_and_tags(store: Path) -> None:
@@ -99,6 +111,25 @@ def test_the_run_that_mlflow_run_opened_is_adopted_by_its_entry_point(
     assert prepared != opened
     assert client.get_run(prepared).info.experiment_id == experiment
     assert len(client.connect().search_runs([experiment])) == 2
+
+
+def test_a_step_that_comes_before_the_one_asked_for_is_not_that_which_mlflow_run_opened(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = opened_by_mlflow_run("train", experiment="0")
+    monkeypatch.setenv("MLFLOW_RUN_ID", opened)
+    source = After(given={"variant": "digits"})
+    step = After(given={"variant": "bn"}, steps=(source,))
+    assert running.once(step, "auto").info.run_id == opened
+    assert client.get_run(opened).data.metrics == {"after": 1}
+    (made,) = client.search_runs("0", f"attributes.run_id != '{opened}'")
+    assert made.data.tags["step_key"] == source.key
+
+    again = opened_by_mlflow_run("train", experiment="0")
+    monkeypatch.setenv("MLFLOW_RUN_ID", again)
+    other = After(given={"variant": "selu"}, steps=(source,))
+    assert running.once(other, "auto").info.run_id == again
+    assert "reused_run" not in client.get_run(again).data.tags
 
 
 def test_a_name_that_a_person_gave_to_mlflow_run_stays(

@@ -190,10 +190,10 @@ def test_weights_of_the_training_model_fit_the_stock_model(kind: str, arms: str)
         # Two layers of 100 x 100 + 100 + 200, and the output.
         (TOP_TWO, 5, 110_905, 21_105),
         (UNFROZEN, 5, 110_905, 110_105),
-        (ARM_FROZEN, 10, 119_910, 1_010),
-        # Arms of 118,900, then 200 x 10 + 10, and 10 + 1.
-        (PAIRS_TWO, 2, 239_821, 239_821),
-        (PAIRS_SHARED, 2, 120_921, 120_921),
+        (ARM_FROZEN, 10, 121_910, 1_010),
+        # Arms of 118,900 and 4 x 500, then 200 x 10 + 10, and 10 + 1.
+        (PAIRS_TWO, 2, 243_821, 241_821),
+        (PAIRS_SHARED, 2, 122_921, 121_921),
     ],
     ids=lambda one: getattr(one, "name", None),
 )

@@ -5,6 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import mlflow
@@ -13,6 +14,8 @@ import pytest
 from mlflow.models import Model, validate_serving_input
 from networks import IMAGES, build, log, with_dropout
 
+from pipeline.comparisons.pairs import PAIRS_TWO
+from pipeline.training.models import build_model
 from pipeline.uncertainty import logged_models
 
 PIPELINE = Path(logged_models.__file__).parents[1]
@@ -107,6 +110,26 @@ def test_signature_names_the_parameters_and_requirements_are_pinned(dropout_uri:
         "numpy",
         "scipy",
     }
+
+
+@pytest.mark.parametrize("dropout", [None, "standard"])
+def test_networks_for_pairs_are_given_raw_pairs(store: Path, dropout: Any) -> None:
+    statistics = np.ones(24, np.float32)
+    splits: Any = SimpleNamespace(
+        image_shape=(2, *IMAGES.shape[1:]), n_classes=2, mean=statistics, variance=statistics
+    )
+    variant = PAIRS_TWO.derive(
+        name="pairs", hidden_layers=1, units=4, dropout=dropout, dropout_rate=0.2
+    )
+    network, pairs = build_model(variant, splits, seed=1), np.stack([IMAGES, IMAGES[::-1]], axis=1)
+    with mlflow.start_run() as run:
+        logged_models.log(network, example=pairs[:2], run_id=run.info.run_id)
+    loaded = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/pairs")
+    assert loaded.metadata.get_input_schema().inputs[0].shape == (-1, *pairs.shape[1:])
+    np.testing.assert_allclose(loaded.predict(pairs), network(pairs), rtol=1e-5)
+    if dropout:
+        sampled = loaded.predict(pairs, params={"mc_samples": 3})
+        assert sampled["probability"].shape == (5, 2)
 
 
 def test_model_without_dropout_is_logged_plain(store: Path) -> None:

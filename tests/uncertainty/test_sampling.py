@@ -3,6 +3,8 @@
 import itertools
 import math
 import random
+from types import SimpleNamespace
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,6 +13,8 @@ import scipy.special
 import scipy.stats
 
 from pipeline.base import InputError
+from pipeline.comparisons.digits import DIGITS_DROPOUT
+from pipeline.training.models import build_model
 from pipeline.uncertainty.sampling import (
     dropout_layers,
     mc_probabilities,
@@ -276,10 +280,38 @@ def test_a_model_without_dropout_is_refused(dropout):
         mc_probabilities(model, images_of(2), samples=2, seed=0)
 
 
-def branching_model():
+def test_branches_are_joined_as_in_the_model():
     inputs = keras.Input((4,))
-    hidden = keras.layers.Dropout(0.5)(keras.layers.Dense(4)(inputs))
-    return keras.Model(inputs, keras.layers.Add(name="join")([inputs, hidden]))
+    dense = keras.layers.Dense(4)
+    hidden = keras.layers.Dropout(0.5)(dense(inputs))
+    model = keras.Model(inputs, keras.layers.Add()([inputs, hidden]))
+    given = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+
+    added = mc_probabilities(model, given, samples=6, seed=0) - given
+
+    kept = np.broadcast_to(2 * dense(given).numpy(), added.shape)
+    dropped = np.abs(added) < 1e-6
+    assert 0.45 < dropped.mean() < 0.55
+    np.testing.assert_allclose(added[~dropped], kept[~dropped], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("arms", ["two", "shared"])
+def test_networks_for_pairs_are_sampled(arms):
+    shape = (2, 4, 4, 1)
+    statistics = np.ones(16, np.float32)
+    splits: Any = SimpleNamespace(
+        image_shape=shape, n_classes=2, mean=statistics, variance=statistics
+    )
+    variant = DIGITS_DROPOUT.derive(name="pairs", hidden_layers=2, units=16, arms=arms)
+    model = build_model(variant, splits, seed=1)
+    pairs = np.random.default_rng(0).integers(0, 256, (7, *shape), dtype=np.uint8)
+
+    samples = mc_probabilities(model, pairs, samples=40, seed=0)
+
+    assert samples.shape == (40, 7, 2)
+    np.testing.assert_allclose(samples.sum(axis=2), 1, rtol=1e-5)
+    assert np.ptp(samples, axis=0).min() > 0.01
+    np.testing.assert_array_equal(mc_probabilities(model, pairs, samples=40, seed=0), samples)
 
 
 def model_with_a_shared_layer():
@@ -308,17 +340,16 @@ def model_with_two_outputs():
 @pytest.mark.parametrize(
     "graph",
     [
-        branching_model,
         model_with_a_shared_layer,
         model_with_a_bare_operation,
         nested_model,
         model_with_two_outputs,
     ],
 )
-def test_a_graph_that_is_not_a_chain_is_refused(graph):
+def test_a_graph_that_does_more_than_apply_layers_once_is_refused(graph):
     model = graph()
 
-    with pytest.raises(InputError, match="a linear chain of layers"):
+    with pytest.raises(InputError, match="layers that are each applied once"):
         mc_probabilities(model, np.zeros((2, 4), np.float32), samples=2, seed=0)
 
 
