@@ -94,7 +94,7 @@ def test_accuracy_by_time_names_every_variant_and_no_name_touches_another(rows):
     assert len(boxes) == len({row["variant"] for row in rows})
     assert not [box for box in boxes if box.count_overlaps(boxes) > 1]
     assert all(box.x1 <= axes.bbox.x1 and box.x0 >= axes.bbox.x0 for box in boxes)
-    assert all(box.y1 <= axes.bbox.y1 for box in boxes)
+    assert all(box.y1 <= axes.bbox.y1 and box.y0 >= axes.bbox.y0 for box in boxes)
 
 
 def by_images(evidence):
