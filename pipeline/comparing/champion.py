@@ -20,6 +20,7 @@ from pipeline.answers import sentences
 from pipeline.answers.headlines import Headline
 from pipeline.base import InputError, markdown
 from pipeline.comparing import predictions
+from pipeline.comparisons import Comparison
 from pipeline.tracking import addresses, client
 from pipeline.work.trained_model import WEIGHTS_FILE, logged_model
 from pipeline.work.variant_step import logged_labels
@@ -35,13 +36,15 @@ _DESCRIPTION = """\
 
 **Champion: {champion}.** {reason}.
 
-It takes raw images, as uint8 of shape (n, height, width, channels), and gives class probabilities:
+It takes raw {images}, and gives class probabilities:
 
 ```python
 model = mlflow.pyfunc.load_model("models:/{name}@champion")
 probabilities = model.predict(images)
 ```
 """
+_IMAGES = "images, as uint8 of shape (n, height, width, channels)"
+_PAIRS = "pairs of images, as uint8 of shape (n, 2, height, width, channels)"
 
 
 class Registration(NamedTuple):
@@ -69,13 +72,20 @@ class _Test(NamedTuple):
     how: str  # it was tested, in words
 
 
-def registered_model_name(dataset: str) -> str:
-    """The registered model for a data set; what its name cannot have becomes a hyphen."""
-    return f"twenty-layers-{re.sub(r'[^A-Za-z0-9_.-]+', '-', dataset).strip('-.') or 'data'}"
+def registered_model_name(dataset: str, comparison: Comparison | None = None) -> str:
+    """The registered model for a data set; what its name cannot have becomes a hyphen.
+
+    Comparisons on all of it share one; one that chooses from it, or pairs it, has its own.
+    """
+    name = f"twenty-layers-{re.sub(r'[^A-Za-z0-9_.-]+', '-', dataset).strip('-.') or 'data'}"
+    return f"{name}-{comparison.name}" if comparison and comparison.data.selection else name
 
 
 def register(
-    runs: pd.DataFrame, data: Mapping[str, str], headlines: Sequence[Headline] = ()
+    runs: pd.DataFrame,
+    data: Mapping[str, str],
+    headlines: Sequence[Headline] = (),
+    comparison: Comparison | None = None,
 ) -> Registration:
     """Register each variant's best run, and make the best model champion if it is better.
 
@@ -86,13 +96,14 @@ def register(
         data: the dataset, data_fingerprint and prepare_run of what all of them were trained on; a
             champion of other data is not challenged.
         headlines: of the comparison of the runs.
+        comparison: that one, where it matters what it chooses from the data set.
 
     Raises:
         InputError: a run to be registered has no model.
     """
     runs = runs.dropna(subset=[_METRIC])  # A run that diverged has none.
     runs = runs.sort_values("seed", kind="stable")  # Of equal runs, always the same one.
-    name, connection = registered_model_name(data["dataset"]), client.connect()
+    name, connection = registered_model_name(data["dataset"], comparison), client.connect()
     try:
         connection.create_registered_model(name)
     except mlflow.MlflowException as error:
@@ -108,13 +119,14 @@ def register(
     if wins:
         connection.set_registered_model_alias(name, CHAMPION, challenger.version)
     champion = challenger if wins or holder is None else holder
-    _describe(name, champion, reason, data["dataset"])
+    images = _PAIRS if comparison and comparison.data.pairs else _IMAGES
+    _describe(name, champion, reason, dataset=markdown.code(data["dataset"]), images=images)
     numbers = {variant: int(version.version) for variant, version in versions.items()}
     text = _text(name, champion, reason, list(versions.values()))
     return Registration(name, numbers, int(champion.version), _who(champion), wins, reason, text)
 
 
-def _describe(name: str, champion: ModelVersion, reason: str, dataset: str) -> None:
+def _describe(name: str, champion: ModelVersion, reason: str, **of_data: str) -> None:
     """Say what the registered model is and who is champion; what a person wrote of it stays."""
     connection = client.connect()
     model = connection.get_registered_model(name)
@@ -127,10 +139,10 @@ def _describe(name: str, champion: ModelVersion, reason: str, dataset: str) -> N
         return
     description = _DESCRIPTION.format(
         opening=_OPENING,
-        dataset=markdown.code(dataset),
         champion=title,
         reason=f"{reason[0].upper()}{reason[1:]}",
         name=name,
+        **of_data,
     )
     if found != description:
         connection.update_registered_model(name, description)

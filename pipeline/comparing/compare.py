@@ -83,7 +83,7 @@ class CompareStep(Step):
         found = evidence.collect(
             self.runs, self.absent, comparison=self.comparison, baseline=self.baseline
         )
-        champion = _registered(found, self.tags())
+        champion = _registered(found, self.tags(), self.comparison)
         found.champion = champion.holder
         run.set_tags({CHAMPION_TAG: found.champion} if found.champion else {})
         since = changes(found).sentence
@@ -153,15 +153,17 @@ def name_of(comparison: Comparison, dataset: str) -> str:
     return f"comparison {comparison.name} on {dataset}"
 
 
-def _registered(found: "evidence.Evidence", data: Mapping[str, str]) -> _Champion:
+def _registered(
+    found: "evidence.Evidence", data: Mapping[str, str], comparison: Comparison
+) -> _Champion:
     """Register each variant's best model."""
     try:
         # Comparisons of other variants may want to register the same runs at the same moment.
         with hold(f"registry {data['data_fingerprint']}", "registering models"):
-            done = register(found.runs, data, found.headlines)
+            done = register(found.runs, data, found.headlines, comparison)
     # A model was deleted, or another person's: what the runs came to can be compared all the same.
     except InputError as error:
-        name = registered_model_name(data["dataset"])
+        name = registered_model_name(data["dataset"], comparison)
         said = f"The models are not all registered as {name}: {error} Then compare again with "
         said += "reuse=never."
         return _Champion(markdown.escaped(said), refused=said)

@@ -34,7 +34,7 @@ from step_runs import finish
 from pipeline.answers.headlines import Headline
 from pipeline.base import InputError
 from pipeline.comparing.champion import CHAMPION, Registration, register, registered_model_name
-from pipeline.comparisons import Data, Question
+from pipeline.comparisons import Data, Question, files
 from pipeline.data.splits import Arrays, Splits, open_splits, save
 from pipeline.data.splitting import split_arrays
 from pipeline.steps import running
@@ -222,6 +222,22 @@ def test_data_sets_have_champions_of_their_own(store: Path) -> None:
     second = _register(_logged_runs({"bn": {1: 0.1}}), dataset="dogs", data_fingerprint="other")
     assert (first.replaced, second.replaced) == (True, True)
     assert first.name != second.name
+
+
+def test_comparisons_that_choose_from_a_data_set_have_champions_of_their_own(store: Path) -> None:
+    digits, pairs, whole = (files.load(name) for name in ("digits", "pairs", "twenty_layers"))
+    asked = {
+        "twenty-layers-mnist": (whole, "images, as uint8 of shape (n, height, width, channels)"),
+        "twenty-layers-mnist-digits": (digits, "images, as uint8 of shape (n, height, width"),
+        "twenty-layers-mnist-pairs": (pairs, "pairs of images, as uint8 of shape (n, 2, height"),
+    }
+    for accuracy, (name, (comparison, images)) in enumerate(asked.items()):
+        data = {**DATA, "dataset": "mnist", "data_fingerprint": name}
+        runs = _logged_runs({"elu": {1: 0.9 - 0.1 * accuracy}})
+        done = register(runs, data, comparison=comparison)
+        assert (done.name, done.replaced) == (name, True)
+        described = client.connect().get_registered_model(name).description
+        assert f"It takes raw {images}" in described
 
 
 def test_run_that_went_on_and_logged_its_model_again_gives_the_last_one(store: Path) -> None:
