@@ -59,7 +59,7 @@ def collect(
         **measured,
         title=comparison.title,
         descriptions={variant.name: variant.description for variant in comparison.variants},
-        colors=colors | _colors(runs),
+        colors=_told_apart(colors, _colors(runs)),
         facts=fairness.facts(runs, absent=absent, disturbed=timings.disturbed(measured["curves"])),
         left_out=absent,
         searches=_of_each(searches, "trials.csv", artifacts.trials),
@@ -229,6 +229,15 @@ def _colors(runs: Sequence[RunRecord]) -> dict[str, str]:
     """The colours that the runs have in the UI, by variant; anyone can change that tag."""
     tags = ((run.variant, run.tags.get("mlflow.runColor", "")) for run in runs)
     return {variant: color for variant, color in tags if re.fullmatch(r"#[0-9A-Fa-f]{6}", color)}
+
+
+def _told_apart(own: Mapping[str, str], of_runs: Mapping[str, str]) -> dict[str, str]:
+    """Those of the runs, or, where these are alike, a comparison's own.
+
+    A run that was trained for another comparison has the colour that it was given there.
+    """
+    colors = {**own, **of_runs}
+    return colors if len({*colors.values()}) == len(colors) else {**of_runs, **own}
 
 
 def _row(run: RunRecord) -> dict[str, object]:

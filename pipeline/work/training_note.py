@@ -57,8 +57,8 @@ def _results(metrics: Mapping[str, float]) -> list[tuple[str, str, str]]:
         "mc_nll": ("{:.4f} nats", f"{loss} of the test set, with MC Dropout"),
         "mc_ece": ("{:.2%}", f"{calibration}, with MC Dropout"),
         "test_ece": ("{:.2%}", "the same without"),
-        "median_epoch_seconds": ("{:.2f} s", "the median time of an epoch, by the clock"),
-        "median_epoch_cpu_seconds": ("{:.2f} s", "the same by the processor's time"),
+        "median_epoch_seconds": ("{:.4g} s", "the median time of an epoch, by the clock"),
+        "median_epoch_cpu_seconds": ("{:.4g} s", "the same by the processor's time"),
         "train_seconds": ("{:.1f} s", "of all epochs, validation included; compiling is not"),
     }
     return [
