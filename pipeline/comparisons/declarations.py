@@ -25,7 +25,8 @@ class Data:
         val_size: images held out of the training images; at most a fifth of them.
         val_images_per_class: images held out of each instead; None: `val_size`, by class.
         split: ``stratified``: the images of each class in an order that `split_seed` decides;
-            ``position``: as they stand in the data set, those held out after the others.
+            ``position``: as they stand in the data set; of `val_size`, the last ones are held out,
+            whichever class they are of.
         split_seed: decides which images are held out, and which are kept of each class.
         standardized: pixels of mean 0 and variance 1 by feature, or else from 0 to 1.
         pairs: whether the question is if two images are of the same class: training draws pairs
