@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.base import InputError
 from pipeline.comparisons import Question
-from pipeline.comparisons.questions import METRICS
+from pipeline.comparisons.questions import METRICS, ask
 from pipeline.comparisons.twenty_layers import COMPARISON
 
 
@@ -67,3 +67,15 @@ def test_twenty_layers_asks_four_primary_questions_about_quality_alone() -> None
         ("one_cycle", "alpha_dropout"),
     ]
     assert {one.metric for one in primary} == {"test_accuracy"}
+
+
+def test_questions_are_asked_in_rows_with_margins_by_metric() -> None:
+    quality, speed = ask(
+        ("a", "b", "test_accuracy", "Better?"),
+        ("a", "b", "train_seconds", "Faster?"),
+        margins={"test_accuracy": 0.002},
+    )
+    about = {"variant": "a", "reference": "b"}
+    assert quality == Question(**about, metric="test_accuracy", margin=0.002, text="Better?")
+    assert speed == Question(**about, metric="train_seconds", text="Faster?")
+    assert speed.margin == 0.1
