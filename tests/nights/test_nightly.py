@@ -13,6 +13,7 @@ from step_runs import opened_by_mlflow_run
 
 from pipeline.answers.night import Finding
 from pipeline.base import InputError, StepsFailedError
+from pipeline.comparing.comparison import DecidedSteps
 from pipeline.comparing.crew import Crew
 from pipeline.nightly import nightly
 from pipeline.nights import hook, night, trend
@@ -20,7 +21,8 @@ from pipeline.nights.record import FILE, Night, parsed
 from pipeline.parameters import Nightly
 from pipeline.steps import claims
 from pipeline.tracking import client
-from pipeline.work import prepare
+from pipeline.work import graph
+from pipeline.work.variant_step import VariantStep
 
 pytestmark = pytest.mark.slow
 
@@ -103,8 +105,8 @@ def test_an_alarm_rings_until_it_is_accepted(
 def test_a_night_prepares_its_data_once(
     finished_store: Finished, replay_finds: list[Finding], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spy = Mock(wraps=prepare.prepared)
-    monkeypatch.setattr(prepare, "prepared", spy)
+    spy = Mock(wraps=graph.prepared)
+    monkeypatch.setattr(graph, "prepared", spy)
     assert nightly(Nightly(**parameters(finished_store))) == 0
     assert spy.call_count == 1  # with reuse=never, each time makes another run
 
@@ -141,8 +143,11 @@ def test_a_plan_runs_no_night(finished_store: Finished, capfd: pytest.CaptureFix
 def test_where_a_step_fails_the_others_are_judged_and_the_night_fails(
     finished_store: Finished, replay_finds: list[Finding], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failures = {"train elu seed 3": "DivergenceError: loss is nan"}
-    monkeypatch.setattr(Crew, "run", lambda *_: ({}, failures))
+    def failing(_crew: Crew, steps: DecidedSteps) -> tuple[dict, dict[VariantStep, str]]:
+        failed = [one for one in steps.to_run if one.name == "train elu seed 3"]
+        return {}, dict.fromkeys(failed, "DivergenceError: loss is nan")
+
+    monkeypatch.setattr(Crew, "run", failing)
     with pytest.raises(StepsFailedError, match="train elu seed 3"):
         nightly(Nightly(**{**parameters(finished_store), "seeds": "1,2,3"}))
     (run,) = nights()
