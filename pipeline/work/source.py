@@ -11,10 +11,8 @@ from pipeline.work.variant_step import VariantStep
 if TYPE_CHECKING:
     import keras
 
-SOURCE_RUN, SOURCE_OF = (
-    "source_run",
-    "source_of",
-)  # tags: of a run, and of that which it starts from
+SOURCE_RUN = "source_run"  # the tag of a run that has the id of the one it starts from
+SOURCE_OF = "source_of"  # with the name of a step: the tag of that one that leads back to the first
 
 
 def source_model(
