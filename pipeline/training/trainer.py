@@ -101,7 +101,7 @@ class Trainer:
         return Nadam(learning_rate)
 
     def _fill_cache(self) -> float:
-        """Compute once what is trained on, where that is not the images; the seconds it took."""
+        """Compute the outputs of the frozen layers, if they are cached; the seconds it took."""
         started = time.perf_counter()
         if self.variant.cached:
             self.x_train[:] = self.inputs(self.splits.x_train)
@@ -109,7 +109,7 @@ class Trainer:
         return time.perf_counter() - started
 
     def inputs(self, images: np.ndarray) -> np.ndarray:
-        """What is trained on for images: these, or what the frozen layers make of them."""
+        """What `block_model` reads: the images, or what cached frozen layers make of them."""
         return self.frozen_part.outputs(images) if self.variant.cached else images
 
     def _train(self, blocks: Feed, **named: Any) -> None:
@@ -207,9 +207,9 @@ class Trainer:
         return float(np.concatenate(right)[: len(self.x_train)].mean())
 
     def activation_statistics(self, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """As in `models`, on 1000 training images, or of pairs on 1000 to validate with.
+        """As in `models`, on 1000 training images, or of pairs on 1000 validation pairs.
 
-        By the present weights, or by those that the last training would begin with by a seed.
+        With the present weights; or, given a seed, with the initial weights of a training by it.
         """
         present = self.model.get_weights()
         if seed is not None:
