@@ -62,6 +62,17 @@ class Data:
                     action="For example classes=(0, 1, 2, 3, 4); None keeps all.",
                 )
 
+    def check_arms(self, variant: Variant) -> None:
+        """Refuse a variant with two arms for single images, or with one for pairs."""
+        if (variant.arms != "one") != self.pairs:
+            two, one = "two or shared, as its data are pairs", "one, as its data are no pairs"
+            raise InputError(
+                f"arms of variant '{variant.name}'",
+                expected=two if self.pairs else one,
+                received=repr(variant.arms),
+                action="Change the variant, or pairs of the comparison's Data.",
+            )
+
     @property
     def selection(self) -> dict[str, Any]:
         """Which images are kept, how they are held out, scaled and paired, but for the defaults."""
@@ -120,15 +131,7 @@ class Comparison:
                 self._check_dropout(question)
         check_different("questions", [question.id for question in self.asked])
         for variant in self.variants:
-            if (variant.arms != "one") != self.data.pairs:
-                raise InputError(
-                    f"arms of variant '{variant.name}'",
-                    expected="two or shared, as its data are pairs"
-                    if self.data.pairs
-                    else "one, as its data are no pairs",
-                    received=repr(variant.arms),
-                    action="Change the variant, or pairs of the comparison's Data.",
-                )
+            self.data.check_arms(variant)
 
     def _check_dropout(self, question: Question) -> None:
         if any(one.name == question.variant and not one.dropout for one in self.variants):

@@ -89,14 +89,18 @@ def _of_this_folder() -> list[Comparison]:
     return found
 
 
-@lru_cache
 def _declared(comparison: str) -> Comparison:
     """What a comparison's file declares; what its variants start from is not looked at."""
-    path = _FOLDER / f"{comparison}.py"
-    if comparison not in names():
-        path = Path(os.path.abspath(os.path.expanduser(comparison)))
-        if os.sep not in comparison and path.suffix != ".py":
-            raise unknown_name("comparison", comparison, [*names(), "the path of a .py file"])
+    if comparison in names():
+        return _read(_FOLDER / f"{comparison}.py", comparison)
+    path = Path(os.path.abspath(os.path.expanduser(comparison)))
+    if os.sep not in comparison and path.suffix != ".py":
+        raise unknown_name("comparison", comparison, [*names(), "the path of a .py file"])
+    return _read(path, str(path))
+
+
+@lru_cache
+def _read(path: Path, location: str) -> Comparison:
     if not path.is_file():
         files = (file.name for file in path.parent.glob("*.py") if file.is_file())
         near = did_you_mean(path.name, files)
@@ -116,7 +120,6 @@ def _declared(comparison: str) -> Comparison:
             action="See pipeline/comparisons/twenty_layers.py for one that does.",
         )
     title = (module["__doc__"] or path.stem).strip().partition("\n")[0]
-    location = comparison if comparison in names() else str(path)
     return dataclasses.replace(declared, name=path.stem, title=title, location=location)
 
 
@@ -128,15 +131,18 @@ def find_variant(name: str, comparison: str = "auto") -> tuple[Variant, Comparis
         comparison: where to look first, as for `load`; ``auto``: in those of this folder.
 
     Raises:
-        InputError: if none declares it, the nearest name is suggested; or if a file is refused.
+        InputError: if none declares it, the nearest name is suggested; if a file is refused; or if
+            it does not go with the data of the comparison, or with what it starts from.
     """
     given = [] if comparison == "auto" else [load(comparison)]
     everywhere = [*given, *_of_this_folder()]
     for declared in everywhere:
         for variant in declared.variants:
             if variant.name == name:
-                _check_sources(variant, declared)
-                return variant, (given or [declared])[0]
+                place = (given or [declared])[0]
+                place.data.check_arms(variant)
+                _check_sources(variant, place)
+                return variant, place
     known = dict.fromkeys(one.name for declared in everywhere for one in declared.variants)
     elsewhere = "Choose one of the names above, or give the comparison that declares it."
     raise unknown_name("variant", name, known, elsewhere)

@@ -1,6 +1,6 @@
 """Two images of MNIST: the same digit or not? Do arms of the same weights do better?"""
 
-from pipeline.comparisons import Comparison, Data
+from pipeline.comparisons import Comparison, Data, ask
 from pipeline.comparisons.digits import DIGITS_BN
 
 PAIRS_TWO = DIGITS_BN.derive(
@@ -14,8 +14,24 @@ PAIRS_SHARED = PAIRS_TWO.derive(
     arms="shared",
 )
 
+# Which variant, against which, by which metric.
+# fmt: off
+ASKED = ask(
+    ("pairs_shared", "pairs_two", "test_accuracy",
+     "Do arms of the same weights give a better model?"),
+    ("pairs_shared", "pairs_two", "epochs_to_target",
+     "Do arms of the same weights converge faster?"),
+    ("pairs_shared", "pairs_two", "median_epoch_seconds",
+     "Do arms of the same weights shorten an epoch?"),
+    ("pairs_shared", "pairs_two", "generalization_gap",
+     "Do arms of the same weights overfit less?"),
+    margins={"test_accuracy": 0.002},
+)
+# fmt: on
+
 COMPARISON = Comparison(
     # All but the 500 images of each digit that `pretraining` has.
     data=Data(source="mnist", skipped_per_class=500, standardized=False, pairs=True),
     variants=(PAIRS_TWO, PAIRS_SHARED),
+    questions=ASKED,
 )

@@ -118,9 +118,22 @@ class Question:
         return f"{self.variant}_{self.about.topic}{other}"
 
 
-def ask(*rows: tuple[str, str, str, str]) -> tuple[Question, ...]:
-    """Questions, a row each: about which variant, against which, by which metric, in words."""
+def ask(
+    *rows: tuple[str, str, str, str], margins: Mapping[str, float] | None = None
+) -> tuple[Question, ...]:
+    """Questions, a row each: about which variant, against which, by which metric, in words.
+
+    Args:
+        rows: of these four.
+        margins: by metric, other ones than the metrics' own.
+    """
     return tuple(
-        Question(variant=variant, reference=reference, metric=metric, text=text)
+        Question(
+            variant=variant,
+            reference=reference,
+            metric=metric,
+            margin=(margins or {}).get(metric),
+            text=text,
+        )
         for variant, reference, metric, text in rows
     )

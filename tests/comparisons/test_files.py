@@ -240,6 +240,27 @@ def test_a_circle_of_sources_is_refused_be_it_through_several_files(tmp_path: Pa
         files.load(path)
 
 
+def test_a_variant_goes_with_the_data_and_sources_of_the_comparison_that_is_given(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(InputError, match="arms of variant 'pairs_two': expected one, as its data"):
+        files.find_variant("pairs_two", "digits")
+    text = in_lines('D = Variant(name="digits_bn")', "COMPARISON = Comparison(variants=(D,))")
+    path = written(tmp_path / "mine.py", text)  # whose digits_bn has 20 layers, and no such kind
+    with pytest.raises(InputError, match="batch_normalization of variant 'transfer_frozen'"):
+        files.find_variant("transfer_frozen", path)
+
+
+def test_a_file_is_found_from_the_folder_that_one_is_in_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        written(Path("mine.py"), f'"""Of {name}?"""\n{BN_SWISH.partition(chr(10))[2]}')
+        assert files.load("mine.py").title == f"Of {name}?"
+
+
 @pytest.mark.parametrize("name", files.names())
 def test_every_comparison_of_the_folder_can_be_loaded(name: str) -> None:
     comparison = files.load(name)

@@ -7,11 +7,11 @@ import pytest
 
 from pipeline.base import InputError
 from pipeline.comparisons import Question
-from pipeline.comparisons.questions import METRICS
+from pipeline.comparisons.questions import METRICS, ask
 from pipeline.comparisons.twenty_layers import COMPARISON
 
 
-def ask(**changes: Any) -> Question:
+def a_question(**changes: Any) -> Question:
     reference = "bn" if changes.get("metric") == "mc_gain" else "elu"
     usual = {"variant": "bn", "reference": reference, "metric": "test_accuracy"}
     return Question(**{**usual, **changes})
@@ -19,21 +19,21 @@ def ask(**changes: Any) -> Question:
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_question_asks_in_words_with_the_role_and_margin_of_its_metric(metric: str) -> None:
-    question = ask(metric=metric)
+    question = a_question(metric=metric)
     assert "`bn`" in question.text
     assert question.role == ("primary" if metric == "test_accuracy" else "secondary")
     assert question.margin == METRICS[metric].margin > 0
-    assert ask(metric=metric, text="Well?").text == "Well?"
+    assert a_question(metric=metric, text="Well?").text == "Well?"
 
 
 def test_margin_and_role_can_be_given_and_nothing_is_a_margin_too() -> None:
-    question = ask(margin=0, role="described")
+    question = a_question(margin=0, role="described")
     assert (question.margin, question.role) == (0, "described")
 
 
 def test_margin_of_a_ratio_is_its_distance_from_one() -> None:
-    assert ask(metric="train_seconds", margin=0.25).smallest == pytest.approx(math.log(1.25))
-    assert ask(margin=0.02).smallest == 0.02
+    assert a_question(metric="train_seconds", margin=0.25).smallest == pytest.approx(math.log(1.25))
+    assert a_question(margin=0.02).smallest == 0.02
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_question_that_cannot_be_answered_is_refused(
     changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        ask(**changes)
+        a_question(**changes)
 
 
 def test_twenty_layers_asks_four_primary_questions_about_quality_alone() -> None:
@@ -67,3 +67,15 @@ def test_twenty_layers_asks_four_primary_questions_about_quality_alone() -> None
         ("one_cycle", "alpha_dropout"),
     ]
     assert {one.metric for one in primary} == {"test_accuracy"}
+
+
+def test_questions_are_asked_in_rows_with_margins_by_metric() -> None:
+    quality, speed = ask(
+        ("a", "b", "test_accuracy", "Better?"),
+        ("a", "b", "train_seconds", "Faster?"),
+        margins={"test_accuracy": 0.002},
+    )
+    about: dict[str, Any] = {"variant": "a", "reference": "b"}
+    assert quality == Question(**about, metric="test_accuracy", margin=0.002, text="Better?")
+    assert speed == Question(**about, metric="train_seconds", text="Faster?")
+    assert speed.margin == 0.1
