@@ -5,24 +5,24 @@ from typing import NamedTuple
 
 from pipeline.answers.evidence import Evidence
 
-# What they may differ in besides: their past, and what follows from the images.
-_OTHERS = ("images_per_class", "derived_from", "parameters")
+# Settings in which variants of a family may differ.
+_MAY_DIFFER = ("images_per_class", "derived_from", "parameters")
 
 
 class Family(NamedTuple):
-    """Such variants, by how many images of each class they are trained with, in that order."""
+    """Such variants by their images of each class, the fewest first, and a name for all."""
 
     name: str
     variants: Mapping[int, str]
 
 
 def families(evidence: Evidence) -> list[Family]:
-    """All variants of which it is known, by family; none where all are trained with as many."""
+    """The families of all variants whose images are known; none if no family has two of them."""
     found: dict[tuple, dict[int, str]] = {}
     for name in map(str, evidence.summary["variant"]):
         settings, number = evidence.settings.get(name), evidence.images_per_class.get(name)
         if settings and number:
-            others = tuple((one, str(of)) for one, of in settings.items() if one not in _OTHERS)
+            others = tuple((one, str(of)) for one, of in settings.items() if one not in _MAY_DIFFER)
             found.setdefault(others, {})[number] = name
     if not any(len(of) > 1 for of in found.values()):
         return []

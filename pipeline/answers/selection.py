@@ -1,4 +1,4 @@
-"""Which images a data set was asked for: what `prepare` records where it is not the default."""
+"""How images were chosen from a data set, as `prepare` records it where it is not the default."""
 
 from collections.abc import Mapping
 
@@ -15,13 +15,13 @@ _SETTINGS: Mapping[str, tuple[str, str]] = {
 
 
 def selections(prepared: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-    """What data sets were asked for, each setting that is the default of all left out.
+    """How the images of data sets were chosen; settings that all leave at the default are left out.
 
     Args:
         prepared: by the fingerprint of a data set, what the run that prepared it has recorded.
 
     Returns:
-        For every setting, by its name in words, what it was of each fingerprint.
+        For every setting, by its name in words, its value by fingerprint.
     """
     return {
         name: {data: recorded.get(setting, default) for data, recorded in prepared.items()}

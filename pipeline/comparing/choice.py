@@ -7,8 +7,10 @@ from itertools import islice
 from pipeline.base import InputError
 from pipeline.comparing.replicates import newest_of_each_seed, with_key
 from pipeline.comparisons import Comparison, Data, Variant
+from pipeline.comparisons.files import source_of
 from pipeline.steps.step import is_training_of, recorded_inputs
 from pipeline.tracking import client
+from pipeline.work.source import SOURCE_RUN
 
 
 def choose(run_ids: Sequence[str] | None, comparison: Comparison) -> list[client.Run]:
@@ -43,8 +45,8 @@ def _newest_of_each(comparison: Comparison) -> list[client.Run]:
     def trainings(variant: Variant, *conditions: str) -> Iterator[client.Run]:
         of_variant = f"params.variant = '{variant.name}'"
         for run in client.finished_runs("train", experiment, of_variant, *conditions):
-            tags = run.data.tags
-            if is_training_of(variant, tags) and may_be(tags["data_fingerprint"]):
+            is_declared = _is_as_declared(run, variant, comparison)
+            if is_declared and may_be(run.data.tags["data_fingerprint"]):
                 yield run
 
     last = [run for variant in comparison.variants for run in islice(trainings(variant), 1)]
@@ -62,6 +64,17 @@ def _newest_of_each(comparison: Comparison) -> list[client.Run]:
             alike = with_key(key, experiment) if key else trainings(variant, on_data)
             chosen += newest_of_each_seed(alike).values()
     return chosen
+
+
+def _is_as_declared(run: client.Run, variant: Variant, comparison: Comparison) -> bool:
+    """Whether a run trained a variant as it is declared now, from what it is to start from."""
+    if not is_training_of(variant, run.data.tags):
+        return False
+    begun = client.find_run(run.data.tags.get(SOURCE_RUN)) if variant.starts_from else None
+    if begun is None:  # it starts from no other, or that was deleted
+        return True
+    source, place = source_of(variant, comparison)
+    return begun.data.params["variant"] == source.name and _is_as_declared(begun, source, place)
 
 
 def _may_be(data: Data, experiment: str, fingerprint: str) -> bool:

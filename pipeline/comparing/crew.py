@@ -97,7 +97,7 @@ def connected(of: Wanted, jobs: int) -> Iterator[Callable[[StepRun], "workers.Su
 
 
 def _why(failed: VariantStep, errors: Mapping[VariantStep, str]) -> str:
-    """Why a step failed; Dask tells of one that never began what the one before it failed of."""
+    """Why a step failed; to one that never began, Dask gives the error of the one before it."""
     before = [one.name for one in failed.after() if one in errors]
     return f"{before[0]} failed" if before else errors[failed]
 
@@ -123,8 +123,8 @@ def submit(
     for one in steps.to_run:
         if one in futures:
             continue
-        # A worker compiles a variant once: the trainings follow its search, or else one another.
-        # Where a step comes after another variant's, it is not to follow that.
+        # A worker compiles a variant once, so trainings go to the worker of their search, or else
+        # to that of one another; not to that of a source, which is another variant.
         after = [futures[before] for before in one.after() if before in futures]
         follows = one.source is None and (after or isinstance(one, SearchStep))
         futures[one] = queue.submit(

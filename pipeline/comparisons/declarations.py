@@ -19,18 +19,20 @@ class Data:
     Args:
         source: what `-P dataset=` takes: the name of a data set, or the path of an `.npz`.
         classes: the labels kept, numbered anew in this order; None: all.
-        skipped_per_class: training images of each that are left out before any are kept: those
-            that other data with as many images of each class has.
-        images_per_class: images to train with, of each; None: all that are left.
-        val_size: images held out of the training images; at most a fifth of them.
-        val_images_per_class: images held out of each instead; None: `val_size`, by class.
-        split: ``stratified``: the images of each class in an order that `split_seed` decides;
-            ``position``: as they stand in the data set; of `val_size`, the last ones are held out,
+        skipped_per_class: how many training images of each class are left out, so that another
+            comparison can use them.
+        images_per_class: how many images of each class are trained with; None: all that are left.
+        val_size: how many of the training images are held out to validate with, at most a fifth.
+        val_images_per_class: how many of each class are held out instead; None: `val_size` images,
+            in the proportions of the classes.
+        split: ``stratified``: images are drawn class by class, in an order that `split_seed`
+            decides. ``position``: in that of the data set; `val_size` then holds out the last ones,
             whichever class they are of.
         split_seed: decides which images are held out, and which are kept of each class.
-        standardized: pixels of mean 0 and variance 1 by feature, or else from 0 to 1.
-        pairs: whether the question is if two images are of the same class: training draws pairs
-            anew in every epoch, validation and test have as many fixed ones as images.
+        standardized: whether pixels have mean 0 and variance 1 over the training images; else they
+            are scaled from 0 to 1.
+        pairs: whether the network is to tell if two images are of the same class. Training draws
+            new pairs in every epoch; validation and test have as many fixed pairs as images.
 
     Raises:
         InputError: if a setting is out of range.

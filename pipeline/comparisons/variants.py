@@ -46,15 +46,20 @@ class Variant:
         patience: epochs without a lower ``val_loss`` after which training stops; None: train all
             epochs and judge the model at the end.
         search_epochs: most epochs of a trial when its learning rate is searched.
-        images_per_class: training images used of each class, the fewer among the more; None: all.
-        arms: ``one`` network for one image; ``two`` networks of the hidden layers, one for each
-            image of a pair; ``shared``: the same for both. Their outputs are joined.
-        joint_units: of two arms, the units of the hidden layer between them and the output.
-        starts_from: the variant whose training of the same seed this one goes on from: of its
-            comparison or one of this folder by name, else ``file.py:name``.
-        reused_layers: hidden layers taken from it, the lowest; of two arms, those of the first.
-        frozen_layers: how many of these stay as they are, the lowest.
-        cached: whether the outputs of the frozen layers are computed once, not in every epoch.
+        images_per_class: how many training images of each class are used; None: all. A smaller
+            number uses some of the images that a larger one does.
+        arms: ``one``: the network reads single images. ``two``: it reads pairs, and each image has
+            hidden layers of its own; ``shared``: the same layers read both. What the two arms make
+            of the images is joined.
+        joint_units: units of the hidden layer between the joined arms and the output.
+        starts_from: the variant whose trained network this one takes layers from, that with the
+            same seed. By name if it is of the same comparison or of one in this folder, else
+            ``file.py:name``.
+        reused_layers: how many hidden layers are taken from it, the lowest; from a network of two
+            arms, those of the first arm.
+        frozen_layers: how many of the reused layers are not trained, the lowest.
+        cached: whether the outputs of the frozen layers are computed once before training,
+            instead of in every epoch.
 
     Raises:
         InputError: if a setting is unknown, out of range, breaks self-normalisation, or does not
@@ -103,16 +108,20 @@ class Variant:
         self._check_layers()
 
     def _check_layers(self) -> None:
-        """Refuse to take, freeze or compute once layers that there are not."""
-        starts, reused, frozen = bool(self.starts_from), self.reused_layers, self.frozen_layers
-        one_arm, is_fixed = self.arms == "one", not self.dropout or self.dropout_layers == "last"
-        of_source = f"from 1 to the {self.hidden_layers} hidden layers, as it starts from another"
-        expected = of_source if starts else "0, as it starts from no other"
-        self._require("reused_layers", starts <= reused <= starts * self.hidden_layers, expected)
-        self._require("frozen_layers", frozen <= reused, f"at most reused_layers, {reused}")
-        self._require("arms", one_arm or not starts, "one, as it starts from another")
+        """Refuse to reuse, freeze or cache layers that the network or its source does not have."""
+        reused, most = self.reused_layers, self.hidden_layers
+        if self.starts_from:
+            expected = f"from 1 to the {most} hidden layers, as it starts from another"
+            self._require("reused_layers", 1 <= reused <= most, expected)
+            self._require("arms", self.arms == "one", "one, as it starts from another")
+        else:
+            self._require("reused_layers", reused == 0, "0, as it starts from no other")
+        expected = f"at most reused_layers, {reused}"
+        self._require("frozen_layers", self.frozen_layers <= reused, expected)
+        # Dropout between frozen layers gives other outputs in every epoch.
+        fixed = self.frozen_layers > 0 and not (self.dropout and self.dropout_layers == "all")
         expected = "True only with frozen layers, and without dropout in all layers"
-        self._require("cached", not self.cached or (frozen > 0 and is_fixed), expected)
+        self._require("cached", fixed or not self.cached, expected)
 
     def _require(self, setting: str, holds: bool, expected: str) -> None:
         if not holds:
@@ -163,7 +172,7 @@ def default_setting(name: str) -> Any:
 
 
 def check_reused(variant: Variant, source: Variant) -> None:
-    """Refuse a variant that is to take layers which its source does not have, or others.
+    """Refuse a variant that reuses layers which its source does not have, or has otherwise.
 
     Raises:
         InputError: naming the setting in which they differ.

@@ -22,7 +22,13 @@ def drawn_order(size: int, seed: int) -> Indices:
 
 
 def some_of_each(labels: Labels, order: Indices, starts: Indices, counts: Indices) -> Indices:
-    """Sorted indices of so many images of every class, in some order from a place of its own on."""
+    """Sorted indices of images of every class: so many, from its own start in the order on.
+
+    Args:
+        labels: of the images, (n,).
+        order: in which the images of a class are counted, (n,).
+        starts, counts: for every class, how many of its images are passed over, then taken.
+    """
     found = [
         order[labels[order] == label][start : start + count]
         for label, (start, count) in enumerate(zip(starts, counts, strict=True))
@@ -31,7 +37,7 @@ def some_of_each(labels: Labels, order: Indices, starts: Indices, counts: Indice
 
 
 def first_of_each(labels: Labels, counts: Indices, seed: int) -> Indices:
-    """Sorted indices of so many images of every class, the first in an order drawn by the seed."""
+    """Sorted indices of so many images of every class, the first in an order the seed decides."""
     return some_of_each(labels, drawn_order(len(labels), seed), np.zeros_like(counts), counts)
 
 
@@ -52,8 +58,9 @@ def pairs_of(
 ) -> tuple[Indices, npt.NDArray[np.int32]]:
     """Pairs of images, every second one of the same class, and whether they are: 0 or 1.
 
-    The other image is, with the same probability, any other of its class, or any of other classes:
-    never the first one itself. Alternating, a mini-batch has as many of both, as the whole has.
+    The second image is drawn uniformly: of a pair of the same class from the others of that class,
+    so never the first image itself, and of a different pair from all images of other classes. As
+    the two kinds alternate, there are equally many in every mini-batch of an even size.
 
     Args:
         labels: of the images, (n,); at least two classes, at least two images of each that has any.

@@ -50,7 +50,7 @@ class Splits(Arrays):
     their classes; the others are fixed, images (n, 2, h, w, c) with labels 0 and 1.
 
     Args:
-        kept_names: of pairs, the names of the classes of single images; else there are none.
+        kept_names: of pairs, the names of the classes that their images are of; else empty.
         mean, variance: what images are standardised with, (h * w * c,): those of every feature of
             the training split alone, or 0 and 255**2, which lead to 0 to 1.
         fingerprint: that of the six arrays, and of the mean and variance where they do not follow
@@ -80,14 +80,15 @@ class Splits(Arrays):
 
     @property
     def trained_names(self) -> tuple[str, ...]:
-        """The names of the classes that the labels of training images tell."""
+        """The names of the classes that training labels number: of pairs, those of the images."""
         return self.kept_names or self.class_names
 
     def few(self, images_per_class: int) -> "Splits":
-        """With so many of the training images of each class, and their own mean and variance.
+        """The data with only so many training images of each class, and their mean and variance.
 
-        Fewer are among more. The same object for the same number, as compiled trainers are kept by
-        it; the fingerprint remains that of all the data.
+        A smaller number keeps some of the images that a larger one does. Validation, test and the
+        fingerprint stay those of all the data. The same number gives the same object, since
+        compiled trainers are found again by it.
 
         Raises:
             InputError: a class has fewer, or there would be no pair of it.
@@ -95,7 +96,9 @@ class Splits(Arrays):
         return _few(self, images_per_class)
 
     def scaled_as(self, other: "Splits") -> "Splits":
-        """With the mean and variance of other data, as a network that was trained on these needs.
+        """The data with the mean and variance of other data.
+
+        A network that takes layers from one trained on that data has to scale images alike.
 
         Raises:
             InputError: its images are of another shape.

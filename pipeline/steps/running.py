@@ -32,8 +32,8 @@ NOT_YET = "no finished run of it yet"
 
 # The run of `main` that a step belongs to, where there is one; set where the step runs.
 pipeline_run_id: ContextVar[str | None] = ContextVar("pipeline_run_id", default=None)
-# Whether the run that `mlflow run` has opened is for the step that runs, by its entry point: one
-# that this comes after may be of the same.
+# Whether a step may take the run that `mlflow run` has opened. One that comes before what was asked
+# for may not, though it may be of the same entry point.
 _adopts: ContextVar[bool] = ContextVar("adopts", default=True)
 
 
@@ -80,9 +80,9 @@ def once(
 ) -> Run:
     """The run of a step: the finished one, or one made now by this process alone.
 
-    Announces what is reused, or why it is not, unless `main` has done so. What is made now becomes
-    a run that is open, where it is made within one; or that which `mlflow run` has opened, where it
-    is what a person asked for, and not only what that comes after.
+    Announces what is reused, or why it is not, unless `main` has done so. A step that is made now
+    takes the run that it is made `within`, or else that which `mlflow run` has opened if the step
+    is what a person `asked_for`, and not one that comes before it.
     """
     token = _adopts.set(asked_for)
     try:

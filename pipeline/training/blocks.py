@@ -66,9 +66,9 @@ class Blocks:
 def order_of_epoch(
     labels: np.ndarray, *, seed: int, epoch: int, pairs: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The images of an epoch by their numbers, (n,) or of pairs (n, 2), and what is learnt of them.
+    """Which images an epoch reads, in order, as indices (n,) or pairs of indices (n, 2); labels.
 
-    That is the labels, or of pairs, every second of which is of one class, whether one is: 0 or 1.
+    Labels of pairs, as `pairs_of` draws them, are 1 where both are of one class, else 0.
     """
     generator = np.random.default_rng([seed, epoch])
     permutation = generator.permutation(len(labels))

@@ -35,7 +35,7 @@ class Parts:
     def joined_arms(self, pair: Any) -> Any:
         """What the arms make of the images of a pair, (n, 2, features), side by side."""
         if self.variant.arms == "shared":
-            # Keras's layers treat both images alike; batch normalisation, as one batch.
+            # Layers apply to both images; batch normalisation counts them as one mini-batch.
             return keras.layers.Flatten(name="joined")(self.arm(pair))
         one, other = (
             keras.layers.Flatten(name=name)(
@@ -53,10 +53,8 @@ class Parts:
 
     def same_or_different(self, hidden: Any) -> Any:
         """A hidden layer and one logistic output, as probabilities of `different` and `same`."""
-        hidden = self._dense(self.variant.joint_units, self.variant.kernel_initializer, "joint")(
-            hidden
-        )
-        hidden = self._activation("joint_activation", hidden)
+        joint = self._dense(self.variant.joint_units, self.variant.kernel_initializer, "joint")
+        hidden = self._activation("joint_activation", joint(hidden))
         logit = self._dense(1, "glorot_uniform", "logit")(hidden)
         # The logistic function of a logit is the softmax of 0 and the logit.
         logits = keras.layers.Reshape((1, 1), name="as_sequence")(logit)
@@ -68,13 +66,8 @@ class Parts:
         """A hidden layer and what follows it."""
         variant = self.variant
         trainable = number > variant.frozen_layers
-        dense = self._dense(
-            variant.units,
-            variant.kernel_initializer,
-            f"{prefix}dense_{number}",
-            trainable=trainable,
-        )
-        hidden = dense(hidden)
+        name, initializer = f"{prefix}dense_{number}", variant.kernel_initializer
+        hidden = self._dense(variant.units, initializer, name, trainable=trainable)(hidden)
         if variant.batch_normalization:
             name = f"{prefix}batch_normalization_{number}"
             # Where it is not trainable, it is in inference mode.
@@ -83,10 +76,9 @@ class Parts:
         if variant.dropout and (variant.dropout_layers == "all" or number == variant.hidden_layers):
             kinds = {"alpha": self.layers.AlphaDropout, "standard": self.layers.Dropout}
             seed = int(next(self.seeds) >> 1)  # Keras reads the seed, a uint32, through an int32.
-            dropout = kinds[variant.dropout]
-            hidden = dropout(variant.dropout_rate, seed=seed, name=f"{prefix}dropout_{number}")(
-                hidden
-            )
+            name = f"{prefix}dropout_{number}"
+            dropout = kinds[variant.dropout](variant.dropout_rate, seed=seed, name=name)
+            hidden = dropout(hidden)
         return hidden
 
     def _dense(self, units: int, initializer: str, name: str, **named: Any) -> keras.layers.Layer:

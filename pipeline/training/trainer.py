@@ -6,6 +6,7 @@ training share this module, so they judge a model by the same rule.
 
 import ctypes
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cached_property, lru_cache
 from typing import Any
@@ -16,7 +17,7 @@ import tensorflow as tf
 
 from pipeline.comparisons import Variant
 from pipeline.data.splits import Splits
-from pipeline.training.blocks import Blocks, Feed, evaluation_batches
+from pipeline.training.blocks import Batch, Blocks, Feed, evaluation_batches
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.fit import DECIMALS, EachEpoch, Fit, OnEpoch
 from pipeline.training.models import activation_statistics, build_model
@@ -100,7 +101,7 @@ class Trainer:
         return Nadam(learning_rate)
 
     def _fill_cache(self) -> float:
-        """Compute once what is trained on, where that is not the images; the seconds it took."""
+        """Compute the outputs of the frozen layers, if they are cached; the seconds it took."""
         started = time.perf_counter()
         if self.variant.cached:
             self.x_train[:] = self.inputs(self.splits.x_train)
@@ -108,7 +109,7 @@ class Trainer:
         return time.perf_counter() - started
 
     def inputs(self, images: np.ndarray) -> np.ndarray:
-        """What is trained on for images: these, or what the frozen layers make of them."""
+        """What `block_model` reads: the images, or what cached frozen layers make of them."""
         return self.frozen_part.outputs(images) if self.variant.cached else images
 
     def _train(self, blocks: Feed, **named: Any) -> None:
@@ -176,9 +177,10 @@ class Trainer:
             fit.go_on_from(newest, self.block_model)
         for epoch, metrics in enumerate(fit.history, start=1):
             on_epoch(epoch, metrics)
+        spent = self._fill_cache()  # also of a training that is over: it is judged by that
         if not fit.stopped_early:
-            done, spent = len(fit.history), self._fill_cache()
             each = EachEpoch(fit, self.blocks, seed, on_epoch, checkpoints, spent)
+            done = len(fit.history)
             self._train(Feed(self.blocks), initial_epoch=done, epochs=epochs, callbacks=[each])
             self.splits.unload()
         if fit.best_weights is not None:
@@ -191,26 +193,23 @@ class Trainer:
         return self.block_model.predict(Feed(batches), verbose=0)
 
     def training_accuracy(self, seed: int) -> float:
-        """The share of the training images that the present model has right.
+        """The accuracy of the present model on the training images.
 
-        Of pairs, of those that a training with this seed has in its first epoch.
+        On pairs it is that on those which a training with this seed draws for its first epoch.
         """
-        labels, batches = (
-            self.splits.y_train,
-            iter(evaluation_batches(self.x_train, self.splits.y_train)),
-        )
+        batches: Iterable[Batch] = evaluation_batches(self.x_train, self.splits.y_train)
         if self.splits.pairs:
             self.blocks.set_epoch(seed=seed, epoch=1)
             batches = ((x.reshape(-1, *x.shape[2:]), y.ravel()) for x, y in self.blocks)
         right = [self.block_model.predict_on_batch(x).argmax(axis=1) == y for x, y in batches]
         self.splits.unload()
-        # Blocks are filled up with pairs that they have already.
-        return float(np.concatenate(right)[: len(labels)].mean())
+        # The last blocks are filled up with pairs that were counted before.
+        return float(np.concatenate(right)[: len(self.x_train)].mean())
 
     def activation_statistics(self, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """As in `models`, on 1000 training images, or of pairs on 1000 to validate with.
+        """As in `models`, on 1000 training images, or of pairs on 1000 validation pairs.
 
-        By the present weights, or by those that the last training would begin with by a seed.
+        With the present weights; or, given a seed, with the initial weights of a training by it.
         """
         present = self.model.get_weights()
         if seed is not None:

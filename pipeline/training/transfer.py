@@ -13,10 +13,10 @@ Weights = dict[str, list[np.ndarray]]  # by the name of a layer
 
 
 def reused_weights(variant: Variant, model: keras.Model, source: keras.Model | None) -> Weights:
-    """What a variant's model takes from a source: the weights of its lowest hidden layers.
+    """The weights that a variant's model takes from a source: those of the lowest hidden layers.
 
     Raises:
-        InputError: if the source has no such layers, or others.
+        InputError: if the source lacks one of these layers, or has it in another shape.
     """
     kinds = ("dense", "batch_normalization") if variant.batch_normalization else ("dense",)
     numbers = range(1, variant.reused_layers + 1)
@@ -47,8 +47,8 @@ class FrozenPart:
     """The frozen layers of a model, from images to what the others are trained on.
 
     Args:
-        model: whose lowest hidden layers are frozen; its present weights count.
-        frozen_layers: how many.
+        model: the whole network; its weights are those at the time of a call.
+        frozen_layers: how many of its hidden layers are frozen, the lowest.
     """
 
     def __init__(self, model: keras.Model, frozen_layers: int):

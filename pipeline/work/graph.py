@@ -17,12 +17,12 @@ DataSets: TypeAlias = Mapping[Data, LoggedData]  # by what is declared and asked
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """What makes the steps of a comparison's variants.
+    """Makes the steps of a comparison's variants.
 
     Args:
-        asked: by which they, and what they start from, are configured.
-        comparison: whose data they are on.
-        data: this, and that of the comparisons of what they start from.
+        asked: the parameters of the steps, also of those of the variants that others start from.
+        comparison: that declares the variants.
+        data: the data set of the comparison, and those of the comparisons of their sources.
     """
 
     asked: Main | Train | Search
@@ -30,12 +30,15 @@ class Graph:
     data: DataSets
 
     def search(self, variant: Variant) -> SearchStep:
-        """The search of a variant; its trials start from the first training that there may be."""
+        """The search of a variant; its trials start from the source with the lowest seed there is.
+
+        That is 1, unless this is the seed of the search, which no training may have.
+        """
         first = 2 if self.asked.search_seed == 1 else 1
         return SearchStep(**self._of(variant, first))
 
     def training(self, variant: Variant, seed: int) -> TrainStep:
-        """The training of a variant with a seed, and of what it starts from with the same."""
+        """The training of a variant with a seed; it starts from its source with the same seed."""
         return TrainStep(**self._of(variant, seed), seed=seed, search=self.search(variant))
 
     def _of(self, variant: Variant, seed: int) -> dict[str, Any]:
@@ -45,7 +48,7 @@ class Graph:
             return about
         source, place = source_of(variant, self.comparison)
         asked = self.asked
-        if isinstance(asked, Search):
+        if isinstance(asked, Search):  # the source is trained, too
             shared = {name: getattr(asked, name) for name in declared(Train).keys() & vars(asked)}
             asked = Train(**{**shared, "seed": seed})
         asked = asked if place == self.comparison else _in(asked, place)
@@ -54,7 +57,7 @@ class Graph:
 
 
 def comparisons_of(comparison: Comparison, variants: Iterable[Variant]) -> list[Comparison]:
-    """A comparison, and those of what its variants start from."""
+    """A comparison, and those that declare what its variants start from."""
     found = [comparison]
     for variant in variants:
         place = comparison
@@ -67,7 +70,7 @@ def comparisons_of(comparison: Comparison, variants: Iterable[Variant]) -> list[
 def data_sets(
     asked: DataSet, comparison: Comparison, variants: Iterable[Variant], reuse: str = "auto"
 ) -> dict[Data, LoggedData]:
-    """The data of variants and of what they start from, prepared now where no run has done so.
+    """The data of variants and of their sources, prepared now where no run has done so.
 
     Raises:
         InputError: as `prepared`.
@@ -81,13 +84,16 @@ def data_sets(
 
 
 def _in(asked: Any, place: Comparison) -> Any:
-    """The same parameters, asked for in a comparison, where a command is to name it."""
+    """The same parameters for another comparison, which a command has to name unless it is known.
+
+    So what a run says of how to make it again finds its variant.
+    """
     is_named = place.location in (DEFAULT, asked.comparison)
     return asked if is_named else replace(asked, comparison=place.location)
 
 
 def graph_of(asked: Train | Search) -> tuple[Graph, Variant]:
-    """What makes the steps of one variant, and that with the settings that are given.
+    """The steps of one variant, and the variant with the settings that are given.
 
     Raises:
         InputError: if the variant is unknown, a setting does not go with it, or as `prepared`.

@@ -11,20 +11,18 @@ from pipeline.work.variant_step import VariantStep
 if TYPE_CHECKING:
     import keras
 
-SOURCE_RUN, SOURCE_OF = (
-    "source_run",
-    "source_of",
-)  # tags: of a run, and of that which it starts from
+SOURCE_RUN = "source_run"  # the tag of a run that has the id of the one it starts from
+SOURCE_OF = "source_of"  # with the name of a step: the tag of that one that leads back to the first
 
 
 def source_model(
     step: VariantStep, run: StepRun, after: Sequence[client.Run]
 ) -> "keras.Model | None":
-    """The model that a step starts from, if it does; from now on its run and the other are linked.
+    """The model that a step starts from, None if from none; links the two runs with each other.
 
     Args:
-        step, run: that starts from it.
-        after: the runs of the steps that it comes after.
+        step, run: the step that starts from it, and its run.
+        after: the runs of the steps that this step comes after, in the same order.
 
     Raises:
         InputError: as `trained_model`.
@@ -35,7 +33,7 @@ def source_model(
     model = trained_model(source, step.source.splits)
     run.set_tags({SOURCE_RUN: source.info.run_id})
     of_source = StepRun(source.info.run_id, source.info.experiment_id)
-    # A tag for each, and one text whoever writes it: many write them at once.
+    # Many runs may do this at once: each has a tag of its own, and all write the same note.
     of_source.set_tags({f"{SOURCE_OF}.{step.name}": run.run_id})
     note, query = source.data.tags.get("mlflow.note.content", ""), f"tags.{SOURCE_RUN} = '{{}}'"
     table = addresses.runs_page(source.info.experiment_id, query.format(source.info.run_id))
@@ -46,7 +44,7 @@ def source_model(
 
 
 def source_link(run: client.Run) -> str:
-    """A link to the run that one starts from, as Markdown; empty where it starts from none."""
+    """A link to the run that a run starts from, as Markdown; empty where there is none."""
     source = run.data.tags.get(SOURCE_RUN)
     page = addresses.run_page(run.info.experiment_id, source)[1:] if source else ""
     return page and f"[the training that it starts from]({page})"

@@ -1,4 +1,4 @@
-"""How a finished model does on the test set, which nothing else has looked at."""
+"""What a finished model comes to on the test set, which nothing else reads."""
 
 import math
 from itertools import zip_longest
@@ -50,9 +50,9 @@ def class_accuracy(matrix: np.ndarray) -> np.ndarray:
 
 
 def class_precision(matrix: np.ndarray) -> np.ndarray:
-    """The share of what is taken for each class that is of it, by columns.
+    """Of the images taken for each class, the share that is of it, by columns.
 
-    It is 0 for a class that nothing is taken for; NaN if that has no images either.
+    It is 0 for a class that no image is taken for, and NaN if it has no images either.
     """
     taken = matrix.sum(axis=0)
     precision = matrix.diagonal() / np.maximum(taken, 1)

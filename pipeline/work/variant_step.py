@@ -48,14 +48,14 @@ class LoggedData:
 
 
 class Images(NamedTuple):
-    """What of a data set is trained on."""
+    """The images of a prepared data set that a variant is trained on."""
 
     prepare_run: str
     fingerprint: str
     per_class: int | None  # None: all
 
     def splits(self, scaled_as: "Images | None" = None) -> Splits:
-        """The arrays, as a network reads them that goes on from one that has read others.
+        """The arrays, scaled by the mean and variance of other images where these are given.
 
         Raises:
             InputError: as `logged_splits`, or if there are fewer images of a class.
@@ -67,7 +67,7 @@ class Images(NamedTuple):
 
 
 def splits_of(run: client.Run) -> Splits:
-    """What a finished training was trained on, as it was scaled; whatever became of its source."""
+    """What a finished training was trained on, scaled as it was, even if its source is gone."""
     tags = run.data.tags
     per_class = recorded_settings(tags)[0].get("images_per_class")
     images = Images(tags["prepare_run"], tags["data_fingerprint"], per_class)
@@ -170,12 +170,15 @@ class VariantStep(Step):
 
     @property
     def scaled_as(self) -> Images | None:
-        """What the first one has read of those that it goes on from; its layers know no others."""
+        """By which images it scales its own: those of the first in the chain that it starts from.
+
+        None if it starts from no other. Reused layers know no other scale.
+        """
         return (self.source.scaled_as or self.source.images) if self.source else None
 
     @property
     def splits(self) -> Splits:
-        """The same as arrays, fetched where the artifact store is remote."""
+        """The arrays that it trains on, fetched where the artifact store is remote."""
         return self.images.splits(self.scaled_as)
 
     @property
@@ -201,7 +204,7 @@ class VariantStep(Step):
         return {"variant": self.variant.name, **settings}
 
     def upstream(self) -> Mapping[str, str]:
-        # That of all its seeds: which one it is follows from the seed of this step.
+        # The key that all seeds of the source share: which seed it is follows from this step's.
         source = {SOURCE: self.source.replicates_key} if self.source else {}
         return {"fingerprint of the data": self.data.fingerprint, **source}
 
@@ -217,8 +220,8 @@ class VariantStep(Step):
     def again(self, **instead: Any) -> str:
         """The command that does the same anew, the settings of the group spelt out.
 
-        But as they were asked for where it starts from another training, whose settings they also
-        are.
+        Where it starts from another training, only those that were given are: what a command gives
+        holds for the source, too.
         """
         settings = {
             name: value

@@ -16,6 +16,7 @@ from pipeline.steps.step import settings_tag
 from pipeline.tracking import client
 from pipeline.tracking.names import hidden
 from pipeline.work.prepare import prepared
+from pipeline.work.source import SOURCE_RUN
 
 
 def test_the_newest_run_of_every_seed_is_compared_on_the_data_of_the_newest(store: Path) -> None:
@@ -82,6 +83,19 @@ def test_only_runs_of_another_variant_of_the_same_name_are_nothing_to_compare(st
     train_run(replace(ELU, units=50), 1)
     with pytest.raises(InputError, match=r"elu, .*, as they are declared now"):
         choose(None, COMPARISON)
+
+
+def test_runs_that_started_from_another_network_than_is_declared_now_are_not_compared(
+    store: Path,
+) -> None:
+    taken = BN.derive(name="taken", starts_from="bn", reused_layers=20)
+    begun = [train_run(BN, 1), train_run(ELU, 1), train_run(replace(BN, units=50), 1)]
+    runs = [
+        train_run(taken, seed, tags={SOURCE_RUN: one.info.run_id})
+        for seed, one in enumerate(begun, start=1)
+    ]
+    chosen = choose(None, Comparison(variants=(BN, taken)))
+    assert [run.info.run_id for run in chosen] == [begun[0].info.run_id, runs[0].info.run_id]
 
 
 def test_a_comparison_of_some_classes_takes_runs_on_these_and_one_of_all_takes_none_of_them(

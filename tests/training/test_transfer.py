@@ -173,6 +173,21 @@ def test_another_source_is_another_training_and_a_cut_off_one_goes_on(
             assert curve(fit(trainer, goes_on_from, checkpoints=checkpoints)) == whole
 
 
+def test_a_cached_training_that_is_over_is_judged_as_when_it_ended(
+    trainers: tuple[Trainer, Trainer], source: keras.Model, splits: Splits, tmp_path: Path
+) -> None:
+    _, cached = trainers
+    stops = {"patience": 1, "epochs": 30, "learning_rate": 0.1}
+    whole = fit(cached, source, checkpoints=Checkpoints(tmp_path), **stops)
+    assert whole.stopped_early
+    expected = cached.training_accuracy(5)
+    # The trainer is used for another training, then finds the first one finished in its checkpoint.
+    fit(cached, build_model(SOURCE, splits, seed=78), epochs=1)
+    again = fit(cached, source, checkpoints=Checkpoints(tmp_path), **stops)
+    assert again.history == whole.history
+    assert cached.training_accuracy(5) == expected
+
+
 @pytest.mark.parametrize(
     ("changes", "received"),
     [
