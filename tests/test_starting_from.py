@@ -12,7 +12,7 @@ from small_transfer import TRANSFER
 from step_runs import opened_by_mlflow_run
 
 from pipeline import command
-from pipeline.base import progress
+from pipeline.base import InputError, progress
 from pipeline.main import main
 from pipeline.nights.replay import Replay, replayed
 from pipeline.parameters import Main, Train
@@ -159,6 +159,14 @@ ONE = Variant(name="one", hidden_layers=2, starts_from="{one}", reused_layers={l
 TWO = Variant(name="two", hidden_layers=2, units={units}, starts_from="{two}", reused_layers=1)
 COMPARISON = Comparison(variants=(ONE, TWO))
 """
+IMAGES = """
+from pipeline.comparisons import Comparison, Data, Variant
+
+LIKE = dict(units=16, hidden_layers=3, batch_normalization=True)
+SOUND = Variant(name="sound", **LIKE)
+ONE = Variant(name="one", **LIKE, {changes})
+COMPARISON = Comparison(data=Data(source="{source}"), variants=(SOUND, ONE))
+"""
 SOUND: dict[str, Any] = {"one": "elu", "two": "one", "layers": 2, "units": 100}
 
 
@@ -191,3 +199,23 @@ def test_what_nothing_can_start_from_is_refused_in_one_line_by_every_door(
     (line,) = capsys.readouterr().err.splitlines()
     assert any(one in line for one in said.split("|")), line
     assert client.search_runs("0", "") == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ("images_per_class=1000", "images_per_class of the variant: expected from 1 to "),
+        ('starts_from="small_digits.py:digits", reused_layers=1', "data set .*expected images of"),
+    ],
+)
+def test_images_that_there_are_not_are_refused_before_anything_is_searched(
+    store: Path, tiny_npz: Path, changes: str, said: str
+) -> None:
+    (store / "small_digits.py").write_text(
+        Path(TRANSFER).with_name("small_digits.py").read_text("utf-8"), "utf-8"
+    )
+    own = store / "own.py"
+    own.write_text(IMAGES.format(changes=changes, source=tiny_npz), "utf-8")
+    with pytest.raises(InputError, match=said):
+        main(Main(comparison=str(own), seeds=(1,), epochs=1, n_trials=1, search_epochs=1))
+    assert {run.info.run_name.split()[0] for run in client.search_runs("0", "")} == {"prepare"}

@@ -32,16 +32,18 @@ def filled(text: str, columns: int, *, indent: str = "  ") -> str:
 def listed(start: str, items: Sequence[str], columns: int, *, lines: int = 1) -> str:
     """A list in prose of at most so many lines: what has no room is counted.
 
-    Of the first item there is a part in any case.
+    Of the first item there is a part in any case; all of it after a start that fills the lines.
     """
-    rest = ""
+    rest, cut = "", " ..."
     for shown in range(len(items), 0, -1):
         rest = f"; and {len(items) - shown} more" if shown < len(items) else ""
         text = filled(f"{start}{'; '.join(items[:shown])}{rest}", columns)
         if text.count("\n") < lines:
             return text
     room = lines * (min(columns, WIDEST) - 2) - len(start + rest)
-    first = textwrap.shorten(items[0], room, placeholder=" ...") if items else ""
+    first = items[0] if items else ""
+    if room > len(cut):
+        first = textwrap.shorten(first, room, placeholder=cut)
     return filled(f"{start}{first}{rest}", columns)
 
 

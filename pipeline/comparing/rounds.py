@@ -41,6 +41,7 @@ def run(of: Wanted, data: DataSets | None = None) -> Ran:
 
     Raises:
         SomeFailedError: if a step failed; the others are compared.
+        InputError: if a variant is to have images that there are not, or of another shape.
     """
     asked = of.asked
     if asked.scheduler != "none":
@@ -48,6 +49,9 @@ def run(of: Wanted, data: DataSets | None = None) -> Ran:
             pass
     data = data or data_sets(asked, of.comparison, of.variants, asked.reuse)
     steps = decided(of, data, client.experiment_id())
+    for one in steps.to_run:  # images that there are not: refused now, not by every worker
+        if one.source or one.variant.images_per_class is not None:
+            one.images.splits(one.scaled_as)
     progress.update(message=decided_steps([*steps.decisions.values()]))
     if not steps.missing:
         if asked.seeds is None:

@@ -47,6 +47,12 @@ def test_of_a_list_what_has_no_room_is_counted(items: list[str], lines: int, tex
     assert layout.listed("Left: ", items, 28, lines=lines) == text
 
 
+def test_after_a_start_that_fills_the_lines_the_first_of_a_list_is_whole() -> None:
+    assert layout.listed("one two: ", ["three four", "five"], 8) == (
+        "one two:\n  three\n  four;\n  and 1\n  more"
+    )
+
+
 def test_without_a_terminal_there_are_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "123")
     assert layout.width() == 123
