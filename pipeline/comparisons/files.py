@@ -50,7 +50,15 @@ def source_of(variant: Variant, comparison: Comparison) -> tuple[Variant, Compar
     file, _, name = variant.starts_from.rpartition(":")
     if file:
         beside = Path(comparison.location).parent  # a file names others from where it is
-        places = [_declared(str(beside / file) if file.endswith(".py") else file)]
+        try:
+            places = [_declared(str(beside / file) if file.endswith(".py") else file)]
+        except InputError as error:
+            raise InputError(
+                f"{error.subject}, in starts_from of variant '{variant.name}'",
+                expected=error.expected,
+                received=error.received,
+                action=error.action,
+            ) from error
     else:
         places = [comparison, *_of_this_folder()]
     for place in places:

@@ -163,7 +163,8 @@ def _reused(step: Step, reuse: str, within: StepRun | None = None, *, announce: 
 def _explain_miss(step: Step, experiment: str) -> str:
     """Why no finished run of a step can be reused: what differs from the nearest one."""
     given = step.parameters()
-    same = [f"params.{name} = '{given[name]}'" for name in ("variant", "seed") if name in given]
+    alike = ("variant", "seed", "comparison")
+    same = [f"params.{name} = '{given[name]}'" for name in alike if name in given]
     same += [f"tags.step = '{step.entry_point}'", "attributes.status = 'FINISHED'"]
     nearest = _newest(" and ".join(same), experiment)
     if nearest is None:

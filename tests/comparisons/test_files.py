@@ -213,7 +213,10 @@ def test_a_source_of_another_file_is_found_from_where_the_file_is_that_names_it(
     ("lines", "message"),
     [
         (started("digit_bn"), "starts_from of variant 'b': .*Did you mean 'digits_bn'"),
-        (started("absent.py:a"), "absent.py, where there is no file"),
+        (
+            started("absent.py:a"),
+            "in starts_from of variant 'b': .*absent.py, where there is no file",
+        ),
         (started("digits:bn"), "starts_from of variant 'b': expected one of digits, digits_bn"),
         (started("a", 3, ", hidden_layers=4, units=8"), "units .*expected 7, .*'a'.*received 8"),
         (started("a", 3, ', activation="relu"'), "activation of variant 'b': expected 'elu'"),

@@ -54,6 +54,13 @@ def why(step: Step) -> str:
     return decide(step, reuse="auto", experiment=client.experiment_id()).reason
 
 
+def test_a_miss_is_explained_by_the_nearest_run_of_the_same_comparison(store: Path) -> None:
+    finish(Small(given={"comparison": "mine", "baseline": "elu"}))
+    finish(Small(given={"comparison": "other", "baseline": "bn"}))
+    changed = "parameter baseline changed from elu to selu"
+    assert why(Small(given={"comparison": "mine", "baseline": "selu"})) == changed
+
+
 def test_a_miss_names_the_changed_inputs_of_the_nearest_finished_run(store: Path) -> None:
     assert why(Small()) == "no finished run of it yet"
     run_id = finish(Small())
