@@ -8,6 +8,10 @@ FROZEN = DIGITS_BN.derive(
     name="transfer_frozen",
     description="all five layers of digits_bn, frozen, under a new softmax",
     images_per_class=100,
+    # An epoch has 16 mini-batches: ten of them would favour rates that are too high later on.
+    epochs=300,
+    patience=50,
+    search_epochs=100,
     starts_from="digits_bn",
     reused_layers=5,
     frozen_layers=5,
