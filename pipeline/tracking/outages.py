@@ -1,5 +1,6 @@
 """Calls to a tracking server that may be away for a while: they wait and are made again."""
 
+import math
 import os
 import queue
 import threading
@@ -18,6 +19,7 @@ Item = TypeVar("Item")
 
 WAIT = "TRACKING_WAIT_SECONDS"
 LONGEST_PAUSE = 15.0  # seconds between two attempts
+GATHERED_SECONDS, MOST_AT_ONCE = 0.25, 100  # epochs; MLflow takes 1,000 metrics at once
 MOMENT = 5.0  # seconds for what is on its way, of which nobody is told
 _OUTAGES = (
     "TEMPORARILY_UNAVAILABLE",
@@ -184,11 +186,12 @@ def _never_answered(why: str) -> InputError:
 class Publisher(Generic[Item]):
     """Sends items, the metrics of epochs, in order and in the background until the server has them.
 
-    Training does not wait for the server: while it is away, metrics queue up. `send` sends one item
-    and raises where the server did not take it; then it is sent again, also where that was wrong.
+    Training does not wait for the server: while it is away, metrics queue up. `send` sends some
+    and raises where the server did not take them; then they are sent again, also where that was
+    wrong.
     """
 
-    def __init__(self, send: Callable[[Item], object], *, retry_seconds: float = 1.0):
+    def __init__(self, send: Callable[[list[Item]], object], *, retry_seconds: float = 1.0):
         self._send = send
         self._retry_seconds = retry_seconds
         self._queue: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
@@ -236,15 +239,38 @@ class Publisher(Generic[Item]):
         self.put(None)
 
     def _run(self) -> None:
+        ended = False
         try:
-            while (item := self._queue.get()) is not None and not self._gave_up.is_set():
-                again_while_away(partial(self._send, item), self._wait, pause=self._retry_seconds)
+            while not ended:
+                items, ended = self._gathered()
+                if self._gave_up.is_set() or not items:
+                    return
+                again_while_away(partial(self._send, items), self._wait, pause=self._retry_seconds)
                 if self._error:
                     progress.update(message="The tracking server is back: metrics are sent again.")
                 self._error = None
-                self._sent += 1
-        except Exception as error:  # the server refuses the item, or is given up
+                self._sent += len(items)
+        except Exception as error:  # the server refuses some, or is given up
             self._error = error
+
+    def _gathered(self) -> tuple[list[Item], bool]:
+        """What is put within a moment of the first, and whether there is no more to come.
+
+        Epochs of a few milliseconds would often wait for a thread that sends them one by one.
+        """
+        found: list[Item] = []
+        last = math.inf
+        while len(found) < MOST_AT_ONCE:
+            left = max(0.0, last - time.monotonic()) if found else None
+            try:
+                item = self._queue.get(timeout=left)
+            except queue.Empty:
+                break
+            if item is None:
+                return found, True
+            last = last if found else time.monotonic() + GATHERED_SECONDS
+            found.append(item)
+        return found, False
 
     def _wait(self, error: Exception, pause: float) -> None:
         if self._error is None:

@@ -12,7 +12,8 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -57,7 +58,8 @@ class StepRun:
 
     @cached_property
     def _publisher(self) -> Publisher[list[Metric]]:
-        return Publisher(partial(mlflow.MlflowClient().log_batch, self.run_id))  # it waits itself
+        send = mlflow.MlflowClient().log_batch  # the publisher waits itself
+        return Publisher(lambda epochs: send(self.run_id, [*chain.from_iterable(epochs)]))
 
     def beat(self, now: str) -> None:
         """Log a heartbeat; raises at once where the server is away."""

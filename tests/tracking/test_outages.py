@@ -196,21 +196,32 @@ class Server:
         self.attempts = 0
         self.taken: list[int] = []
 
-    def take(self, item: int) -> None:
+    def take(self, items: list[int]) -> None:
         self.attempts += 1
         if not self.there.is_set():
             raise ConnectionError("connection refused")
-        self.taken.append(item)
+        self.taken += items
 
 
-def test_items_arrive_in_order() -> None:
+def test_items_arrive_in_order_those_of_a_moment_together() -> None:
     server = Server()
     publisher = Publisher(server.take)
-    for item in range(100):
+    for item in range(250):
         publisher.put(item)
     publisher.close(timeout=10)
-    assert server.taken == list(range(100))
-    assert server.attempts == 100
+    assert server.taken == list(range(250))
+    assert server.attempts == 3  # of at most 100
+
+
+def test_a_single_item_is_sent_within_a_moment() -> None:
+    server = Server()
+    publisher = Publisher(server.take)
+    publisher.put(1)
+    started = time.monotonic()
+    while not server.taken:
+        assert time.monotonic() - started < 10
+        time.sleep(0.01)
+    publisher.close(timeout=10)
 
 
 def test_what_is_put_while_the_server_is_away_arrives_in_order_once_it_is_back() -> None:
@@ -242,11 +253,12 @@ def test_a_server_that_is_slow_is_waited_for_as_long_as_it_takes_something(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setattr(outages, "MOMENT", 0.05)
+    monkeypatch.setattr(outages, "MOST_AT_ONCE", 1)
     taken: list[int] = []
 
-    def take(item: int) -> None:
+    def take(items: list[int]) -> None:
         time.sleep(0.1)
-        taken.append(item)
+        taken.extend(items)
 
     publisher = Publisher(take)
     for item in range(8):
@@ -257,18 +269,19 @@ def test_a_server_that_is_slow_is_waited_for_as_long_as_it_takes_something(
     assert printed.count("The tracking server is slow: waiting for it to take the last") == 1
     assert "None" not in printed
     stuck = threading.Event()
-    publisher = Publisher(lambda _item: stuck.wait(5))
+    publisher = Publisher(lambda _items: stuck.wait(5))
     publisher.put(1)
     with pytest.raises(TrackingUnavailableError, match=r"it took nothing for 0\.25 s"):
         publisher.close(timeout=0.25)
     stuck.set()
 
 
-def test_what_a_server_refuses_is_not_sent_again() -> None:
-    def refuse(item: int) -> None:
-        sent.append(item)
-        raise ValueError(f"no {item}")
+def test_what_a_server_refuses_is_not_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(items: list[int]) -> None:
+        sent.extend(items)
+        raise ValueError(f"no {items[0]}")
 
+    monkeypatch.setattr(outages, "MOST_AT_ONCE", 1)
     sent: list[int] = []
     publisher = Publisher(refuse)
     publisher.put(1)
