@@ -59,7 +59,17 @@ class StudySettings:
         loss says little before its rate comes down.
         """
         scheduled = self.variant.schedule == "one_cycle"
-        return math.ceil(0.9 * self.variant.search_epochs) if scheduled else 2
+        epochs = self.variant.search_epochs
+        return math.ceil(0.9 * epochs) if scheduled else max(2, epochs // 5)
+
+    @property
+    def first_look(self) -> int:
+        """The first epoch after which a trial may be pruned at all, a tenth of all.
+
+        A variant with few mini-batches in an epoch is searched with more epochs: after some
+        mini-batches, rates that are too high are ahead.
+        """
+        return max(1, self.variant.search_epochs // 10)
 
     @property
     def early_tolerance(self) -> float:
@@ -72,7 +82,7 @@ class StudySettings:
 
 @dataclass(frozen=True)
 class FarBehindPruner(optuna.pruners.BasePruner):
-    """Prunes a trial that is far behind the best one, from its first epoch on.
+    """Prunes a trial that is far behind the best one, from its first epochs on.
 
     Rates that are orders of magnitude off show it at once, where good ones differ by less than the
     noise of their first epochs: those are left to another pruner. A tolerance is how far the lowest
@@ -83,10 +93,11 @@ class FarBehindPruner(optuna.pruners.BasePruner):
     first_judged: int  # the first epoch whose noise is small
     early_tolerance: float  # before that epoch
     tolerance: float = 0.01  # from it on
+    first_look: int = 1  # the first epoch that says anything
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         epoch = trial.last_step
-        if epoch is None:
+        if epoch is None or epoch < self.first_look:
             return False
         # The losses of a rate that is too high may fall fastest before they rise.
         others = [
@@ -112,7 +123,8 @@ def create_study(
     """Create a study, or open the one of that name; its first trials are spread over the range."""
     first = settings.first_judged
     otherwise = optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=first)
-    pruner = FarBehindPruner(otherwise, first, settings.early_tolerance)
+    tolerance = settings.early_tolerance
+    pruner = FarBehindPruner(otherwise, first, tolerance, first_look=settings.first_look)
     study = optuna.create_study(
         storage=storage, pruner=pruner, study_name=name, load_if_exists=True
     )

@@ -166,6 +166,25 @@ def test_a_trial_a_tenth_behind_the_best_at_its_epoch_is_pruned(
     assert trial.should_prune() == pruned
 
 
+@pytest.mark.parametrize(
+    ("search_epochs", "first", "judged"), [(2, 1, 2), (10, 1, 2), (100, 10, 20)]
+)
+def test_with_more_epochs_trials_are_looked_at_later(
+    search_epochs: int, first: int, judged: int
+) -> None:
+    asked = Asked(variant="elu", search_epochs=search_epochs)
+    settings = StudySettings(variant=asked.configured(ELU), asked=asked)
+    assert (settings.first_look, settings.first_judged) == (first, judged)
+    study = create_study("looked at", settings, optuna.storages.InMemoryStorage())
+    best = study.ask({"learning_rate": RATES})
+    for epoch in range(1, first + 1):
+        best.report(1.0, epoch)
+    behind = study.ask({"learning_rate": RATES})
+    for epoch in range(1, first + 1):
+        behind.report(2.0, epoch)
+        assert behind.should_prune() == (epoch == first)
+
+
 def test_a_trial_that_diverged_later_sets_no_mark() -> None:
     pruner = FarBehindPruner(optuna.pruners.NopPruner(), first_judged=3, early_tolerance=0.1)
     study = optuna.create_study(pruner=pruner)
