@@ -27,6 +27,8 @@ PROJECT = Path(__file__).parent.parent
 environment.configure()  # before any test module imports MLflow
 runtime.configure()  # and TensorFlow
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which `nohup make test` would have them ignore
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put slow files first, so that no test process is left alone with one at the end."""
