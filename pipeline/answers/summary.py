@@ -17,7 +17,7 @@ OPTIONAL_COLUMNS += ["median_epoch_cpu_seconds", "test_precision", "best_train_a
 OPTIONAL_COLUMNS += ["generalization_gap"]
 # By which times are compared: when a run began (ms), where it ran, whether other work slowed it.
 OF_TIMES: dict[str, Any] = {"started": 0, "processor": "", "disturbed": False}
-SOURCE = "source_run"  # the id of the run whose layers one has taken; "" where it began anew
+SOURCE_COLUMN = "source_run"  # the id of the run whose layers one has taken; "" where it began anew
 CURVE_COLUMNS = ["run_id", "epoch", "val_loss", "elapsed_seconds"]
 AVERAGED = ["learning_rate", "best_epoch", "best_val_accuracy", "test_accuracy", "mc_accuracy"]
 AVERAGED += ["train_seconds", "test_precision", "best_train_accuracy", "generalization_gap"]
@@ -31,7 +31,7 @@ def with_convergence(runs: pd.DataFrame, curves: pd.DataFrame, baseline: str) ->
 
     Args:
         runs: one row per finished training; see `RUN_COLUMNS` and, optionally, `OPTIONAL_COLUMNS`
-            `OF_TIMES` and `SOURCE`: what it lacks is NaN, or not known.
+            `OF_TIMES` and `SOURCE_COLUMN`: what it lacks is NaN, or not known.
         curves: one row per run and epoch; see `CURVE_COLUMNS`.
         baseline: the variant that sets the target: the validation loss that each of its first three
             seeds reached, so that it stays what it is when seeds are added. NaN without it.
@@ -50,7 +50,7 @@ def with_convergence(runs: pd.DataFrame, curves: pd.DataFrame, baseline: str) ->
     lowest = curves.groupby("run_id")["val_loss"].min()
     target = first_seeds["run_id"].map(lowest).max()
     first = _first_reached(curves, target)
-    unknown = dict.fromkeys(OPTIONAL_COLUMNS, np.nan) | OF_TIMES | {SOURCE: ""}
+    unknown = dict.fromkeys(OPTIONAL_COLUMNS, np.nan) | OF_TIMES | {SOURCE_COLUMN: ""}
     return runs.assign(
         **{column: value for column, value in unknown.items() if column not in runs},
         target=target,

@@ -12,7 +12,7 @@ import pandas as pd
 from pipeline.answers import fairness, timings
 from pipeline.answers.evidence import Evidence
 from pipeline.answers.fairness import RunRecord
-from pipeline.answers.summary import OPTIONAL_COLUMNS, RUN_COLUMNS, SOURCE
+from pipeline.answers.summary import OPTIONAL_COLUMNS, RUN_COLUMNS, SOURCE_COLUMN
 from pipeline.answers.verdicts import Answer
 from pipeline.comparing import artifacts, images, predictions
 from pipeline.comparing.predictions import Predictions
@@ -251,7 +251,7 @@ def _row(run: RunRecord) -> dict[str, object]:
         "capped": fairness.is_capped(run),
         "started": run.start_time,
         "processor": run.tags.get("processor", ""),
-        SOURCE: run.tags.get(SOURCE_RUN, ""),
+        SOURCE_COLUMN: run.tags.get(SOURCE_RUN, ""),
     }
 
 

@@ -49,9 +49,10 @@ def run(of: Wanted, data: DataSets | None = None) -> Ran:
             pass
     data = data or data_sets(asked, of.comparison, of.variants, asked.reuse)
     steps = decided(of, data, client.experiment_id())
-    for one in steps.to_run:  # images that there are not: refused now, not by every worker
-        if one.source or one.variant.images_per_class is not None:
-            one.images.splits(one.scaled_as)
+    chosen = {(one.images, one.scaled_as) for one in steps.to_run}  # seeds have them in common
+    for images, scaled_as in chosen:
+        if scaled_as or images.per_class is not None:
+            images.splits(scaled_as)  # what there is not is refused now, not by every worker
     progress.update(message=decided_steps([*steps.decisions.values()]))
     if not steps.missing:
         if asked.seeds is None:

@@ -24,7 +24,7 @@ from pipeline.tracking import client, fetched_data
 from pipeline.tracking.names import hidden, revealed
 
 DATA_FILES = tuple(f"data/{name}" for name in FILES)  # that `prepare` logs
-SOURCE = "training that it starts from"  # an input
+SOURCE_INPUT = "training that it starts from"  # an input
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +205,7 @@ class VariantStep(Step):
 
     def upstream(self) -> Mapping[str, str]:
         # The key that all seeds of the source share: which seed it is follows from this step's.
-        source = {SOURCE: self.source.replicates_key} if self.source else {}
+        source = {SOURCE_INPUT: self.source.replicates_key} if self.source else {}
         return {"fingerprint of the data": self.data.fingerprint, **source}
 
     def logged(self) -> Mapping[str, Any]:

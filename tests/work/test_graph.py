@@ -14,7 +14,7 @@ from pipeline.comparisons.files import load
 from pipeline.parameters import Main, Search, Train
 from pipeline.steps.step import Step
 from pipeline.work.graph import Graph, comparisons_of, graph_of
-from pipeline.work.variant_step import SOURCE, LoggedData
+from pipeline.work.variant_step import SOURCE_INPUT, LoggedData
 
 DATA = LoggedData(run_id="a1", dataset="digits", fingerprint="f")
 Change = Callable[[Comparison], Comparison]
@@ -84,13 +84,13 @@ def test_the_key_has_the_source_in_it_and_the_seeds_of_a_training_are_replicates
     one, two = (graph().training(FROZEN, seed) for seed in (1, 2))
     assert one.key != two.key
     assert one.replicates_key == two.replicates_key
-    assert one.inputs[SOURCE] == two.inputs[SOURCE]
+    assert one.inputs[SOURCE_INPUT] == two.inputs[SOURCE_INPUT]
     other_data = graph(fingerprint="another").training(FROZEN, 1)
     assert {name for name in one.inputs if one.inputs[name] != other_data.inputs[name]} == {
-        SOURCE,
+        SOURCE_INPUT,
         "search",
     }
-    assert SOURCE not in graph().training(SCRATCH, 1).inputs
+    assert SOURCE_INPUT not in graph().training(SCRATCH, 1).inputs
 
 
 def test_a_step_waits_for_the_data_of_its_source() -> None:
