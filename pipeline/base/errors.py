@@ -29,6 +29,9 @@ class DivergenceError(ArithmeticError):
     """Training reached a loss that is not finite."""
 
 
+MOST_NAMED = 20  # names that a refusal lists
+
+
 class TrackingUnavailableError(ConnectionError):
     """The tracking server did not take everything, for a reason; what was trained is kept."""
 
@@ -67,15 +70,16 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"Did you mean '{near[0]}'?" if near else ""
 
 
-def unknown_name(
-    subject: str, name: str, known: Iterable[str], action: str = "Choose one of the names above."
-) -> InputError:
+def unknown_name(subject: str, name: str, known: Iterable[str], elsewhere: str = "") -> InputError:
     """An error for a name that is not among the known ones, with the nearest suggested.
 
     Args:
-        action: what to do where no name is near.
+        elsewhere: what to do where it is none of the names that are meant.
     """
-    names = list(known)
-    action = did_you_mean(name, names) or action
+    names = list(dict.fromkeys(known))
+    near = did_you_mean(name, names)
+    if len(names) > MOST_NAMED:
+        names[MOST_NAMED:] = [f"{len(names) - MOST_NAMED} more"]
+    action = " ".join(filter(None, [near, elsewhere])) or "Choose one of the names above."
     expected = f"one of {', '.join(names)}"
     return InputError(subject, expected=expected, received=repr(name), action=action)

@@ -2,7 +2,7 @@
 
 A file declares its data, its variants and its questions as `COMPARISON`; `twenty_layers` is the one
 to read first. `declarations`, `variants` and `questions` have what can be declared, `checks`
-refuses what cannot, `colors` gives colours, `files` finds and reads the files.
+and `expressions` refuse what cannot, `colors` gives colours, `files` finds and reads the files.
 
 Imports `base` alone, so that every room may read a declaration.
 """

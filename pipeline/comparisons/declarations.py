@@ -11,6 +11,9 @@ from pipeline.comparisons.colors import in_order
 from pipeline.comparisons.questions import IMPLIED, Question
 from pipeline.comparisons.variants import Variant
 
+# Figures of a report that only some questions need, drawn from what every training logs.
+FIGURES = ("layers", "first_losses", "sparsity", "inference")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
@@ -93,6 +96,7 @@ class Comparison:
         questions: left out: whether every variant is better, faster to converge and shorter per
             epoch than the one it was derived from, or else than the first.
         side_by_side: pairs of variants that are read beside one another, whatever is asked.
+        figures: of `FIGURES`, those that the questions need besides what every report has.
         data: the data set.
         name, title, location: of its file, what the first line asks, and what `-P comparison=`
             takes to find it again; `files.load` fills them in.
@@ -105,6 +109,7 @@ class Comparison:
     variants: Sequence[Variant]
     questions: Sequence[Question] | None = None
     side_by_side: Sequence[tuple[str, str]] = ()
+    figures: Sequence[str] = ()
     data: Data = Data()
     name: str = ""
     title: str = ""
@@ -118,11 +123,14 @@ class Comparison:
         colored = (replace(one, color=next(colors)) for one in self.variants)
         object.__setattr__(self, "variants", tuple(colored))
         if self.questions is None:
-            object.__setattr__(self, "questions", tuple(self._implied()))
+            object.__setattr__(self, "questions", tuple(self._implied(self.variants[1:])))
         check_all("questions", self.questions or (), Question, least=0)
         for name in (name for pair in self.side_by_side for name in pair):
             if name not in names:
                 raise unknown_name("variant of side_by_side", name, names)
+        for figure in self.figures:
+            if figure not in FIGURES:
+                raise unknown_name("figure of a comparison", str(figure), FIGURES)
         for question in self.asked:
             for asked in (question.variant, question.reference):
                 if asked not in names:
@@ -142,13 +150,18 @@ class Comparison:
                 action="Ask about a variant with dropout, or by another metric.",
             )
 
-    def _implied(self) -> Iterator[Question]:
-        """The questions of a comparison that asks none."""
+    def _implied(self, variants: Sequence[Variant]) -> Iterator[Question]:
+        """The questions about variants of which none are asked."""
         names = [variant.name for variant in self.variants]
-        for variant in self.variants[1:]:
+        for variant in variants:
             reference = variant.derived_from if variant.derived_from in names else names[0]
             for metric in IMPLIED:
                 yield Question(variant=variant.name, reference=reference, metric=metric)
+
+    def including(self, *variants: Variant) -> "Comparison":
+        """This comparison with other variants besides, and the usual questions about them."""
+        larger = replace(self, variants=(*self.variants, *variants))
+        return replace(larger, questions=(*larger.asked, *larger._implied(variants)))
 
     @property
     def baseline(self) -> str:

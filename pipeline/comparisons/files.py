@@ -15,7 +15,10 @@ from pipeline.comparisons.variants import Variant, check_reused
 
 DEFAULT = "twenty_layers"
 _FOLDER = Path(__file__).parent
-_NO_COMPARISONS = ("__init__", "declarations", "variants", "questions", "files", "checks", "colors")
+_NO_COMPARISONS = (
+    *("__init__", "declarations", "variants", "questions", "files", "checks", "colors"),
+    "expressions",
+)
 
 
 def names() -> list[str]:

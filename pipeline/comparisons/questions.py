@@ -1,9 +1,9 @@
 """What can be asked about two variants: the metrics, and the questions."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pipeline.base import InputError, unknown_name
 
@@ -38,6 +38,31 @@ METRICS: Mapping[str, Metric] = {
     "train_seconds": Metric(
         "duration", -1, True, "secondary", 0.1, "Is a training of `{0}` shorter than of `{1}`?"
     ),
+    "inference_microseconds": Metric(
+        "inference", -1, True, "secondary", 0.1, "Does `{0}` predict faster than `{1}`?"
+    ),
+    "zero_weights": Metric(
+        "sparsity", 1, False, "secondary", 0.1, "Has `{0}` more weights that are 0 than `{1}`?"
+    ),
+    "dead_units": Metric(
+        "dead_units", -1, False, "secondary", 0.02, "Has `{0}` fewer dead units than `{1}`?"
+    ),
+    "distinct_units": Metric(
+        "distinct_units",
+        1,
+        False,
+        "secondary",
+        1.0,
+        "Has every layer of `{0}` more units that differ than of `{1}`?",
+    ),
+    "highest_first_loss": Metric(
+        "overshooting",
+        -1,
+        False,
+        "secondary",
+        0.1,
+        "Is the highest loss of the first epoch lower in `{0}` than in `{1}`?",
+    ),
     "mc_gain": Metric(
         "mc", 1, False, "secondary", 0.005, "Does MC Dropout make `{0}` more accurate?"
     ),
@@ -60,6 +85,8 @@ class Question:
             comparison share one error rate; ``secondary``: those share another; ``described``: it
             is answered by figures, without a verdict. Left out, quality is primary.
         text: the question as a person asks it; left out, it follows from the others.
+        claimed: what is commonly said the verdict to be; empty: nothing is.
+        claim: that in a sentence.
 
     Raises:
         InputError: if a metric or role is unknown, the margin is below 0, or a variant is compared
@@ -72,6 +99,8 @@ class Question:
     margin: float | None = None
     role: Literal["", "primary", "secondary", "described"] = ""
     text: str = ""
+    claimed: Literal["", "better", "worse", "equal"] = ""
+    claim: str = ""
 
     def __post_init__(self) -> None:
         about = f"of a question about '{self.variant}'"
@@ -81,6 +110,8 @@ class Question:
         role = self.role or metric.role
         if role not in (roles := ("primary", "secondary", "described")):
             raise unknown_name(f"role {about}", str(role), roles)
+        if self.claimed not in (claims := ("", "better", "worse", "equal")):
+            raise unknown_name(f"claimed {about}", str(self.claimed), claims)
         margin = metric.margin if self.margin is None else self.margin
         if not (isinstance(margin, int | float) and 0 <= margin < float("inf")):
             raise InputError(
@@ -118,22 +149,13 @@ class Question:
         return f"{self.variant}_{self.about.topic}{other}"
 
 
-def ask(
-    *rows: tuple[str, str, str, str], margins: Mapping[str, float] | None = None
-) -> tuple[Question, ...]:
+def ask(*rows: Sequence[str], margins: Mapping[str, float] | None = None) -> tuple[Question, ...]:
     """Questions, a row each: about which variant, against which, by which metric, in words.
 
     Args:
-        rows: of these four.
+        rows: of these four; where something is commonly said, `claimed` and `claim` follow.
         margins: by metric, other ones than the metrics' own.
     """
-    return tuple(
-        Question(
-            variant=variant,
-            reference=reference,
-            metric=metric,
-            margin=(margins or {}).get(metric),
-            text=text,
-        )
-        for variant, reference, metric, text in rows
-    )
+    columns = ("variant", "reference", "metric", "text", "claimed", "claim")
+    named: list[dict[str, Any]] = [dict(zip(columns, row, strict=False)) for row in rows]
+    return tuple(Question(**row, margin=(margins or {}).get(row["metric"])) for row in named)

@@ -32,7 +32,7 @@ ONE_CYCLE = ALPHA_DROPOUT.derive(
     name="one_cycle",
     description="alpha_dropout under 1cycle scheduling: SGD with Nesterov momentum, 15 epochs",
     color="#C68900",
-    optimizer="sgd",
+    optimizer="sgd(momentum=0.9, nesterov=True)",
     schedule="one_cycle",
     batch_size=128,
     epochs=15,

@@ -7,9 +7,13 @@ from typing import Any, Literal
 
 from pipeline.base import InputError, unknown_name
 from pipeline.comparisons.checks import check_name, check_settings
+from pipeline.comparisons.expressions import check_expression
 
 LARGEST_BATCH = 65_536
-
+EXPRESSIONS = (  # settings that are names, calls or arithmetic, see `expressions`
+    *("activation", "kernel_initializer", "bias_initializer", "output_initializer"),
+    *("output_activation", "loss", "kernel_regularizer", "optimizer"),
+)
 
 _SELF_NORMALIZING: Mapping[str, tuple[object, ...]] = {
     "activation": ("selu",),
@@ -19,9 +23,9 @@ _SELF_NORMALIZING: Mapping[str, tuple[object, ...]] = {
 }
 
 
-def _of(*steps: str, default: Any) -> Any:
+def _of(*steps: str, default: Any, **bounds: Any) -> Any:
     """A setting that decides what these steps come to, and no others."""
-    return field(default=default, metadata={"steps": steps})
+    return field(default=default, metadata={"steps": steps, **bounds})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,20 +38,52 @@ class Variant:
         color: hex colour of its curves; left out, the comparison gives it one, see `colors`.
         derived_from: the variant that it was derived from.
         hidden_layers, units: number of hidden dense layers, and of units in each.
-        activation, kernel_initializer: Keras names, for the hidden layers.
-        batch_normalization: whether batch normalisation stands between dense layer and activation.
+        activation: of the hidden layers: what Keras has, such as ``relu``, ``prelu`` or
+            ``leaky_relu(negative_slope=0.1)``, or an expression such as ``x * tanh(softplus(x))``
+            of functions of `keras.ops` and `keras.activations`.
+        kernel_initializer, bias_initializer: of the hidden layers: what Keras has, such as
+            ``random_normal(stddev=0.01)``, or ``equal(he_normal)``: one draw for all weights of a
+            kernel.
+        output_initializer: of the kernel of the output layer.
+        output_activation: as `activation`. What it gives is divided by its sum over the classes, to
+            be probabilities.
+        batch_normalization: whether every hidden layer has batch normalisation.
+        normalization_place: whether that stands before the activation, or after it.
+        convolution_filters: of 3 x 3 pixels, with ReLU, of a convolution before the hidden layers;
+            0: there is none.
+        standardized: whether pixels are standardised where those of the data are; else they are
+            scaled from 0 to 1.
         self_normalizing: whether the network must keep mean 0 and variance 1 through its layers
             (Klambauer et al. 2017); settings that break this are refused.
         dropout, dropout_rate: its kind, and the fraction of the units dropped, in [0, 1).
         dropout_layers: ``last``: before the output layer only; ``all``: after every hidden layer.
-        optimizer: ``nadam``, ``adam``, or ``sgd`` with Nesterov momentum 0.9.
+        loss: what is minimised: what Keras has, such as
+            ``categorical_crossentropy(label_smoothing=0.1)``. ``loss`` and ``val_loss`` are the
+            cross-entropy of the labels whatever that is, so that variants compare.
+        kernel_regularizer: of all kernels: what Keras has, such as ``l1(0.00001)``; empty: none.
+        optimizer: what Keras has, such as ``sgd(momentum=0.9, nesterov=True)``. With
+            ``use_ema=True`` the model that is judged has the averaged weights.
+        learning_rate: left out, it is searched.
+        learning_rate_of: the variant whose searched rate it is trained with, named as in
+            `starts_from`.
         schedule: ``constant`` learning rate, or ``one_cycle`` (Smith 2018) over all epochs.
-        batch_size, epochs: images per mini-batch, and most epochs trained.
+        batch_size, epochs: images per mini-batch, and most epochs trained; 0: a network that is
+            taken from another variant whole is judged as it is.
         patience: epochs without a lower ``val_loss`` after which training stops; None: train all
             epochs and judge the model at the end.
+        restore_best_weights: whether a training that may stop early is judged by the weights of its
+            best epoch; else by those of its last.
+        validated_on: the images that decide when a training stops, and which epoch is its best.
+        may_diverge: whether a training whose loss is not finite is a result, judged by the weights
+            of its best epoch before, or by the initial ones; else it fails.
         search_epochs: most epochs of a trial when its learning rate is searched.
         images_per_class: how many training images of each class are used; None: all. A smaller
             number uses some of the images that a larger one does.
+        mirrored_images: whether half of the images of every epoch are mirrored, left to right.
+        shifted_pixels: by how many pixels an image is shifted in each direction, at most, drawn
+            anew in every epoch.
+        mirrored_prediction: whether the network predicts the mean of what it gives for an image and
+            for its mirror image.
         arms: ``one``: the network reads single images. ``two``: it reads pairs, and each image has
             hidden layers of its own; ``shared``: the same layers read both. What the two arms make
             of the images is joined.
@@ -57,9 +93,15 @@ class Variant:
             ``file.py:name``.
         reused_layers: how many hidden layers are taken from it, the lowest; from a network of two
             arms, those of the first arm.
+        reused_output: whether the output layer is taken from it, too.
         frozen_layers: how many of the reused layers are not trained, the lowest.
         cached: whether the outputs of the frozen layers are computed once before training,
             instead of in every epoch.
+        pruned: the share of the weights of every kernel that are set to 0, those of the smallest
+            magnitude, and stay 0; in [0, 1).
+        pruning: ``at_start``: before the first epoch. ``gradual``: from the first epoch on, more
+            after every block of mini-batches (Zhu and Gupta 2017: cubic).
+        pruning_epochs: after how many epochs gradual pruning has come to its end.
 
     Raises:
         InputError: if a setting is unknown, out of range, breaks self-normalisation, or does not
@@ -74,38 +116,70 @@ class Variant:
     units: int = 100
     activation: str = "elu"
     kernel_initializer: str = "he_normal"
+    bias_initializer: str = "zeros"
+    output_initializer: str = "glorot_uniform"
+    output_activation: str = "softmax"
     batch_normalization: bool = False
+    normalization_place: Literal["before", "after"] = "before"
+    convolution_filters: int = field(default=0, metadata={"least": 0, "most": 1024})
+    standardized: bool = True
     self_normalizing: bool = False
     dropout: Literal["alpha", "standard"] | None = None
     dropout_rate: float = 0.0
     dropout_layers: Literal["last", "all"] = "last"
-    optimizer: Literal["nadam", "adam", "sgd"] = "nadam"
+    loss: str = "sparse_categorical_crossentropy"
+    kernel_regularizer: str = ""
+    optimizer: str = "nadam"
+    learning_rate: float | None = _of("train", default=None)
+    learning_rate_of: str = _of(default="")  # the key of that search is in this step's
     schedule: Literal["constant", "one_cycle"] = "constant"
     batch_size: int = field(default=32, metadata={"most": LARGEST_BATCH})
-    epochs: int = _of("train", default=100)
+    epochs: int = _of("train", default=100, least=0)
     patience: int | None = _of("train", default=20)
+    restore_best_weights: bool = _of("train", default=True)
+    validated_on: Literal["validation", "test"] = "validation"
+    may_diverge: bool = _of("train", default=False)
     search_epochs: int = _of(default=10)  # given or not, it is a parameter of the search
     images_per_class: int | None = None
+    mirrored_images: bool = False
+    shifted_pixels: int = field(default=0, metadata={"least": 0, "most": 16})
+    mirrored_prediction: bool = False
     arms: Literal["one", "two", "shared"] = "one"
     joint_units: int = 10
     starts_from: str = _of(default="")  # the step key of that training is in this one's
     reused_layers: int = field(default=0, metadata={"least": 0})
+    reused_output: bool = False
     frozen_layers: int = field(default=0, metadata={"least": 0})
     cached: bool = False
+    pruned: float = 0.0
+    pruning: Literal["at_start", "gradual"] = "at_start"
+    pruning_epochs: int = 10
 
     def __post_init__(self) -> None:
         check_name("variant", self.name)
         check_settings(f"of variant '{self.name}'", self)
-        if not 0 <= self.dropout_rate < 1:
-            raise InputError(
-                f"dropout_rate of variant '{self.name}'",
-                expected="a number of at least 0 and below 1",
-                received=str(self.dropout_rate),
-                action="0.1 is the default; 0.05 to 0.3 is usual.",
-            )
+        for setting in EXPRESSIONS:
+            if (text := getattr(self, setting)) or setting != "kernel_regularizer":
+                check_expression(f"{setting} of variant '{self.name}'", text)
+        for share in ("dropout_rate", "pruned"):
+            self._require(share, 0 <= getattr(self, share) < 1, "a number of at least 0, below 1")
         if self.self_normalizing:
             self._check_self_normalization()
         self._check_layers()
+        self._check_training()
+
+    def _check_training(self) -> None:
+        """Refuse settings of the training that say two things at once, or nothing."""
+        if self.learning_rate is not None:
+            self._require("learning_rate", self.learning_rate > 0, "a number above 0, or None")
+            expected = "empty, as its learning rate is given"
+            self._require("learning_rate_of", not self.learning_rate_of, expected)
+        whole = self.reused_output or self.epochs > 0
+        self._require("epochs", whole, "at least 1, unless all of it is taken from another")
+        stops = self.patience is not None or self.restore_best_weights
+        self._require("restore_best_weights", stops, "True, as it never stops early")
+        whole = not self.cached or not (self.mirrored_images or self.shifted_pixels)
+        self._require("cached", whole, "False, as its images are others in every epoch")
 
     def _check_layers(self) -> None:
         """Refuse to reuse, freeze or cache layers that the network or its source does not have."""
@@ -116,6 +190,8 @@ class Variant:
             self._require("arms", self.arms == "one", "one, as it starts from another")
         else:
             self._require("reused_layers", reused == 0, "0, as it starts from no other")
+        whole = reused == most or not self.reused_output
+        self._require("reused_output", whole, "True only with all hidden layers reused")
         expected = f"at most reused_layers, {reused}"
         self._require("frozen_layers", self.frozen_layers <= reused, expected)
         # Dropout between frozen layers gives other outputs in every epoch.
