@@ -46,12 +46,11 @@ class RunRecord:
 
     def __getitem__(self, setting: str) -> str:
         """Raises KeyError where the run did not record it."""
-        if (chosen := self.settings.get(f"chosen_{setting}")) is not None:
-            return chosen  # a learning rate that was searched is declared as none
         if setting in self.declared:
             value = self.declared[setting]
-            return self.settings.get(setting, "none") if value in (None, "") else str(value)
-        return self.settings[setting]
+            return "none" if value in (None, "") else str(value)
+        chosen = self.settings.get(f"chosen_{setting}")
+        return self.settings[setting] if chosen is None else chosen
 
     @property
     def widened(self) -> str:
@@ -252,8 +251,8 @@ def _learning_rates(runs: Sequence[RunRecord]) -> Fact:
 
     def rate(run: RunRecord) -> str | None:
         how = ["searched" if "search_run" in run.tags else "given"][: len(is_searched) - 1]
-        found = _filled("{run[learning_rate]}", run) or "none"
-        return ", ".join([*how, *([f"{float(found):.3g}"] if found != "none" else [])]) or None
+        found = _filled("{run[learning_rate]}", run)
+        return ", ".join([*how, *([f"{float(found):.3g}"] if found else [])]) or None
 
     found = _compare("Learning rate", rate, runs)
     return replace(found, finding=SEARCHED) if is_searched == {True} else found

@@ -193,6 +193,9 @@ def record(run: client.Run, **made_from: RunRecord | None) -> RunRecord:
     declared, given = recorded_settings(tags)
     # A run from before a setting could be declared was trained as its default says.
     usual = {one.name: one.default for one in fields(Variant)} if declared else {}
+    own = usual | declared
+    if own.get("learning_rate") is None:  # the parameters have what it was trained with
+        own.pop("learning_rate", None)
     return RunRecord(
         run_id=run.info.run_id,
         name=run.info.run_name,
@@ -202,7 +205,7 @@ def record(run: client.Run, **made_from: RunRecord | None) -> RunRecord:
         seed=int(run.data.params.get("seed", 0)),
         metrics=metrics.of_run(run),
         settings=resolved_parameters(run),
-        declared=usual | declared,
+        declared=own,
         given=given,
         tags=tags,
         code=recorded_inputs(tags, "code of pipeline."),
