@@ -18,11 +18,15 @@ def reused_weights(variant: Variant, model: keras.Model, source: keras.Model | N
     Raises:
         InputError: if the source lacks one of these layers, or has it in another shape.
     """
-    kinds = ("dense", "batch_normalization") if variant.batch_normalization else ("dense",)
+    kinds = ("dense", "batch_normalization", "activation")
     numbers = range(1, variant.reused_layers + 1)
+    names = [f"{kind}_{number}" for number in numbers for kind in kinds]
+    with_weights = {layer.name for layer in model.layers if layer.weights}
     theirs = {layer.name: layer.get_weights() for layer in (source.layers if source else ())}
     found: Weights = {}
-    for name in (f"{kind}_{number}" for number in numbers for kind in kinds):
+    for name in ("convolution", *names) if variant.reused_layers else ():
+        if name not in with_weights:
+            continue
         found[name] = theirs.get(name, [])
         received = [array.shape for array in found[name]]
         expected = [tuple(one.shape) for one in model.get_layer(name).weights]
@@ -52,7 +56,8 @@ class FrozenPart:
     """
 
     def __init__(self, model: keras.Model, frozen_layers: int):
-        self.output = model.get_layer(f"activation_{frozen_layers}").output
+        names = [f"{kind}_{frozen_layers}" for kind in ("activation", "batch_normalization")]
+        self.output = [layer for layer in model.layers if layer.name in names][-1].output
         part = keras.Model(model.input, self.output)
         self._compute = tf.function(lambda images: part(images, training=False), jit_compile=True)
 
