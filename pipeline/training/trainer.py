@@ -25,7 +25,7 @@ from pipeline.training.blocks import (
 )
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.fit import DECIMALS, EachEpoch, Fit, OnEpoch
-from pipeline.training.models import activation_statistics, build_model
+from pipeline.training.models import activation_statistics, build_model, trained_output
 from pipeline.training.pruning import GradualPruning, make_prunable, prune
 from pipeline.training.runtime import settle_memory
 from pipeline.training.schedules import OneCycle
@@ -110,7 +110,7 @@ class Trainer:
 
     def _build_block_model(self) -> BlockModel:
         first = self.frozen_part.output if self.variant.cached else self.model.input
-        return BlockModel(first, self.model.output)
+        return BlockModel(first, trained_output(self.model))
 
     def _build_optimizer(self) -> keras.optimizers.Optimizer:
         learning_rate = self.one_cycle or 0.001
@@ -249,7 +249,11 @@ class Trainer:
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Class probabilities, float32 of shape (n, classes), for uint8 images."""
         batches = evaluation_batches(self.inputs(images), np.zeros(len(images)))
-        return self.block_model.predict(Feed(batches), verbose=0)
+        outputs = self.block_model.predict(Feed(batches), verbose=0)
+        trained = trained_output(self.model)
+        if trained is self.model.output:
+            return outputs
+        return keras.Model(trained, self.model.output)(outputs).numpy()
 
     def training_accuracy(self, seed: int) -> float:
         """The accuracy of the present model on the training images.
