@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.answers import fairness, run_records, timings
+from pipeline.answers import fairness, run_records
 from pipeline.answers.evidence import Evidence
 from pipeline.answers.run_records import LeftOut, RunRecord, is_capped
-from pipeline.answers.summary import OPTIONAL_COLUMNS, RUN_COLUMNS, SOURCE_COLUMN
+from pipeline.answers.summary import OPTIONAL_COLUMNS, RUN_COLUMNS, SOURCE_COLUMN, disturbed
 from pipeline.answers.verdicts import Answer
 from pipeline.comparing import artifacts, images, predictions
 from pipeline.comparing.predictions import Predictions
@@ -64,7 +64,7 @@ def collect(
         title=comparison.title,
         descriptions={variant.name: variant.description for variant in comparison.variants},
         colors=_told_apart(colors, _colors(runs)),
-        facts=fairness.facts(runs, absent=absent, disturbed=timings.disturbed(measured["curves"])),
+        facts=fairness.facts(runs, absent=absent, disturbed=disturbed(measured["curves"])),
         left_out=absent,
         searches=_of_each(searches, "trials.csv", artifacts.trials),
         rate_curves=_of_each(searches, "learning_rate_curve.csv", artifacts.rate_curve),
@@ -177,8 +177,8 @@ def tables(chosen: Sequence[client.Run]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tables of runs and of their curves, as `Evidence` has them."""
     runs = [record(run) for run in chosen]
     rows, epochs = pd.DataFrame([_row(run) for run in runs]), _curves(runs)
-    disturbed = timings.disturbed(epochs).fillna(False)
-    return rows.assign(disturbed=rows["run_id"].map(disturbed).astype(bool)), epochs
+    slowed = disturbed(epochs).fillna(False)
+    return rows.assign(disturbed=rows["run_id"].map(slowed).astype(bool)), epochs
 
 
 def left_out(chosen: Sequence[client.Run]) -> list[LeftOut]:
