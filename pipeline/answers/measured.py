@@ -169,7 +169,7 @@ def _convergence(
 def _convergence_of(one: Mapping[str, Floats], other: Mapping[str, Floats]) -> Found:
     if np.isnan(one["target"]).any():
         return "the baseline has no run that could set the target"
-    if np.isnan(one["last_epoch"]).any() or np.isnan(other["last_epoch"]).any():
+    if not all((of["last_epoch"] > 0).all() for of in (one, other)):
         return "a network that is judged as it is has no epochs"
     variant, reference = (
         Times(

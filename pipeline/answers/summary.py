@@ -19,14 +19,15 @@ OPTIONAL_COLUMNS += ["generalization_gap"]
 IF_ASKED = {"inference_microseconds": "\N{MICRO SIGN}s/image", "zero_weights": "Weights of 0"}
 IF_ASKED |= {"dead_units": "Dead units", "distinct_units": "Distinct units"}
 IF_ASKED |= {"highest_first_loss": "Highest first loss"}
-OPTIONAL_COLUMNS += IF_ASKED
+OF_SIZE = ("small_weights", "compressed_megabytes")  # with zero_weights
+OPTIONAL_COLUMNS += [*IF_ASKED, *OF_SIZE]
 # By which times are compared: when a run began (ms), where it ran, whether other work slowed it.
 OF_TIMES: dict[str, Any] = {"started": 0, "processor": "", "disturbed": False}
 SOURCE_COLUMN = "source_run"  # the id of the run whose layers one has taken; "" where it began anew
 CURVE_COLUMNS = ["run_id", "epoch", "val_loss", "elapsed_seconds"]
 AVERAGED = ["learning_rate", "best_epoch", "best_val_accuracy", "test_accuracy", "mc_accuracy"]
 AVERAGED += ["train_seconds", "test_precision", "best_train_accuracy", "generalization_gap"]
-AVERAGED += IF_ASKED
+AVERAGED += [*IF_ASKED, *OF_SIZE]
 RENAMED = {"best_val_accuracy": "val_accuracy", "train_seconds": "total_seconds"}
 RENAMED |= {"best_train_accuracy": "train_accuracy"}
 # Wall time over CPU time of an epoch, in the median of a run. With a core of its own a training has

@@ -22,6 +22,7 @@ _SUMMARY += ["Test accuracy", "Test precision", "MC accuracy", "Ensemble", "s/ep
 _SUMMARY += ["Epochs to target"]
 _OPTIONAL = ["Train accuracy", "Test precision", "MC accuracy", "Ensemble"]  # not of every run
 _ENSEMBLES = ["Variant", "Model", "Seeds", "Accuracy", "NLL", "ECE"]
+_SPARSITY = ["Variant", "Weights of 0", "Below 0.001", "Compressed (MB)", "Test accuracy"]
 _ANSWERS = ["Compared", "Metric", "Role", "Verdict", "Effect", "Interval", "Confidence", "Margin"]
 _ANSWERS += ["Runs", "Seeds to decide"]
 _ASKED = ["id", "role", "metric", "variant", "reference", "margin"]
@@ -108,6 +109,22 @@ def _summary_row(row: Mapping, ensemble: float) -> list[str]:
         *(figure(row, column) for column in ("seconds_per_epoch", "total_seconds")),
         MISSING if np.isnan(reached) else epochs,
     ]
+
+
+def sparsity_table(evidence: Evidence) -> list[list[str]]:
+    """The header, then how many weights of every variant are 0 or small, and their size."""
+    rows = evidence.summary.sort_values("zero_weights", kind="stable").to_dict("records")
+    shares = ("zero_weights", "small_weights")
+    cells = [
+        [
+            row["variant"],
+            *(percent(row[share]) for share in shares),
+            number(row["compressed_megabytes"], 2),
+            spread(row, "test_accuracy"),
+        ]
+        for row in rows
+    ]
+    return [_SPARSITY, *cells]
 
 
 def ensembles_table(evidence: Evidence) -> list[list[str]]:

@@ -68,7 +68,9 @@ def collect(
         left_out=absent,
         searches=_of_each(searches, "trials.csv", artifacts.trials),
         rate_curves=_of_each(searches, "learning_rate_curve.csv", artifacts.rate_curve),
-        activations=_of_each(ids, "activations.json", artifacts.activations),
+        activations=_layers(ids),
+        figures=comparison.figures,
+        first_losses=_first_losses(runs) if "first_losses" in comparison.figures else {},
         uncertainty=_uncertainty(runs, ids),
         examples={name: run.name for name, run in examples.items()},
         ensembles=predictions.ensembles(measured["runs"], test, mc_test),
@@ -89,6 +91,24 @@ def _examples(runs: Sequence[RunRecord], rows: pd.DataFrame) -> dict[str, RunRec
     best_first = [known[str(run_id)] for run_id in by_loss.index]
     names = dict.fromkeys(run.variant for run in runs)
     return {name: next(run for run in best_first if run.variant == name) for name in names}
+
+
+def _layers(ids: Mapping[str, str]) -> dict[str, Any]:
+    """What is known of the layers; runs of earlier versions logged less, under another name."""
+    found = _of_each(ids, "layers.json", artifacts.layers)
+    older = {name: run_id for name, run_id in ids.items() if name not in found}
+    found |= _of_each(older, "activations.json", artifacts.layers)
+    return {name: found[name] for name in ids if name in found}
+
+
+def _first_losses(runs: Sequence[RunRecord]) -> dict[str, list[Any]]:
+    """The losses of the first epoch, of every run of each variant that has logged them."""
+    found: dict[str, list[Any]] = {}
+    for run in runs:
+        of = artifacts.read(run.run_id, "first_epoch_losses.npy", artifacts.losses, of=run.name)
+        if of is not None:
+            found.setdefault(run.variant, []).append(of)
+    return found
 
 
 def _uncertainty(runs: Sequence[RunRecord], examples: Mapping[str, str]) -> dict[str, Any]:
@@ -244,7 +264,8 @@ def _told_apart(own: Mapping[str, str], of_runs: Mapping[str, str]) -> dict[str,
     A run that was trained for another comparison has the colour that it was given there.
     """
     colors = {**own, **of_runs}
-    return colors if len({*colors.values()}) == len(colors) else {**of_runs, **own}
+    # In the order of the comparison, which with more variants than colours tells those apart.
+    return colors if len({*colors.values()}) == len(colors) else {**colors, **own}
 
 
 def _row(run: RunRecord) -> dict[str, object]:
