@@ -11,8 +11,10 @@ import numpy as np
 
 from pipeline.base import DivergenceError
 from pipeline.base.rounding import single_precision, three_digits
+from pipeline.training.averaging import Averaging
 from pipeline.training.blocks import Blocks
 from pipeline.training.checkpoints import Checkpoint, Checkpoints
+from pipeline.training.optimizers import PLAIN
 
 # By what Keras calls them. The MLflow UI has what is logged first at the top, and compares runs by
 # it before anything is chosen.
@@ -100,6 +102,9 @@ class EachEpoch(keras.callbacks.Callback):
     def __post_init__(self) -> None:
         super().__init__()
 
+    def on_train_begin(self, _logs: dict | None = None) -> None:
+        self.averaging = Averaging(self.model)
+
     def on_epoch_begin(self, epoch: int, _logs: dict | None = None) -> None:
         self.started, self.cpu_started = time.perf_counter(), time.process_time()
         self.blocks.set_epoch(seed=self.seed, epoch=epoch + 1)
@@ -108,8 +113,15 @@ class EachEpoch(keras.callbacks.Callback):
     def on_train_batch_end(self, _batch: int, logs: dict | None = None) -> None:
         self._check_finite("loss", (logs or {}).get("loss", 0.0))
 
+    def on_test_begin(self, _logs: dict | None = None) -> None:
+        self.averaging.show()
+
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        found = logs or {}
+        found = dict(logs or {})
+        # What is minimised may be something else, by which variants would not compare.
+        for plain in ("", "val_"):
+            if (of_labels := found.get(f"{plain}{PLAIN}")) is not None:
+                found[f"{plain}loss"] = of_labels
         metrics = {name: found[theirs] for name, theirs in METRICS.items() if theirs in found}
         self._check_finite("val_loss", metrics["val_loss"])
         metrics = {name: single_precision(value) for name, value in metrics.items()}
@@ -123,6 +135,7 @@ class EachEpoch(keras.callbacks.Callback):
         metrics |= {"epoch_seconds": seconds, "epoch_cpu_seconds": cpu_seconds}
         metrics["elapsed_seconds"] = round(before + seconds, DECIMALS)
         self.fit.add(metrics, self.model)
+        self.averaging.hide()
         if self.checkpoints:
             self.checkpoints.save(self.fit.checkpoint(self.model))
         self.on_epoch(epoch + 1, metrics)

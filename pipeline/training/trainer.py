@@ -17,19 +17,32 @@ import tensorflow as tf
 
 from pipeline.comparisons import Variant
 from pipeline.data.splits import Splits
+from pipeline.training.augmentation import augmentation_of
 from pipeline.training.blocks import Batch, Blocks, Feed, evaluation_batches
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.fit import DECIMALS, EachEpoch, Fit, OnEpoch
-from pipeline.training.models import activation_statistics, build_model
+from pipeline.training.models import (
+    activation_statistics,
+    build_model,
+    mean_of_both,
+    with_mirror_images,
+)
+from pipeline.training.optimizers import loss_of, metrics_of, optimizer_of
 from pipeline.training.schedules import OneCycle
 from pipeline.training.transfer import FrozenPart, Weights, reused_weights, weights_fingerprint
-from pipeline.training.xla import Nadam
 
 M_TOP_PAD, KEPT_BYTES = -2, 32 * 2**20  # of glibc's malloc.h; a block of CIFAR-10 is 6.6 MB
 
 
 class BlockModel(keras.Model):
     """A functional model that trains on blocks: K stacked mini-batches in one XLA program."""
+
+    mirrors = False  # whether it predicts the mean of an image and its mirror image
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
+        if training or not self.mirrors:
+            return super().call(inputs, training=training, mask=mask)
+        return mean_of_both(super().call(with_mirror_images(inputs), training=training, mask=mask))
 
     def train_step(self, block: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Run the stock training step on every mini-batch of images and labels of a block."""
@@ -63,13 +76,17 @@ class Trainer:
             self.frozen_part = FrozenPart(self.model, variant.frozen_layers)
             self.x_train, self.x_val = map(self.inputs, (splits.x_train, splits.x_val))
         self.blocks = Blocks(
-            self.x_train, splits.y_train, batch_size=variant.batch_size, pairs=splits.pairs
+            self.x_train,
+            splits.y_train,
+            batch_size=variant.batch_size,
+            pairs=splits.pairs,
+            augmentation=augmentation_of(variant),
         )
         self.one_cycle = OneCycle() if variant.schedule == "one_cycle" else None
-        self.optimizer = self._build_optimizer()
+        self.optimizer = optimizer_of(variant, self.one_cycle or 0.001)
         self.block_model = self._build_block_model()
-        loss = "sparse_categorical_crossentropy"
-        self.block_model.compile(self.optimizer, loss, metrics=["accuracy"], jit_compile=True)
+        loss, metrics = loss_of(variant, splits.n_classes), metrics_of(variant)
+        self.block_model.compile(self.optimizer, loss, metrics=metrics, jit_compile=True)
         # All variables are there before tracing: where that creates one, TensorFlow traces twice.
         self.optimizer.build(self.block_model.trainable_variables)
         labels, probabilities = np.zeros(1, np.int32), np.ones((1, splits.n_classes), np.float32)
@@ -90,15 +107,9 @@ class Trainer:
 
     def _build_block_model(self) -> BlockModel:
         first = self.frozen_part.output if self.variant.cached else self.model.input
-        return BlockModel(first, self.model.output)
-
-    def _build_optimizer(self) -> keras.optimizers.Optimizer:
-        learning_rate = self.one_cycle or 0.001
-        if self.variant.optimizer == "sgd":
-            return keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True)
-        if self.variant.optimizer == "adam":
-            return keras.optimizers.Adam(learning_rate)
-        return Nadam(learning_rate)
+        model = BlockModel(first, self.model.output)
+        model.mirrors = self.variant.mirrored_prediction
+        return model
 
     def _fill_cache(self) -> float:
         """Compute the outputs of the frozen layers, if they are cached; the seconds it took."""
