@@ -37,7 +37,8 @@ class Fit:
     patience: int | None
     training: Mapping[str, Any] = field(default_factory=dict)  # what decides its epochs
     history: list[dict[str, float]] = field(default_factory=list)  # the metrics of epoch 1, 2, ...
-    best_weights: list[np.ndarray] | None = None  # those of the best epoch; None without patience
+    # Those of the best epoch; without patience None, unless they are averages.
+    best_weights: list[np.ndarray] | None = None
 
     @property
     def lowest_epoch(self) -> int:
@@ -59,7 +60,9 @@ class Fit:
     def add(self, metrics: dict[str, float], model: keras.Model) -> None:
         """Add an epoch's metrics, and keep the model's weights if it is the best one so far."""
         self.history.append(metrics)
-        if self.patience is not None and self.lowest_epoch == len(self.history):
+        # Those that averages have in their place would not be there at the end.
+        kept = self.patience is not None or model.optimizer.use_ema
+        if kept and self.best_epoch == len(self.history):
             self.best_weights = model.get_weights()
 
     def checkpoint(self, model: keras.Model) -> Checkpoint:
@@ -98,12 +101,10 @@ class EachEpoch(keras.callbacks.Callback):
     on_epoch: OnEpoch
     checkpoints: Checkpoints | None
     seconds_before: float = 0.0  # that the training took before its first epoch
+    averaging: Averaging | None = None  # of the weights, by which the model is judged
 
     def __post_init__(self) -> None:
         super().__init__()
-
-    def on_train_begin(self, _logs: dict | None = None) -> None:
-        self.averaging = Averaging(self.model)
 
     def on_epoch_begin(self, epoch: int, _logs: dict | None = None) -> None:
         self.started, self.cpu_started = time.perf_counter(), time.process_time()
@@ -114,7 +115,8 @@ class EachEpoch(keras.callbacks.Callback):
         self._check_finite("loss", (logs or {}).get("loss", 0.0))
 
     def on_test_begin(self, _logs: dict | None = None) -> None:
-        self.averaging.show()
+        if self.averaging:
+            self.averaging.show()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         found = dict(logs or {})
@@ -135,7 +137,8 @@ class EachEpoch(keras.callbacks.Callback):
         metrics |= {"epoch_seconds": seconds, "epoch_cpu_seconds": cpu_seconds}
         metrics["elapsed_seconds"] = round(before + seconds, DECIMALS)
         self.fit.add(metrics, self.model)
-        self.averaging.hide()
+        if self.averaging:
+            self.averaging.hide()
         if self.checkpoints:
             self.checkpoints.save(self.fit.checkpoint(self.model))
         self.on_epoch(epoch + 1, metrics)

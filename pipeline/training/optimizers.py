@@ -13,15 +13,14 @@ from pipeline.comparisons import Variant
 from pipeline.comparisons.expressions import called_name
 from pipeline.comparisons.variants import default_setting
 from pipeline.training.keras_objects import keras_object, refused_if_unknown
+from pipeline.training.schedules import OneCycle
 from pipeline.training.xla import Nadam
 
 CROSS_ENTROPY = default_setting("loss")
 PLAIN = "cross_entropy"  # the metric of that, where something else is minimised
 
-Rate = float | keras.optimizers.schedules.LearningRateSchedule
 
-
-def optimizer_of(variant: Variant, learning_rate: Rate) -> keras.optimizers.Optimizer:
+def optimizer_of(variant: Variant, learning_rate: float | OneCycle) -> keras.optimizers.Optimizer:
     """The optimizer of a variant at a learning rate, or with a schedule of it.
 
     Raises:
@@ -76,8 +75,12 @@ def loss_of(variant: Variant, n_classes: int) -> str | Callable[..., Any]:
     minimised = loss if takes_labels else of_labels
     with refused_if_unknown(subject, expected, text, [called_name(text)]):
         examples = np.full((2, n_classes), 1 / n_classes, np.float32)
-        if minimised(np.zeros(2, np.float32), examples).shape not in ((), (2,)):
-            raise ValueError("it is not of one number for every image")
+        try:
+            shape = minimised(np.zeros(2, np.float32), examples).shape
+        except (NotImplementedError, tf.errors.OpError) as error:
+            raise ValueError(str(error)) from error
+        if shape not in ((), (2,)):
+            raise ValueError("it is not one number for each image")
     return minimised
 
 

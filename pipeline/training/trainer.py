@@ -18,6 +18,7 @@ import tensorflow as tf
 from pipeline.comparisons import Variant
 from pipeline.data.splits import Splits
 from pipeline.training.augmentation import augmentation_of
+from pipeline.training.averaging import Averaging
 from pipeline.training.blocks import Batch, Blocks, Feed, evaluation_batches
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.fit import DECIMALS, EachEpoch, Fit, OnEpoch
@@ -102,6 +103,10 @@ class Trainer:
         )
         # Traces and compiles on one block, so that no epoch's time holds compilation.
         self._train(Feed([next(iter(self.blocks))]))
+        self.averaging = None
+        if self.optimizer.use_ema:
+            self.averaging = Averaging(self.block_model, self.blocks)
+            self.averaging.show()
         _settle_memory()
         self.compile_seconds = round(time.perf_counter() - started, DECIMALS)
 
@@ -190,7 +195,8 @@ class Trainer:
             on_epoch(epoch, metrics)
         spent = self._fill_cache()  # also of a training that is over: it is judged by that
         if not fit.stopped_early:
-            each = EachEpoch(fit, self.blocks, seed, on_epoch, checkpoints, spent)
+            told = (fit, self.blocks, seed, on_epoch, checkpoints, spent, self.averaging)
+            each = EachEpoch(*told)
             done = len(fit.history)
             self._train(Feed(self.blocks), initial_epoch=done, epochs=epochs, callbacks=[each])
             self.splits.unload()
