@@ -6,5 +6,5 @@ what each metric makes of the runs, and on `intervals`, effects with their confi
 ahead; `summary` describes, `families` groups variants that differ only in how many images they are
 trained with, `fairness` finds what else the runs differ in, for which `selection` says how data
 were chosen, and `evidence` has it all together. `words` says it and `tables` shows the figures.
-Knows no MLflow: runs are tables and `fairness.RunRecord`s. May import `comparisons` and `base`.
+Knows no MLflow: runs are tables and `run_records.RunRecord`s. May import `comparisons` and `base`.
 """

@@ -9,9 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.answers import headlines, measured, verdicts
-from pipeline.answers.fairness import Fact, LeftOut
+from pipeline.answers.fairness import Fact
 from pipeline.answers.images import ImageEvidence
 from pipeline.answers.intervals import image_variance
+from pipeline.answers.run_records import LeftOut
 from pipeline.answers.summary import summarize, with_convergence
 from pipeline.answers.verdicts import Answer
 from pipeline.comparisons import Question

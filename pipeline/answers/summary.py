@@ -67,7 +67,7 @@ def with_convergence(runs: pd.DataFrame, curves: pd.DataFrame, baseline: str) ->
         target=target,
         epochs_to_target=runs["run_id"].map(first["epoch"]),
         seconds_to_target=runs["run_id"].map(first["elapsed_seconds"]),
-        last_epoch=runs["run_id"].map(curves.groupby("run_id")["epoch"].max()),
+        last_epoch=runs["run_id"].map(curves.groupby("run_id")["epoch"].max()).fillna(0),
     )
 
 

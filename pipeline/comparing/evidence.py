@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.answers import fairness
+from pipeline.answers import fairness, run_records
 from pipeline.answers.evidence import Evidence
-from pipeline.answers.fairness import RunRecord
+from pipeline.answers.run_records import LeftOut, RunRecord, is_capped
 from pipeline.answers.summary import OPTIONAL_COLUMNS, RUN_COLUMNS, SOURCE_COLUMN, disturbed
 from pipeline.answers.verdicts import Answer
 from pipeline.comparing import artifacts, images, predictions
@@ -36,7 +36,7 @@ METRIC_OF = {"nll": "test_nll", "ece": "test_ece"}
 
 def collect(
     chosen: Sequence[client.Run],
-    absent: Sequence[fairness.LeftOut],
+    absent: Sequence[LeftOut],
     *,
     comparison: Comparison,
     baseline: str,
@@ -50,7 +50,11 @@ def collect(
     measured = _measured(chosen, comparison, baseline, test, mc_test)
     examples = _examples(runs, measured["runs"])
     ids = {name: run.run_id for name, run in examples.items()}
-    searches = {name: run.tags.get("search_run") for name, run in examples.items()}
+    searches = {
+        name: run.tags.get("search_run")
+        for name, run in examples.items()
+        if not run.declared.get("learning_rate_of")  # it is shown of the other
+    }
     tags, experiment = runs[0].tags, chosen[0].info.experiment_id
     colors = {variant.name: variant.color for variant in comparison.variants}
     of_images = images.evidence(chosen, measured["runs"], test)
@@ -197,14 +201,14 @@ def tables(chosen: Sequence[client.Run]) -> tuple[pd.DataFrame, pd.DataFrame]:
     return rows.assign(disturbed=rows["run_id"].map(slowed).astype(bool)), epochs
 
 
-def left_out(chosen: Sequence[client.Run]) -> list[fairness.LeftOut]:
+def left_out(chosen: Sequence[client.Run]) -> list[LeftOut]:
     """The runs on the same data as some that failed or were interrupted; see `fairness`."""
     fingerprint = chosen[0].data.tags["data_fingerprint"]
     query = f"tags.step = 'train' and tags.data_fingerprint = '{fingerprint}'"
     query += " and attributes.status != 'FINISHED'"
     unfinished = client.search_runs(chosen[0].info.experiment_id, query)
     named = [run for run in unfinished if "seed" in run.data.params]
-    return fairness.left_out(*([record(run) for run in runs] for runs in (chosen, named)))
+    return run_records.left_out(*([record(run) for run in runs] for runs in (chosen, named)))
 
 
 def record(run: client.Run, **made_from: RunRecord | None) -> RunRecord:
@@ -272,7 +276,7 @@ def _row(run: RunRecord) -> dict[str, object]:
         "seed": run.seed,
         "learning_rate": float(run["learning_rate"]),
         "batch_size": int(run["batch_size"]),
-        "capped": fairness.is_capped(run),
+        "capped": is_capped(run),
         "started": run.start_time,
         "processor": run.tags.get("processor", ""),
         SOURCE_COLUMN: run.tags.get(SOURCE_RUN, ""),

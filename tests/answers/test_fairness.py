@@ -7,17 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pipeline.answers.fairness import (
-    ABSENT,
-    DISTURBED,
-    UNKNOWN,
-    Fact,
-    LeftOut,
-    RunRecord,
-    facts,
-    is_capped,
-    left_out,
-)
+from pipeline.answers.fairness import ABSENT, DISTURBED, UNKNOWN, Fact, facts
+from pipeline.answers.run_records import LeftOut, RunRecord, is_capped, left_out
 from pipeline.comparisons import Variant
 from pipeline.comparisons.transfer import CACHED, SCRATCH, UNFROZEN
 from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, BN, ELU, ONE_CYCLE, SELU
