@@ -62,13 +62,16 @@ class Evidence:
     colors: Mapping[str, str] = field(default_factory=dict)
     facts: Sequence[Fact] = ()
     left_out: Sequence[LeftOut] = ()
-    # By variant: the trials of its search, the curve through them and the activations, as
-    # `comparison_figures` takes them; what `mc_dropout` logged; and the run that these two are of.
+    figures: Sequence[str] = ()  # of `declarations.FIGURES`, those that its questions need
+    # By variant: the trials of its search, the curve through them and what is known of its layers,
+    # as `comparison_figures` takes them; what `mc_dropout` logged; the run that these two are of;
+    # and of all its runs the losses of the first epoch's mini-batches.
     searches: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     rate_curves: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     activations: Mapping[str, Any] = field(default_factory=dict)
     uncertainty: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     examples: Mapping[str, str] = field(default_factory=dict)
+    first_losses: Mapping[str, Sequence[npt.NDArray[np.floating]]] = field(default_factory=dict)
     correct: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
     mc_correct: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
     ensembles: pd.DataFrame = field(default_factory=pd.DataFrame)

@@ -41,7 +41,7 @@ def facts(
 ) -> list[Fact]:
     """Everything that is known to differ, or not to differ, between the training runs compared.
 
-    `absent` are not among them; which of them were `disturbed` is from `timings`.
+    `absent` are not among them; which of them were `disturbed` is from `summary`.
     """
 
     def seeds(having: RunRecord) -> str:

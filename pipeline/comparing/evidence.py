@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.answers import fairness, run_records, timings
+from pipeline.answers import fairness, run_records
 from pipeline.answers.evidence import Evidence
 from pipeline.answers.run_records import LeftOut, RunRecord, is_capped
-from pipeline.answers.summary import OPTIONAL_COLUMNS, RUN_COLUMNS, SOURCE_COLUMN
+from pipeline.answers.summary import OPTIONAL_COLUMNS, RUN_COLUMNS, SOURCE_COLUMN, disturbed
 from pipeline.answers.verdicts import Answer
 from pipeline.comparing import artifacts, images, predictions
 from pipeline.comparing.predictions import Predictions
@@ -64,11 +64,13 @@ def collect(
         title=comparison.title,
         descriptions={variant.name: variant.description for variant in comparison.variants},
         colors=_told_apart(colors, _colors(runs)),
-        facts=fairness.facts(runs, absent=absent, disturbed=timings.disturbed(measured["curves"])),
+        facts=fairness.facts(runs, absent=absent, disturbed=disturbed(measured["curves"])),
         left_out=absent,
         searches=_of_each(searches, "trials.csv", artifacts.trials),
         rate_curves=_of_each(searches, "learning_rate_curve.csv", artifacts.rate_curve),
-        activations=_of_each(ids, "activations.json", artifacts.activations),
+        activations=_layers(ids),
+        figures=comparison.figures,
+        first_losses=_first_losses(runs) if "first_losses" in comparison.figures else {},
         uncertainty=_uncertainty(runs, ids),
         examples={name: run.name for name, run in examples.items()},
         ensembles=predictions.ensembles(measured["runs"], test, mc_test),
@@ -89,6 +91,24 @@ def _examples(runs: Sequence[RunRecord], rows: pd.DataFrame) -> dict[str, RunRec
     best_first = [known[str(run_id)] for run_id in by_loss.index]
     names = dict.fromkeys(run.variant for run in runs)
     return {name: next(run for run in best_first if run.variant == name) for name in names}
+
+
+def _layers(ids: Mapping[str, str]) -> dict[str, Any]:
+    """What is known of the layers; runs of earlier versions logged less, under another name."""
+    found = _of_each(ids, "layers.json", artifacts.layers)
+    older = {name: run_id for name, run_id in ids.items() if name not in found}
+    found |= _of_each(older, "activations.json", artifacts.layers)
+    return {name: found[name] for name in ids if name in found}
+
+
+def _first_losses(runs: Sequence[RunRecord]) -> dict[str, list[Any]]:
+    """The losses of the first epoch, of every run of each variant that has logged them."""
+    found: dict[str, list[Any]] = {}
+    for run in runs:
+        of = artifacts.read(run.run_id, "first_epoch_losses.npy", artifacts.losses, of=run.name)
+        if of is not None:
+            found.setdefault(run.variant, []).append(of)
+    return found
 
 
 def _uncertainty(runs: Sequence[RunRecord], examples: Mapping[str, str]) -> dict[str, Any]:
@@ -177,8 +197,8 @@ def tables(chosen: Sequence[client.Run]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tables of runs and of their curves, as `Evidence` has them."""
     runs = [record(run) for run in chosen]
     rows, epochs = pd.DataFrame([_row(run) for run in runs]), _curves(runs)
-    disturbed = timings.disturbed(epochs).fillna(False)
-    return rows.assign(disturbed=rows["run_id"].map(disturbed).astype(bool)), epochs
+    slowed = disturbed(epochs).fillna(False)
+    return rows.assign(disturbed=rows["run_id"].map(slowed).astype(bool)), epochs
 
 
 def left_out(chosen: Sequence[client.Run]) -> list[LeftOut]:
@@ -244,7 +264,8 @@ def _told_apart(own: Mapping[str, str], of_runs: Mapping[str, str]) -> dict[str,
     A run that was trained for another comparison has the colour that it was given there.
     """
     colors = {**own, **of_runs}
-    return colors if len({*colors.values()}) == len(colors) else {**of_runs, **own}
+    # In the order of the comparison, which with more variants than colours tells those apart.
+    return colors if len({*colors.values()}) == len(colors) else {**colors, **own}
 
 
 def _row(run: RunRecord) -> dict[str, object]:

@@ -14,6 +14,10 @@ EXPRESSIONS = (  # settings that are names, calls or arithmetic, see `expression
     *("activation", "kernel_initializer", "bias_initializer", "output_initializer"),
     *("output_activation", "loss", "kernel_regularizer", "optimizer"),
 )
+REUSED = (  # settings of layers that are taken from another network
+    *("units", "activation", "batch_normalization", "normalization_place"),
+    *("convolution_filters", "standardized"),
+)
 
 _SELF_NORMALIZING: Mapping[str, tuple[object, ...]] = {
     "activation": ("selu",),
@@ -190,6 +194,12 @@ class Variant:
             self._require("arms", self.arms == "one", "one, as it starts from another")
         else:
             self._require("reused_layers", reused == 0, "0, as it starts from no other")
+        if self.arms != "one":
+            softmax = self.output_activation == default_setting("output_activation")
+            expected = "softmax, as pairs have one logistic output"
+            self._require("output_activation", softmax, expected)
+            no_convolution = self.convolution_filters == 0
+            self._require("convolution_filters", no_convolution, "0, as it reads pairs")
         whole = reused == most or not self.reused_output
         self._require("reused_output", whole, "True only with all hidden layers reused")
         expected = f"at most reused_layers, {reused}"
@@ -266,7 +276,7 @@ def check_reused(variant: Variant, source: Variant) -> None:
             received=str(asked),
             action="Take fewer, or start from a deeper one.",
         )
-    for setting in ("units", "activation", "batch_normalization"):
+    for setting in REUSED:
         theirs, own = getattr(source, setting), getattr(variant, setting)
         if theirs != own:
             raise InputError(

@@ -11,8 +11,10 @@ import numpy as np
 
 from pipeline.base import DivergenceError
 from pipeline.base.rounding import single_precision, three_digits
+from pipeline.training.averaging import Averaging
 from pipeline.training.blocks import Blocks
 from pipeline.training.checkpoints import Checkpoint, Checkpoints
+from pipeline.training.optimizers import PLAIN
 from pipeline.training.pruning import masks
 
 # By what Keras calls them. The MLflow UI has what is logged first at the top, and compares runs by
@@ -78,7 +80,10 @@ class Fit:
         """Add an epoch's metrics, and keep the model's weights if it is the best one so far."""
         self.history.append(metrics)
         restored = self.patience is not None and self.restore_best_weights
-        if (restored or self.may_diverge) and self.lowest_epoch == len(self.history):
+        is_lowest = self.lowest_epoch == len(self.history) and (restored or self.may_diverge)
+        # What averages have in the place of weights would not be there at the end.
+        is_last_average = self.best_epoch == len(self.history) and model.optimizer.use_ema
+        if is_lowest or is_last_average:
             self.best_weights = model.get_weights()
 
     def checkpoint(self, model: keras.Model) -> Checkpoint:
@@ -124,6 +129,7 @@ class EachEpoch(keras.callbacks.Callback):
     on_epoch: OnEpoch
     checkpoints: Checkpoints | None
     seconds_before: float = 0.0  # that the training took before its first epoch
+    averaging: Averaging | None = None  # of the weights, by which the model is judged
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -139,8 +145,16 @@ class EachEpoch(keras.callbacks.Callback):
             self.fit.first_losses += losses.tolist()
         self._check_finite("loss", (logs or {}).get("loss", 0.0))
 
+    def on_test_begin(self, _logs: dict | None = None) -> None:
+        if self.averaging:
+            self.averaging.show()
+
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        found = logs or {}
+        found = dict(logs or {})
+        # What is minimised may be something else, by which variants would not compare.
+        for plain in ("", "val_"):
+            if (of_labels := found.get(f"{plain}{PLAIN}")) is not None:
+                found[f"{plain}loss"] = of_labels
         metrics = {name: found[theirs] for name, theirs in METRICS.items() if theirs in found}
         self._check_finite("val_loss", metrics["val_loss"])
         metrics = {name: single_precision(value) for name, value in metrics.items()}
@@ -154,6 +168,8 @@ class EachEpoch(keras.callbacks.Callback):
         metrics |= {"epoch_seconds": seconds, "epoch_cpu_seconds": cpu_seconds}
         metrics["elapsed_seconds"] = round(before + seconds, DECIMALS)
         self.fit.add(metrics, self.model)
+        if self.averaging:
+            self.averaging.hide()
         if self.checkpoints:
             self.checkpoints.save(self.fit.checkpoint(self.model))
         self.on_epoch(epoch + 1, metrics)

@@ -16,50 +16,18 @@ import tensorflow as tf
 from pipeline.base import DivergenceError
 from pipeline.comparisons import Variant
 from pipeline.data.splits import Splits
-from pipeline.training.blocks import (
-    LARGEST_BLOCK,
-    Batch,
-    Blocks,
-    Feed,
-    evaluation_batches,
-)
+from pipeline.training.augmentation import augmentation_of
+from pipeline.training.averaging import Averaging
+from pipeline.training.block_model import BlockModel
+from pipeline.training.blocks import Batch, Blocks, Feed, evaluation_batches
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.fit import DECIMALS, EachEpoch, Fit, OnEpoch
-from pipeline.training.models import activation_statistics, build_model
+from pipeline.training.models import activation_statistics, build_model, trained_output
+from pipeline.training.optimizers import loss_of, metrics_of, optimizer_of
 from pipeline.training.pruning import GradualPruning, make_prunable, prune
 from pipeline.training.runtime import settle_memory
 from pipeline.training.schedules import OneCycle
 from pipeline.training.transfer import FrozenPart, Weights, reused_weights, weights_fingerprint
-from pipeline.training.xla import Nadam
-
-
-class BlockModel(keras.Model):
-    """A functional model that trains on blocks: K stacked mini-batches in one XLA program."""
-
-    def __init__(self, *given: Any, **named: Any):
-        super().__init__(*given, **named)
-        self.step_losses = tf.Variable(tf.zeros(LARGEST_BLOCK), trainable=False)  # of a block
-
-    def train_step(self, block: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Run the stock training step on every mini-batch of images and labels of a block."""
-        images, labels = block
-        train_on_batch = super().train_step
-
-        def step(index: tf.Tensor, losses: tf.Tensor) -> list[tf.Tensor]:
-            train_on_batch((images[index], labels[index]))
-            return [index + 1, tf.tensor_scatter_nd_update(losses, [[index]], [self._step_loss])]
-
-        n_batches, first = tf.shape(labels)[0], [tf.constant(0), tf.zeros(LARGEST_BLOCK)]
-        _, losses = tf.while_loop(
-            lambda index, _: index < n_batches, step, first, parallel_iterations=1
-        )
-        self.step_losses.assign(losses)
-        return self.get_metrics_result()
-
-    def compute_loss(self, *given: Any, **named: Any) -> tf.Tensor:
-        """What a mini-batch's step minimises, kept for `train_step`."""
-        self._step_loss = super().compute_loss(*given, **named)
-        return self._step_loss
 
 
 class Trainer:
@@ -83,13 +51,17 @@ class Trainer:
             self.frozen_part = FrozenPart(self.model, variant.frozen_layers)
             self.x_train, self.x_val = map(self.inputs, (splits.x_train, splits.x_val))
         self.blocks = Blocks(
-            self.x_train, splits.y_train, batch_size=variant.batch_size, pairs=splits.pairs
+            self.x_train,
+            splits.y_train,
+            batch_size=variant.batch_size,
+            pairs=splits.pairs,
+            augmentation=augmentation_of(variant),
         )
         self.one_cycle = OneCycle() if variant.schedule == "one_cycle" else None
-        self.optimizer = self._build_optimizer()
+        self.optimizer = optimizer_of(variant, self.one_cycle or 0.001)
         self.block_model = self._build_block_model()
-        loss = "sparse_categorical_crossentropy"
-        self.block_model.compile(self.optimizer, loss, metrics=["accuracy"], jit_compile=True)
+        loss, metrics = loss_of(variant, splits.n_classes), metrics_of(variant)
+        self.block_model.compile(self.optimizer, loss, metrics=metrics, jit_compile=True)
         # All variables are there before tracing: where that creates one, TensorFlow traces twice.
         self.optimizer.build(self.block_model.trainable_variables)
         labels, probabilities = np.zeros(1, np.int32), np.ones((1, splits.n_classes), np.float32)
@@ -105,20 +77,18 @@ class Trainer:
         )
         # Traces and compiles on one block, so that no epoch's time holds compilation.
         self._train(Feed([next(iter(self.blocks))]))
+        self.averaging = None
+        if self.optimizer.use_ema:
+            self.averaging = Averaging(self.block_model, self.blocks)
+            self.averaging.show()
         settle_memory()
         self.compile_seconds = round(time.perf_counter() - started, DECIMALS)
 
     def _build_block_model(self) -> BlockModel:
         first = self.frozen_part.output if self.variant.cached else self.model.input
-        return BlockModel(first, self.model.output)
-
-    def _build_optimizer(self) -> keras.optimizers.Optimizer:
-        learning_rate = self.one_cycle or 0.001
-        if self.variant.optimizer == "sgd":
-            return keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True)
-        if self.variant.optimizer == "adam":
-            return keras.optimizers.Adam(learning_rate)
-        return Nadam(learning_rate)
+        model = BlockModel(first, trained_output(self.model))
+        model.mirrors = self.variant.mirrored_prediction
+        return model
 
     def _fill_cache(self) -> float:
         """Compute the outputs of the frozen layers, if they are cached; the seconds it took."""
@@ -210,10 +180,11 @@ class Trainer:
         self._validated_on = validated_on
         spent = self._fill_cache()  # also of a training that is over: it is judged by that
         if not fit.stopped_early and len(fit.history) < epochs:
-            each = EachEpoch(fit, self.blocks, seed, on_epoch, checkpoints, spent)
+            told = (fit, self.blocks, seed, on_epoch, checkpoints, spent, self.averaging)
+            each = EachEpoch(*told)
             self._train_epochs(fit, epochs, [*self._pruning(fit), each])
             self.splits.unload()
-        if fit.diverged or fit.best_epoch < len(fit.history):
+        if fit.diverged or self.averaging or fit.best_epoch < len(fit.history):
             self.block_model.set_weights(fit.best_weights)
         return fit
 
@@ -249,7 +220,11 @@ class Trainer:
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Class probabilities, float32 of shape (n, classes), for uint8 images."""
         batches = evaluation_batches(self.inputs(images), np.zeros(len(images)))
-        return self.block_model.predict(Feed(batches), verbose=0)
+        outputs = self.block_model.predict(Feed(batches), verbose=0)
+        trained = trained_output(self.model)
+        if trained is self.model.output:
+            return outputs
+        return keras.Model(trained, self.model.output)(outputs).numpy()
 
     def training_accuracy(self, seed: int) -> float:
         """The accuracy of the present model on the training images.

@@ -19,6 +19,7 @@ from pipeline.tracking.outages import patiently
 from pipeline.tracking.runs import StepRun
 from pipeline.training.runtime import import_tensorflow
 from pipeline.uncertainty.calibration import in_half_precision, negative_log_likelihood
+from pipeline.work.inference import inference_microseconds
 from pipeline.work.mc_dropout import log_mc_dropout
 from pipeline.work.search import SearchStep
 from pipeline.work.source import source_model
@@ -127,6 +128,9 @@ def _log_results(run: StepRun, step: TrainStep, trainer: "Trainer", fit: "Fit") 
         run.log_array(in_half_precision(of), f"predictions/{name}.npy")
     _log_curves(run, step, fit)
     _log_model(run, trainer, step, model := trainer.trained_model())
+    time_of_image = inference_microseconds(model, trainer.splits.x_test)
+    run.log_metrics(of_image := {"inference_microseconds": time_of_image})
+    metrics |= of_image
     if step.variant.dropout_rate > 0:
         metrics |= log_mc_dropout(
             run,

@@ -29,6 +29,8 @@ def trained(variant: Variant = ELU, seed: int = 1, **changes: Any) -> RunRecord:
     """A training run; its settings are the variant's, `given` ones apart."""
     given = changes.setdefault("given", {})
     declared = dataclasses.asdict(dataclasses.replace(variant, **given))
+    if declared["learning_rate"] is None:  # it was searched
+        del declared["learning_rate"]
     tags = {"dataset": "mnist_5k", "data_fingerprint": FINGERPRINT}
     tags |= {"host": "one", "processor": "x86_64"}
     if "search" in changes:
