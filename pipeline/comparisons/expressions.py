@@ -8,12 +8,21 @@ from typing import Any
 from pipeline.base import InputError
 
 MOST_LETTERS = 500
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    # Of integers it could have more digits than there is memory for.
+    return (
+        float(base) if isinstance(exponent, int) and isinstance(base, int) else base
+    ) ** exponent
+
+
 _OPERATORS: Mapping[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
-    ast.Pow: operator.pow,
+    ast.Pow: _power,
     ast.USub: operator.neg,
     ast.UAdd: operator.pos,
 }

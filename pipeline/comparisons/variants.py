@@ -14,6 +14,10 @@ EXPRESSIONS = (  # settings that are names, calls or arithmetic, see `expression
     *("activation", "kernel_initializer", "bias_initializer", "output_initializer"),
     *("output_activation", "loss", "kernel_regularizer", "optimizer"),
 )
+REUSED = (  # settings of layers that are taken from another network
+    *("units", "activation", "batch_normalization", "normalization_place"),
+    *("convolution_filters", "standardized"),
+)
 
 _SELF_NORMALIZING: Mapping[str, tuple[object, ...]] = {
     "activation": ("selu",),
@@ -137,7 +141,7 @@ class Variant:
     epochs: int = _of("train", default=100, least=0)
     patience: int | None = _of("train", default=20)
     restore_best_weights: bool = _of("train", default=True)
-    validated_on: Literal["validation", "test"] = "validation"
+    validated_on: Literal["validation", "test"] = _of("train", default="validation")
     may_diverge: bool = _of("train", default=False)
     search_epochs: int = _of(default=10)  # given or not, it is a parameter of the search
     images_per_class: int | None = None
@@ -191,6 +195,12 @@ class Variant:
             self._require("arms", self.arms == "one", "one, as it starts from another")
         else:
             self._require("reused_layers", reused == 0, "0, as it starts from no other")
+        if self.arms != "one":
+            softmax = self.output_activation == default_setting("output_activation")
+            expected = "softmax, as pairs have one logistic output"
+            self._require("output_activation", softmax, expected)
+            no_convolution = self.convolution_filters == 0
+            self._require("convolution_filters", no_convolution, "0, as it reads pairs")
         whole = reused == most or not self.reused_output
         self._require("reused_output", whole, "True only with all hidden layers reused")
         expected = f"at most reused_layers, {reused}"
@@ -232,6 +242,11 @@ class Variant:
         changes |= {"description": description or f"{self.name} with {changed}", "color": color}
         return replace(self, name=name, derived_from=self.name, **changes)
 
+    def first_judged(self, epochs: int) -> int:
+        """The first of so many epochs whose weights it may be judged by: no more is pruned then."""
+        is_gradual = self.pruned and self.pruning == "gradual"
+        return min(self.pruning_epochs, epochs) if is_gradual else 1
+
     def content(self, step: str) -> dict[str, Any]:
         """The settings that decide what a step, `search` or `train`, comes to, but the defaults."""
         return {
@@ -262,7 +277,7 @@ def check_reused(variant: Variant, source: Variant) -> None:
             received=str(asked),
             action="Take fewer, or start from a deeper one.",
         )
-    for setting in ("units", "activation", "batch_normalization"):
+    for setting in REUSED:
         theirs, own = getattr(source, setting), getattr(variant, setting)
         if theirs != own:
             raise InputError(

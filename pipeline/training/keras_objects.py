@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from pipeline.base import InputError, did_you_mean
-from pipeline.comparisons.expressions import called_name, evaluated
+from pipeline.comparisons.expressions import evaluated
 
 
 def keras_object(
@@ -26,7 +26,7 @@ def keras_object(
         text: a name, or a call of one with settings.
         module: of Keras, with its `get`.
         subject, expected: of the refusal.
-        own: what is not Keras's, by name.
+        own: what is not Keras's, by name: called to give the object.
         settings: given besides those of the text, where what is called takes them.
 
     Raises:
@@ -38,11 +38,14 @@ def keras_object(
 
     def made(name: str) -> Callable[..., Any]:
         # Initializers and optimizers are classes: HeNormal is what Keras itself calls he_normal.
-        found = known.get(name) or known[name.replace("_", "")]
+        found = known.get(name) or known.get(name.lower().replace("_", ""))
+        if found is None:
+            raise KeyError(name)
         taken = inspect.signature(found).parameters
         given = {key: value for key, value in settings.items() if key in taken}
         called = functools.partial(found, **given)
-        return called if inspect.isclass(found) else functools.partial(functools.partial, called)
+        is_made = inspect.isclass(found) or name in (own or {})
+        return called if is_made else functools.partial(functools.partial, called)
 
     with refused_if_unknown(subject, expected, text, sorted(known)):
         return evaluated(text, value=lambda name: made(name)(), function=made)
@@ -61,10 +64,12 @@ def refused_if_unknown(
     """Turn what Keras says of a name that it does not know, or cannot use, into a refusal."""
     try:
         yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        name = called_name(received)
-        meant = did_you_mean(name, names) if name not in names else ""
-        reason = str(error).partition("\n")[0]
+    except InputError:
+        raise
+    except Exception as error:  # of what it calls, with settings that are anyone's
+        unknown = str(error.args[0]) if isinstance(error, KeyError) else ""
+        reason = f"{unknown!r} is unknown" if unknown else str(error).partition("\n")[0]
+        meant = did_you_mean(unknown, names)
         raise InputError(
             subject,
             expected=expected,

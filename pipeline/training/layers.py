@@ -1,15 +1,22 @@
 """The parts of a network - hidden layers, arms, outputs - each from what the one before gives."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 
-from pipeline.base import InputError, did_you_mean
 from pipeline.comparisons import Variant
+from pipeline.comparisons.variants import default_setting
+from pipeline.training.activations import activated
+from pipeline.training.keras_objects import keras_object, refused_if_unknown
+
+INITIALIZER = "an initializer of Keras, such as he_normal or random_normal(stddev=0.01)"
+REGULARIZER = "a regularizer of Keras, such as l1(0.0001), or none"
+LEAST = 1e-30  # added to outputs before they are divided by their sum, which may be 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +39,25 @@ class Parts:
             hidden = self._hidden_layer(number, hidden, prefix=prefix)
         return hidden
 
+    def convolution(self, features: Any, image_shape: tuple[int, ...]) -> Any:
+        """The features of images, or what a convolution makes of them, where there is one."""
+        filters = self.variant.convolution_filters
+        if not filters:
+            return features
+        images = keras.layers.Reshape(image_shape, name="as_image")(features)
+        layer = keras.layers.Conv2D(
+            filters,
+            3,
+            activation="relu",
+            kernel_initializer=keras.initializers.HeNormal(seed=int(next(self.seeds))),
+            kernel_regularizer=self._regularizer(),
+            trainable=not self.variant.frozen_layers,
+            name="convolution",
+        )
+        expected = "0, or images of at least 3 x 3 pixels"
+        with self._refused_if_unusable("convolution_filters", expected):
+            return keras.layers.Flatten(name="flatten_convolution")(layer(images))
+
     def joined_arms(self, pair: Any) -> Any:
         """What the arms make of the images of a pair, (n, 2, features), side by side."""
         if self.variant.arms == "shared":
@@ -47,15 +73,23 @@ class Parts:
         return keras.layers.Concatenate(name="joined")(outputs)
 
     def probabilities(self, hidden: Any, *, n_classes: int) -> Any:
-        """The softmax output."""
-        outputs = self._dense(n_classes, "glorot_uniform", "probabilities", activation="softmax")
-        return outputs(hidden)
+        """The softmax output; or another, whose outputs are divided by their sum."""
+        initializer = "output_initializer"
+        if self.variant.output_activation == default_setting("output_activation"):
+            named: Any = {"name": "probabilities", "activation": "softmax"}
+            return self._dense(hidden, n_classes, initializer, **named)
+        logits = self._dense(hidden, n_classes, initializer, name="logits")
+        # What is minimised is computed of these: Keras finds the logits of a sigmoid's outputs.
+        outputs = self._activation("output_activation", "outputs", logits, least=0.0)
+        shares = outputs + LEAST
+        shares = shares / keras.ops.sum(shares, axis=-1, keepdims=True)
+        return keras.layers.Activation("linear", name="probabilities")(shares)
 
     def same_or_different(self, hidden: Any) -> Any:
         """A hidden layer and one logistic output, as probabilities of `different` and `same`."""
-        joint = self._dense(self.variant.joint_units, self.variant.kernel_initializer, "joint")
-        hidden = self._activation("joint_activation", joint(hidden))
-        logit = self._dense(1, "glorot_uniform", "logit")(hidden)
+        joint = self._dense(hidden, self.variant.joint_units, name="joint")
+        hidden = self._activation("activation", "joint_activation", joint)
+        logit = self._dense(hidden, 1, "output_initializer", name="logit")
         # The logistic function of a logit is the softmax of 0 and the logit.
         logits = keras.layers.Reshape((1, 1), name="as_sequence")(logit)
         logits = keras.layers.ZeroPadding1D((1, 0), name="after_zero")(logits)
@@ -66,13 +100,19 @@ class Parts:
         """A hidden layer and what follows it."""
         variant = self.variant
         trainable = number > variant.frozen_layers
-        name, initializer = f"{prefix}dense_{number}", variant.kernel_initializer
-        hidden = self._dense(variant.units, initializer, name, trainable=trainable)(hidden)
+        name = f"{prefix}dense_{number}"
+        hidden = self._dense(hidden, variant.units, name=name, trainable=trainable)
+        activation = partial(
+            self._activation, "activation", f"{prefix}activation_{number}", trainable=trainable
+        )
+        parts: list[Callable[[Any], Any]] = [activation]
         if variant.batch_normalization:
             name = f"{prefix}batch_normalization_{number}"
             # Where it is not trainable, it is in inference mode.
-            hidden = keras.layers.BatchNormalization(name=name, trainable=trainable)(hidden)
-        hidden = self._activation(f"{prefix}activation_{number}", hidden)
+            normalization = keras.layers.BatchNormalization(name=name, trainable=trainable)
+            parts.insert(variant.normalization_place == "after", normalization)
+        for part in parts:
+            hidden = part(hidden)
         if variant.dropout and (variant.dropout_layers == "all" or number == variant.hidden_layers):
             kinds = {"alpha": self.layers.AlphaDropout, "standard": self.layers.Dropout}
             seed = int(next(self.seeds) >> 1)  # Keras reads the seed, a uint32, through an int32.
@@ -81,30 +121,43 @@ class Parts:
             hidden = dropout(hidden)
         return hidden
 
-    def _dense(self, units: int, initializer: str, name: str, **named: Any) -> keras.layers.Layer:
-        described = {"class_name": initializer, "config": {"seed": int(next(self.seeds))}}
-        kind = "a random Keras initializer, such as he_normal or lecun_normal"
-        with self._refused_if_unknown("kernel_initializer", kind, dir(keras.initializers)):
-            kernel_initializer = keras.initializers.get(described)
-        return self.layers.Dense(units, kernel_initializer=kernel_initializer, name=name, **named)
+    def _dense(
+        self, hidden: Any, units: int, initializer: str = "kernel_initializer", **named: Any
+    ) -> Any:
+        """What a dense layer makes of what the one before gives."""
+        shape, seed = (hidden.shape[-1], units), int(next(self.seeds))
+        named |= {"kernel_initializer": self._initializer(initializer, shape, seed)}
+        if initializer == "kernel_initializer":
+            # Never the seed of the kernel: the same numbers would be drawn.
+            of_biases = int(np.random.SeedSequence(seed).generate_state(1)[0])
+            named["bias_initializer"] = self._initializer("bias_initializer", (units,), of_biases)
+        layer = self.layers.Dense(units, kernel_regularizer=self._regularizer(), **named)
+        with self._refused_if_unusable(initializer, INITIALIZER):  # for weights of this shape
+            return layer(hidden)
 
-    def _activation(self, name: str, hidden: Any) -> Any:
-        kind = "a Keras activation, such as elu, selu, relu, swish, gelu or tanh"
-        with self._refused_if_unknown("activation", kind, dir(keras.activations)):
-            return self.layers.Activation(self.variant.activation, name=name)(hidden)
+    def _initializer(self, setting: str, shape: tuple[int, ...], seed: int) -> Any:
+        def equal(initializer: Callable[[tuple[int, ...]], Any]) -> Any:
+            return keras.initializers.Constant(float(np.ravel(initializer(shape))[0]))
 
-    @contextmanager
-    def _refused_if_unknown(self, setting: str, kind: str, names: list[str]) -> Iterator[None]:
-        """Turn what Keras says of a name that it does not know, or cannot use, into a refusal."""
-        try:
-            yield
-        except (KeyError, TypeError, ValueError) as error:
-            name = getattr(self.variant, setting)
-            known = [one for one in names if not one.startswith("_")]
-            meant = did_you_mean(name, known) if name not in known else ""
-            raise InputError(
-                f"{setting} of variant '{self.variant.name}'",
-                expected=kind,
-                received=repr(name),
-                action=meant or "Correct it where the variant is declared.",
-            ) from error
+        named: dict[str, Any] = {"own": {"equal": equal}, "seed": seed}
+        return self._keras_object(setting, INITIALIZER, keras.initializers, **named)
+
+    def _regularizer(self) -> Any:
+        if not self.variant.kernel_regularizer:
+            return None
+        return self._keras_object("kernel_regularizer", REGULARIZER, keras.regularizers)
+
+    def _keras_object(self, setting: str, expected: str, module: Any, **named: Any) -> Any:
+        named |= {"subject": self._subject(setting), "expected": expected}
+        return keras_object(getattr(self.variant, setting), module, **named)
+
+    def _activation(self, setting: str, name: str, hidden: Any, **named: Any) -> Any:
+        text, subject = getattr(self.variant, setting), self._subject(setting)
+        return activated(text, hidden, self.layers, name=name, subject=subject, **named)
+
+    def _refused_if_unusable(self, setting: str, expected: str) -> AbstractContextManager[None]:
+        text = str(getattr(self.variant, setting))
+        return refused_if_unknown(self._subject(setting), expected, text, [])
+
+    def _subject(self, setting: str) -> str:
+        return f"{setting} of variant '{self.variant.name}'"

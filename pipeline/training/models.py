@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from pipeline.comparisons import Variant
-from pipeline.data.splits import Splits
+from pipeline.data.splits import Splits, scale_of_pixels
 from pipeline.training import xla
 from pipeline.training.layers import Parts
 
@@ -27,7 +27,8 @@ def build_model(
             where the network predicts by their mirror images, too; the weights fit both.
 
     Raises:
-        InputError: if Keras has no such activation or initializer.
+        InputError: if Keras has no such activation, initializer or regularizer, or it cannot be
+            used here.
     """
     seeds = iter(np.random.SeedSequence(seed).generate_state(4 * variant.hidden_layers + 3))
     layers: Any = xla if for_training else keras.layers
@@ -36,10 +37,14 @@ def build_model(
     mirrors = variant.mirrored_prediction and not for_training
     if mirrors:
         seen = with_mirror_images(image)
-    statistics = {"mean": splits.mean, "variance": splits.variance}
+    statistics: Any = {"mean": splits.mean, "variance": splits.variance}
+    if not variant.standardized:
+        pixels = np.zeros((1, len(splits.mean)), np.uint8)
+        statistics = scale_of_pixels(pixels, standardized=False)
     standardize = keras.layers.Normalization(**statistics, name="standardize")
     if variant.arms == "one":
-        hidden = parts.arm(standardize(keras.layers.Flatten(name="flatten")(seen)))
+        features = standardize(keras.layers.Flatten(name="flatten")(seen))
+        hidden = parts.arm(parts.convolution(features, splits.image_shape))
         outputs = parts.probabilities(hidden, n_classes=splits.n_classes)
     else:
         pair = standardize(keras.layers.Reshape((2, -1), name="flatten")(seen))
@@ -56,6 +61,12 @@ def mean_of_both(probabilities: Any) -> Any:
     """The means of the probabilities of images and of their mirror images: n of 2n."""
     both = keras.ops.reshape(probabilities, (2, -1, probabilities.shape[-1]))
     return keras.ops.mean(both, axis=0)
+
+
+def trained_output(model: keras.Model) -> Any:
+    """What training computes the loss of: the outputs before they are divided by their sum."""
+    outputs = [layer.output for layer in model.layers if layer.name == "outputs"]
+    return outputs[0] if outputs else model.output
 
 
 def summary(model: keras.Model) -> str:
