@@ -321,3 +321,22 @@ def test_what_keras_does_not_know_is_refused(
 def test_any_activation_and_initializer_of_keras_can_be_declared() -> None:
     model = build(small(BN, activation="swish", kernel_initializer="orthogonal"), for_training=True)
     assert model.get_layer("activation_1").activation is keras.activations.swish
+
+
+@pytest.mark.parametrize("variant", [BN, PAIRS_SHARED, PAIRS_TWO])
+def test_mirrored_prediction_is_in_the_network_of_stock_layers_and_is_served(
+    variant: Variant, tmp_path: Path
+) -> None:
+    images = standard_images(6) if variant.arms == "one" else pairs(6)
+    plain = build(small(variant))
+    model = build(small(variant, mirrored_prediction=True))
+    expected = (plain(images).numpy() + plain(images[..., ::-1, :]).numpy()) / 2
+    assert np.abs(expected - plain(images).numpy()).max() > 1e-3
+    np.testing.assert_allclose(model(images), expected, rtol=1e-5, atol=1e-7)
+    assert names(model) == names(plain)
+    assert model.layers[-1].name == "probabilities"
+    model.save(tmp_path / "model.keras")
+    served = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(served.predict(images, verbose=0), expected, rtol=1e-5, atol=1e-7)
+    trained = build(small(variant, mirrored_prediction=True), for_training=True)
+    np.testing.assert_allclose(trained(images), plain(images), rtol=1e-4, atol=1e-6)

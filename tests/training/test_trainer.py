@@ -257,6 +257,34 @@ def test_adam_equals_plain_keras(splits: Splits) -> None:
     assert_constant_rate_equals_plain_keras(trainer, epochs=2)
 
 
+def test_losses_are_the_cross_entropy_of_labels_whatever_is_minimised(splits: Splits) -> None:
+    text = "categorical_crossentropy(label_smoothing=0.5)"
+    trainer = Trainer(dataclasses.replace(ELU, loss=text, batch_size=32), splits)
+    (metrics,) = fit(trainer, epochs=1, learning_rate=1e-9).history  # the weights stay as they are
+    val_loss, _ = evaluated(trainer.predict(splits.x_val), splits.y_val)
+    train_loss, _ = evaluated(trainer.predict(splits.x_train), splits.y_train)
+    assert metrics["val_loss"] == pytest.approx(val_loss, rel=1e-5)
+    assert metrics["train_loss"] == pytest.approx(train_loss, rel=0.03)  # some are seen twice
+    fit(trainer, epochs=20)
+    # The best that smoothed labels allow is 2/3 for the true class of three.
+    found = trainer.predict(splits.x_train)[np.arange(260), splits.y_train]
+    assert found.mean() == pytest.approx(2 / 3, abs=0.05)
+
+
+def test_mirrored_prediction_is_the_mean_over_both_images_and_trains_as_without(
+    bn_trainer: Trainer, splits: Splits
+) -> None:
+    mirrored = Trainer(dataclasses.replace(BN, mirrored_prediction=True), splits)
+    run, without = (fit(trainer) for trainer in (mirrored, bn_trainer))
+    for metrics, plain in zip(curves(run), curves(without), strict=True):
+        assert (metrics[:2], metrics[2] == plain[2]) == (plain[:2], False)
+    x_val = np.asarray(splits.x_val)
+    expected = (bn_trainer.predict(x_val) + bn_trainer.predict(x_val[:, :, ::-1])) / 2
+    np.testing.assert_allclose(mirrored.predict(x_val), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(mirrored.trained_model()(x_val), expected, rtol=1e-4, atol=1e-6)
+    assert_holds_best_weights(mirrored, run)
+
+
 def test_alpha_dropout_equals_plain_keras_with_the_same_masks(trainer: Trainer) -> None:
     # As one XLA program per mini-batch: outside of XLA, TensorFlow has no Threefry on a CPU.
     assert_constant_rate_equals_plain_keras(trainer, epochs=2, jit=True)
