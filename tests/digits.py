@@ -4,6 +4,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from pipeline import command  # noqa: F401  first, as in an entry point
 
 
@@ -29,7 +31,7 @@ def digits(dataset: Path) -> str:
     for arrays in (
         trainer.predict(splits.x_test),
         mc_probabilities(trainer.trained_model(), splits.x_test, samples=2, seed=1),
-        *trainer.activation_statistics(),
+        *map(np.array, trainer.layer_statistics().values()),
     ):
         found += arrays.astype(float).ravel().tolist()
     return " ".join(map(float.hex, found))
