@@ -19,10 +19,17 @@ def small(variant: Variant, **changes: Any) -> Variant:
     return dataclasses.replace(variant, **{"hidden_layers": 3, "units": 16} | changes)
 
 
-def build(variant: Variant, *, seed: int = 1, for_training: bool = False) -> keras.Model:
-    shape, n_classes = (IMAGE_SHAPE, 4) if variant.arms == "one" else ((2, *IMAGE_SHAPE), 2)
+def build(
+    variant: Variant,
+    *,
+    seed: int = 1,
+    for_training: bool = False,
+    image_shape: tuple[int, ...] = IMAGE_SHAPE,
+) -> keras.Model:
+    shape, n_classes = (image_shape, 4) if variant.arms == "one" else ((2, *image_shape), 2)
+    features = np.prod(image_shape)
     splits: Any = SimpleNamespace(
-        image_shape=shape, n_classes=n_classes, mean=MEAN, variance=VARIANCE
+        image_shape=shape, n_classes=n_classes, mean=MEAN[:features], variance=VARIANCE[:features]
     )
     return build_model(variant, splits, seed=seed, for_training=for_training)
 
