@@ -9,6 +9,7 @@ from mlflow.entities import Metric, Param, RunTag
 
 from pipeline.answers.evidence import Evidence
 from pipeline.answers.fairness import Fact
+from pipeline.answers.summary import IF_ASKED, OF_SIZE
 from pipeline.answers.verdicts import Answer, Verdict
 from pipeline.comparisons import Question, Variant
 from pipeline.comparisons.twenty_layers import COMPARISON, ELU
@@ -37,6 +38,7 @@ def make_run(variant, seed, **changes):
         "test_precision": float("nan"),
         "best_train_accuracy": float("nan"),
         "generalization_gap": float("nan"),
+        **dict.fromkeys([*IF_ASKED, *OF_SIZE], float("nan")),
         "median_epoch_seconds": 2.0,
         "train_seconds": 12.0,
         "capped": False,

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from pipeline.answers import sentences, tables
-from pipeline.answers.announcements import of_variants
 from pipeline.answers.evidence import Evidence
 from pipeline.answers.pairs import METRICS
+from pipeline.answers.rounds import of_variants
 from pipeline.answers.tables import DESCRIBED, MISSING
 from pipeline.answers.verdicts import Answer
 

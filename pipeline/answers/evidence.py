@@ -9,9 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.answers import headlines, measured, verdicts
-from pipeline.answers.fairness import Fact, LeftOut
+from pipeline.answers.fairness import Fact
 from pipeline.answers.images import ImageEvidence
 from pipeline.answers.intervals import image_variance
+from pipeline.answers.run_records import LeftOut
 from pipeline.answers.summary import summarize, with_convergence
 from pipeline.answers.verdicts import Answer
 from pipeline.comparisons import Question
@@ -61,13 +62,16 @@ class Evidence:
     colors: Mapping[str, str] = field(default_factory=dict)
     facts: Sequence[Fact] = ()
     left_out: Sequence[LeftOut] = ()
-    # By variant: the trials of its search, the curve through them and the activations, as
-    # `comparison_figures` takes them; what `mc_dropout` logged; and the run that these two are of.
+    figures: Sequence[str] = ()  # of `declarations.FIGURES`, those that its questions need
+    # By variant: the trials of its search, the curve through them and what is known of its layers,
+    # as `comparison_figures` takes them; what `mc_dropout` logged; the run that these two are of;
+    # and of all its runs the losses of the first epoch's mini-batches.
     searches: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     rate_curves: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     activations: Mapping[str, Any] = field(default_factory=dict)
     uncertainty: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     examples: Mapping[str, str] = field(default_factory=dict)
+    first_losses: Mapping[str, Sequence[npt.NDArray[np.floating]]] = field(default_factory=dict)
     correct: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
     mc_correct: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
     ensembles: pd.DataFrame = field(default_factory=pd.DataFrame)

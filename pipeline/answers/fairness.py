@@ -5,13 +5,13 @@ design" and not hidden; any other is flagged.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import pandas as pd
 
+from pipeline.answers.run_records import LeftOut, RunRecord, is_capped
 from pipeline.answers.selection import selections
 
 UNKNOWN = "not logged"
@@ -19,43 +19,6 @@ ABSENT = "Diverged, failed or interrupted"
 DISTURBED = "Disturbed by other work, times left out"
 SEARCHED = "searched for each"
 MOST_NAMED = 6  # seeds, runs or hosts that are named one by one
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunRecord:
-    """What a run says of itself; `record["epochs"]` is a setting as it was used."""
-
-    run_id: str
-    name: str
-    status: str = "FINISHED"
-    start_time: int = 0  # in milliseconds
-    variant: str = ""  # of another step than a search or a training it has none
-    seed: int = 0
-    metrics: Mapping[str, float] = field(default_factory=dict)  # the last value of each
-    settings: Mapping[str, str] = field(default_factory=dict)  # its parameters, resolved
-    # All settings of its variant as used, and those that its command line gave instead of the
-    # variant's own; empty where it did not record them.
-    declared: Mapping[str, Any] = field(default_factory=dict)
-    given: Mapping[str, Any] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
-    code: Mapping[str, str] = field(default_factory=dict)  # hashes, by module
-    versions: Mapping[str, str] = field(default_factory=dict)  # by package
-    # The runs that it was made from; None where they are gone.
-    search: "RunRecord | None" = None
-    prepare: "RunRecord | None" = None
-
-    def __getitem__(self, setting: str) -> str:
-        """Raises KeyError where the run did not record it."""
-        if setting in self.declared:
-            value = self.declared[setting]
-            return "none" if value in (None, "") else str(value)
-        chosen = self.settings.get(f"chosen_{setting}")
-        return self.settings[setting] if chosen is None else chosen
-
-    @property
-    def widened(self) -> str:
-        """Of a search, whether it went beyond the range that it was asked for."""
-        return ", range widened" if "widened_range" in self.tags else ""
 
 
 @dataclass(frozen=True)
@@ -73,50 +36,12 @@ class Fact:
         return self.finding not in ("same", "by design", "none", SEARCHED)
 
 
-@dataclass(frozen=True, kw_only=True)
-class LeftOut:
-    """A training run that did not finish and so is not compared."""
-
-    run_id: str
-    name: str
-    reason: str  # `diverged`, `failed` or `interrupted`, with what is known about it
-    replaced: bool  # whether an earlier, finished run of its variant and seed is compared instead
-
-    def __str__(self) -> str:
-        instead = "; an earlier run of it is compared" if self.replaced else ""
-        return f"{self.name}: {self.reason}{instead}"
-
-
-def left_out(chosen: Sequence[RunRecord], unfinished: Sequence[RunRecord]) -> list[LeftOut]:
-    """The newest failed or interrupted run of each variant and seed, if not made up for since.
-
-    `chosen` are compared, `unfinished` the other trainings on the same data, the newest first.
-    """
-    compared = {(run.variant, run.seed): run.start_time for run in chosen}
-    ended = [run for run in reversed(unfinished) if run.status in ("FAILED", "KILLED")]
-    newest = {(run.variant, run.seed): run for run in ended}  # the last of each
-    return [
-        LeftOut(run_id=run.run_id, name=run.name, reason=_reason(run), replaced=key in compared)
-        for key, run in sorted(newest.items())
-        if run.start_time > compared.get(key, 0)
-    ]
-
-
-def _reason(run: RunRecord) -> str:
-    reason = run.tags.get("failure_reason", "")
-    kind, _, text = reason.partition(": ")
-    if kind == "DivergenceError":
-        return f"diverged ({text})"
-    word = "interrupted" if run.status == "KILLED" else "failed"
-    return f"{word} ({reason})" if reason not in ("", "interrupted") else word
-
-
 def facts(
     runs: Sequence[RunRecord], *, absent: Sequence[LeftOut], disturbed: pd.Series
 ) -> list[Fact]:
     """Everything that is known to differ, or not to differ, between the training runs compared.
 
-    `absent` are not among them; which of them were `disturbed` is from `timings`.
+    `absent` are not among them; which of them were `disturbed` is from `summary`.
     """
 
     def seeds(having: RunRecord) -> str:
@@ -148,8 +73,18 @@ def facts(
         _code(runs),
         _disturbed(runs, disturbed),
         _counted("Ended at the last permitted epoch", capped, patient),
+        *(_counted(name, found, meaning) for name, meaning, found in _unusual(runs) if found),
         _counted(ABSENT, [str(one) for one in absent], "not compared"),
     ]
+
+
+def _unusual(runs: Sequence[RunRecord]) -> Iterator[tuple[str, str, Sequence[str]]]:
+    """What few runs have, what it means, and which runs have it."""
+    flattered = [run.name for run in runs if run.declared.get("validated_on") == "test"]
+    meaning = "so what they come to on the test set is too good"
+    yield "The test set chose the epoch", meaning, flattered
+    diverged = [run.name for run in runs if run.metrics.get("diverged")]
+    yield "Diverged, judged by earlier weights", "which was expected", diverged
 
 
 def _data(run: RunRecord) -> str:
@@ -168,11 +103,6 @@ def _disturbed(runs: Sequence[RunRecord], disturbed: pd.Series) -> Fact:
     if unknown and not found:
         return Fact(DISTURBED, UNKNOWN, "" if len(unknown) == len(runs) else _listed(unknown))
     return _counted(DISTURBED, found, "epochs waited for the processor, so that they took longer")
-
-
-def is_capped(run: RunRecord) -> bool:
-    """Whether a finished run ended at its last epoch although it was to stop early."""
-    return run["patience"] != "none" and not run.metrics["stopped_early"]
 
 
 # What a run has: a text to fill in, or a function.
@@ -246,16 +176,30 @@ def _code(runs: Sequence[RunRecord]) -> Fact:
 
 
 def _learning_rates(runs: Sequence[RunRecord]) -> Fact:
-    """The rates that were searched for every variant anew; one that was given is marked."""
-    is_searched = {"search_run" in run.tags for run in runs}
+    """The rates that were searched for every variant anew; others are marked."""
+    trained = [run for run in runs if run.metrics.get("epochs_run") != 0]
+    sources = {_source_of_rate(run) for run in trained}
 
     def rate(run: RunRecord) -> str | None:
-        how = ["searched" if "search_run" in run.tags else "given"][: len(is_searched) - 1]
+        how = [_source_of_rate(run)][: len(sources) - 1]
         found = _filled("{run[learning_rate]}", run)
         return ", ".join([*how, *([f"{float(found):.3g}"] if found else [])]) or None
 
-    found = _compare("Learning rate", rate, runs)
-    return replace(found, finding=SEARCHED) if is_searched == {True} else found
+    found = _compare("Learning rate", rate, trained)
+    if sources == {"searched"}:
+        return replace(found, finding=SEARCHED)
+    is_own = all(_source_of_rate(run) != "given" or _has_own_rate(run) for run in trained)
+    return replace(found, finding="by design") if is_own and trained else found
+
+
+def _has_own_rate(run: RunRecord) -> bool:
+    return run.declared.get("learning_rate") is not None and "learning_rate" not in run.given
+
+
+def _source_of_rate(run: RunRecord) -> str:
+    if other := run.declared.get("learning_rate_of"):
+        return f"that of {other}"
+    return "searched" if "search_run" in run.tags else "given"
 
 
 # As it was, and, of data from before this was logged, as it was asked for.

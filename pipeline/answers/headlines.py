@@ -9,7 +9,8 @@ from pipeline.answers.verdicts import Answer
 
 METRICS = (
     *("test_accuracy", "generalization_gap"),
-    *("epochs_to_target", "median_epoch_seconds", "train_seconds"),
+    *("epochs_to_target", "median_epoch_seconds", "train_seconds", "inference_microseconds"),
+    *("zero_weights", "dead_units", "distinct_units", "highest_first_loss"),
 )
 
 

@@ -77,11 +77,13 @@ class MeanDifference(Estimate):
     """A difference of means, by Welch's t (1947), or with one sample a mean difference of pairs.
 
     The image variance is that of the effect over other test images of the same kind, see
-    `image_variance`; of a time there is none.
+    `image_variance`; of a time there is none. Of what is `counted`, seeds that agree do so by what
+    the network is, not by chance.
     """
 
     samples: tuple[Spread, ...]
     image_variance: float = 0.0
+    counted: bool = False
 
     def interval(self, errors: Errors) -> Interval:
         half_width = self._half_width(errors, self.sizes)
@@ -97,6 +99,8 @@ class MeanDifference(Estimate):
             for one, old, new in zip(self.samples, self.sizes, sizes, strict=False)
         ]
         variance = sum(part for part, _ in parts)
+        if self.counted and variance == 0 and min(self.sizes) >= FEWEST:
+            return 0.0
         if min(self.sizes) < FEWEST or not variance > 0:  # seeds can agree by chance
             return math.nan
         # Welch and Satterthwaite's degrees of freedom.

@@ -20,6 +20,7 @@ Runs = Mapping[str, Mapping[str, Floats]]  # by variant and column, an entry per
 ImageVariances = Mapping[str, float]  # by the ids of questions
 Found = Estimate | str  # an effect, or why there is none
 BLOCK = 3600_000  # milliseconds: the machine may be another one an hour later
+COUNTED = ("zero_weights", "dead_units", "distinct_units")
 
 
 def by_variant(timed: pd.DataFrame) -> dict[str, dict[str, Floats]]:
@@ -45,26 +46,35 @@ def estimates(
 def _means(
     questions: Sequence[Question], runs: Runs, image_variances: ImageVariances
 ) -> list[Found]:
-    """Differences of means over the runs that logged the metric of the questions."""
+    """Differences of means over the runs that logged the metric; of ratios, of the logarithms."""
     metric = questions[0].metric
     logged = {name: np.asarray(of[metric], np.float64) for name, of in runs.items()}
     values = {name: of[~np.isnan(of)] for name, of in logged.items()}
+    if questions[0].about.is_ratio:
+        values = {name: np.log(of[of > 0]) for name, of in values.items()}
     spread = dict(zip(values, spreads(list(values.values())), strict=True))
     found: list[Found] = []
     for one in questions:
-        names = one.variant, one.reference
-        if missing := [name for name in names if not values[name].size]:
-            found.append(f"no run of {' and '.join(missing)} has logged {metric}")
+        if missing := _not_logged(one, values):
+            found.append(missing)
             continue
-        ours, theirs = (values[name] for name in names)
+        ours, theirs = values[one.variant], values[one.reference]
         difference = MeanDifference(
             effect=float(ours.mean() - theirs.mean()),
             sizes=(ours.size, theirs.size),
             samples=(spread[one.variant], spread[one.reference]),
             image_variance=image_variances.get(one.id, 0.0),
+            counted=metric in COUNTED,
         )
         found.append(difference)
     return found
+
+
+def _not_logged(question: Question, values: Mapping[str, Floats]) -> str:
+    """Which of the two of a question have no values of its metric; empty if both do."""
+    names = question.variant, question.reference
+    missing = [name for name in names if not np.isfinite(values[name]).any()]
+    return f"no run of {' and '.join(missing)} has logged {question.metric}" if missing else ""
 
 
 def _of_pairs(
@@ -109,7 +119,12 @@ def _times(
     questions: Sequence[Question], runs: Runs, _image_variances: ImageVariances
 ) -> list[Found]:
     """Logarithms of ratios of times, in blocks; of a time, test images say nothing."""
-    pairs = [_in_blocks(runs[one.variant], runs[one.reference], one.metric) for one in questions]
+    metric = questions[0].metric
+    logged = {name: np.asarray(of[metric], np.float64) for name, of in runs.items()}
+    pairs = [
+        _not_logged(one, logged) or _in_blocks(runs[one.variant], runs[one.reference], metric)
+        for one in questions
+    ]
     return _of_pairs(questions, pairs, {})
 
 
@@ -154,6 +169,8 @@ def _convergence(
 def _convergence_of(one: Mapping[str, Floats], other: Mapping[str, Floats]) -> Found:
     if np.isnan(one["target"]).any():
         return "the baseline has no run that could set the target"
+    if not all((of["last_epoch"] > 0).all() for of in (one, other)):
+        return "a network that is judged as it is has no epochs"
     variant, reference = (
         Times(
             np.where(np.isnan(of["epochs_to_target"]), of["last_epoch"], of["epochs_to_target"]),
@@ -176,5 +193,8 @@ _ESTIMATES: Mapping[str, Callable[[Sequence[Question], Runs, ImageVariances], li
     "mc_gain": _gains,
     "median_epoch_seconds": _times,
     "train_seconds": _times,
+    "inference_microseconds": _times,
     "epochs_to_target": _convergence,
+    "highest_first_loss": _means,
+    **dict.fromkeys(COUNTED, _means),
 }

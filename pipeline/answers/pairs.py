@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pipeline.answers import sentences, tables
 from pipeline.answers.evidence import Evidence
 from pipeline.answers.images import Mistaken, OnlyRight
-from pipeline.answers.summary import OPTIONAL_COLUMNS
+from pipeline.answers.summary import IF_ASKED, OPTIONAL_COLUMNS
 from pipeline.answers.tables import MISSING
 from pipeline.answers.verdicts import Answer
 from pipeline.comparisons import Question
@@ -21,6 +21,7 @@ METRICS: Mapping[str, tuple[str, str]] = {
     "epochs_to_target": ("Epochs to the target", "epochs_to_target"),
     "median_epoch_seconds": ("Seconds per epoch", "seconds_per_epoch"),
     "train_seconds": ("Seconds of training", "total_seconds"),
+    **{metric: (title, metric) for metric, title in IF_ASKED.items()},
 }
 MOST_PAIRS = 15  # all of six variants
 MOST_IMAGES = 4  # that only one gets right
@@ -142,11 +143,13 @@ _Names = tuple[str, str]
 def _answers(evidence: Evidence, pairs: Sequence[_Names]) -> Mapping[_Names, Sequence[Answer]]:
     """To what was asked, and of all else a description."""
     known = {_key(one.question): one for one in evidence.answers}
+    about = {one.metric for one in evidence.questions}
     # Runs of earlier versions have not logged all of them.
     metrics = [
         metric
         for metric in METRICS
         if metric not in OPTIONAL_COLUMNS or evidence.timed[metric].notna().any()
+        if metric not in IF_ASKED or metric in about
     ]
     wanted = [
         Question(variant=one, reference=other, metric=metric, role="described")

@@ -53,10 +53,32 @@ _SENTENCES = {
         "A training takes {one:total_seconds} s in {one:variant} and {other:total_seconds} s in "
         "{other:variant} (means){pairs}."
     ),
+    "inference_microseconds": (
+        "An image takes {one:inference_microseconds} \N{MICRO SIGN}s of processor time in "
+        "{one:variant} and {other:inference_microseconds} in {other:variant} (means){pairs}."
+    ),
+    "zero_weights": (
+        "Of the weights {one:zero_weights} are 0 in {one:variant} and {other:zero_weights} in "
+        "{other:variant}, at a test accuracy of {one:test_accuracy} and {other:test_accuracy}."
+    ),
+    "dead_units": (
+        "Of the units {one:dead_units} are 0 for every training image in {one:variant} and "
+        "{other:dead_units} in {other:variant}."
+    ),
+    "distinct_units": (
+        "In the layer with the fewest, {one:distinct_units} units differ from all others in "
+        "{one:variant} and {other:distinct_units} in {other:variant}."
+    ),
+    "highest_first_loss": (
+        "The highest loss of a mini-batch in the first epoch is {one:highest_first_loss} nats per "
+        "image in {one:variant} and {other:highest_first_loss} in {other:variant} (geometric "
+        "means)."
+    ),
 }
 # What a ratio is a ratio of.
-_UNITS = {"epochs_to_target": " as many epochs"}
-_UNITS |= dict.fromkeys(("median_epoch_seconds", "train_seconds"), " as long")
+_UNITS = {"epochs_to_target": " as many epochs", "highest_first_loss": " as high"}
+_TIMES = ("median_epoch_seconds", "train_seconds", "inference_microseconds")
+_UNITS |= dict.fromkeys(_TIMES, " as long")
 
 
 def size(answer: Answer) -> str:
@@ -70,6 +92,8 @@ def effect(answer: Answer) -> str:
     found, ends = size(answer), tables.interval(answer)
     if not ends:
         return found
+    if answer.low == answer.high:
+        return f"{found} (the same in all seeds)"
     level = f"{tables.confidence(answer)} interval"
     return f"{found} ({level} {ends})" if found else f"{ends} ({level})"
 

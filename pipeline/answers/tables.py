@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.answers.evidence import Evidence
+from pipeline.answers.summary import IF_ASKED
 from pipeline.answers.verdicts import Answer, Verdict
 from pipeline.comparisons import Question
 
@@ -21,6 +22,7 @@ _SUMMARY += ["Test accuracy", "Test precision", "MC accuracy", "Ensemble", "s/ep
 _SUMMARY += ["Epochs to target"]
 _OPTIONAL = ["Train accuracy", "Test precision", "MC accuracy", "Ensemble"]  # not of every run
 _ENSEMBLES = ["Variant", "Model", "Seeds", "Accuracy", "NLL", "ECE"]
+_SPARSITY = ["Variant", "Weights of 0", "Below 0.001", "Compressed (MB)", "Test accuracy"]
 _ANSWERS = ["Compared", "Metric", "Role", "Verdict", "Effect", "Interval", "Confidence", "Margin"]
 _ANSWERS += ["Runs", "Seeds to decide"]
 _ASKED = ["id", "role", "metric", "variant", "reference", "margin"]
@@ -29,6 +31,10 @@ _FOUND += ["reason"]
 # The digits that a column of the summary is worth, where it is no accuracy.
 _DIGITS = {"epochs_to_target": 1, "seconds_to_target": 1, "seconds_per_epoch": 2}
 _DIGITS |= {"total_seconds": 0, "nll": 3, "mc_nll": 3, "ece": 3, "mc_ece": 3}
+_DIGITS |= {"distinct_units": 1, "inference_microseconds": 1}
+_SHARES = ("accuracy", "precision", "zero_weights", "dead_units")
+# What a difference is told in, and how many of these are 1; others in points, of a hundredth.
+_UNITS = {"distinct_units": ("unit", 1)}
 
 
 # The summary
@@ -40,8 +46,10 @@ def number(value: float, digits: int) -> str:
 
 def figure(row: Mapping, column: str) -> str:
     """A figure of a row of the summary; most runs may never have reached the target."""
-    if column.endswith(("accuracy", "precision")):
+    if column.endswith(_SHARES):
         return percent(row[column])
+    if column == "highest_first_loss":
+        return f"{row[column]:.3g}" if np.isfinite(row[column]) else MISSING
     if column == "generalization_gap":
         return f"{100 * row[column]:.2f} points" if np.isfinite(row[column]) else MISSING
     if column.endswith("to_target") and np.isinf(row[column]):
@@ -71,9 +79,12 @@ def summary_table(evidence: Evidence) -> list[list[str]]:
         for one in evidence.ensembles.itertuples()
         if one.model == "ensemble"
     }
-    rows = [_SUMMARY]
+    asked = {one.metric for one in evidence.questions}
+    more = {metric: title for metric, title in IF_ASKED.items() if metric in asked}
+    rows = [[*_SUMMARY, *more.values()]]
     for row in evidence.summary.to_dict("records"):
-        rows.append(_summary_row(row, ensembles.get(row["variant"], math.nan)))
+        cells = _summary_row(row, ensembles.get(row["variant"], math.nan))
+        rows.append([*cells, *(figure(row, metric) for metric in more)])
     columns = [
         column
         for column in zip(*rows, strict=True)
@@ -100,6 +111,22 @@ def _summary_row(row: Mapping, ensemble: float) -> list[str]:
     ]
 
 
+def sparsity_table(evidence: Evidence) -> list[list[str]]:
+    """The header, then how many weights of every variant are 0 or small, and their size."""
+    rows = evidence.summary.sort_values("zero_weights", kind="stable").to_dict("records")
+    shares = ("zero_weights", "small_weights")
+    cells = [
+        [
+            row["variant"],
+            *(percent(row[share]) for share in shares),
+            number(row["compressed_megabytes"], 2),
+            spread(row, "test_accuracy"),
+        ]
+        for row in rows
+    ]
+    return [_SPARSITY, *cells]
+
+
 def ensembles_table(evidence: Evidence) -> list[list[str]]:
     """The header, then what one seed's model and the mean of all seeds' come to."""
     return [
@@ -120,16 +147,25 @@ def effect(answer: Answer) -> str:
     is_ratio = answer.question.about.is_ratio
     if not math.isfinite(answer.effect) or (is_ratio and not answer.effect):
         return ""
+    if is_ratio:
+        return f"{answer.effect:{'.2f' if answer.effect < 1000 else '.3g'}} times"
+    noun, scale = unit(answer.question)
     # Not -0.00.
-    points = round(100 * answer.effect, 2) + 0.0
-    return f"{answer.effect:.2f} times" if is_ratio else f"{points:+.2f} points"
+    return f"{round(scale * answer.effect, 2) + 0.0:+.2f} {noun}s"
+
+
+def unit(question: Question) -> tuple[str, int]:
+    """What a difference is told in, and how many of these are 1."""
+    return _UNITS.get(question.metric, ("point", 100))
 
 
 def margin(question: Question) -> str:
     """What is too small to matter."""
-    scaled = 100 * (question.margin or 0)
-    points = f"{scaled:g} point{'s'[: scaled != 1]}"
-    return f"{scaled:g}%" if question.about.is_ratio else points
+    smallest = question.margin or 0
+    if question.about.is_ratio:
+        return f"{100 * smallest:g}%"
+    noun, scale = unit(question)
+    return f"{scale * smallest:g} {noun}{'s'[: scale * smallest != 1]}"
 
 
 def interval(answer: Answer) -> str:
@@ -137,7 +173,8 @@ def interval(answer: Answer) -> str:
     if math.isnan(answer.low):
         return ""
     is_ratio = answer.question.about.is_ratio
-    low, high = (end if is_ratio else 100 * end for end in (answer.low, answer.high))
+    scale = 1 if is_ratio else unit(answer.question)[1]
+    low, high = (scale * end for end in (answer.low, answer.high))
     digits = _digits(answer.question, low, high)
     if is_ratio and (low == 0 or math.isinf(high)):
         if low == 0 and math.isinf(high):
@@ -151,7 +188,9 @@ def interval(answer: Answer) -> str:
 def _digits(question: Question, *ends: float) -> int:
     """Two, or as many as it takes to tell the ends from no effect, and from the margin."""
     least = question.smallest
-    limits = (1, math.exp(least), math.exp(-least)) if question.about.is_ratio else (0, 100 * least)
+    limits: tuple[float, ...] = (0, unit(question)[1] * least)
+    if question.about.is_ratio:
+        limits = (1, math.exp(least), math.exp(-least))
     gaps = [abs(abs(end) - limit) for end in ends for limit in limits]
     return next((n for n in (2, 3) if not any(1e-9 < gap < 0.5 * 10**-n for gap in gaps)), 4)
 

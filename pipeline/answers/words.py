@@ -68,6 +68,27 @@ _TITLES = {
         "Shorter training",
         "None is shown to train in less time",
     ),
+    "inference_microseconds": (
+        "Fastest predictions",
+        "Faster predictions",
+        "None is shown to predict faster",
+    ),
+    "zero_weights": ("Most weights of 0", "More weights of 0", "None is shown to be sparser"),
+    "dead_units": (
+        "Fewest dead units",
+        "Fewer dead units",
+        "None is shown to have fewer dead units",
+    ),
+    "distinct_units": (
+        "Most distinct units",
+        "More distinct units",
+        "None is shown to have more distinct units",
+    ),
+    "highest_first_loss": (
+        "Overshoots least",
+        "Overshoots less",
+        "None is shown to overshoot less",
+    ),
 }
 NO_QUESTION = "There is no question that these runs could answer"
 _ROLES = {"primary": "Primary questions", "secondary": "Secondary questions"}

@@ -19,6 +19,8 @@ from pipeline.tracking import client
 from pipeline.tracking.refusals import reason
 
 LEFT_OUT = "{} of {} is left out, as it is not what was logged: {}."
+SPREAD = "standard_deviation"
+BY_NUMBER = ("samples", "microseconds", "accuracy", "ece")
 _BINS = ("confidence", "accuracy", "count")
 _Parsed = TypeVar("_Parsed")
 
@@ -61,12 +63,24 @@ def rate_curve(content: bytes) -> pd.DataFrame:
     return table
 
 
-def activations(content: bytes) -> dict[str, dict[str, list[float]]]:
-    """Mean and standard deviation by hidden layer, at some moments of a training."""
-    return {
-        moment: {name: [float(one) for one in of[name]] for name in ("mean", "standard_deviation")}
+def layers(content: bytes) -> dict[str, dict[str, list[float]]]:
+    """Statistics by hidden layer, at some moments of a training: mean, standard deviation, more."""
+    found = {
+        moment: {str(name): [float(one) for one in values] for name, values in of.items()}
         for moment, of in json.loads(content).items()
     }
+    for of in found.values():
+        if len({len(values) for values in of.values()}) > 1 or not {"mean", SPREAD} <= of.keys():
+            raise ValueError("not the same statistics of every layer")
+    return found
+
+
+def losses(content: bytes) -> np.ndarray:
+    """Those of mini-batches, in their order."""
+    found = np.load(io.BytesIO(content), allow_pickle=False)
+    if found.ndim != 1 or not np.issubdtype(found.dtype, np.floating):
+        raise ValueError(f"{found.dtype} of shape {found.shape}")
+    return found
 
 
 def uncertainty(content: bytes) -> dict[str, Any]:
@@ -82,6 +96,10 @@ def uncertainty(content: bytes) -> dict[str, Any]:
             for model, of in record["calibration"].items()
         },
         "most_uncertain": [_image(one) for one in record["most_uncertain"]],
+        # Records of earlier versions have none.
+        "by_number": [
+            {name: float(one[name]) for name in BY_NUMBER} for one in record.get("by_number", ())
+        ],
     }
 
 
@@ -107,7 +125,16 @@ def mean_uncertainty(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         ),
         "accuracy_by_samples": np.mean(accuracies, axis=0).tolist(),
         "calibration": {model: _pooled([one[model] for one in calibrations]) for model in models},
+        "by_number": _means([one["by_number"] for one in records]),
     }
+
+
+def _means(records: Sequence[Sequence[Mapping[str, float]]]) -> list[dict[str, float]]:
+    """The means of what some records have by the number of samples; of numbers that all have."""
+    rows = pd.DataFrame([row for of in records for row in of], columns=BY_NUMBER)
+    by_number = rows.groupby("samples")
+    means = by_number.mean()[by_number.size() == len(records)]
+    return means.reset_index().to_dict("records")  # type: ignore[return-value]
 
 
 def _pooled(bins: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
 from pipeline.answers import tables, words
 from pipeline.answers.changes import changes
-from pipeline.answers.fairness import LeftOut
+from pipeline.answers.run_records import LeftOut
 from pipeline.base import InputError, layout, markdown, progress, unknown_name
 from pipeline.comparing import artifacts, evidence, means
 from pipeline.comparing.champion import register, registered_model_name
@@ -156,11 +156,16 @@ def name_of(comparison: Comparison, dataset: str) -> str:
 def _registered(
     found: "evidence.Evidence", data: Mapping[str, str], comparison: Comparison
 ) -> _Champion:
-    """Register each variant's best model."""
+    """Register each variant's best model, but of none whose epoch the test set has chosen."""
+    flattered = [name for name, of in found.settings.items() if of.get("validated_on") == "test"]
+    runs = found.runs[~found.runs["variant"].isin(flattered)]
+    if runs.empty:
+        said = "No model is registered: the test set has chosen the epochs of all."
+        return _Champion(said, refused=said)
     try:
         # Comparisons of other variants may want to register the same runs at the same moment.
         with hold(f"registry {data['data_fingerprint']}", "registering models"):
-            done = register(found.runs, data, found.headlines, comparison)
+            done = register(runs, data, found.headlines, comparison)
     # A model was deleted, or another person's: what the runs came to can be compared all the same.
     except InputError as error:
         name = registered_model_name(data["dataset"], comparison)

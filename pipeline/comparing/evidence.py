@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.answers import fairness, timings
+from pipeline.answers import fairness, run_records
 from pipeline.answers.evidence import Evidence
-from pipeline.answers.fairness import RunRecord
-from pipeline.answers.summary import OPTIONAL_COLUMNS, RUN_COLUMNS, SOURCE_COLUMN
+from pipeline.answers.run_records import LeftOut, RunRecord, is_capped
+from pipeline.answers.summary import OPTIONAL_COLUMNS, RUN_COLUMNS, SOURCE_COLUMN, disturbed
 from pipeline.answers.verdicts import Answer
 from pipeline.comparing import artifacts, images, predictions
 from pipeline.comparing.predictions import Predictions
@@ -36,7 +36,7 @@ METRIC_OF = {"nll": "test_nll", "ece": "test_ece"}
 
 def collect(
     chosen: Sequence[client.Run],
-    absent: Sequence[fairness.LeftOut],
+    absent: Sequence[LeftOut],
     *,
     comparison: Comparison,
     baseline: str,
@@ -50,7 +50,11 @@ def collect(
     measured = _measured(chosen, comparison, baseline, test, mc_test)
     examples = _examples(runs, measured["runs"])
     ids = {name: run.run_id for name, run in examples.items()}
-    searches = {name: run.tags.get("search_run") for name, run in examples.items()}
+    searches = {
+        name: run.tags.get("search_run")
+        for name, run in examples.items()
+        if not run.declared.get("learning_rate_of")  # it is shown of the other
+    }
     tags, experiment = runs[0].tags, chosen[0].info.experiment_id
     colors = {variant.name: variant.color for variant in comparison.variants}
     of_images = images.evidence(chosen, measured["runs"], test)
@@ -60,11 +64,13 @@ def collect(
         title=comparison.title,
         descriptions={variant.name: variant.description for variant in comparison.variants},
         colors=_told_apart(colors, _colors(runs)),
-        facts=fairness.facts(runs, absent=absent, disturbed=timings.disturbed(measured["curves"])),
+        facts=fairness.facts(runs, absent=absent, disturbed=disturbed(measured["curves"])),
         left_out=absent,
         searches=_of_each(searches, "trials.csv", artifacts.trials),
         rate_curves=_of_each(searches, "learning_rate_curve.csv", artifacts.rate_curve),
-        activations=_of_each(ids, "activations.json", artifacts.activations),
+        activations=_layers(ids),
+        figures=comparison.figures,
+        first_losses=_first_losses(runs) if "first_losses" in comparison.figures else {},
         uncertainty=_uncertainty(runs, ids),
         examples={name: run.name for name, run in examples.items()},
         ensembles=predictions.ensembles(measured["runs"], test, mc_test),
@@ -85,6 +91,24 @@ def _examples(runs: Sequence[RunRecord], rows: pd.DataFrame) -> dict[str, RunRec
     best_first = [known[str(run_id)] for run_id in by_loss.index]
     names = dict.fromkeys(run.variant for run in runs)
     return {name: next(run for run in best_first if run.variant == name) for name in names}
+
+
+def _layers(ids: Mapping[str, str]) -> dict[str, Any]:
+    """What is known of the layers; runs of earlier versions logged less, under another name."""
+    found = _of_each(ids, "layers.json", artifacts.layers)
+    older = {name: run_id for name, run_id in ids.items() if name not in found}
+    found |= _of_each(older, "activations.json", artifacts.layers)
+    return {name: found[name] for name in ids if name in found}
+
+
+def _first_losses(runs: Sequence[RunRecord]) -> dict[str, list[Any]]:
+    """The losses of the first epoch, of every run of each variant that has logged them."""
+    found: dict[str, list[Any]] = {}
+    for run in runs:
+        of = artifacts.read(run.run_id, "first_epoch_losses.npy", artifacts.losses, of=run.name)
+        if of is not None:
+            found.setdefault(run.variant, []).append(of)
+    return found
 
 
 def _uncertainty(runs: Sequence[RunRecord], examples: Mapping[str, str]) -> dict[str, Any]:
@@ -173,18 +197,18 @@ def tables(chosen: Sequence[client.Run]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tables of runs and of their curves, as `Evidence` has them."""
     runs = [record(run) for run in chosen]
     rows, epochs = pd.DataFrame([_row(run) for run in runs]), _curves(runs)
-    disturbed = timings.disturbed(epochs).fillna(False)
-    return rows.assign(disturbed=rows["run_id"].map(disturbed).astype(bool)), epochs
+    slowed = disturbed(epochs).fillna(False)
+    return rows.assign(disturbed=rows["run_id"].map(slowed).astype(bool)), epochs
 
 
-def left_out(chosen: Sequence[client.Run]) -> list[fairness.LeftOut]:
+def left_out(chosen: Sequence[client.Run]) -> list[LeftOut]:
     """The runs on the same data as some that failed or were interrupted; see `fairness`."""
     fingerprint = chosen[0].data.tags["data_fingerprint"]
     query = f"tags.step = 'train' and tags.data_fingerprint = '{fingerprint}'"
     query += " and attributes.status != 'FINISHED'"
     unfinished = client.search_runs(chosen[0].info.experiment_id, query)
     named = [run for run in unfinished if "seed" in run.data.params]
-    return fairness.left_out(*([record(run) for run in runs] for runs in (chosen, named)))
+    return run_records.left_out(*([record(run) for run in runs] for runs in (chosen, named)))
 
 
 def record(run: client.Run, **made_from: RunRecord | None) -> RunRecord:
@@ -193,6 +217,9 @@ def record(run: client.Run, **made_from: RunRecord | None) -> RunRecord:
     declared, given = recorded_settings(tags)
     # A run from before a setting could be declared was trained as its default says.
     usual = {one.name: one.default for one in fields(Variant)} if declared else {}
+    own = usual | declared
+    if own.get("learning_rate") is None:  # the parameters have what it was trained with
+        own.pop("learning_rate", None)
     return RunRecord(
         run_id=run.info.run_id,
         name=run.info.run_name,
@@ -202,7 +229,7 @@ def record(run: client.Run, **made_from: RunRecord | None) -> RunRecord:
         seed=int(run.data.params.get("seed", 0)),
         metrics=metrics.of_run(run),
         settings=resolved_parameters(run),
-        declared=usual | declared,
+        declared=own,
         given=given,
         tags=tags,
         code=recorded_inputs(tags, "code of pipeline."),
@@ -237,7 +264,8 @@ def _told_apart(own: Mapping[str, str], of_runs: Mapping[str, str]) -> dict[str,
     A run that was trained for another comparison has the colour that it was given there.
     """
     colors = {**own, **of_runs}
-    return colors if len({*colors.values()}) == len(colors) else {**of_runs, **own}
+    # In the order of the comparison, which with more variants than colours tells those apart.
+    return colors if len({*colors.values()}) == len(colors) else {**colors, **own}
 
 
 def _row(run: RunRecord) -> dict[str, object]:
@@ -248,7 +276,7 @@ def _row(run: RunRecord) -> dict[str, object]:
         "seed": run.seed,
         "learning_rate": float(run["learning_rate"]),
         "batch_size": int(run["batch_size"]),
-        "capped": fairness.is_capped(run),
+        "capped": is_capped(run),
         "started": run.start_time,
         "processor": run.tags.get("processor", ""),
         SOURCE_COLUMN: run.tags.get(SOURCE_RUN, ""),

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.answers.evidence import Evidence
+from pipeline.answers.summary import IF_ASKED
 from pipeline.steps.running import step_run
 from pipeline.tracking import client
 from pipeline.tracking.runs import StepRun
@@ -17,7 +18,7 @@ RESULTS = {name: name for name in ("test_accuracy", "best_val_accuracy", "mc_acc
 RESULTS |= {name: name for name in ("test_precision", "best_train_accuracy", "generalization_gap")}
 RESULTS |= {"best_val_loss": "best_val_loss", "test_nll": "nll", "mc_nll": "mc_nll"}
 RESULTS |= {"test_ece": "ece", "mc_ece": "mc_ece", "best_epoch": "best_epoch"}
-RESULTS |= {"train_seconds": "train_seconds"}
+RESULTS |= {name: name for name in ("train_seconds", *IF_ASKED)}
 CURVES = {"val_accuracy": "val_accuracy", "val_loss": "val_loss", "train_accuracy": "accuracy"}
 CURVES |= {"train_loss": "loss", "elapsed_seconds": "elapsed_seconds"}
 

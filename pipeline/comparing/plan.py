@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from pipeline.answers import announcements, rounds
+from pipeline.answers import rounds
 from pipeline.answers.intervals import FEWEST
 from pipeline.base import InputError, layout, progress
 from pipeline.base.phrases import counted
@@ -90,7 +90,7 @@ def most_seeds(of: Wanted) -> str:
 def _outlook(of: Wanted, steps: DecidedSteps, timed: Sequence[Planned]) -> str:
     """How many trainings are to come with seeds=auto, those of the next round among them."""
     if not steps.missing:
-        return f"No more seeds: {announcements.ending(steps.answers, (), most_seeds(of))}"
+        return f"No more seeds: {rounds.ending(steps.answers, (), most_seeds(of))}"
     seeds, most = {name: len(runs) for name, runs in steps.finished.items()}, of.asked.max_seeds
     at_most = rounds.at_most(steps.answers, seeds, most)
     if not steps.answers:
@@ -100,7 +100,7 @@ def _outlook(of: Wanted, steps: DecidedSteps, timed: Sequence[Planned]) -> str:
     number, seconds = forecast(of, steps, timed)
     time = "" if seconds is None else f", {about(seconds)}"
     trainings = counted(number, "more training")
-    undecided = announcements.still_undecided(steps.answers)
+    undecided = rounds.still_undecided(steps.answers)
     return f"{undecided}. About {trainings} are expected{time}, at most {at_most}"
 
 

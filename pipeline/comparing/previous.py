@@ -19,13 +19,13 @@ def previous(name: str, fingerprint: str, experiment: str) -> Before | None:
         "compare", experiment, f"tags.data_fingerprint = '{fingerprint}'"
     )
     # That of a file may have a name that no query can ask for.
-    found = next((run for run in on_data if _name(run) == name), None)
+    found = next((run for run in on_data if name_in(run) == name), None)
     if found is None:
         return None
     run_id, of = found.info.run_id, found.info.run_name
     runs = artifacts.read(run_id, "runs.csv", _runs, of=of)
     summary = artifacts.read(run_id, "summary.csv", _summary, of=of)
-    answers = artifacts.read(run_id, "answers.csv", _answers, of=of)
+    answers = artifacts.read(run_id, "answers.csv", answers_in, of=of)
     if runs is None or summary is None or answers is None:
         return None
     return Before(
@@ -38,8 +38,8 @@ def previous(name: str, fingerprint: str, experiment: str) -> Before | None:
     )
 
 
-def _name(run: client.Run) -> str | None:
-    """That of a comparison; in older stores it is a parameter."""
+def name_in(run: client.Run) -> str | None:
+    """The name of a run's comparison; in older stores it is a parameter."""
     return run.data.tags.get("comparison", run.data.params.get("comparison"))
 
 
@@ -57,5 +57,6 @@ def _summary(content: bytes) -> pd.DataFrame:
     return _table(content)[["variant", *figures]].astype(figures)
 
 
-def _answers(content: bytes) -> list[Answer]:
+def answers_in(content: bytes) -> list[Answer]:
+    """The answers that a comparison has logged as `answers.csv`."""
     return tables.answers_of(_table(content))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from pipeline.answers import announcements
+from pipeline.answers import rounds
 from pipeline.base import StepsFailedError, progress
 from pipeline.base.phrases import counted, listed
 from pipeline.comparing import compare
@@ -56,7 +56,7 @@ def run(of: Wanted, data: DataSets | None = None) -> Ran:
     progress.update(message=decided_steps([*steps.decisions.values()]))
     if not steps.missing:
         if asked.seeds is None:
-            ended = announcements.ending(steps.answers, (), most_seeds(of), briefly=True)
+            ended = rounds.ending(steps.answers, (), most_seeds(of), briefly=True)
             progress.say(f"No more seeds: {ended}.")
         return _compare(of, steps)
     parameters = {
@@ -131,7 +131,7 @@ def _round_by_round(
         failed |= {one.variant.name for one in steps.missing if one in errors}
         earlier = steps.made(made)
         steps = decided(of, data, main_run.experiment, earlier=earlier, failed=failed)
-    ended = partial(announcements.ending, steps.answers, sorted(failed), limit)
+    ended = partial(rounds.ending, steps.answers, sorted(failed), limit)
     progress.say(f"No more seeds: {ended(briefly=True)}.")
     main_run.set_tags({"rounds": number, "rounds_ended": ended()})
     return steps, failures
@@ -155,4 +155,4 @@ def _round(steps: DecidedSteps, left: tuple[float, float] | None) -> str:
     numbers += [f"{sources} that they start from"] if sources else []
     numbers += [counted(len(searches), "search", "searches")] if searches else []
     expects = f"about {about(left[0])}" if left else "for an unknown time"
-    return f"{announcements.seeds_added(added, steps.answers)}; {listed(numbers)}, {expects}"
+    return f"{rounds.seeds_added(added, steps.answers)}; {listed(numbers)}, {expects}"

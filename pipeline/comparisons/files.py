@@ -36,7 +36,8 @@ def load(comparison: str) -> Comparison:
     Raises:
         InputError: if there is no such file, it cannot be imported, or what it declares is refused;
             the file and, where it can be told, the line are named. Or if a variant starts from one
-            that is nowhere declared, has other layers, or starts from it in turn.
+            that is nowhere declared, has other layers, or starts from it in turn; or if it is to
+            have the learning rate of such a one, or of other data.
     """
     declared = _declared(comparison)
     for variant in declared.variants:
@@ -48,16 +49,47 @@ def source_of(variant: Variant, comparison: Comparison) -> tuple[Variant, Compar
     """The variant that another one of a comparison starts from, and the comparison it is of.
 
     Raises:
+        InputError: as `_named`.
+    """
+    return _named("starts_from", variant, comparison)
+
+
+def searched_for(variant: Variant, comparison: Comparison) -> tuple[Variant, Comparison]:
+    """The variant by whose search one of a comparison has its learning rate: mostly itself.
+
+    Raises:
+        InputError: as `_named`.
+    """
+    while variant.learning_rate_of:
+        variant, comparison = _named("learning_rate_of", variant, comparison)
+    return variant, comparison
+
+
+def named_by(variant: Variant, comparison: Comparison) -> dict[str, tuple[Variant, Comparison]]:
+    """The variants that one of a comparison needs, by the setting that names them.
+
+    Raises:
+        InputError: as `_named`.
+    """
+    settings = (one for one in ("starts_from", "learning_rate_of") if getattr(variant, one))
+    return {one: _named(one, variant, comparison) for one in settings}
+
+
+def _named(setting: str, variant: Variant, comparison: Comparison) -> tuple[Variant, Comparison]:
+    """The variant that a setting of another one names, and the comparison it is of.
+
+    Raises:
         InputError: if none declares it, or the file that is named is refused.
     """
-    file, _, name = variant.starts_from.rpartition(":")
+    text = getattr(variant, setting)
+    file, _, name = text.rpartition(":")
     if file:
         beside = Path(comparison.location).parent  # a file names others from where it is
         try:
             places = [_declared(str(beside / file) if file.endswith(".py") else file)]
         except InputError as error:
             raise InputError(
-                f"{error.subject}, in starts_from of variant '{variant.name}'",
+                f"{error.subject}, in {setting} of variant '{variant.name}'",
                 expected=error.expected,
                 received=error.received,
                 action=error.action,
@@ -69,26 +101,44 @@ def source_of(variant: Variant, comparison: Comparison) -> tuple[Variant, Compar
             if one.name == name:
                 return one, place
     known = dict.fromkeys(one.name for place in places for one in place.variants)
-    elsewhere = "Of another file, name that as well: starts_from='./mine.py:name'."
-    subject = f"starts_from of variant '{variant.name}'"
-    raise unknown_name(subject, variant.starts_from, known, elsewhere)
+    elsewhere = f"Of another file, name that as well: {setting}='./mine.py:name'."
+    raise unknown_name(f"{setting} of variant '{variant.name}'", text, known, elsewhere)
 
 
-def _check_sources(variant: Variant, comparison: Comparison) -> None:
-    """Refuse a variant that cannot start from what it is to start from."""
-    begun, place = [(comparison.location, variant.name)], comparison
-    while variant.starts_from:
-        source, place = source_of(variant, place)
-        check_reused(variant, source)
-        begun.append((place.location, source.name))
-        if begun[-1] in begun[:-1]:
+def _check_sources(
+    variant: Variant, comparison: Comparison, before: tuple[tuple[str, str], ...] = ()
+) -> None:
+    """Refuse a variant that cannot start from what it is to, or cannot have the rate it is to.
+
+    Before it come others that need it, each by the place that declares it and by name.
+    """
+    before = (*before, (comparison.location, variant.name))
+    for setting, (one, place) in named_by(variant, comparison).items():
+        if setting == "starts_from":
+            check_reused(variant, one)
+        else:
+            _check_rate_of(variant, one, same_data=place.data == comparison.data)
+        if (place.location, one.name) in before:
             raise InputError(
-                f"starts_from of variant '{begun[0][1]}'",
-                expected="a variant that does not start from this one in turn",
-                received=" -> ".join(name for _, name in begun),
-                action="Let one of them start from no other.",
+                f"{setting} of variant '{before[0][1]}'",
+                expected="a variant that does not start from this one in turn, or have its rate",
+                received=" -> ".join(name for _, name in (*before, ("", one.name))),
+                action="Let one of them name no other.",
             )
-        variant = source
+        _check_sources(one, place, before)
+
+
+def _check_rate_of(variant: Variant, other: Variant, *, same_data: bool) -> None:
+    """Refuse the rate of a variant that is not searched, or is searched on other data."""
+    if same_data and other.learning_rate is None:
+        return
+    own = f"one with learning_rate={other.learning_rate}" if same_data else "one of other data"
+    raise InputError(
+        f"learning_rate_of of variant '{variant.name}'",
+        expected="a variant whose learning rate is searched on the same data",
+        received=f"'{other.name}', {own}",
+        action="Name another one, or give learning_rate instead.",
+    )
 
 
 def _of_this_folder() -> list[Comparison]:
@@ -101,7 +151,7 @@ def _of_this_folder() -> list[Comparison]:
 
 
 def _declared(comparison: str) -> Comparison:
-    """What a comparison's file declares; what its variants start from is not looked at."""
+    """What a comparison's file declares; what its variants name is not looked at."""
     if comparison in names():
         return _read(_FOLDER / f"{comparison}.py", comparison)
     path = Path(os.path.abspath(os.path.expanduser(comparison)))

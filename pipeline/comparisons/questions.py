@@ -58,7 +58,7 @@ METRICS: Mapping[str, Metric] = {
     "highest_first_loss": Metric(
         "overshooting",
         -1,
-        False,
+        True,
         "secondary",
         0.1,
         "Is the highest loss of the first epoch lower in `{0}` than in `{1}`?",

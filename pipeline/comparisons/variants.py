@@ -141,7 +141,7 @@ class Variant:
     epochs: int = _of("train", default=100, least=0)
     patience: int | None = _of("train", default=20)
     restore_best_weights: bool = _of("train", default=True)
-    validated_on: Literal["validation", "test"] = "validation"
+    validated_on: Literal["validation", "test"] = _of("train", default="validation")
     may_diverge: bool = _of("train", default=False)
     search_epochs: int = _of(default=10)  # given or not, it is a parameter of the search
     images_per_class: int | None = None
@@ -240,6 +240,11 @@ class Variant:
         changed = ", ".join(f"{setting} {value}" for setting, value in changes.items())
         changes |= {"description": description or f"{self.name} with {changed}", "color": color}
         return replace(self, name=name, derived_from=self.name, **changes)
+
+    def first_judged(self, epochs: int) -> int:
+        """The first of so many epochs whose weights it may be judged by: no more is pruned then."""
+        is_gradual = self.pruned and self.pruning == "gradual"
+        return min(self.pruning_epochs, epochs) if is_gradual else 1
 
     def content(self, step: str) -> dict[str, Any]:
         """The settings that decide what a step, `search` or `train`, comes to, but the defaults."""

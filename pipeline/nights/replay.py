@@ -206,9 +206,7 @@ def _compared(
         started = client.get_run(source)
         settings = {**settings, "source": trained_model(started, splits_of(started))}
     try:
-        fit = trainer.fit(
-            **settings, epochs=variant.epochs, patience=variant.patience, on_epoch=on_epoch
-        )
+        fit = trainer.fit_as_declared(**settings, on_epoch=on_epoch)
     except DivergenceError as error:
         return 0, f"it diverged ({error})"
     progress.update(step=name, state="finished", text="compared")

@@ -13,6 +13,7 @@ from pipeline.parameters.entry_points import (
     McDropout,
     Nightly,
     Prepare,
+    Questions,
     Search,
     Train,
     comparison_of,
@@ -25,6 +26,6 @@ from pipeline.parameters.groups import PANELS, DataSet, ModelSettings, Searching
 from pipeline.parameters.parameter import REQUIRED, Parameters, declared
 
 __all__ = ["ENTRY_POINTS", "Compare", "Main", "McDropout", "Nightly"]
-__all__ += ["Prepare", "Search", "Train"]
+__all__ += ["Prepare", "Questions", "Search", "Train"]
 __all__ += ["PANELS", "REQUIRED", "DataSet", "ModelSettings", "Parameters", "Searching", "Training"]
 __all__ += ["comparison_of", "declared", "given_texts", "mlflow_run", "recorded", "settings_of"]

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from pipeline.comparisons import Comparison, Variant, files
 from pipeline.parameters.groups import (
     Chosen,
+    Claims,
     Compared,
     DataSet,
     OneRun,
@@ -76,6 +77,10 @@ class Compare(Reuse, Runs):
     """The parameters of `compare`."""
 
 
+class Questions(Claims):
+    """The parameters of `questions`."""
+
+
 ENTRY_POINTS: Mapping[str, type[Parameters]] = {
     "main": Main,
     "nightly": Nightly,
@@ -84,6 +89,7 @@ ENTRY_POINTS: Mapping[str, type[Parameters]] = {
     "train": Train,
     "mc_dropout": McDropout,
     "compare": Compare,
+    "questions": Questions,
 }
 
 

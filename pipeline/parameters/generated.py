@@ -48,6 +48,8 @@ def parameters_page() -> str:
             known = about.setdefault(field, (shown, parameter.help))
             if shown != known[0]:
                 about[field] = f"{known[0]} ({entry_point}: {shown})", parameter.help
+            elif parameter.help not in known[1]:
+                about[field] = shown, f"{known[1]} ({entry_point}: {parameter.help})"
     given = "`mlflow run . -e train -P variant=bn`, or `python -m pipeline.train --variant bn`"
     rows = ["# Parameters", "", f"Given as {given}, whose `--help` has the same.", ""]
     rows += ["| parameter | default | of | meaning |", "| --- | --- | --- | --- |"]

@@ -87,6 +87,28 @@ class Runs(Baseline):
     )
 
 
+class Claims(Parameters):
+    """Answers."""
+
+    comparisons: tuple[str, ...] | None = auto(
+        "Comparisons, separated by commas: names, or paths of .py files.",
+        "those of pipeline/comparisons that say what is commonly claimed",
+        many=True,
+        value="names or paths",
+    )
+    dataset: str | None = auto(
+        "The data set that they were run on, by its name.",
+        "of each comparison that of its newest run",
+        value="name",
+    )
+    readme: str = asked(
+        "none",
+        "none, or the Markdown file in which the table is put between the lines "
+        "<!-- questions --> and <!-- /questions -->.",
+        value="path",
+    )
+
+
 class Chosen(Baseline):
     """Answers."""
 
@@ -192,10 +214,13 @@ class ModelSettings(Resuming):
     def given(self, variant: Variant) -> dict[str, Any]:
         """The settings that are given instead of a variant's own, patience none as None."""
         given = {name: getattr(self, name) for name in declared(self) if hasattr(variant, name)}
+        given["learning_rate_of"] = "" if given.get("learning_rate") else None
+        unused = ["dropout_rate", "dropout_layers"] if not variant.dropout else []
+        unused += ["epochs"] if variant.epochs == 0 else []  # what is not trained stays so
         return {
             name: None if value == 0 and name == "patience" else value
             for name, value in given.items()
-            if value is not None and (variant.dropout or not name.startswith("dropout"))
+            if value is not None and name not in unused
         }
 
     def configured(self, variant: Variant, *, strict: bool = True) -> Variant:

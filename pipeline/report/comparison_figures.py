@@ -18,6 +18,7 @@ from pipeline.report import drawing
 from pipeline.report.drawing import Colors, Look, Panel
 
 MOST_LINES, MOST_POINTS = 10, 100  # Drawing more would fill a band, not tell more.
+CROWD = 8  # variants; of more the means alone are drawn
 
 
 def curve_panels(curves: pd.DataFrame, colors: Colors, x: str) -> list[Panel]:
@@ -67,6 +68,7 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, colors: Colors, *, x: str, co
     """The mean of the seeds in a band from lowest to highest, as far as all go; then thin lines."""
     is_loss, by_epoch = column.endswith("loss"), x == "epoch"
     scale = 1 if is_loss else 100
+    crowded = curves["variant"].nunique() > CROWD
     for variant, group in curves.groupby("variant", sort=False):
         of_variant = drawing.look(str(variant), colors)
         color = of_variant["color"]
@@ -76,7 +78,7 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, colors: Colors, *, x: str, co
             wide = wide.interpolate("index", limit_area="inside")
             wide = wide.iloc[drawing.evenly(len(wide), MOST_POINTS)]
         shared = wide[wide.notna().all(axis=1)]
-        if wide.shape[1] > 1:
+        if wide.shape[1] > 1 and not crowded:
             low, high = shared.min(axis=1), shared.max(axis=1)
             band = axes.fill_between(shared.index, low, high, color=color, alpha=0.18, lw=0)
             drawing.assign(band, str(variant), "seeds")
@@ -85,6 +87,7 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, colors: Colors, *, x: str, co
                 drawn = axes.plot(alone.index, alone[run], color=color, lw=0.7, alpha=0.5)
                 drawing.assign(drawn, str(variant), "one seed")
         look = of_variant | {"label": str(variant), **drawing.marker(shared)}
+        look |= {"lw": 1.3} if crowded else {}
         mean = axes.plot(shared.index, shared.mean(axis=1), **look)
         drawing.assign(mean, str(variant), "mean")
     finite = scale * curves[column][np.isfinite(curves[column])]

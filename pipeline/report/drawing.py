@@ -87,7 +87,9 @@ def style(
 def legend(figure: Figure, axes: Axes) -> None:
     """Put the labels of one pair of axes below the figure."""
     handles, labels = axes.get_legend_handles_labels()
-    below: Look = {"loc": "outside lower center", "ncols": min(len(labels), 5), "frameon": False}
+    columns = min(len(labels), 5)
+    figure.set_figheight(figure.get_figheight() + 0.2 * (-(-len(labels) // columns) - 1))
+    below: Look = {"loc": "outside lower center", "ncols": columns, "frameon": False}
     for line in figure.legend(handles, labels, **below).get_lines():
         line.set_linewidth(2.5)
 
@@ -95,7 +97,10 @@ def legend(figure: Figure, axes: Axes) -> None:
 def look(variant: str, colors: Colors) -> Look:
     """The colour, the dash and the marker of a variant, which are its own in every figure."""
     place = list(colors).index(variant) if variant in colors else 0
-    dash, sign = DASHES[place % len(DASHES)], MARKERS[place % len(MARKERS)]
+    # Colours come again after so many variants, with another marker and another dash.
+    again = place // len(MARKERS)
+    dash = DASHES[(place + 3 * again) % len(DASHES)]
+    sign = MARKERS[(place + again) % len(MARKERS)]
     return {"color": colors.get(variant, GREY), "linestyle": (0, dash), "marker": sign}
 
 

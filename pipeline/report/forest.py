@@ -14,12 +14,16 @@ from pipeline.answers.verdicts import Answer
 SIGNS = {"Better": "\N{BLACK UP-POINTING TRIANGLE}", "Worse": "\N{BLACK DOWN-POINTING TRIANGLE}"}
 SIGNS |= {"Equal": "=", "Undecided": "?", "Described": "\N{EN DASH}"}
 _MOST_TICKS = 5
-# What is on one axis, by whether it is a ratio and by the sign of what is better.
-_UNITS = {
-    (False, 1): "Difference in points of accuracy",
-    (False, -1): "Difference in points between training and test accuracy",
-    (True, -1): "Ratio, on a logarithmic scale",
+# What is on one axis, by the metric.
+_UNITS = dict.fromkeys(("test_accuracy", "mc_gain"), "Difference in points of accuracy")
+_UNITS |= {
+    "generalization_gap": "Difference in points between training and test accuracy",
+    "zero_weights": "Difference in points of the weights that are 0",
+    "dead_units": "Difference in points of the units that are dead",
+    "distinct_units": "Difference in units that are distinct",
+    "highest_first_loss": "Ratio of losses, on a logarithmic scale",
 }
+_TIMES = "Ratio, on a logarithmic scale"
 
 
 class Row(NamedTuple):
@@ -51,7 +55,8 @@ def axes(evidence: Evidence) -> list[Axis]:
         _Answered(one, said, dict(zip(header, of, strict=True)))
         for one, said, of in zip(evidence.answers, words.answers(evidence), details, strict=True)
     ]
-    by_unit = ([row for row in rows if row.unit == unit] for unit in _UNITS.values())
+    units = dict.fromkeys((*_UNITS.values(), _TIMES))
+    by_unit = ([row for row in rows if row.unit == unit] for unit in units)
     return [_axis(of_unit) for of_unit in by_unit if of_unit]
 
 
@@ -71,7 +76,7 @@ class _Answered(NamedTuple):
 
     @property
     def unit(self) -> str:
-        return _UNITS[self.is_ratio, self.better]
+        return _UNITS.get(self.answer.question.metric, _TIMES)
 
     @property
     def scaled(self) -> list[float]:
@@ -93,7 +98,8 @@ def _axis(rows: Sequence[_Answered]) -> Axis:
         share = (scaled - left + room) / (right - left + 2 * room)
         return round(100 * min(max(share, 0.0), 1.0), 2)
 
-    ticks = _ratio_ticks(left, right) if is_ratio else _point_ticks(left, right, better)
+    scale = tables.unit(rows[0].answer.question)[1]
+    ticks = _ratio_ticks(left, right) if is_ratio else _ticks(left, right, better, scale)
     return Axis(
         unit=rows[0].unit,
         none=place(0),
@@ -118,10 +124,10 @@ def _row(of: _Answered, place: Callable[[float], float]) -> Row:
     )
 
 
-def _point_ticks(left: float, right: float, better: int) -> dict[str, float]:
-    values = MaxNLocator(_MOST_TICKS, steps=[1, 2, 5, 10]).tick_values(100 * left, 100 * right)
-    inside = [round(value, 6) for value in values if left <= value / 100 <= right]
-    return {f"{better * value:+g}" if value else "0": value / 100 for value in inside}
+def _ticks(left: float, right: float, better: int, scale: int) -> dict[str, float]:
+    values = MaxNLocator(_MOST_TICKS, steps=[1, 2, 5, 10]).tick_values(scale * left, scale * right)
+    inside = [round(value, 6) for value in values if left <= value / scale <= right]
+    return {f"{better * value:+g}" if value else "0": value / scale for value in inside}
 
 
 def _ratio_ticks(left: float, right: float) -> dict[str, float]:

@@ -17,6 +17,7 @@ from pipeline.report import (
     accuracy_figures,
     comparison_figures,
     forest,
+    question_figures,
     search_figures,
     time_figures,
 )
@@ -69,9 +70,24 @@ def sections(evidence: Evidence) -> dict[str, list[Panel]]:
             evidence.searches, colors, evidence.rate_curves
         ),
         "activations": comparison_figures.layer_panels(evidence.activations, colors),
+        **_asked_for(evidence),
         "mc_dropout": comparison_figures.uncertainty_panels(evidence.uncertainty, colors),
     }
     return {name: panels for name, panels in found.items() if panels}
+
+
+def _asked_for(evidence: Evidence) -> dict[str, list[Panel]]:
+    """Those that the questions of the comparison need."""
+    summary, colors = evidence.summary, evidence.colors
+    drawn = {
+        "layers": lambda: question_figures.layers_panels(evidence.activations, colors),
+        "first_losses": lambda: question_figures.first_losses_panels(evidence.first_losses, colors),
+        "sparsity": lambda: question_figures.sparsity_panels(summary, evidence.timed, colors),
+        "inference": lambda: question_figures.inference_panels(
+            summary, evidence.uncertainty, colors
+        ),
+    }
+    return {name: drawn[name]() for name in evidence.figures}
 
 
 def html_report(
@@ -93,6 +109,7 @@ def html_report(
         changes=changes,
         pairs=pairs,
         pair_panels=pair_panels,
+        crowd=comparison_figures.CROWD,
         data_uri=data_uri,
         taken_for=taken_for,
     )

@@ -55,6 +55,22 @@ def learning_curve(curve: pd.DataFrame, best_epoch: int, title: str, color: str)
     return figure
 
 
+def first_losses(losses: Array, width: int, title: str, color: str) -> Figure:
+    """The losses of an epoch's mini-batches, and their mean over so many, on a logarithmic axis."""
+    drawing.require_some("losses", losses)
+    figure = drawing.blank_figure(3.6)
+    axes, numbers = figure.subplots(), np.arange(1, len(losses) + 1)
+    axes.plot(numbers, losses, color=color, lw=0.7, alpha=0.4, label="mini-batch")
+    smooth = pd.Series(losses).rolling(min(width, len(losses))).mean()
+    mean = f"mean of {width}"
+    axes.plot(numbers, smooth, color=color, label=mean, **drawing.marker(losses))
+    axes.set_yscale("log")
+    drawing.style(axes, "Mini-batch of the first epoch", "Loss that is minimised", whole=True)
+    drawing.legend(figure, axes)
+    figure.suptitle(f"{title}: highest {mean} {smooth.max():.3g}", fontsize=12)
+    return figure
+
+
 # Of the layers, those that have no level to stay at.
 LAYER_UNITS = {"rank": "Rank of activations", "gradient_norm": "Gradient norm of the kernel"}
 

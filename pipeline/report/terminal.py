@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.answers import tables, words
 from pipeline.answers.evidence import Evidence
+from pipeline.answers.summary import IF_ASKED
 from pipeline.answers.tables import MISSING, PLUS_MINUS
 from pipeline.answers.verdicts import Answer
 from pipeline.base import layout, output, phrases
@@ -18,12 +19,13 @@ IN_REPORT = "and {} more, in the report"
 # Columns of the results in the order of what they tell; those that there is room for are shown.
 _RESULTS = ["Variant", "Seeds", "Test accuracy", "s/epoch", "s/training", "Epochs to target"]
 _RESULTS += ["Val accuracy", "Train accuracy", "Test precision", "Ensemble", "MC accuracy"]
-_RESULTS += ["Learning rate", "Best epoch"]
+_RESULTS += ["Learning rate", "Best epoch", *IF_ASKED.values()]
 _ANSWERS = ["Compared", "Metric", "Verdict", "Effect", "Interval", "Role", "Runs"]
 # What a question is about, by the column of the results that it has its figures from.
 _ABOUT = {"test_accuracy": "accuracy", "mc_gain": "accuracy", "epochs_to_target": "epochs"}
 _ABOUT |= {"median_epoch_seconds": "s/epoch", "train_seconds": "training"}
 _ABOUT |= {"generalization_gap": "overfitting"}
+_ABOUT |= {metric: title.lower() for metric, title in IF_ASKED.items()}
 
 
 def brief(evidence: Evidence, champion: str, refused: str = "") -> str:

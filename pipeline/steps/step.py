@@ -160,8 +160,9 @@ def is_training_of(variant: Variant, tags: Mapping[str, str]) -> bool:
     trained = recorded_variant(tags)
     if trained is None:
         return True
-    changed = trained.content("train").items() ^ variant.content("train").items()
-    return {name for name, _ in changed} <= recorded_settings(tags)[1].keys()
+    names = {*trained.content("train"), *variant.content("train"), "learning_rate_of"}
+    changed = {name for name in names if getattr(trained, name) != getattr(variant, name)}
+    return changed <= recorded_settings(tags)[1].keys()
 
 
 def recorded_variant(tags: Mapping[str, str]) -> Variant | None:

@@ -1,6 +1,5 @@
 """The order in which training reads images, and how they are batched."""
 
-import itertools
 import math
 import mmap
 import resource
@@ -14,6 +13,7 @@ import tensorflow as tf
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
 from pipeline.data.samples import pairs_of
+from pipeline.training.augmentation import Augmentation
 
 Batch: TypeAlias = tuple[np.ndarray, np.ndarray]  # images and labels
 
@@ -28,11 +28,18 @@ class Blocks:
     at batch size 32 are 21 blocks of 67 mini-batches; 24 images are seen twice). The images are
     uint8 of shape (n, height, width, channels), and may be memory-mapped; or float32, (n, units),
     what frozen layers make of them. Of pairs, an epoch has as many as images, every image being the
-    first of one, and their labels are whether both are of one class.
+    first of one, and their labels are whether both are of one class. Augmentation changes images
+    after they are read, each whenever it is.
     """
 
     def __init__(
-        self, images: np.ndarray, labels: np.ndarray, *, batch_size: int, pairs: bool = False
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        *,
+        batch_size: int,
+        pairs: bool = False,
+        augmentation: Augmentation | None = None,
     ):
         self.images = ImageReader(images)
         self.labels = np.asarray(labels, np.int32)
@@ -40,6 +47,7 @@ class Blocks:
         self.batches_per_block, self.n_blocks = block_shape(len(images), batch_size)
         self.steps_per_epoch = self.n_blocks * self.batches_per_block
         self.batch_size = batch_size
+        self.augmentation = augmentation
         self._thread = ThreadPoolExecutor(1, "images")
         self.set_epoch(seed=0, epoch=1)
 
@@ -49,6 +57,8 @@ class Blocks:
         shape = (self.n_blocks, self.batches_per_block, self.batch_size)
         self.order = np.resize(order, (*shape, *order.shape[1:]))
         self.labels_in_order = np.resize(labels, shape)
+        if self.augmentation:
+            self.changes = self.augmentation.drawn(self.order.shape, seed=seed, epoch=epoch)
         self.images.from_disk = False  # until one is not in memory: the first epoch brings it there
 
     def __len__(self) -> int:
@@ -56,11 +66,15 @@ class Blocks:
 
     def __iter__(self) -> Iterator[Batch]:
         """The blocks of the epoch; a thread reads the next while one is trained on."""
-        reading = deque([self._thread.submit(self.images.read, self.order[0])])
-        for labels, following in itertools.zip_longest(self.labels_in_order, self.order[1:]):
-            if following is not None:
-                reading.append(self._thread.submit(self.images.read, following))
+        reading = deque([self._thread.submit(self._read, 0)])
+        for number, labels in enumerate(self.labels_in_order, start=1):
+            if number < self.n_blocks:
+                reading.append(self._thread.submit(self._read, number))
             yield reading.popleft().result(), labels  # and keep none in memory
+
+    def _read(self, block: int) -> np.ndarray:
+        images = self.images.read(self.order[block])
+        return self.augmentation.apply(images, self.changes[block]) if self.augmentation else images
 
 
 def order_of_epoch(

@@ -23,7 +23,8 @@ def build_model(
 
     Args:
         seed: decides the initial weights and the dropout masks.
-        for_training: whether the layers are those of `xla`; the weights fit both.
+        for_training: whether the layers are those of `xla`, and images are looked at as they are
+            where the network predicts by their mirror images, too; the weights fit both.
 
     Raises:
         InputError: if Keras has no such activation, initializer or regularizer, or it cannot be
@@ -32,20 +33,34 @@ def build_model(
     seeds = iter(np.random.SeedSequence(seed).generate_state(4 * variant.hidden_layers + 3))
     layers: Any = xla if for_training else keras.layers
     parts = Parts(variant=variant, layers=layers, seeds=seeds)
-    image = keras.Input(splits.image_shape, dtype="uint8", name="image")
+    image = seen = keras.Input(splits.image_shape, dtype="uint8", name="image")
+    mirrors = variant.mirrored_prediction and not for_training
+    if mirrors:
+        seen = with_mirror_images(image)
     statistics: Any = {"mean": splits.mean, "variance": splits.variance}
     if not variant.standardized:
         pixels = np.zeros((1, len(splits.mean)), np.uint8)
         statistics = scale_of_pixels(pixels, standardized=False)
     standardize = keras.layers.Normalization(**statistics, name="standardize")
     if variant.arms == "one":
-        features = standardize(keras.layers.Flatten(name="flatten")(image))
+        features = standardize(keras.layers.Flatten(name="flatten")(seen))
         hidden = parts.arm(parts.convolution(features, splits.image_shape))
         outputs = parts.probabilities(hidden, n_classes=splits.n_classes)
     else:
-        pair = standardize(keras.layers.Reshape((2, -1), name="flatten")(image))
+        pair = standardize(keras.layers.Reshape((2, -1), name="flatten")(seen))
         outputs = parts.same_or_different(parts.joined_arms(pair))
-    return keras.Model(image, outputs, name=variant.name)
+    return keras.Model(image, mean_of_both(outputs) if mirrors else outputs, name=variant.name)
+
+
+def with_mirror_images(images: Any) -> Any:
+    """Images and below them, as further ones, their mirror images: 2n of n."""
+    return keras.ops.concatenate([images, keras.ops.flip(images, axis=-2)], axis=0)
+
+
+def mean_of_both(probabilities: Any) -> Any:
+    """The means of the probabilities of images and of their mirror images: n of 2n."""
+    both = keras.ops.reshape(probabilities, (2, -1, probabilities.shape[-1]))
+    return keras.ops.mean(both, axis=0)
 
 
 def trained_output(model: keras.Model) -> Any:

@@ -4,11 +4,10 @@ On small dense networks, dispatching operations costs more time than the arithme
 training share this module, so they judge a model by the same rule.
 """
 
-import ctypes
 import math
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -16,35 +15,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pipeline.base import DivergenceError
 from pipeline.comparisons import Variant
 from pipeline.data.splits import Splits
+from pipeline.training.augmentation import augmentation_of
+from pipeline.training.averaging import Averaging
+from pipeline.training.block_model import BlockModel
 from pipeline.training.blocks import Batch, Blocks, Feed, evaluation_batches
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.fit import DECIMALS, EachEpoch, Fit, OnEpoch
 from pipeline.training.layer_statistics import HiddenLayers, Statistics
 from pipeline.training.models import build_model, trained_output
+from pipeline.training.optimizers import loss_of, metrics_of, optimizer_of
+from pipeline.training.pruning import GradualPruning, make_prunable, prune
+from pipeline.training.runtime import settle_memory
 from pipeline.training.schedules import OneCycle
 from pipeline.training.transfer import FrozenPart, Weights, reused_weights, weights_fingerprint
-from pipeline.training.xla import Nadam
-
-M_TOP_PAD, KEPT_BYTES = -2, 32 * 2**20  # of glibc's malloc.h; a block of CIFAR-10 is 6.6 MB
-
-
-class BlockModel(keras.Model):
-    """A functional model that trains on blocks: K stacked mini-batches in one XLA program."""
-
-    def train_step(self, block: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Run the stock training step on every mini-batch of images and labels of a block."""
-        images, labels = block
-        train_on_batch = super().train_step
-
-        def step(index: tf.Tensor) -> list[tf.Tensor]:
-            train_on_batch((images[index], labels[index]))
-            return [index + 1]
-
-        n_batches, first = tf.shape(labels)[0], [tf.constant(0)]
-        tf.while_loop(lambda index: index < n_batches, step, first, parallel_iterations=1)
-        return self.get_metrics_result()
 
 
 class Trainer:
@@ -59,19 +45,26 @@ class Trainer:
         self.variant = variant
         self.splits = splits
         self.model = build_model(variant, splits, seed=0, for_training=True)
+        if variant.pruned:
+            make_prunable(self.model)
         self.reused: Weights = {}  # of the last training
+        self._validated_on = "validation"
         self.x_train, self.x_val = splits.x_train, splits.x_val  # what is trained and validated on
         if variant.cached:
             self.frozen_part = FrozenPart(self.model, variant.frozen_layers)
             self.x_train, self.x_val = map(self.inputs, (splits.x_train, splits.x_val))
         self.blocks = Blocks(
-            self.x_train, splits.y_train, batch_size=variant.batch_size, pairs=splits.pairs
+            self.x_train,
+            splits.y_train,
+            batch_size=variant.batch_size,
+            pairs=splits.pairs,
+            augmentation=augmentation_of(variant),
         )
         self.one_cycle = OneCycle() if variant.schedule == "one_cycle" else None
-        self.optimizer = self._build_optimizer()
+        self.optimizer = optimizer_of(variant, self.one_cycle or 0.001)
         self.block_model = self._build_block_model()
-        loss = "sparse_categorical_crossentropy"
-        self.block_model.compile(self.optimizer, loss, metrics=["accuracy"], jit_compile=True)
+        loss, metrics = loss_of(variant, splits.n_classes), metrics_of(variant)
+        self.block_model.compile(self.optimizer, loss, metrics=metrics, jit_compile=True)
         # All variables are there before tracing: where that creates one, TensorFlow traces twice.
         self.optimizer.build(self.block_model.trainable_variables)
         labels, probabilities = np.zeros(1, np.int32), np.ones((1, splits.n_classes), np.float32)
@@ -87,20 +80,18 @@ class Trainer:
         )
         # Traces and compiles on one block, so that no epoch's time holds compilation.
         self._train(Feed([next(iter(self.blocks))]))
-        _settle_memory()
+        self.averaging = None
+        if self.optimizer.use_ema:
+            self.averaging = Averaging(self.block_model, self.blocks)
+            self.averaging.show()
+        settle_memory()
         self.compile_seconds = round(time.perf_counter() - started, DECIMALS)
 
     def _build_block_model(self) -> BlockModel:
         first = self.frozen_part.output if self.variant.cached else self.model.input
-        return BlockModel(first, trained_output(self.model))
-
-    def _build_optimizer(self) -> keras.optimizers.Optimizer:
-        learning_rate = self.one_cycle or 0.001
-        if self.variant.optimizer == "sgd":
-            return keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True)
-        if self.variant.optimizer == "adam":
-            return keras.optimizers.Adam(learning_rate)
-        return Nadam(learning_rate)
+        model = BlockModel(first, trained_output(self.model))
+        model.mirrors = self.variant.mirrored_prediction
+        return model
 
     def _fill_cache(self) -> float:
         """Compute the outputs of the frozen layers, if they are cached; the seconds it took."""
@@ -115,7 +106,10 @@ class Trainer:
         return self.frozen_part.outputs(images) if self.variant.cached else images
 
     def _train(self, blocks: Feed, **named: Any) -> None:
-        validation = Feed(evaluation_batches(self.x_val, self.splits.y_val))
+        images, labels = self.x_val, self.splits.y_val
+        if self._validated_on == "test":
+            images, labels = self.inputs(self.splits.x_test), self.splits.y_test
+        validation = Feed(evaluation_batches(images, labels))
         # The blocks are shuffled.
         self.block_model.fit(blocks, validation_data=validation, shuffle=False, verbose=0, **named)
 
@@ -137,6 +131,13 @@ class Trainer:
         self.model.set_weights(self._initial_weights(seed))
         for name, weights in self.reused.items():
             self.model.get_layer(name).set_weights(weights)
+        if self.variant.pruned:
+            prune(self.model, self.variant.pruned if self.variant.pruning == "at_start" else 0)
+
+    def fit_as_declared(self, **named: Any) -> Fit:
+        """A `fit` that lasts and ends as the variant says."""
+        settings = ("epochs", "patience", "restore_best_weights", "may_diverge", "validated_on")
+        return self.fit(**{one: getattr(self.variant, one) for one in settings}, **named)
 
     def fit(
         self,
@@ -148,8 +149,11 @@ class Trainer:
         on_epoch: OnEpoch,
         checkpoints: Checkpoints | None = None,
         source: keras.Model | None = None,
+        restore_best_weights: bool = True,
+        may_diverge: bool = False,
+        validated_on: str = "validation",
     ) -> Fit:
-        """Train from initial weights; the model then holds the weights of the best epoch.
+        """Train from initial weights; the model then holds those that it is judged by, see `Fit`.
 
         With checkpoints, a run that was cut off goes on after its last finished epoch and comes to
         the same result, to the last digit, as one that was not. The learning rate is constant, or
@@ -159,35 +163,62 @@ class Trainer:
         which stays as it is.
 
         Raises:
-            DivergenceError: if a loss is not finite.
+            DivergenceError: if a loss is not finite, unless it may diverge.
             InputError: if the source has no such layers, or others.
             OSError: if a checkpoint cannot be written.
         """
         self.reset(learning_rate=learning_rate, epochs=epochs, seed=seed, source=source)
-        # All that decides its epochs, by which a checkpoint is known to be of this training.
+        fit = Fit(
+            patience=patience,
+            restore_best_weights=restore_best_weights,
+            may_diverge=may_diverge,
+            first_judged=self.variant.first_judged(epochs),
+            training=self._training(learning_rate, epochs, seed),
+            best_weights=self.block_model.get_weights() if may_diverge else None,
+        )
+        if checkpoints and (newest := checkpoints.newest()):
+            fit.go_on_from(newest, self.block_model)
+        for epoch, metrics in enumerate(fit.history, start=1):
+            on_epoch(epoch, metrics)
+        self._validated_on = validated_on
+        spent = self._fill_cache()  # also of a training that is over: it is judged by that
+        if not fit.stopped_early and len(fit.history) < epochs:
+            told = (fit, self.blocks, seed, on_epoch, checkpoints, spent, self.averaging)
+            each = EachEpoch(*told)
+            self._train_epochs(fit, epochs, [*self._pruning(fit), each])
+            self.splits.unload()
+        if fit.diverged or self.averaging or fit.best_epoch < len(fit.history):
+            self.block_model.set_weights(fit.best_weights)
+        return fit
+
+    def _training(self, learning_rate: float, epochs: int, seed: int) -> dict[str, Any]:
+        """All that decides a training's epochs, by which a checkpoint is known to be of it."""
         training = {
             "variant": self.variant.content("search"),
             "data": self.splits.fingerprint,
             "learning_rate": learning_rate,
             "schedule_epochs": epochs if self.one_cycle else None,
+            "pruning_epochs": self.variant.first_judged(epochs),
             "seed": seed,
         }
-        if self.reused:
-            training["source"] = weights_fingerprint(self.reused)
-        fit = Fit(patience=patience, training=training)
-        if checkpoints and (newest := checkpoints.newest()):
-            fit.go_on_from(newest, self.block_model)
-        for epoch, metrics in enumerate(fit.history, start=1):
-            on_epoch(epoch, metrics)
-        spent = self._fill_cache()  # also of a training that is over: it is judged by that
-        if not fit.stopped_early:
-            each = EachEpoch(fit, self.blocks, seed, on_epoch, checkpoints, spent)
-            done = len(fit.history)
-            self._train(Feed(self.blocks), initial_epoch=done, epochs=epochs, callbacks=[each])
-            self.splits.unload()
-        if fit.best_weights is not None:
-            self.block_model.set_weights(fit.best_weights)
-        return fit
+        return training | ({"source": weights_fingerprint(self.reused)} if self.reused else {})
+
+    def _train_epochs(
+        self, fit: Fit, epochs: int, callbacks: list[keras.callbacks.Callback]
+    ) -> None:
+        done = len(fit.history)
+        try:
+            self._train(Feed(self.blocks), initial_epoch=done, epochs=epochs, callbacks=callbacks)
+        except DivergenceError as error:
+            if not fit.may_diverge:
+                raise
+            fit.diverged = str(error)
+
+    def _pruning(self, fit: Fit) -> list[keras.callbacks.Callback]:
+        if self.variant.pruning != "gradual" or not self.variant.pruned:
+            return []
+        share, n_blocks = self.variant.pruned, self.blocks.n_blocks
+        return [GradualPruning(share, epochs=fit.first_judged, blocks_per_epoch=n_blocks)]
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Class probabilities, float32 of shape (n, classes), for uint8 images."""
@@ -253,17 +284,6 @@ class Trainer:
     @cached_property
     def _keras_model(self) -> keras.Model:
         return build_model(self.variant, self.splits, seed=0)
-
-
-def _settle_memory() -> None:
-    """Give back what compiling has freed (70 MB), and keep what blocks of images free from here on.
-
-    Else glibc would return and get every block's memory anew, page by page: 0.12 ms of a step.
-    """
-    with suppress(OSError, AttributeError):  # another C library
-        libc = ctypes.CDLL(None)
-        libc.malloc_trim(0)
-        libc.mallopt(M_TOP_PAD, KEPT_BYTES)
 
 
 # Of every variant that a worker meets in turn: TensorFlow frees hardly any of the memory of a

@@ -9,24 +9,22 @@ from pipeline.comparisons import Variant
 from pipeline.data.fingerprints import fingerprint_of
 from pipeline.training.blocks import evaluation_batches
 
+OUTPUTS = ("outputs", "probabilities")  # layers
 Weights = dict[str, list[np.ndarray]]  # by the name of a layer
 
 
 def reused_weights(variant: Variant, model: keras.Model, source: keras.Model | None) -> Weights:
-    """The weights that a variant's model takes from a source: those of the lowest hidden layers.
+    """The weights that a variant's model takes from a source.
+
+    They are those of the lowest hidden layers, of what comes before them, and of the output where
+    that is taken, too.
 
     Raises:
         InputError: if the source lacks one of these layers, or has it in another shape.
     """
-    kinds = ("dense", "batch_normalization", "activation")
-    numbers = range(1, variant.reused_layers + 1)
-    names = [f"{kind}_{number}" for number in numbers for kind in kinds]
-    with_weights = {layer.name for layer in model.layers if layer.weights}
     theirs = {layer.name: layer.get_weights() for layer in (source.layers if source else ())}
     found: Weights = {}
-    for name in ("convolution", *names) if variant.reused_layers else ():
-        if name not in with_weights:
-            continue
+    for name in (one.name for one in model.layers if one.weights and _is_reused(one.name, variant)):
         found[name] = theirs.get(name, [])
         received = [array.shape for array in found[name]]
         expected = [tuple(one.shape) for one in model.get_layer(name).weights]
@@ -38,6 +36,14 @@ def reused_weights(variant: Variant, model: keras.Model, source: keras.Model | N
                 action="Start from a variant with these layers, trained on images of this size.",
             )
     return found
+
+
+def _is_reused(layer: str, variant: Variant) -> bool:
+    """Whether a variant takes what one of its layers has learnt from another network."""
+    if not variant.reused_layers or layer in OUTPUTS:
+        return variant.reused_output
+    number = layer.rpartition("_")[2]
+    return not number.isdecimal() or int(number) <= variant.reused_layers
 
 
 def weights_fingerprint(weights: Weights) -> str:
@@ -56,8 +62,7 @@ class FrozenPart:
     """
 
     def __init__(self, model: keras.Model, frozen_layers: int):
-        names = [f"{kind}_{frozen_layers}" for kind in ("activation", "batch_normalization")]
-        self.output = [layer for layer in model.layers if layer.name in names][-1].output
+        self.output = model.get_layer(f"activation_{frozen_layers}").output
         part = keras.Model(model.input, self.output)
         self._compute = tf.function(lambda images: part(images, training=False), jit_compile=True)
 

@@ -110,7 +110,7 @@ class Nadam(keras.optimizers.Nadam):
 
     def update_step(self, gradient: tf.Tensor, variable: Any, learning_rate: tf.Tensor) -> None:
         if not self._scales:
-            step = tf.cast(self.iterations.value + 1, tf.float32)
+            step = tf.cast(self.iterations + 1, tf.float32)
             decay, next_decay = (self.beta_1 * (1 - 0.5 * 0.96**at) for at in (step, step + 1))
             product = self._u_product.value
             self._scales = (

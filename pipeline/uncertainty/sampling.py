@@ -59,13 +59,12 @@ def mc_probabilities(
         if value < minimum:
             expected, action = f"an integer of {minimum} or more", f"Choose a larger {name}."
             raise InputError(name, expected=expected, received=repr(value), action=action)
-    steps = _steps(model)
+    sample_batch = sampler(model, seed=seed)
     images = _fit_input(model, images)
-    sample_batch = _trace_sampler(model, steps, samples=samples, seed=seed)
     probabilities = np.empty((samples, len(images), model.output_shape[-1]), np.float32)
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
-        probabilities[:, start : start + len(batch)] = sample_batch(batch)
+        probabilities[:, start : start + len(batch)] = sample_batch(batch, samples)
     return probabilities
 
 
@@ -137,13 +136,15 @@ def _fit_input(model: "keras.Model", images: npt.NDArray[Any]) -> npt.NDArray[An
     return images.astype(dtype, copy=False)
 
 
-def _trace_sampler(
-    model: "keras.Model", steps: list["Step"], *, samples: int, seed: int
-) -> Callable[[npt.NDArray[Any]], Any]:
-    """One graph from a batch of images to probabilities of shape (samples, batch, classes)."""
+def sampler(model: "keras.Model", *, seed: int) -> Callable[..., Any]:
+    """From a batch of images and a number to as many samples, (samples, batch, classes).
+
+    Every call has other masks; model and seed as in `mc_probabilities`.
+    """
     import keras
     import tensorflow as tf
 
+    steps = _steps(model)
     dropouts = dropout_layers(model)
     # Copies, so that the originals' state stays as it is, and each with a seed of its own: the
     # layers' own would not do, for with one for all of them the masks would be the same.
@@ -161,8 +162,10 @@ def _trace_sampler(
         return tensors
 
     # Not jit_compile: on a CPU, XLA takes some 30 times as long to draw masks inside a loop.
-    @tf.function(input_signature=[tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype)])
-    def sample_batch(images: Any) -> Any:
+    image = tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype)
+
+    @tf.function(input_signature=[image, tf.TensorSpec((), tf.int32)])
+    def sample_batch(images: Any, samples: Any) -> Any:
         features = apply(steps[:first], [images])
         return tf.map_fn(
             lambda _: tf.cast(apply(steps[first:], features)[-1], tf.float32),

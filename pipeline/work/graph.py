@@ -1,11 +1,12 @@
-"""The steps of a comparison's variants, each after those of the training that it starts from."""
+"""The steps of a comparison's variants, each after those that it needs the results of."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from pipeline.base import InputError
 from pipeline.comparisons import Comparison, Data, Variant
-from pipeline.comparisons.files import DEFAULT, find_variant, source_of
+from pipeline.comparisons.files import DEFAULT, find_variant, named_by, searched_for, source_of
 from pipeline.parameters import DataSet, Main, Search, Train, declared
 from pipeline.work.prepare import prepared
 from pipeline.work.search import SearchStep
@@ -30,16 +31,22 @@ class Graph:
     data: DataSets
 
     def search(self, variant: Variant) -> SearchStep:
-        """The search of a variant; its trials start from the source with the lowest seed there is.
+        """The search of the learning rate of a variant, or of the one whose rate it has.
 
-        That is 1, unless this is the seed of the search, which no training may have.
+        Its trials start from the source with the lowest seed there is. That is 1, unless this is
+        the seed of the search, which no training may have.
         """
+        if variant.learning_rate_of:
+            other, place = searched_for(variant, self.comparison)
+            return self._at(place).search(self.asked.configured(other, strict=False))
         first = 2 if self.asked.search_seed == 1 else 1
         return SearchStep(**self._of(variant, first))
 
     def training(self, variant: Variant, seed: int) -> TrainStep:
         """The training of a variant with a seed; it starts from its source with the same seed."""
-        return TrainStep(**self._of(variant, seed), seed=seed, search=self.search(variant))
+        has_rate = variant.learning_rate is not None or variant.epochs == 0
+        search = None if has_rate else self.search(variant)
+        return TrainStep(**self._of(variant, seed), seed=seed, search=search)
 
     def _of(self, variant: Variant, seed: int) -> dict[str, Any]:
         data = self.data[self.asked.data_of(self.comparison)]
@@ -51,19 +58,22 @@ class Graph:
         if isinstance(asked, Search):  # the source is trained, too
             shared = {name: getattr(asked, name) for name in declared(Train).keys() & vars(asked)}
             asked = Train(**{**shared, "seed": seed})
-        asked = asked if place == self.comparison else _in(asked, place)
-        graph = replace(self, asked=asked, comparison=place)
+        graph = replace(self, asked=asked)._at(place)
         return {**about, "source": graph.training(asked.configured(source, strict=False), seed)}
+
+    def _at(self, place: Comparison) -> "Graph":
+        """The same for a comparison that declares what a variant of this one names."""
+        asked = self.asked if place == self.comparison else _in(self.asked, place)
+        return replace(self, asked=asked, comparison=place)
 
 
 def comparisons_of(comparison: Comparison, variants: Iterable[Variant]) -> list[Comparison]:
-    """A comparison, and those that declare what its variants start from."""
+    """A comparison, and those that declare what its variants start from, or have the rate of."""
     found = [comparison]
-    for variant in variants:
-        place = comparison
-        while variant.starts_from:
-            variant, place = source_of(variant, place)
-            found += [place] if place not in found else []
+    waiting = [(variant, comparison) for variant in variants]
+    for variant, place in waiting:
+        waiting += named_by(variant, place).values()
+        found += [place] if place not in found else []
     return found
 
 
@@ -96,9 +106,30 @@ def graph_of(asked: Train | Search) -> tuple[Graph, Variant]:
     """The steps of one variant, and the variant with the settings that are given.
 
     Raises:
-        InputError: if the variant is unknown, a setting does not go with it, or as `prepared`.
+        InputError: if the variant is unknown, has a learning rate and is to be searched, or a
+            setting does not go with it; or as `prepared`.
     """
     found, comparison = find_variant(asked.variant, asked.comparison)
     variant = asked.configured(found)
+    if isinstance(asked, Search):
+        _check_searched(variant, comparison)
     data = data_sets(asked, comparison, [variant])
     return Graph(asked=asked, comparison=comparison, data=data), variant
+
+
+def _check_searched(variant: Variant, comparison: Comparison) -> None:
+    """Refuse to search a learning rate that no training would have."""
+    if variant.learning_rate is None and not variant.learning_rate_of and variant.epochs:
+        return
+    rate, action = f"learning_rate={variant.learning_rate}", "Its training needs no search."
+    if variant.learning_rate_of:
+        other = searched_for(variant, comparison)[0].name
+        rate, action = f"the rate of '{other}'", f"Search that: -P variant={other}"
+    elif not variant.epochs:
+        rate = "epochs=0"
+    raise InputError(
+        "variant",
+        expected="one whose learning rate is searched",
+        received=f"'{variant.name}', which has {rate}",
+        action=action,
+    )

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from pipeline.tracking import addresses, client
 from pipeline.tracking.runs import StepRun
 from pipeline.training.runtime import import_tensorflow
 from pipeline.uncertainty import calibration, sampling
+from pipeline.work.inference import microseconds
 from pipeline.work.trained_model import trained_model
 from pipeline.work.variant_step import splits_of
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     import keras
 
 MOST_UNCERTAIN = 12  # images
+FEW = (1, 10)  # samples that are enough where predictions must be fast
 
 
 def add_mc_dropout(run_id: str, samples: int) -> None:
@@ -104,6 +107,7 @@ def log_mc_dropout(
         "accuracy_by_samples": by_samples.tolist(),
         "calibration": {model_name: _lists(*arrays) for model_name, arrays in bins.items()},
         "most_uncertain": _log_most_uncertain(run, splits, mean),
+        "by_number": _log_by_number(run, model, splits.x_test, drawn, labels, seed),
     }
     run.log_dict(record, "mc_dropout/record.json")
     right, mc_right = (found.argmax(axis=1) == labels for found in (deterministic, mean))
@@ -113,6 +117,30 @@ def log_mc_dropout(
     )
     progress.update(message=f"{name}: MC Dropout {of_mc}")
     return metrics
+
+
+def _log_by_number(
+    run: StepRun,
+    model: "keras.Model",
+    images: np.ndarray,
+    drawn: np.ndarray,
+    labels: np.ndarray,
+    seed: int,
+) -> list[dict[str, float]]:
+    """Log what the first few samples, and all, come to and take; returns it, the fewest first."""
+    sampler = sampling.sampler(model, seed=seed)
+    found = []
+    for number in sorted({one for one in (*FEW, len(drawn)) if one <= len(drawn)}):
+        mean = drawn[:number].mean(axis=0, dtype=np.float64)
+        of_number = {
+            "microseconds": microseconds(partial(sampler, samples=number), images),
+            "accuracy": float((mean.argmax(axis=1) == labels).mean()),
+            "nll": calibration.negative_log_likelihood(mean, labels),
+            "ece": calibration.expected_calibration_error(mean, labels),
+        }
+        run.log_metrics({f"mc_{name}_{number}": value for name, value in of_number.items()})
+        found.append({"samples": number, **of_number})
+    return found
 
 
 def _log_figures(

@@ -38,7 +38,9 @@ class RateCurve:
 
     chosen: float  # the rate at the minimum
     expected: Sequence[float]  # of each trial: the loss at its end; NaN of those that diverged
-    points: pd.DataFrame  # learning_rate and val_loss; the chosen one alone where there is no curve
+    # learning_rate and val_loss; the chosen one alone where there is no curve, none where no trial
+    # was completed.
+    points: pd.DataFrame
 
 
 def curve_through(trials: Sequence[Tried]) -> RateCurve:
@@ -73,6 +75,13 @@ def curve_through(trials: Sequence[Tried]) -> RateCurve:
         expected=np.exp(usual[-1] + np.where(np.isfinite(behind), behind, np.nan)).tolist(),
         points=pd.DataFrame({"learning_rate": shown, "val_loss": np.exp(usual[-1] + curve)}),
     )
+
+
+def lowest_of(trials: Sequence[Tried]) -> RateCurve:
+    """The lowest rate of trials of which none was completed; one that diverged only if all did."""
+    chosen = min(trials, key=lambda one: (one.diverged, one.rate)).rate
+    nothing = pd.DataFrame({"learning_rate": [], "val_loss": []})
+    return RateCurve(chosen=chosen, expected=[math.nan] * len(trials), points=nothing)
 
 
 def _log(losses: Sequence[float]) -> np.ndarray:

@@ -33,6 +33,7 @@ from pipeline.work.trials import Trial, link
 from pipeline.work.variant_step import VariantStep
 
 FIGURE = "learning_rate_search.png"
+RATE = "learning_rate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,9 +133,9 @@ def _optimize(
 
 
 def _log_study(study: optuna.Study, curve: RateCurve, step: SearchStep, run: StepRun) -> None:
-    best, most, rate = study.best_trial, step.variant.search_epochs, curve.chosen
-    best_rate, loss = best.params["learning_rate"], study.best_value
-    trials = study.trials
+    most, rate, trials = step.variant.search_epochs, curve.chosen, study.trials
+    completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    best = study.best_trial if completed else None
     diverged = sum(DIVERGED in trial.user_attrs for trial in trials)  # which are pruned, to Optuna
     pruned = sum(trial.state == TrialState.PRUNED for trial in trials) - diverged
     trained = sum(len(trial.intermediate_values) for trial in trials)
@@ -142,27 +143,36 @@ def _log_study(study: optuna.Study, curve: RateCurve, step: SearchStep, run: Ste
     of_all = f"{saved} of {len(trials) * most} epochs"
     run.log_parameters({"best_learning_rate": repr(rate)})
     metrics = {"best_learning_rate": rate, "trials": len(trials)}
-    metrics |= {"best_val_loss": loss, "best_trial_learning_rate": best_rate}
+    if best:
+        metrics |= {
+            "best_val_loss": study.best_value,
+            "best_trial_learning_rate": best.params[RATE],
+        }
     metrics |= {"trials_pruned": pruned, "trials_diverged": diverged}
     metrics |= {"epochs_trained": trained, "epochs_saved_by_pruning": saved}
     run.log_metrics(metrics)
     how = "where a smooth curve through all trials is lowest"
     if len(curve.points) == 1:
         how = "that of the best trial, as so few say no more"
-    outcome = (
-        f"Chosen: learning rate **{rate:.3g}**, {how}. Best trial: {best.number}, with learning "
-        f"rate {best_rate:.3g} and validation loss {loss:.4f} nats per image."
-    )
+    if not best:
+        how = "the lowest that was tried, as no trial came to its end: every rate diverges"
+    outcome = f"Chosen: learning rate **{rate:.3g}**, {how}."
+    if best:
+        outcome += (
+            f" Best trial: {best.number}, with learning rate {best.params[RATE]:.3g} and "
+            f"validation loss {best.value:.4f} nats per image."
+        )
     set_note(study, _study_note(step, run, outcome))
     opened = client.get_run(run.run_id)
-    figure = f"[{FIGURE}]({addresses.artifact_page(opened, FIGURE)[1:]})"
+    figure = f"Figure: [{FIGURE}]({addresses.artifact_page(opened, FIGURE)[1:]})" if best else ""
     links = " · ".join(filter(None, [figure, source_link(opened)]))
     run.set_note(
         f"Learning-rate search of **{step.variant.name}**: {len(trials)} trials of up to {most} "
         f"epochs, {pruned} pruned, {diverged} diverged; pruning saved {of_all}.\n\n"
-        f"{outcome}\n\nFigure: {links}\n\nRun again: {markdown.code(step.again())}"
+        f"{outcome}\n\n{links}\n\nRun again: {markdown.code(step.again())}"
     )
-    text = f"learning rate {rate:.3g}, val_loss {loss:.3f} at best"
+    text = f"learning rate {rate:.3g}"
+    text += f", val_loss {best.value:.3f} at best" if best else ", though all trials diverged"
     progress.update(step=step.name, state="finished", text=text)
 
 
@@ -184,6 +194,8 @@ def _log_trials(study: optuna.Study, curve: RateCurve, variant: Variant, run: St
     ]
     trials = pd.DataFrame(rows)
     run.log_text(trials.to_csv(index=False, float_format="%.7g"), "trials.csv")
+    if curve.points.empty:  # nothing converged that could be drawn
+        return
     points = curve.points.to_csv(index=False, float_format="%.7g")
     run.log_text(points, "learning_rate_curve.csv")
     name = variant.name

@@ -16,7 +16,7 @@ from pipeline.base import InputError
 from pipeline.base.rounding import three_digits
 from pipeline.comparisons import Variant
 from pipeline.parameters import Searching
-from pipeline.work.rate_curve import RateCurve, Tried, curve_through
+from pipeline.work.rate_curve import RateCurve, Tried, curve_through, lowest_of
 
 N_SPREAD = 5
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -41,10 +41,13 @@ class StudySettings:
     def judged_epoch(self, losses: Sequence[float]) -> int:
         """The epoch, from 1, that a trial with these validation losses is judged by.
 
-        That is the one with the lowest, whose weights early stopping keeps; where the variant never
-        stops early, the last.
+        That is the one with the lowest, whose weights early stopping keeps, of those by which a
+        training of so many epochs may be judged; where the variant never stops early, the last.
         """
-        return len(losses) if self.variant.patience is None else 1 + losses.index(min(losses))
+        if self.variant.patience is None:
+            return len(losses)
+        first = min(self.variant.first_judged(self.variant.search_epochs), len(losses))
+        return first + losses[first - 1 :].index(min(losses[first - 1 :]))
 
     @property
     def extra_trials(self) -> int:
@@ -213,11 +216,16 @@ def open_trial(study: optuna.Study) -> optuna.Trial | None:
 def rate_curve(study: optuna.Study, settings: StudySettings, first: int | None = None) -> RateCurve:
     """The curve through the trials of a study, or through its first ones.
 
+    Where none of them finished it is the lowest rate that did not diverge, or else the lowest, if
+    its variant may diverge: that is an answer, too.
+
     Raises:
         InputError: if none of them finished: the rates of the range diverge.
     """
     tried = [_tried(one, settings) for one in ended_trials(study)[:first]]
     if not any(one.completed for one in tried):
+        if settings.variant.may_diverge:
+            return lowest_of(tried)
         low, high = settings.bounds
         raise InputError(
             "learning_rate_min and learning_rate_max",

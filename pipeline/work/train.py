@@ -1,20 +1,25 @@
 """The work of `train`: one architecture variant, trained, judged and logged."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
+from numpy.lib.stride_tricks import sliding_window_view
 
 from pipeline.base import progress
+from pipeline.comparisons import Variant
+from pipeline.data.splits import Splits
 from pipeline.parameters import Training
 from pipeline.steps.resuming import checkpoints_of
 from pipeline.tracking import client
 from pipeline.tracking.outages import patiently
 from pipeline.tracking.runs import StepRun
 from pipeline.training.runtime import import_tensorflow
-from pipeline.uncertainty.calibration import in_half_precision
+from pipeline.uncertainty.calibration import in_half_precision, negative_log_likelihood
+from pipeline.work.inference import inference_microseconds
 from pipeline.work.mc_dropout import log_mc_dropout
 from pipeline.work.search import SearchStep
 from pipeline.work.source import source_model
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
 
     from pipeline.training.trainer import Fit, Trainer
 
+SMOOTHED = 10  # mini-batches
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainStep(VariantStep):
@@ -40,7 +47,9 @@ class TrainStep(VariantStep):
 
     asked: Training
     seed: int  # decides weights, shuffling and dropout masks
-    search: SearchStep  # finds the learning rate where none is given
+    search: (
+        SearchStep | None
+    )  # finds the learning rate where none is given and something is trained
 
     @property
     def name(self) -> str:
@@ -50,18 +59,18 @@ class TrainStep(VariantStep):
         return {**super().parameters(), "seed": self.seed}
 
     def after(self) -> Sequence[VariantStep]:
-        return (*super().after(), *(() if self.asked.learning_rate else (self.search,)))
+        return (*super().after(), *filter(None, [self.search]))
 
     def upstream(self) -> Mapping[str, str]:
-        searched = {} if self.asked.learning_rate else {"search": self.search.key}
+        searched = {"search": self.search.key} if self.search else {}
         return {**super().upstream(), **searched}
 
     def tags(self) -> Mapping[str, Any]:
         return {**super().tags(), "replicates_key": self.replicates_key}
 
     def work(self, run: StepRun, after: Sequence[client.Run]) -> None:
-        rate = self.asked.learning_rate
-        if rate is None:
+        rate = self.variant.learning_rate or 0.0
+        if self.search:
             search = after[-1]
             rate = float(search.data.params["best_learning_rate"])
             run.set_tags({"search_run": search.info.run_id})
@@ -84,10 +93,8 @@ def _train(run: StepRun, step: TrainStep, rate: float, after: Sequence[client.Ru
         text = f"val_accuracy {metrics['val_accuracy']:.3f}"
         progress.update(step=step.name, done=epoch, total=variant.epochs, text=text)
 
-    fit = trainer.fit(
+    fit = trainer.fit_as_declared(
         learning_rate=rate,
-        epochs=variant.epochs,
-        patience=variant.patience,
         seed=step.seed,
         on_epoch=on_epoch,
         checkpoints=checkpoints_of(run.run_id),
@@ -95,34 +102,36 @@ def _train(run: StepRun, step: TrainStep, rate: float, after: Sequence[client.Ru
     )
     run.flush()
     metrics = _log_results(run, step, trainer, fit)
+    run.set_tags({"diverged": fit.diverged} if fit.diverged else {})
     opened = client.get_run(run.run_id)
     run.set_note(training_note(step, opened, metrics, seed=step.seed, rate=rate))
-    text = f"test accuracy {metrics['test_accuracy']:.1%} (epoch {fit.best_epoch}), "
-    text += f"{metrics['median_epoch_seconds']:.2f} s/epoch"
+    text = f"test accuracy {metrics['test_accuracy']:.1%} (epoch {fit.best_epoch})"
+    if fit.history:
+        text += f", {metrics['median_epoch_seconds']:.2f} s/epoch"
     progress.update(step=step.name, state="finished", text=text)
 
 
 def _log_results(run: StepRun, step: TrainStep, trainer: "Trainer", fit: "Fit") -> dict[str, float]:
     """Log what the fit came to, on the test set too; returns the metrics."""
-    from pipeline.report import run_figures
+    from pipeline.training.pruning import sparsity
 
-    probabilities = trainer.predict(trainer.splits.x_test)
-    metrics = _fit_metrics(fit, trainer)
+    splits = trainer.splits
+    probabilities, of_val = map(trainer.predict, (splits.x_test, splits.x_val))
+    metrics = _fit_metrics(fit, trainer) | _best_metrics(fit, step.variant, splits, of_val)
+    metrics |= sparsity(trainer.model)
     metrics |= log_test(run, step.variant, trainer.splits, probabilities)
     metrics["best_train_accuracy"] = trainer.training_accuracy(step.seed)
     gap = metrics["best_train_accuracy"] - metrics["test_accuracy"]
     metrics["generalization_gap"] = gap
     metrics |= _log_layers(run, step, trainer)
     run.log_metrics(metrics)
-    of_splits = {"test": probabilities, "validation": trainer.predict(trainer.splits.x_val)}
-    for name, of in of_splits.items():
+    for name, of in {"test": probabilities, "validation": of_val}.items():
         run.log_array(in_half_precision(of), f"predictions/{name}.npy")
-    columns = {"train_loss": "loss", "train_accuracy": "accuracy"}
-    curve = pd.DataFrame(fit.history).rename(columns=columns)
-    curve.insert(0, "epoch", range(1, len(curve) + 1))
-    figure = run_figures.learning_curve(curve, fit.best_epoch, step.name, step.variant.color)
-    run.log_figure(figure, "learning_curve.png")
+    _log_curves(run, step, fit)
     _log_model(run, trainer, model := trainer.trained_model())
+    time_of_image = inference_microseconds(model, trainer.splits.x_test)
+    run.log_metrics(of_image := {"inference_microseconds": time_of_image})
+    metrics |= of_image
     if step.variant.dropout_rate > 0:
         metrics |= log_mc_dropout(
             run,
@@ -138,20 +147,63 @@ def _log_results(run: StepRun, step: TrainStep, trainer: "Trainer", fit: "Fit") 
 
 
 def _fit_metrics(fit: "Fit", trainer: "Trainer") -> dict[str, float]:
-    best = fit.history[fit.best_epoch - 1]
-    return {
-        **{f"best_{name}": best[name] for name in ("val_accuracy", "val_loss")},
+    times = ("epoch_seconds", "epoch_cpu_seconds") if fit.history else ()
+    first = np.array(fit.first_losses)
+    metrics = {"highest_first_loss": highest_moving_mean(first)} if first.size else {}
+    return metrics | {
         "best_epoch": fit.best_epoch,
         "epochs_run": len(fit.history),
         **{
-            f"median_{name}": float(np.median([row[name] for row in fit.history]))
-            for name in ("epoch_seconds", "epoch_cpu_seconds")
+            f"median_{name}": float(np.median([row[name] for row in fit.history])) for name in times
         },
-        "train_seconds": fit.history[-1]["elapsed_seconds"],
+        "train_seconds": fit.history[-1]["elapsed_seconds"] if fit.history else 0.0,
         "compile_seconds": trainer.compile_seconds,
         "parameter_count": trainer.model.count_params(),
         "stopped_early": float(fit.stopped_early),
+        "diverged": float(bool(fit.diverged)),
     }
+
+
+def _best_metrics(
+    fit: "Fit", variant: Variant, splits: Splits, probabilities: np.ndarray
+) -> dict[str, float]:
+    """What the weights that were kept come to on the validation images, which it predicted."""
+    if fit.best_epoch and variant.validated_on == "validation":
+        best = fit.history[fit.best_epoch - 1]
+        return {f"best_{name}": best[name] for name in ("val_accuracy", "val_loss")}
+    labels = np.asarray(splits.y_val)
+    return {
+        "best_val_accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
+        "best_val_loss": negative_log_likelihood(probabilities, labels),
+    }
+
+
+def highest_moving_mean(losses: np.ndarray) -> float:
+    """The highest mean of ten mini-batches one after the other, up to one that is not finite.
+
+    Single ones differ by a tenth for no other reason than their images.
+    """
+    finite = losses[: np.isfinite(losses).argmin()] if not np.isfinite(losses).all() else losses
+    if not finite.size:
+        return math.nan
+    return float(sliding_window_view(finite, min(SMOOTHED, finite.size)).mean(axis=1).max())
+
+
+def _log_curves(run: StepRun, step: TrainStep, fit: "Fit") -> None:
+    """Log the losses of the first epoch, if one was begun, and a figure of all epochs, if any."""
+    from pipeline.report import run_figures
+
+    if fit.first_losses:
+        losses = np.array(fit.first_losses, np.float32)
+        run.log_array(losses, "first_epoch_losses.npy")
+        figure = run_figures.first_losses(losses, SMOOTHED, step.name, step.variant.color)
+        run.log_figure(figure, "first_epoch_losses.png")
+    if fit.history:
+        columns = {"train_loss": "loss", "train_accuracy": "accuracy"}
+        curve = pd.DataFrame(fit.history).rename(columns=columns)
+        curve.insert(0, "epoch", range(1, len(curve) + 1))
+        figure = run_figures.learning_curve(curve, fit.best_epoch, step.name, step.variant.color)
+        run.log_figure(figure, "learning_curve.png")
 
 
 def _log_layers(run: StepRun, step: TrainStep, trainer: "Trainer") -> dict[str, float]:

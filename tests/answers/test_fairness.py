@@ -7,17 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pipeline.answers.fairness import (
-    ABSENT,
-    DISTURBED,
-    UNKNOWN,
-    Fact,
-    LeftOut,
-    RunRecord,
-    facts,
-    is_capped,
-    left_out,
-)
+from pipeline.answers.fairness import ABSENT, DISTURBED, UNKNOWN, Fact, facts
+from pipeline.answers.run_records import LeftOut, RunRecord, is_capped, left_out
 from pipeline.comparisons import Variant
 from pipeline.comparisons.transfer import CACHED, SCRATCH, UNFROZEN
 from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, BN, ELU, ONE_CYCLE, SELU
@@ -38,6 +29,8 @@ def trained(variant: Variant = ELU, seed: int = 1, **changes: Any) -> RunRecord:
     """A training run; its settings are the variant's, `given` ones apart."""
     given = changes.setdefault("given", {})
     declared = dataclasses.asdict(dataclasses.replace(variant, **given))
+    if declared["learning_rate"] is None:  # it was searched
+        del declared["learning_rate"]
     tags = {"dataset": "mnist_5k", "data_fingerprint": FINGERPRINT}
     tags |= {"host": "one", "processor": "x86_64"}
     if "search" in changes:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from compared_runs import COMPARED_VARIANTS, evidence_of, five_variants, make_curves, make_run
 
-from pipeline.answers.summary import mean_confidence_interval, with_convergence
+from pipeline.answers.summary import disturbed, mean_confidence_interval, with_convergence
 from pipeline.base import InputError
 
 
@@ -146,3 +146,28 @@ class TestRefusedRuns:
         runs = pd.DataFrame([make_run("elu", 7), make_run("elu", 7, run_id="again")])
         with pytest.raises(InputError, match="more than one of elu with seed 7"):
             with_convergence(runs, make_curves(runs), "elu")
+
+
+# Runs that other work disturbed
+
+
+def curve_of(run_id: str, seconds: list[float], cpu_seconds: list[float | None]) -> pd.DataFrame:
+    columns = {"epoch_seconds": seconds, "epoch_cpu_seconds": cpu_seconds}
+    frame = pd.DataFrame({"run_id": run_id, "epoch": range(1, len(seconds) + 1), **columns})
+    return frame.astype(dict.fromkeys(columns, float))
+
+
+def test_wall_time_well_above_cpu_time_in_most_epochs_is_disturbed_and_old_runs_are_not_known() -> (
+    None
+):
+    curves = [
+        curve_of("alone", [3.0, 3.0, 3.1], [3.05, 3.0, 3.05]),
+        curve_of("disturbed once", [3.0, 24.0, 3.0], [3.0, 3.1, 3.0]),
+        curve_of("disturbed", [7.0, 24.0, 3.1], [3.0, 3.1, 3.0]),
+        curve_of("slow by itself", [24.0, 24.0, 24.0], [24.0, 24.0, 24.0]),
+        curve_of("of old", [3.0, 24.0, 24.0], [None, None, None]),
+        curve_of("gone on with", [3.0, 24.0, 24.0], [None, 3.0, 3.0]),
+    ]
+    found = disturbed(pd.concat(curves, ignore_index=True))
+    assert found.isna().to_dict() == {run_id: run_id == "of old" for run_id in found.index}
+    assert set(found.index[found.fillna(False)]) == {"disturbed", "gone on with"}

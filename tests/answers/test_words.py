@@ -7,8 +7,9 @@ import pytest
 from compared_runs import accuracies, answer, evidence_of, five_variants, make_run
 
 from pipeline.answers import tables, words
-from pipeline.answers.fairness import Fact, LeftOut
+from pipeline.answers.fairness import Fact
 from pipeline.answers.headlines import headlines
+from pipeline.answers.run_records import LeftOut
 from pipeline.comparisons import Question
 from pipeline.comparisons.twenty_layers import COMPARISON
 

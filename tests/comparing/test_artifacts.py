@@ -1,5 +1,6 @@
 """Artifacts that are shown: read as they are drawn, or refused whatever they hold."""
 
+import io
 import json
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,8 @@ TRIALS = """number,value,params_learning_rate,user_attrs_diverged,state
 2,1.9,0.01,,PRUNED
 """
 ACTIVATIONS = {"after training": {"mean": [0.1, 0.2], "standard_deviation": [1.0, 0.9]}}
+LAYERS = {"after training": {**ACTIVATIONS["after training"], "dead_units": [0.0, 0.25]}}
+BY_NUMBER = {"samples": 1.0, "microseconds": 20.0, "accuracy": 0.4, "ece": 0.1}
 IMAGE = {
     "true": "cat",
     "guesses": [["dog", 0.5], ["cat", 0.4]],
@@ -26,6 +29,7 @@ UNCERTAINTY: dict[str, Any] = {
     "accuracy_by_samples": [0.4, 0.5],
     "calibration": {"MC Dropout": {"confidence": [None], "accuracy": [None], "count": [0]}},
     "most_uncertain": [IMAGE],
+    "by_number": [BY_NUMBER],
 }
 
 
@@ -44,11 +48,16 @@ def test_a_pruned_trial_is_shown_at_the_loss_it_could_expect() -> None:
 def test_what_was_logged_is_read_as_it_was() -> None:
     curve = artifacts.rate_curve(b"learning_rate,val_loss\n0.001,1.5\n")
     assert curve.to_dict("list") == {"learning_rate": [0.001], "val_loss": [1.5]}
-    assert artifacts.activations(json.dumps(ACTIVATIONS).encode()) == ACTIVATIONS
+    for layers in (ACTIVATIONS, LAYERS):
+        assert artifacts.layers(json.dumps(layers).encode()) == layers
+    np.save(file := io.BytesIO(), np.array([2.3, np.inf], np.float32))
+    assert artifacts.losses(file.getvalue()).tolist() == [np.float32(2.3), np.inf]
     read = artifacts.uncertainty(json.dumps(UNCERTAINTY).encode())
     bins = {name: bins.tolist() for name, bins in read.pop("calibration")["MC Dropout"].items()}
     np.testing.assert_equal(bins, {"confidence": [np.nan], "accuracy": [np.nan], "count": [0]})
     assert read == {name: one for name, one in UNCERTAINTY.items() if name != "calibration"}
+    older = {name: one for name, one in UNCERTAINTY.items() if name != "by_number"}
+    assert artifacts.uncertainty(json.dumps(older).encode())["by_number"] == []
 
 
 @pytest.mark.parametrize(
@@ -60,9 +69,11 @@ def test_what_was_logged_is_read_as_it_was() -> None:
         *((artifacts.rate_curve, text) for text in ("", "learning_rate,val_loss\n", "a\n1\n")),
         (artifacts.rate_curve, "learning_rate,val_loss\n0.1,low\n"),
         (artifacts.rate_curve, "learning_rate,val_loss\n0.1,\n"),
-        *((artifacts.activations, text) for text in ("", "[]", '"text"', "{", "1")),
-        (artifacts.activations, json.dumps({"after training": {"mean": [0.1]}})),
-        (artifacts.activations, json.dumps({"after training": [0.1]})),
+        *((artifacts.layers, text) for text in ("", "[]", '"text"', "{", "1")),
+        (artifacts.layers, json.dumps({"after training": {"mean": [0.1]}})),
+        (artifacts.layers, json.dumps({"after training": [0.1]})),
+        (artifacts.layers, json.dumps({"after": {**LAYERS["after training"], "rank": [1.0]}})),
+        *((artifacts.losses, text) for text in ("", "1,2", "\x93NUMPY")),
         (artifacts.uncertainty, json.dumps({**UNCERTAINTY, "accuracy_by_samples": []})),
         *(
             (artifacts.uncertainty, json.dumps({**UNCERTAINTY, **changed}))
@@ -95,6 +106,7 @@ def test_uncertainty_of_several_seeds_is_the_mean_of_them_and_all_their_predicti
             "deterministic_accuracy": samples[0],
             "accuracy_by_samples": samples,
             "calibration": calibration,
+            "by_number": [BY_NUMBER | {"accuracy": samples[0]}],
         }
 
     one, other = record(0.8, 0.5, 10, [0.4, 0.5, 0.6]), record(0.6, 0.9, 30, [0.6, 0.6])
@@ -103,6 +115,8 @@ def test_uncertainty_of_several_seeds_is_the_mean_of_them_and_all_their_predicti
     assert found["seeds"] == 2
     assert found["deterministic_accuracy"] == 0.5
     assert found["accuracy_by_samples"] == pytest.approx([0.5, 0.55])  # as far as both go
+    assert found["by_number"] == [BY_NUMBER | {"accuracy": 0.5}]
+    assert artifacts.mean_uncertainty([one, {**other, "by_number": []}])["by_number"] == []
     assert list(found["calibration"]) == ["MC Dropout"]
     bins = {name: of.tolist() for name, of in found["calibration"]["MC Dropout"].items()}
     np.testing.assert_allclose(bins["confidence"], [nan, 0.65])

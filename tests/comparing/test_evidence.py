@@ -89,10 +89,10 @@ def test_a_damaged_artifact_is_left_out_and_said_to_be(
     ids = {name: train_run(name).info.run_id for name in contents}
     for name, run_id in ids.items():
         client.connect().log_text(run_id, contents[name], "activations.json")
-    read = evidence._of_each(ids, "activations.json", artifacts.activations)
+    read = evidence._of_each(ids, "activations.json", artifacts.layers)
     assert read == {"bn": {}}
     (line,) = capsys.readouterr().out.splitlines()
-    said = "activations.json of elu is left out, as it is not what was logged: TypeError"
+    said = "activations.json of elu is left out, as it is not what was logged: AttributeError"
     assert line.startswith(said)
 
 

@@ -12,7 +12,8 @@ from pages import HOSTILE, SCREENS, Page, assert_accessible, assert_fits, chromi
 
 from pipeline.answers import tables, words
 from pipeline.answers.evidence import Evidence
-from pipeline.answers.fairness import Fact, LeftOut
+from pipeline.answers.fairness import Fact
+from pipeline.answers.run_records import LeftOut
 from pipeline.report import page
 from pipeline.report.page import Origin
 

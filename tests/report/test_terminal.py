@@ -6,7 +6,8 @@ import re
 import pytest
 from compared_runs import accuracies, evidence_of, five_variants, make_run
 
-from pipeline.answers.fairness import Fact, LeftOut
+from pipeline.answers.fairness import Fact
+from pipeline.answers.run_records import LeftOut
 from pipeline.comparisons import Question
 from pipeline.report import terminal
 

@@ -39,7 +39,7 @@ def small(variant: Variant, **changes: Any) -> Variant:
 ELU = small(twenty_layers.ELU, batch_size=2)  # 130 mini-batches: more than one block holds
 # Nadam would blow up the rounding errors in the gradients of the biases before batch normalisation,
 # which are 0 in exact arithmetic, to steps of full size: no two programs would agree.
-BN = small(twenty_layers.BN, optimizer="sgd")
+BN = small(twenty_layers.BN, optimizer=twenty_layers.ONE_CYCLE.optimizer)
 ALPHA_DROPOUT = small(twenty_layers.ALPHA_DROPOUT, dropout_rate=0.2, dropout_layers="all")
 ONE_CYCLE = small(twenty_layers.ONE_CYCLE, batch_size=32, dropout_rate=0.0)
 
@@ -137,7 +137,7 @@ def plain_keras(
     optimizers = {
         "adam": keras.optimizers.Adam(0.001),
         "nadam": keras.optimizers.Nadam(0.001),
-        "sgd": keras.optimizers.SGD(0.001, momentum=0.9, nesterov=True),
+        BN.optimizer: keras.optimizers.SGD(0.001, momentum=0.9, nesterov=True),
     }
     model.compile(
         optimizer=optimizers[variant.optimizer],

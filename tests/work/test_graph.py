@@ -95,6 +95,7 @@ def test_the_key_has_the_source_in_it_and_the_seeds_of_a_training_are_replicates
 
 def test_a_step_waits_for_the_data_of_its_source() -> None:
     waiting = graph(run_id="").training(FROZEN, 1)
+    assert waiting.search
     assert waiting.waits_for == waiting.search.waits_for == "the data set is not prepared yet"
     assert graph(run_id="").training(SCRATCH, 1).waits_for == ""
     assert graph().training(FROZEN, 1).waits_for == ""
@@ -105,6 +106,7 @@ def test_every_door_makes_the_same_steps() -> None:
     by_train = graph(Train(comparison=TRANSFER, variant="frozen", seed=2)).training(FROZEN, 2)
     by_search = graph(Search(comparison=TRANSFER, variant="frozen")).search(FROZEN)
     assert by_train.key == by_main.key
+    assert by_main.search
     assert by_search.key == by_main.search.key
 
 

@@ -1,5 +1,6 @@
 """MC Dropout on a trained run."""
 
+import json
 from pathlib import Path
 
 import mlflow
@@ -28,8 +29,16 @@ def test_same_samples_give_the_figures_of_the_training_run(
     mc_dropout(McDropout(run_id=run_id, mc_samples=10))
     assert "train alpha_dropout seed 2: MC Dropout " in capsys.readouterr().out
     after = client.get_run(run_id).data.metrics
+    timed = {name for name in before if "microseconds" in name}
+    assert timed == {"inference_microseconds", "mc_microseconds_1", "mc_microseconds_10"}
+    assert all(0 < after[name] < 1e5 for name in timed)
     # One model ran under XLA, the other without: equal to float tolerance.
-    assert after == pytest.approx(before, rel=1e-2, abs=1e-6)
+    same = {name: value for name, value in before.items() if name not in timed}
+    assert {name: after[name] for name in same} == pytest.approx(same, rel=1e-2, abs=1e-6)
+    record = json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/mc_dropout/record.json"))
+    assert [one["samples"] for one in record["by_number"]] == [1, 10]
+    assert record["by_number"][1]["accuracy"] == after["mc_accuracy_10"] == after["mc_accuracy"]
+    assert record["by_number"][1]["ece"] == pytest.approx(after["mc_ece"], abs=1e-6)
     assert after["mc_accuracy"] == before["mc_accuracy"]
     assert len(client.get_metric_history(run_id, "mc_accuracy")) == 2
 

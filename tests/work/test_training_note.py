@@ -24,6 +24,6 @@ def test_a_note_says_what_a_training_goes_on_from(variant: Variant, said: str) -
 def test_a_note_says_how_far_training_and_test_accuracy_lie_apart() -> None:
     metrics = {"best_epoch": 3, "epochs_run": 9, "test_accuracy": 0.5, "test_precision": 0.45}
     metrics |= {"best_train_accuracy": 0.62, "generalization_gap": 0.12}
-    rows = {name: value for name, value, _ in _results(metrics)}
+    rows = {name: value for name, value, _ in _results(SCRATCH, metrics)}
     assert rows["generalization_gap"] == "+12.00 points"
     assert (rows["best_train_accuracy"], rows["test_precision"]) == ("62.00%", "45.00%")

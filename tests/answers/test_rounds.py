@@ -1,8 +1,19 @@
-"""Which variants get another seed, and how many there will be."""
+"""Which variants get another seed, how many there will be, and what is said of them."""
 
+import math
 from typing import Any
 
-from pipeline.answers.rounds import at_most, expected, filled, next_round
+import pytest
+
+from pipeline.answers.rounds import (
+    at_most,
+    ending,
+    expected,
+    filled,
+    next_round,
+    seeds_added,
+    still_undecided,
+)
 from pipeline.answers.verdicts import Answer, Verdict
 from pipeline.comparisons import Question
 
@@ -79,3 +90,66 @@ def test_at_most_there_are_as_many_as_all_primary_questions_may_take() -> None:
     seeds = {"elu": 4, "bn": 3, "a": 3, "b": 3}
     assert at_most(found, seeds, 12) == 8 + 9
     assert at_most([], seeds, 12) == 8 + 9 + 9 + 9
+
+
+# What is said
+
+UNDECIDED = answer("selu", "elu")
+WHY = (
+    "`selu` against `elu` is undecided, +0.30 points (-1.10 to 1.70): "
+    "about 9 seeds of each in all would probably decide it"
+)
+
+
+def test_which_seeds_which_variants_get_and_why() -> None:
+    assert seeds_added({"elu": [4], "selu": [4]}, [UNDECIDED]) == (
+        f"seed 4 of elu and selu, since {WHY}"
+    )
+    first = {"elu": [1, 2, 3], "bn": [1, 2, 3], "selu": [1, 2], "tanh": [2, 4, 5]}
+    assert seeds_added(first, []) == (
+        "seeds 1 to 3 of elu and bn; seeds 1 and 2 of selu; seeds 2, 4 and 5 of tanh, since no "
+        "verdict is given on fewer than 3 seeds"
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (UNDECIDED, WHY),
+        (answer("bn", "elu", seeds=None), "not even 100 seeds of each would probably decide it"),
+        (
+            answer("bn", "elu", low=math.nan, high=math.nan, seeds=None, reason="no two alike"),
+            "`bn` against `elu` is undecided (no two alike)",
+        ),
+        (
+            answer("bn", "elu", "epochs_to_target", effect=0.8, low=0.5, high=1.2),
+            "`bn` against `elu` in epochs_to_target is undecided, 0.80 times as many epochs (0.50",
+        ),
+        (answer("bn", "bn", "mc_gain"), "`bn` in mc_gain is undecided, +0.30 points"),
+    ],
+)
+def test_an_undecided_question_has_its_effect_and_what_would_decide_it(
+    found: Answer, said: str
+) -> None:
+    assert said in still_undecided([found])
+
+
+def test_of_many_undecided_questions_some_are_named() -> None:
+    said = still_undecided([answer(f"v{place}", "elu") for place in range(8)])
+    assert "`v1`" in said
+    assert "`v2`" not in said
+    assert said.endswith("; and 6 more")
+
+
+def test_the_end_has_its_reason_and_what_it_leaves_undecided() -> None:
+    decided = answer("bn", "elu", verdict=Verdict.EQUAL)
+    assert ending([decided], [], "no time") == "every primary question is decided"
+    assert ending([decided, UNDECIDED], [], "no time") == f"no time; {WHY}"
+    assert ending([decided, UNDECIDED], [], "no time", briefly=True) == (
+        "no time; 1 primary question undecided"
+    )
+    assert ending([decided], [], "no time", briefly=True) == "every primary question is decided"
+    assert ending([UNDECIDED], ["bn"], "no time") == f"a training of bn failed; {WHY}"
+    assert ending([decided], ["tanh", "bn"], "no time") == (
+        "a training of tanh and bn failed; what else is asked is decided"
+    )

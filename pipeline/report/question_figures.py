@@ -1,0 +1,188 @@
+"""Figures that only some questions need, see `comparisons.declarations.FIGURES`, as panels.
+
+Of what runs have not logged there are none.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from pipeline.comparisons.colors import GREY
+from pipeline.report import drawing
+from pipeline.report.drawing import Array, Colors, Look, Panel
+
+SMOOTHED = 10  # mini-batches
+MOST_POINTS = 150  # of a line
+WIDE = 10  # how many times the lowest is the highest on a linear axis at most
+SIZE = (4.4, 3.3)
+# Statistics of layers, with what an axis of them is called.
+STATISTICS = {
+    "standard_deviation": "Standard deviation of activations",
+    "dead_units": "Dead units (%)",
+    "distinct_units": "Distinct units",
+    "rank": "Rank of activations",
+    "gradient_norm": "Norm of the gradient",
+}
+
+
+def layers_panels(layers: Mapping[str, Any], colors: Colors) -> list[Panel]:
+    """From each variant's `layers.json`: every statistic by hidden layer, before and after."""
+    moments = dict.fromkeys(moment for of in layers.values() for moment in of)
+    panels = []
+    for statistic, unit in STATISTICS.items():
+        for place, moment in enumerate(moments):
+            scale = 100 if unit.endswith("%)") else 1
+            of = {
+                name: scale * np.asarray(at[moment][statistic], dtype=float)
+                for name, at in layers.items()
+                if at.get(moment, {}).get(statistic)
+            }
+            if of:
+                draw = partial(_draw_layers, lines=of, colors=colors, unit=unit, title=moment)
+                last = ", ".join(f"{name} {values[-1]:.3g}" for name, values in of.items())
+                alt = f"{unit} by hidden layer {moment}; in the last layer: {last}."
+                panels.append(Panel(f"layers_{statistic}_{place}", draw, alt))
+    return panels
+
+
+def _draw_layers(
+    axes: Axes, lines: Mapping[str, Array], colors: Colors, unit: str, title: str
+) -> None:
+    for place, (variant, values) in enumerate(lines.items()):
+        thinner = max(0.4, 0.9**place)  # A line that lies on another does not hide it.
+        of: Look = {"label": variant, "ms": 6 * thinner, "lw": 2.4 * thinner}
+        numbers, known = (
+            np.arange(1, len(values) + 1),
+            np.where(np.isfinite(values), values, np.nan),
+        )
+        drawn = axes.plot(numbers, known, **of | drawing.look(variant, colors))
+        drawing.assign(drawn, variant, "layer")
+    known = np.concatenate(list(lines.values()))
+    if _is_wide(known) and not unit.endswith("%)"):
+        # Gradients vanish over many powers of ten; what is 0 is at the lower edge.
+        axes.set_yscale("symlog", linthresh=float(known[known > 0].min()))
+        axes.set_ylim(bottom=0)
+    drawing.style(axes, "Hidden layer", unit, title=title[:1].upper() + title[1:], whole=True)
+
+
+def _is_wide(values: Array) -> bool:
+    known = values[np.isfinite(values) & (values > 0)]
+    return bool(known.size and known.max() > WIDE * known.min())
+
+
+def first_losses_panels(losses: Mapping[str, Sequence[Array]], colors: Colors) -> list[Panel]:
+    """The losses of the first epoch's mini-batches by variant, of every run: medians, smoothed."""
+    lines = {name: line for name, of in losses.items() if (line := _smoothed(of)) is not None}
+    if not lines:
+        return []
+    values = np.concatenate([line.to_numpy() for line in lines.values()])
+
+    def draw(axes: Axes) -> None:
+        for variant, line in lines.items():
+            look = drawing.look(variant, colors) | {"marker": None}
+            drawn = axes.plot(line.index, line, label=variant, **drawing.marker(line) | look)
+            drawing.assign(drawn, variant, "median")
+        if _is_wide(values):
+            axes.set_yscale("log")
+        drawing.style(axes, "Mini-batch of the first epoch", "Loss that is minimised", whole=True)
+
+    highest = {name: float(line.max()) for name, line in lines.items()}
+    said = ", ".join(f"{name} {highest[name]:.3g}" for name in sorted(highest, key=highest.get))  # type: ignore[arg-type]
+    alt = f"Highest loss of the first epoch, the lowest first: {said}."
+    return [Panel("first_losses", draw, alt, size=(8.0, 3.8))]
+
+
+def _smoothed(of: Sequence[Array]) -> pd.Series | None:
+    """The median over the runs of the mean of some mini-batches; None where nothing is finite."""
+    frame = pd.DataFrame({place: pd.Series(one) for place, one in enumerate(of)})
+    frame = frame.where(np.isfinite(frame)).set_axis(np.arange(1, len(frame) + 1))
+    line = frame.rolling(min(SMOOTHED, max(1, len(frame)))).mean().median(axis=1).dropna()
+    return line.iloc[drawing.evenly(len(line), MOST_POINTS)] if len(line) else None
+
+
+def sparsity_panels(summary: pd.DataFrame, timed: pd.DataFrame, colors: Colors) -> list[Panel]:
+    """Test accuracy against the share of weights that are 0; a dot for a run, larger the mean."""
+    rows = summary[np.isfinite(summary["zero_weights"]) & np.isfinite(summary["test_accuracy"])]
+    if rows.empty:
+        return []
+
+    def draw(axes: Axes) -> None:
+        for row in rows.to_dict("records"):
+            name = str(row["variant"])
+            look, runs = drawing.look(name, colors), timed[timed["variant"] == name]
+            shares, accuracies = 100 * runs["zero_weights"], 100 * runs["test_accuracy"]
+            dots = axes.scatter(shares, accuracies, s=12, color=look["color"], alpha=0.5, lw=0)
+            drawing.assign(dots, name, "run")
+            dot: Look = {"color": look["color"], "marker": look["marker"], "ms": 7, "ls": ""}
+            at = [100 * row["zero_weights"]], [100 * row["test_accuracy"]]
+            drawing.assign(axes.plot(*at, label=name, **dot), name, "mean")
+        axes.set_xlim(-3, 103)
+        drawing.style(axes, "Weights that are 0 (%)", "Test accuracy (%)")
+
+    said = ", ".join(
+        f"{row['variant']} {row['test_accuracy']:.1%} with {row['zero_weights']:.1%}"
+        for row in rows.sort_values("zero_weights").to_dict("records")
+    )
+    alt = f"Mean test accuracy by the share of weights that are 0: {said}."
+    return [Panel("sparsity", draw, alt, size=(8.0, 4.2))]
+
+
+def inference_panels(
+    summary: pd.DataFrame, uncertainty: Mapping[str, Mapping[str, Any]], colors: Colors
+) -> list[Panel]:
+    """What a prediction takes and comes to: plain, and by MC Dropout of some samples."""
+    points = dict(_points(summary, uncertainty))
+    if not points:
+        return []
+    units = {"accuracy": ("Test accuracy (%)", 100), "ece": ("Calibration error (points)", 100)}
+    panels = []
+    for metric, (unit, scale) in units.items():
+        draw = partial(_draw_inference, points=points, metric=metric, scale=scale, colors=colors)
+        said = "; ".join(
+            f"{name} "
+            + ", ".join(f"{scale * one[metric]:.1f} in {one['microseconds']:.3g}" for one in of)
+            for name, of in points.items()
+        )
+        alt = f"{unit} by microseconds of an image, plain and then of MC Dropout: {said}."
+        panels.append(Panel(f"inference_{metric}", partial(draw, unit=unit), alt, size=SIZE))
+    return panels
+
+
+def _points(
+    summary: pd.DataFrame, uncertainty: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[str, list[Mapping[str, float]]]]:
+    """Of each variant what a plain prediction comes to, then that of MC Dropout by samples."""
+    for row in summary.to_dict("records"):
+        if np.isfinite(row["inference_microseconds"]):
+            plain = {"microseconds": row["inference_microseconds"], "samples": 0}
+            plain |= {"accuracy": row["test_accuracy"], "ece": row["ece"]}
+            sampled = uncertainty.get(str(row["variant"]), {}).get("by_number", ())
+            yield str(row["variant"]), [plain, *sampled]
+
+
+def _draw_inference(
+    axes: Axes,
+    points: Mapping[str, Sequence[Mapping[str, float]]],
+    metric: str,
+    unit: str,
+    scale: int,
+    colors: Colors,
+) -> None:
+    for name, (plain, *sampled) in points.items():
+        look = drawing.look(name, colors)
+        times = [one["microseconds"] for one in (plain, *sampled)]
+        values = [scale * one[metric] for one in (plain, *sampled)]
+        drawing.assign(axes.plot(times[:1], values[:1], label=name, ms=8, **look), name, "plain")
+        if sampled:
+            of: Look = {"ms": 5, "lw": 1.2, "mfc": "none", **look}
+            drawing.assign(axes.plot(times[1:], values[1:], **of), name, "MC Dropout")
+            for one, x, y in zip(sampled, times[1:], values[1:], strict=True):
+                above: Look = {"textcoords": "offset points", "xytext": (3, 4), "fontsize": 8}
+                axes.annotate(f"{one['samples']:.0f}", (x, y), color=GREY, **above)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    drawing.style(axes, "Microseconds per image", unit)
