@@ -18,9 +18,9 @@ from pipeline.parameters.groups import (
     Searching,
     Seeded,
     Training,
-    check_seeds,
 )
 from pipeline.parameters.parameter import REQUIRED, Parameters, again, asked, declared
+from pipeline.parameters.searched import check_seeds
 
 
 class Main(Running, DataSet, Searching, Training, Chosen):

@@ -183,13 +183,17 @@ class Trainer:
         self._validated_on = validated_on
         spent = self._fill_cache()  # also of a training that is over: it is judged by that
         if not fit.stopped_early and len(fit.history) < epochs:
-            told = (fit, self.blocks, seed, on_epoch, checkpoints, spent, self.averaging)
-            each = EachEpoch(*told)
+            each = EachEpoch(fit, self.blocks, seed, on_epoch, checkpoints, spent, self.averaging)
             self._train_epochs(fit, epochs, [*self._pruning(fit), each])
             self.splits.unload()
-        if fit.diverged or self.averaging or fit.best_epoch < len(fit.history):
-            self.block_model.set_weights(fit.best_weights)
+        self._restore(fit)
         return fit
+
+    def _restore(self, fit: Fit) -> None:
+        """Let the model have the weights that it is judged by, where those are not its last."""
+        others = fit.diverged or self.averaging or fit.best_epoch < len(fit.history)
+        if others and fit.best_weights is not None:
+            self.block_model.set_weights(fit.best_weights)
 
     def _training(self, learning_rate: float, epochs: int, seed: int) -> dict[str, Any]:
         """All that decides a training's epochs, by which a checkpoint is known to be of it."""
