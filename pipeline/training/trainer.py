@@ -184,7 +184,8 @@ class Trainer:
             each = EachEpoch(*told)
             self._train_epochs(fit, epochs, [*self._pruning(fit), each])
             self.splits.unload()
-        if fit.diverged or self.averaging or fit.best_epoch < len(fit.history):
+        averaged = self.averaging and fit.history
+        if fit.diverged or averaged or fit.best_epoch < len(fit.history):
             self.block_model.set_weights(fit.best_weights)
         return fit
 
