@@ -23,7 +23,9 @@ from pipeline.comparisons.colors import GREY
 matplotlib.rcdefaults()  # not what a matplotlibrc of the home or working directory says
 
 GRID = "#E5E5E5"
+LETTERS = 105  # across a figure
 WIDTH, DOTS_PER_INCH = 8.0, 150  # inches; together 1200 pixels
+CROWD = 10  # variants; of more, less is drawn of each
 MARKERS = "osD^vPX<"
 DASHES: Sequence[Sequence[float]] = (
     *((), (7, 2), (3, 1.5), (8, 2, 2, 2), (5, 1.5, 1.2, 1.5, 1.2, 1.5), (12, 3), (2, 1, 2, 4)),
@@ -87,7 +89,8 @@ def style(
 def legend(figure: Figure, axes: Axes) -> None:
     """Put the labels of one pair of axes below the figure."""
     handles, labels = axes.get_legend_handles_labels()
-    columns = min(len(labels), 5)
+    longest = max(map(len, labels)) + 7  # with its line, in letters
+    columns = max(1, min(len(labels), 5, LETTERS // longest))
     figure.set_figheight(figure.get_figheight() + 0.2 * (-(-len(labels) // columns) - 1))
     below: Look = {"loc": "outside lower center", "ncols": columns, "frameon": False}
     for line in figure.legend(handles, labels, **below).get_lines():
