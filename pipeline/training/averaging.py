@@ -34,6 +34,9 @@ class Averaging:
         """Put the averages in the place of the weights."""
         self._weights = self._model.get_weights()
         self._model.optimizer.finalize_variable_values(self._model.trainable_variables)
+        for variable in self._model.trainable_variables:
+            if variable.constraint:  # of pruned weights, averages would keep what they were
+                variable.assign(variable.constraint(variable))
         if self._normalizations:
             count = math.ceil(N_IMAGES / self._blocks.batch_size)
             images = self._blocks.images.read(self._blocks.order[0][:count])
@@ -51,7 +54,7 @@ class Averaging:
         """Mean and variance of what every layer of batch normalisation is given in training."""
 
         def of_batch(images: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
-            given = self._inputs(images, training=True)
+            given = keras.tree.flatten(self._inputs(images, training=True))
             return [tf.nn.moments(one, list(range(one.shape.rank - 1))) for one in given]
 
         kinds = [(tf.float32, tf.float32)] * len(self._normalizations)

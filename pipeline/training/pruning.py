@@ -70,7 +70,7 @@ class GradualPruning(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, _logs: dict | None = None) -> None:
         self.before = epoch * self.blocks_per_epoch
 
-    def on_train_batch_end(self, batch: int, _logs: dict | None = None) -> None:
+    def on_train_batch_end(self, batch: int, **_logs: dict | None) -> None:
         done = self.before + batch + 1
         if done <= self.total:
             prune(self.model, self.share * (1 - (1 - done / self.total) ** 3))

@@ -7,6 +7,8 @@ Uncertainty in Deep Learning", ICML, section 4: T stochastic forward passes.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -17,7 +19,14 @@ from ..base.errors import InputError
 if TYPE_CHECKING:
     import keras
 
-    Step: TypeAlias = tuple[keras.Operation, Any]  # layers are operations
+    Step: TypeAlias = tuple[keras.Operation, Any]  # every layer is one
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """The input of a model, 0, or from 1 the output of what it applies; -1: another one's."""
+
+    number: int
 
 
 def dropout_layers(model: "keras.Model") -> list["keras.Layer"]:
@@ -89,10 +98,9 @@ def mutual_information(samples: npt.NDArray[np.floating]) -> npt.NDArray[np.floa
 
 
 def _steps(model: "keras.Model") -> list["Step"]:
-    """The model's layers and operations in the order they are applied, input layer aside.
+    """What the model applies, layers and operations, in this order, input layer aside.
 
-    With each, the number of the tensor that it is given, or a list of them: 0 is the input, and
-    from 1 the output of each layer.
+    With each, the arguments that it is given, tensors as `_Tensor`, and those by name.
     """
     import keras
 
@@ -102,39 +110,41 @@ def _steps(model: "keras.Model") -> list["Step"]:
         received = "a model that has no dropout layers, so MC Dropout cannot vary it"
         action = "Train a variant with dropout, such as alpha_dropout."
         raise InputError(subject, expected=expected, received=received, action=action)
-    own = model.layers if isinstance(model, keras.Sequential) else model.operations
-    layers = [layer for layer in own if not isinstance(layer, keras.layers.InputLayer)]
+    in_a_row = isinstance(model, keras.Sequential)
+    applied = model.layers if in_a_row else model.operations
+    layers = [layer for layer in applied if not isinstance(layer, keras.layers.InputLayer)]
     broken = [layer for layer in layers if isinstance(layer, keras.Model)]
-    if isinstance(model, keras.Sequential) and not broken:
-        return list(zip(layers, range(len(layers)), strict=True))
+    if in_a_row and not broken:
+        return [(layer, ((_Tensor(number),), {})) for number, layer in enumerate(layers)]
     tensors = [*model.inputs, *(layer.output for layer in layers)]
     number_of = {id(tensor): number for number, tensor in enumerate(tensors)}
-    steps = [
-        (layer, keras.tree.map_structure(lambda tensor: number_of.get(id(tensor)), layer.input))
-        for layer in layers
-    ]
-    broken += [layer for layer, given in steps if None in keras.tree.flatten(given)]
-    broken += [layer for layer in layers if not _takes_its_input_alone(layer)]
+
+    def numbered(one: Any) -> Any:
+        return _Tensor(number_of.get(id(one), -1)) if keras.utils.is_keras_tensor(one) else one
+
+    steps = [(layer, keras.tree.map_structure(numbered, _arguments(layer))) for layer in layers]
+    broken += [layer for layer, given in steps if _Tensor(-1) in keras.tree.flatten(given)]
     broken += [] if [*map(id, model.outputs)] == [id(tensors[-1])] else layers[-1:]
     if broken or len(model.inputs) > 1:
         expected = "layers that are each applied once, from one input to one output"
         received = f"a graph that does more than that at {(broken or layers)[0].name!r}"
-        action = "Build the model without repeated layers, nested models or constants."
+        action = "Build the model without repeated layers, nested models or several outputs."
         raise InputError(subject, expected=expected, received=received, action=action)
     return steps
 
 
-def _takes_its_input_alone(operation: "keras.Operation") -> bool:
-    """Whether an operation has no argument besides tensors, such as the 2 of `tensor * 2`."""
+def _arguments(operation: "keras.Operation") -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What an operation is given in a model: tensors, and what else it computes with."""
     import keras
 
     if isinstance(operation, keras.Layer):
-        return True
-    try:
-        operation.compute_output_spec(operation.input)
-    except TypeError:
-        return False
-    return True
+        return (operation.input,), {}
+    given = operation._inbound_nodes[0].arguments
+    return given.args, given.kwargs
+
+
+def _filled_in(given: Any, *, tensors: list[Any]) -> Any:
+    return tensors[given.number] if isinstance(given, _Tensor) else given
 
 
 def _fit_input(model: "keras.Model", images: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -172,9 +182,11 @@ def sampler(model: "keras.Model", *, seed: int) -> Callable[..., Any]:
 
     def apply(part: list["Step"], tensors: list[Any]) -> list[Any]:
         for layer, given in part:
-            inputs = keras.tree.map_structure(tensors.__getitem__, given)
-            mode = {"training": layer in copies} if isinstance(layer, keras.Layer) else {}
-            tensors = [*tensors, copies.get(layer, layer)(inputs, **mode)]
+            found = partial(_filled_in, tensors=tensors)
+            positional, named = keras.tree.map_structure(found, given)
+            if isinstance(layer, keras.Layer):
+                named = {"training": layer in copies}
+            tensors = [*tensors, copies.get(layer, layer)(*positional, **named)]
         return tensors
 
     # Not jit_compile: on a CPU, XLA takes some 30 times as long to draw masks inside a loop.

@@ -144,3 +144,20 @@ def test_networks_without_batch_normalisation_are_averaged_too(splits: Splits) -
     )
     run = fit(other)
     assert evaluated(other)[0] == pytest.approx(run.history[-1]["val_loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize("epochs", [0, 4])
+def test_what_is_pruned_is_0_in_the_averages_too(splits: Splits, epochs: int) -> None:
+    other = Trainer(
+        dataclasses.replace(
+            VARIANT, hidden_layers=1, pruned=0.8, pruning="gradual", pruning_epochs=3
+        ),
+        splits,
+    )
+    fit(other, epochs=epochs)
+    zeros = [
+        (layer.kernel.numpy() == 0).mean()
+        for layer in other.model.layers
+        if layer.name.startswith("dense")
+    ]
+    assert zeros == [pytest.approx(0.8 if epochs else 0, abs=0.001)]

@@ -338,15 +338,23 @@ def test_networks_that_predict_by_mirror_images_are_sampled(arms):
     assert np.ptp(samples, axis=0).min() > 0.01
 
 
+def test_operations_and_their_constants_are_applied():
+    inputs = keras.Input((4,))
+    hidden = keras.layers.Dropout(0.5)(inputs)
+    outputs = hidden / keras.ops.sum(hidden + 1, axis=-1, keepdims=True)
+    model = keras.Model(inputs, keras.layers.Activation("linear")(3 * outputs))
+
+    samples = mc_probabilities(model, np.ones((9, 4), np.float32), samples=5, seed=0)
+
+    kept = (samples > 0).sum(axis=-1, keepdims=True)
+    expected = np.broadcast_to(6 / (4 + 2 * kept), samples.shape)
+    np.testing.assert_allclose(samples[samples > 0], expected[samples > 0], rtol=1e-5)
+    assert len(np.unique(kept)) > 2
+
+
 def model_with_a_shared_layer():
     inputs, shared = keras.Input((4,)), keras.layers.Dense(4, name="twice")
     return keras.Model(inputs, shared(keras.layers.Dropout(0.5)(shared(inputs))))
-
-
-def model_with_a_bare_operation():
-    inputs = keras.Input((4,))
-    hidden = keras.layers.Dropout(0.5)(inputs) * 2
-    return keras.Model(inputs, keras.layers.Dense(4)(hidden))
 
 
 def nested_model():
@@ -365,7 +373,6 @@ def model_with_two_outputs():
     "graph",
     [
         model_with_a_shared_layer,
-        model_with_a_bare_operation,
         nested_model,
         model_with_two_outputs,
     ],
