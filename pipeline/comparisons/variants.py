@@ -85,7 +85,7 @@ class Variant:
             number uses some of the images that a larger one does.
         mirrored_images: whether half of the images of every epoch are mirrored, left to right.
         shifted_pixels: by how many pixels an image is shifted in each direction, at most, drawn
-            anew in every epoch.
+            anew in every epoch; what this uncovers repeats the pixels at the image's edge.
         mirrored_prediction: whether the network predicts the mean of what it gives for an image and
             for its mirror image.
         arms: ``one``: the network reads single images. ``two``: it reads pairs, and each image has
