@@ -148,10 +148,17 @@ def effect(answer: Answer) -> str:
     if not math.isfinite(answer.effect) or (is_ratio and not answer.effect):
         return ""
     if is_ratio:
-        return f"{answer.effect:{'.2f' if answer.effect < 1000 else '.3g'}} times"
+        return f"{_ratio(answer.effect, 2)} times"
     noun, scale = unit(answer.question)
     # Not -0.00.
     return f"{round(scale * answer.effect, 2) + 0.0:+.2f} {noun}s"
+
+
+def _ratio(value: float, digits: int) -> str:
+    """With some digits after the point; of what is many times as large or small the first three."""
+    if value >= 1000:
+        return f"{float(f'{value:.3g}'):,.0f}"
+    return f"{value:.{digits}f}" if value >= 0.01 else f"{value:.3g}"
 
 
 def unit(question: Question) -> tuple[str, int]:
@@ -176,13 +183,14 @@ def interval(answer: Answer) -> str:
     scale = 1 if is_ratio else unit(answer.question)[1]
     low, high = (scale * end for end in (answer.low, answer.high))
     digits = _digits(answer.question, low, high)
-    if is_ratio and (low == 0 or math.isinf(high)):
-        if low == 0 and math.isinf(high):
-            return "unbounded"
-        return (
-            f"at most {high:.{digits}f} times" if low == 0 else f"at least {low:.{digits}f} times"
-        )
-    return f"{low:.{digits}f} to {high:.{digits}f}"
+    if not is_ratio:
+        return f"{low:.{digits}f} to {high:.{digits}f}"
+    if low == 0 and math.isinf(high):
+        return "unbounded"
+    least, most = (_ratio(end, digits) for end in (low, high))
+    if low == 0 or math.isinf(high):
+        return f"at most {most} times" if low == 0 else f"at least {least} times"
+    return f"{least} to {most}"
 
 
 def _digits(question: Question, *ends: float) -> int:

@@ -11,7 +11,7 @@ from pipeline.answers import sentences, tables
 from pipeline.answers.evidence import Evidence
 from pipeline.answers.fairness import ABSENT
 from pipeline.answers.headlines import Headline
-from pipeline.answers.summary import TARGET_SEEDS
+from pipeline.answers.summary import IF_ASKED, TARGET_SEEDS
 from pipeline.answers.tables import DESCRIBED, PLUS_MINUS
 from pipeline.answers.verdicts import FAMILY_ERROR, Verdict
 from pipeline.base import markdown, phrases
@@ -198,6 +198,11 @@ _COLUMNS = {
     "Train accuracy": "of the weights that were kept, without dropout",
     "Test precision": "of what is taken for a class the share that is of it, the mean over classes",
     "Ensemble": "test accuracy of the mean of the seeds' probabilities",
+    IF_ASKED["inference_microseconds"]: "processor time of a prediction without dropout",
+    IF_ASKED["zero_weights"]: "the share of the kernels' weights that are exactly 0",
+    IF_ASKED["dead_units"]: "the share of units that are 0 for every training image",
+    IF_ASKED["distinct_units"]: "in the layer with the fewest, the units that no other is equal to",
+    IF_ASKED["highest_first_loss"]: "of the first epoch, the geometric mean over the seeds",
 }
 
 

@@ -12,6 +12,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 from pipeline.answers import tables, words
 from pipeline.answers.changes import changes
 from pipeline.answers.run_records import LeftOut
+from pipeline.answers.summary import IF_ASKED
 from pipeline.base import InputError, layout, markdown, progress, unknown_name
 from pipeline.comparing import artifacts, evidence, means
 from pipeline.comparing.champion import register, registered_model_name
@@ -63,6 +64,7 @@ class CompareStep(Step):
     def upstream(self) -> Mapping[str, str]:
         questions = {"questions": sha256(repr(_asked(self.comparison)).encode()).hexdigest()}
         absent = {f"not compared {one.name}": one.run_id for one in self.absent}
+        questions |= {"figures": ",".join(one)} if (one := self.comparison.figures) else {}
         return {**questions, **absent, **_identities(self.runs)}
 
     def logged(self) -> Mapping[str, Any]:
@@ -85,7 +87,9 @@ class CompareStep(Step):
         )
         champion = _registered(found, self.tags(), self.comparison)
         found.champion = champion.holder
-        run.set_tags({CHAMPION_TAG: found.champion} if found.champion else {})
+        asked = {one.metric for one in found.questions}
+        of_views = views.of_comparison([one for one in IF_ASKED if one in asked], self.runs)
+        run.set_tags(of_views | ({CHAMPION_TAG: found.champion} if found.champion else {}))
         since = changes(found).sentence
         verdict, details = words.verdict(found), f"{since}\n\n{words.markdown_report(found)}"
         ending = f"\n## Champion\n\n{champion.text}\n"

@@ -93,18 +93,16 @@ def _examples(runs: Sequence[RunRecord], rows: pd.DataFrame) -> dict[str, RunRec
 
 def _layers(ids: Mapping[str, str]) -> dict[str, Any]:
     """What is known of the layers; runs of earlier versions logged less, under another name."""
-    found = _of_each(ids, "layers.json", artifacts.layers)
-    older = {name: run_id for name, run_id in ids.items() if name not in found}
-    found |= _of_each(older, "activations.json", artifacts.layers)
+    older = _of_each(ids, "activations.json", artifacts.layers)
+    found = older | _of_each(ids, "layers.json", artifacts.layers)
     return {name: found[name] for name in ids if name in found}
 
 
 def _first_losses(runs: Sequence[RunRecord]) -> dict[str, list[Any]]:
     """The losses of the first epoch, of every run of each variant that has logged them."""
-    found: dict[str, list[Any]] = {}
+    found, path = dict[str, list[Any]](), "first_epoch_losses.npy"
     for run in runs:
-        of = artifacts.read(run.run_id, "first_epoch_losses.npy", artifacts.losses, of=run.name)
-        if of is not None:
+        if (of := artifacts.read(run.run_id, path, artifacts.losses, of=run.name)) is not None:
             found.setdefault(run.variant, []).append(of)
     return found
 
@@ -216,8 +214,8 @@ def record(run: client.Run, **made_from: RunRecord | None) -> RunRecord:
     # A run from before a setting could be declared was trained as its default says.
     usual = {one.name: one.default for one in fields(Variant)} if declared else {}
     own = usual | declared
-    if own.get("learning_rate") is None:  # the parameters have what it was trained with
-        own.pop("learning_rate", None)
+    if own.get("learning_rate", 0) is None:
+        del own["learning_rate"]  # the parameters have what it was trained with
     return RunRecord(
         run_id=run.info.run_id,
         name=run.info.run_name,

@@ -87,28 +87,6 @@ class Runs(Baseline):
     )
 
 
-class Claims(Parameters):
-    """Answers."""
-
-    comparisons: tuple[str, ...] | None = auto(
-        "Comparisons, separated by commas: names, or paths of .py files.",
-        "those of pipeline/comparisons that say what is commonly claimed",
-        many=True,
-        value="names or paths",
-    )
-    dataset: str | None = auto(
-        "The data set that they were run on, by its name.",
-        "of each comparison that of its newest run",
-        value="name",
-    )
-    readme: str = asked(
-        "none",
-        "none, or the Markdown file in which the table is put between the lines "
-        "<!-- questions --> and <!-- /questions -->.",
-        value="path",
-    )
-
-
 class Chosen(Baseline):
     """Answers."""
 

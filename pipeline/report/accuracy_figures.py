@@ -38,6 +38,7 @@ def accuracy_by_time_panels(
     seconds = runs.groupby("variant", sort=False)["train_seconds"].agg(["min", "median", "max"])
     rows = summary.set_index("variant").join(seconds, how="inner")
     shortest, longest = rows["min"].min(), rows["max"].max()
+    crowded = len(rows) > drawing.CROWD
 
     def draw(axes: Axes) -> None:
         for name, row in rows.iterrows():
@@ -45,6 +46,7 @@ def accuracy_by_time_panels(
             of_variant = runs[runs["variant"] == name]
             _draw_runs(axes, of_variant["train_seconds"], of_variant, look, str(name))
             _draw_mean(axes, row["median"], row, look, str(name))
+            axes.lines[-1].set_label(str(name) if crowded else "")
         axes.margins(y=0.12)
         if longest > WIDE * shortest:
             axes.set_xscale("log")
@@ -54,7 +56,8 @@ def accuracy_by_time_panels(
         else:
             axes.set_xlim(0, 1.1 * longest)
         drawing.style(axes, "Training time (s)", "Test accuracy (%)")
-        _name(axes, rows, colors)
+        if not crowded:
+            _name(axes, rows, colors)
 
     said = [
         f"{variant} {row['test_accuracy']:.1%} for {row['median']:.3g} s"

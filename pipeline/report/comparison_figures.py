@@ -18,7 +18,6 @@ from pipeline.report import drawing
 from pipeline.report.drawing import Colors, Look, Panel
 
 MOST_LINES, MOST_POINTS = 10, 100  # Drawing more would fill a band, not tell more.
-CROWD = 8  # variants; of more the means alone are drawn
 
 
 def curve_panels(curves: pd.DataFrame, colors: Colors, x: str) -> list[Panel]:
@@ -68,7 +67,7 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, colors: Colors, *, x: str, co
     """The mean of the seeds in a band from lowest to highest, as far as all go; then thin lines."""
     is_loss, by_epoch = column.endswith("loss"), x == "epoch"
     scale = 1 if is_loss else 100
-    crowded = curves["variant"].nunique() > CROWD
+    crowded = curves["variant"].nunique() > drawing.CROWD
     for variant, group in curves.groupby("variant", sort=False):
         of_variant = drawing.look(str(variant), colors)
         color = of_variant["color"]

@@ -23,7 +23,9 @@ from pipeline.comparisons.colors import GREY
 matplotlib.rcdefaults()  # not what a matplotlibrc of the home or working directory says
 
 GRID = "#E5E5E5"
+LETTERS = 105  # across a figure
 WIDTH, DOTS_PER_INCH = 8.0, 150  # inches; together 1200 pixels
+CROWD = 10  # variants; of more, less is drawn of each
 MARKERS = "osD^vPX<"
 DASHES: Sequence[Sequence[float]] = (
     *((), (7, 2), (3, 1.5), (8, 2, 2, 2), (5, 1.5, 1.2, 1.5, 1.2, 1.5), (12, 3), (2, 1, 2, 4)),
@@ -87,7 +89,8 @@ def style(
 def legend(figure: Figure, axes: Axes) -> None:
     """Put the labels of one pair of axes below the figure."""
     handles, labels = axes.get_legend_handles_labels()
-    columns = min(len(labels), 5)
+    longest = max(map(len, labels)) + 7  # with its line, in letters
+    columns = max(1, min(len(labels), 5, LETTERS // longest))
     figure.set_figheight(figure.get_figheight() + 0.2 * (-(-len(labels) // columns) - 1))
     below: Look = {"loc": "outside lower center", "ncols": columns, "frameon": False}
     for line in figure.legend(handles, labels, **below).get_lines():
@@ -133,19 +136,27 @@ def require_some(subject: str, values: Sized, *others: Sized) -> None:
 
 
 def draw_layers(
-    axes: Axes, lines: Mapping[str, Any], colors: Colors, *, level: int, title: str = ""
+    axes: Axes,
+    lines: Mapping[str, Any],
+    colors: Colors,
+    *,
+    level: int | None = None,
+    unit: str = "",
+    title: str = "",
 ) -> None:
     """Draw means (level 0) or standard deviations (level 1) of the activations by hidden layer.
 
-    A network that self-normalises (Klambauer et al. 2017) stays near the level.
+    A network that self-normalises (Klambauer et al. 2017) stays near the level. Without a level,
+    something else is drawn, in a unit.
     """
-    axes.axhline(level, color=GREY, lw=1, linestyle=":", zorder=0)
+    if level is not None:
+        axes.axhline(level, color=GREY, lw=1, linestyle=":", zorder=0)
+        unit = ("Mean activation", "Standard deviation of activations")[level]
     for place, (label, values) in enumerate(lines.items()):
         thinner = 0.85**place  # A line that lies on another does not hide it.
         layers = np.arange(1, len(values) + 1)
         of: Look = {"label": label, "ms": 6 * thinner, "lw": 2.4 * thinner, **look(label, colors)}
         assign(axes.plot(layers, values, **of), label, "layer")
-    unit = ("Mean activation", "Standard deviation of activations")[level]
     style(axes, "Hidden layer", unit, title=title, whole=True)
 
 

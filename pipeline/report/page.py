@@ -109,7 +109,6 @@ def html_report(
         changes=changes,
         pairs=pairs,
         pair_panels=pair_panels,
-        crowd=comparison_figures.CROWD,
         data_uri=data_uri,
         taken_for=taken_for,
     )

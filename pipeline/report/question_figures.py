@@ -27,6 +27,7 @@ STATISTICS = {
     "rank": "Rank of activations",
     "gradient_norm": "Norm of the gradient",
 }
+OVER_POWERS = (STATISTICS["standard_deviation"], STATISTICS["gradient_norm"])  # of ten
 
 
 def layers_panels(layers: Mapping[str, Any], colors: Colors) -> list[Panel]:
@@ -61,11 +62,8 @@ def _draw_layers(
         )
         drawn = axes.plot(numbers, known, **of | drawing.look(variant, colors))
         drawing.assign(drawn, variant, "layer")
-    known = np.concatenate(list(lines.values()))
-    if _is_wide(known) and not unit.endswith("%)"):
-        # Gradients vanish over many powers of ten; what is 0 is at the lower edge.
-        axes.set_yscale("symlog", linthresh=float(known[known > 0].min()))
-        axes.set_ylim(bottom=0)
+    if unit in OVER_POWERS and _is_wide(np.concatenate(list(lines.values()))):
+        axes.set_yscale("log")
     drawing.style(axes, "Hidden layer", unit, title=title[:1].upper() + title[1:], whole=True)
 
 
@@ -93,7 +91,7 @@ def first_losses_panels(losses: Mapping[str, Sequence[Array]], colors: Colors) -
     highest = {name: float(line.max()) for name, line in lines.items()}
     said = ", ".join(f"{name} {highest[name]:.3g}" for name in sorted(highest, key=highest.get))  # type: ignore[arg-type]
     alt = f"Highest loss of the first epoch, the lowest first: {said}."
-    return [Panel("first_losses", draw, alt, size=(8.0, 3.8))]
+    return [Panel("first_losses", draw, alt, size=SIZE)]
 
 
 def _smoothed(of: Sequence[Array]) -> pd.Series | None:
@@ -128,7 +126,7 @@ def sparsity_panels(summary: pd.DataFrame, timed: pd.DataFrame, colors: Colors) 
         for row in rows.sort_values("zero_weights").to_dict("records")
     )
     alt = f"Mean test accuracy by the share of weights that are 0: {said}."
-    return [Panel("sparsity", draw, alt, size=(8.0, 4.2))]
+    return [Panel("sparsity", draw, alt, size=SIZE)]
 
 
 def inference_panels(

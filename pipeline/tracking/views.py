@@ -13,12 +13,17 @@ from pipeline.base import InputError, environment, markdown
 from pipeline.tracking import client, page_state
 from pipeline.tracking.addresses import TRAINING, artifact_page, server_address, view_page
 from pipeline.tracking.experiment_tags import said_where_not_allowed, save_views, write
+from pipeline.tracking.names import HIDDEN
 from pipeline.tracking.page_state import View, bars, line, scatter
 from pipeline.tracking.store import database
 
 EXPERIMENT_NOTE_LENGTH = 20_000  # MLflow refuses longer tags of an experiment
 
 Pairs = Sequence[tuple[str, str]]  # of variants that are read beside one another
+# Tags of a comparison: the metrics that it asks about besides those that every view has, and the
+# runs that it is of.
+ASKED, COMPARED = f"{HIDDEN}asked", f"{HIDDEN}compared"
+MOST_COMPARED = 200  # MLflow cuts longer tags
 MEANS = "variant"  # the tag `step` of runs with the means of a variant, below their comparison
 PAIRS = "side_by_side"  # the tag of those that has the pairs they are in
 
@@ -129,6 +134,13 @@ VIEWS = (
 )
 
 
+def of_comparison(metrics: Sequence[str], runs: Sequence[Run]) -> dict[str, str]:
+    """The tags of a comparison that its views are made by."""
+    compared = ",".join(run.info.run_id for run in runs) if len(runs) <= MOST_COMPARED else ""
+    tags = {ASKED: ",".join(metrics), COMPARED: compared}
+    return {name: said for name, said in tags.items() if said}
+
+
 def write_views(
     experiment: str, comparison: Run | None = None, pairs: Pairs = ()
 ) -> dict[str, str]:
@@ -137,31 +149,61 @@ def write_views(
     Left out, it is the newest one on the newest data. Where a comparison has logged no means, its
     trainings are shown.
     """
-    shown = comparison or newest_training_run([experiment])
+    shown = comparison or _newest_comparison(experiment)
     with said_where_not_allowed("The views of the experiment were"):
-        _save_views(experiment, shown, _means(experiment, shown, comparison), pairs)
+        _save_views(experiment, shown, _means(experiment, shown), pairs)
     return view_urls(experiment, shown, pairs)
 
 
-def _means(experiment: str, shown: Run | None, comparison: Run | None) -> Run | None:
-    """One of the means that a comparison has logged, or else the newest one on some data."""
+def _newest_comparison(experiment: str) -> Run | None:
+    """The newest comparison on the data of the newest training, or else that."""
+    trained = newest_training_run([experiment])
+    if trained is None:
+        return None
+    on_data = f"tags.data_fingerprint = '{trained.data.tags['data_fingerprint']}'"
+    return _newest(f"tags.step = 'compare' and {on_data}", [experiment]) or trained
+
+
+def _means(experiment: str, shown: Run | None) -> Run | None:
+    """One of the means that a comparison has logged; None of a training."""
     if shown is None:
         return None
-    of_it = f"tags.data_fingerprint = '{shown.data.tags['data_fingerprint']}'"
-    if comparison:
-        of_it = f"tags.`mlflow.parentRunId` = '{comparison.info.run_id}'"
+    of_it = f"tags.`mlflow.parentRunId` = '{shown.info.run_id}'"
     return _newest(f"tags.step = '{MEANS}' and {of_it}", [experiment])
 
 
 def _save_views(experiment: str, shown: Run | None, means: Run | None, pairs: Pairs) -> None:
     states = {}
-    for view in (*VIEWS, *(_pair(*pair) for pair in pairs if means)):
-        name = f"{view.name}: {shown.data.tags['dataset']}" if shown else view.name
+    names = [_comparison(shown), shown.data.tags["dataset"]] if shown else []
+    about = " on ".join(filter(None, names))
+    views = [*VIEWS, *(_pair(*pair) for pair in pairs if means)]
+    for view in (_as_asked(one, shown) for one in views):
         trainings = replace(view, step="train", alike="data_fingerprint")
         state = page_state.state(view, means) if view.step == MEANS and means else None
         state = state or page_state.state(trainings if view.step == MEANS else view, shown)
-        states[_id(view, shown)] = (name, state)
+        states[_id(view, shown)] = (": ".join(filter(None, [view.name, about])), state)
     save_views(experiment, states)
+
+
+def _as_asked(view: View, shown: Run | None) -> View:
+    """A view with the metrics that a comparison asks about; one of trainings with its own alone."""
+    tags = shown.data.tags if shown else {}
+    if asked := [one for one in tags.get(ASKED, "").split(",") if one]:
+        if view.opens_on == "TABLE":
+            view = replace(view, columns=[*view.columns, *(f"metrics.{one}" for one in asked)])
+        if view.step == MEANS:
+            view = replace(view, sections={**view.sections, "Asked about": bars(*asked)})
+    if view.step == "train" and (compared := tags.get(COMPARED)):
+        ids = "', '".join(compared.split(","))
+        where = filter(None, [view.where, f"attributes.run_id IN ('{ids}')"])
+        view = replace(view, where=" and ".join(where))
+    return view
+
+
+def _comparison(shown: Run) -> str:
+    """The name of a comparison; empty of a training."""
+    tags = shown.data.tags
+    return tags.get("comparison", "") if tags.get("step") != "train" else ""
 
 
 def write_experiment_note(
@@ -217,8 +259,12 @@ def view_urls(experiment: str, shown: Run | None, pairs: Pairs = ()) -> dict[str
 
 
 def _id(view: View, shown: Run | None) -> str:
-    # Runs on different data are never compared: every data set has its own views.
-    return f"{view.id}-{shown.data.tags['data_fingerprint'][:8]}" if shown else view.id
+    # Runs on different data are never compared: every data set has its own views. Trials belong to
+    # variants, which comparisons share.
+    if shown is None:
+        return view.id
+    name = re.sub(r"\W", "-", _comparison(shown)) if view.step != "trial" else ""
+    return "-".join(filter(None, [view.id, name, shown.data.tags["data_fingerprint"][:8]]))
 
 
 def pages_to_open() -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.answers.intervals import CensoredRatio, Estimate, MeanDifference
+from pipeline.answers.intervals import CensoredRatio, Errors, Estimate, MeanDifference
 from pipeline.answers.measured import estimates
 from pipeline.comparisons import Question
 
@@ -161,4 +161,40 @@ def test_a_generalization_gap_is_of_the_runs_that_logged_it() -> None:
     without = runs(3, generalization_gap=math.nan)
     assert measured("generalization_gap", bn, without) == (
         "no run of elu has logged generalization_gap"
+    )
+
+
+@pytest.mark.parametrize("metric", ["distinct_units", "dead_units", "zero_weights"])
+def test_what_is_counted_and_the_same_in_all_seeds_differs_without_a_doubt(metric: str) -> None:
+    equal, own = runs(3, **{metric: 1.0}), runs(3, **{metric: 0.0})
+    found = difference(metric, equal, own)
+    assert (found.effect, found.interval(Errors(0.01, 0.01))) == (1.0, (1.0, 1.0))
+    assert found.half_width(Errors(0.01, 0.01), 5) == 0
+    few = difference(metric, runs(2, **{metric: 1.0}), own)
+    assert math.isnan(few.interval(Errors(0.01, 0.01))[0])
+
+
+def test_accuracies_that_agree_in_all_seeds_may_do_so_by_chance() -> None:
+    found = difference("test_accuracy", runs(3, test_accuracy=0.6), runs(3))
+    assert math.isnan(found.interval(Errors(0.01, 0.01))[0])
+
+
+def test_losses_are_compared_by_the_ratio_of_their_geometric_means() -> None:
+    high = runs(3, highest_first_loss=[23.0, 2300.0, 230.0])
+    found = difference("highest_first_loss", high, runs(3, highest_first_loss=2.3))
+    assert math.exp(found.effect) == pytest.approx(100)
+
+
+@pytest.mark.parametrize(
+    "metric", ["distinct_units", "highest_first_loss", "inference_microseconds"]
+)
+def test_what_no_run_of_an_earlier_version_logged_is_said(metric: str) -> None:
+    older = runs(3, **{metric: math.nan})
+    assert measured(metric, runs(3, **{metric: 1.0}), older) == f"no run of elu has logged {metric}"
+
+
+def test_a_network_that_is_judged_as_it_is_converges_neither_fast_nor_slowly() -> None:
+    without = runs(3, epochs_to_target=math.nan, last_epoch=0)
+    assert measured("epochs_to_target", without, runs(3)) == (
+        "a network that is judged as it is has no epochs"
     )

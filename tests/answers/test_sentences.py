@@ -20,6 +20,23 @@ SPEED, CONVERGENCE = "median_epoch_seconds", "epochs_to_target"
         (answer(), "+3.98 points (97.9% interval 2.10 to 5.86)"),
         (answer(effect=-0.0398, low=-0.0586, high=-0.021), "-3.98 points (97.9% interval -5.86 to"),
         (answer(effect=-0.00001, low=-0.01, high=0.02), "+0.00 points (97.9% interval -1.00 to 2"),
+        (
+            answer("worse", "distinct_units", effect=-99.0, low=-99.0, high=-99.0),
+            "-99.00 units (the same in all seeds)",
+        ),
+        (
+            answer("better", "zero_weights", effect=0.9, low=0.88, high=0.92),
+            "+90.00 points (97.9% interval 88.00 to 92.00)",
+        ),
+        (
+            answer("better", "highest_first_loss", effect=0.0004, low=0.0001, high=0.001),
+            "0.0004 times as high (97.9% interval 0.0001 to 0.001)",
+        ),
+        (
+            answer("worse", "highest_first_loss", effect=43210.0, low=1200.0, high=2e6),
+            "43,200 times as high (97.9% interval 1,200 to 2,000,000)",
+        ),
+        (answer("worse", "inference_microseconds"), "1.16 times as long"),
         (answer("worse", SPEED), "1.16 times as long (97.9% interval 1.12 to 1.20)"),
         (answer("worse", CONVERGENCE), "1.16 times as many epochs (97.9% interval 1.12 to 1.20)"),
         (answer(low=math.nan, high=math.nan, reason="fewer than 3 seeds"), "+3.98 points"),

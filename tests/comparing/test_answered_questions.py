@@ -1,0 +1,100 @@
+"""The entry point `questions`: by finished comparisons, with what is missing, also in a README."""
+
+from pathlib import Path
+
+import mlflow
+import pytest
+from pages import HOSTILE, Page
+from test_compare import _trained as trained
+from test_compare import compare
+
+from pipeline.base import InputError
+from pipeline.comparisons.twenty_layers import BN, ELU
+from pipeline.parameters import Questions
+from pipeline.questions import questions
+from pipeline.tracking import client
+
+MINE = f'''"""Is `bn` better? {HOSTILE}"""
+from pipeline.comparisons import Comparison, ask
+from pipeline.comparisons.twenty_layers import BN, ELU
+COMPARISON = Comparison(
+    variants=(ELU, BN),
+    questions=ask(
+        ("bn", "elu", "test_accuracy", "Is it better?", "worse", "It is worse. {HOSTILE}"),
+        ("bn", "elu", "distinct_units", "Has it more units that differ?", "equal", "It has not."),
+        ("bn", "elu", "median_epoch_seconds"),
+    ),
+)
+'''
+README = "# Mine\n\n<!-- questions -->\nof before\n<!-- /questions -->\n\nThe rest.\n"
+
+
+def text_of(run_id: str, name: str) -> str:
+    return mlflow.artifacts.load_text(f"runs:/{run_id}/{name}")
+
+
+@pytest.fixture
+def compared(store: Path) -> str:
+    """The id of a comparison of which something is commonly said, of six trainings."""
+    Path("mine.py").write_text(MINE, "utf-8")
+    ids = [trained(variant, seed) for variant in (ELU, BN) for seed in (1, 2, 3)]
+    return compare(comparison="mine.py", runs=tuple(ids))
+
+
+def test_what_is_finished_is_said_and_what_is_missing_with_its_command(
+    compared: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("README.md").write_text(README, "utf-8")
+    run_id = questions(Questions(comparisons="mine.py,momentum", readme="README.md"))  # type: ignore[arg-type]
+    run = client.get_run(run_id)
+    assert (run.data.tags["step"], run.info.status) == ("questions", "FINISHED")
+    assert "questions.html" in capsys.readouterr().out
+    verdict = client.get_run(compared).data.tags["verdict.bn_quality_over_elu"]
+    page, markdown = Page(text_of(run_id, "questions.html")), text_of(run_id, "questions.md")
+    assert HOSTILE in page.text  # shown, not obeyed
+    assert page.count("script") == 0
+    assert verdict in page.text
+    assert "Undecided, no run of bn and elu has logged distinct_units." in page.text
+    assert "What if the momentum of SGD is set too close to 1" in page.text
+    assert [of["href"] for tag, of in page.elements if tag == "a"][-1].endswith(  # type: ignore[union-attr]
+        f"{compared}?workflowType=machine_learning"
+    )
+    (picture,) = (of["src"] for tag, of in page.elements if tag == "img")
+    assert str(picture).startswith("data:image/png;base64,")
+    row = f"| Is it better? | {verdict[0].lower()}{verdict[1:]} |"
+    missing = "- 6 questions of `momentum`: `mlflow run . -P comparison=momentum`"
+    readme = Path("README.md").read_text("utf-8")
+    for one in (markdown, run.data.tags["mlflow.note.content"], readme):
+        assert row in one
+        assert missing in one
+    assert readme.startswith("# Mine\n\n<!-- questions -->\n\n| Question |")
+    assert readme.endswith("\n\n<!-- /questions -->\n\nThe rest.\n")
+    questions(Questions(comparisons="mine.py,momentum", readme="README.md"))  # type: ignore[arg-type]
+    assert Path("README.md").read_text("utf-8") == readme
+
+
+def test_by_default_it_is_every_comparison_of_which_something_is_said(store: Path) -> None:
+    text = text_of(questions(Questions()), "questions.md")
+    assert "`mlflow run . -P comparison=activations`" in text
+    assert "twenty_layers" not in text
+    assert "| Question |" not in text  # nothing is measured
+
+
+def test_another_data_set_has_answers_of_its_own(compared: str) -> None:
+    text = text_of(questions(Questions(comparisons="mine.py", dataset="cifar10")), "questions.md")  # type: ignore[arg-type]
+    assert (
+        "- 2 questions of `mine`: `mlflow run . -P comparison=mine.py -P dataset=cifar10`" in text
+    )
+
+
+@pytest.mark.parametrize("content", [None, "no marks", README.replace("/questions", "end")])
+def test_a_file_that_has_no_place_for_it_is_refused_before_a_run_is_opened(
+    store: Path, content: str | None
+) -> None:
+    if content is not None:
+        Path("R.md").write_text(content, "utf-8")
+    with pytest.raises(InputError, match="readme"):
+        questions(Questions(comparisons="momentum", readme="R.md"))  # type: ignore[arg-type]
+    assert client.search_runs("0", "") == []
+    with pytest.raises(InputError, match="momentum"):
+        questions(Questions(comparisons="momentun"))  # type: ignore[arg-type]
