@@ -90,8 +90,8 @@ COMPARISON = Comparison(variants=(GIVEN, ONE, TWO))
     ("door", "named", "said"),
     [
         (train, "elo", "learning_rate_of of variant 'one': expected one of given, one, two, elu"),
-        (train, "two", "received two -> one -> two"),
-        (train, "one", "received two -> one -> one"),
+        (train, "two", "received one -> two -> one"),
+        (train, "one", "received one -> one. "),
         (train, "digits", "received 'digits', one of other data"),
         (train, "given", "received 'given', one with learning_rate=0.1"),
         (search, "elu", "received 'two', which has the rate of 'elu'. Search that: -P variant=elu"),
