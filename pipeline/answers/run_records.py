@@ -83,4 +83,4 @@ def _reason(run: RunRecord) -> str:
 def is_capped(run: RunRecord) -> bool:
     """Whether a finished run ended at its last epoch although it was to stop early."""
     ended = run.metrics["stopped_early"] or run.metrics.get("diverged")
-    return run["patience"] != "none" and not ended and run["epochs"] != "0"
+    return run["patience"] != "none" and not ended and run.metrics.get("epochs_run") != 0

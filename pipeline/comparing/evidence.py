@@ -50,11 +50,9 @@ def collect(
     measured = _measured(chosen, comparison, baseline, test, mc_test)
     examples = _examples(runs, measured["runs"])
     ids = {name: run.run_id for name, run in examples.items()}
-    searches = {
-        name: run.tags.get("search_run")
-        for name, run in examples.items()
-        if not run.declared.get("learning_rate_of")  # it is shown of the other
-    }
+    # One that is another's is shown of that.
+    own = [one for one in examples.values() if not one.declared.get("learning_rate_of")]
+    searches = {run.variant: run.tags.get("search_run") for run in own}
     tags, experiment = runs[0].tags, chosen[0].info.experiment_id
     colors = {variant.name: variant.color for variant in comparison.variants}
     of_images = images.evidence(chosen, measured["runs"], test)

@@ -183,11 +183,11 @@ class Measured:
         past, basis, rough = self._alike("train", step)
         if past.empty:
             return None
-        epoch = (past["median_epoch_seconds"] * past["scale"]).median()
+        epochs = step.variant.epochs
+        epoch = (past["median_epoch_seconds"] * past["scale"]).median() if epochs else 0.0
         # Compiling, testing, logging. The least, as a run that was cut off counts the pause too.
         beside = (past["seconds"] - past["train_seconds"]).min()
         usual = past["epochs_run"].where(past["stopped_early"] > 0, math.inf).median()
-        epochs = step.variant.epochs
         expected = beside + min(usual, epochs) * epoch
         return Estimate(expected, beside + epochs * epoch, basis, rough)
 
@@ -225,6 +225,7 @@ class Measured:
                 one | {"scale": one["more_images"] * one["batch_size"] / size}
                 for one in self._newest(of, step.data, variant.images_per_class, *conditions)
                 if not same_size or one["batch_size"] == size
+                if of == "search" or one["epochs_run"] or not variant.epochs
             ]
             if past:
                 runs = f"{len(past)} run{'s'[: len(past) > 1]} {basis}"

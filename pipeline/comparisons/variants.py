@@ -182,8 +182,9 @@ class Variant:
         self._require("epochs", whole, "at least 1, unless all of it is taken from another")
         stops = self.patience is not None or self.restore_best_weights
         self._require("restore_best_weights", stops, "True, as it never stops early")
-        whole = not self.cached or not (self.mirrored_images or self.shifted_pixels)
-        self._require("cached", whole, "False, as its images are others in every epoch")
+        changed = self.mirrored_images or self.shifted_pixels or self.mirrored_prediction
+        whole = not self.cached or not changed
+        self._require("cached", whole, "False, as its images are mirrored or shifted")
 
     def _check_layers(self) -> None:
         """Refuse to reuse, freeze or cache layers that the network or its source does not have."""

@@ -17,13 +17,13 @@ from pipeline.parameters.parameter import (
     auto,
     declared,
 )
+from pipeline.parameters.searched import LOWEST_RATE, check_rates
 from pipeline.parameters.storage import check_checkpoints, check_storage
 
 PANELS = ("Data", "Search", "Training", "Answers", "Running")  # in this order
 MOST_SAMPLES = 1_000  # of MC Dropout: all are held, 0.4 GB for 10,000 images of 10 classes
 LARGEST_SEED = 2**32 - 1  # NumPy's RandomState, which Keras and Optuna seed, takes 32 bits
 SEED = {"least": 0, "most": LARGEST_SEED}
-LOWEST_RATE, HIGHEST_RATE = 1e-12, 1e6  # of which the weights' float32 can make something
 OF_VARIANT, OF_COMPARISON = "the variant's own", "the comparison's own"
 
 
@@ -273,28 +273,4 @@ class Searching(ModelSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_storage(self.storage)
-        low, high = self.learning_rate_min, self.learning_rate_max
-        # Optuna's sampler comes to nan in a range that is hardly one.
-        if not (low >= LOWEST_RATE and 1.1 * low <= high <= HIGHEST_RATE):
-            raise InputError(
-                "learning_rate_min and learning_rate_max",
-                expected=f"two numbers from {LOWEST_RATE:g} to {HIGHEST_RATE:g}, "
-                "the second at least a tenth above the first",
-                received=f"{low} and {high}",
-                action="The default range is 0.00001 to 0.1.",
-            )
-
-
-def check_seeds(name: str, seeds: tuple[int, ...], *, search_seed: int) -> None:
-    """Refuse to judge a rate by the seed that chose it: it is the one that suits that seed.
-
-    Raises:
-        InputError: naming the parameter that holds the seeds.
-    """
-    if search_seed in seeds:
-        raise InputError(
-            name,
-            expected=f"other than search_seed, {search_seed}, by which the learning rate is chosen",
-            received=",".join(map(str, seeds)),
-            action="Leave it out, give another search_seed, or a learning_rate.",
-        )
+        check_rates(self.learning_rate_min, self.learning_rate_max)

@@ -136,19 +136,27 @@ def require_some(subject: str, values: Sized, *others: Sized) -> None:
 
 
 def draw_layers(
-    axes: Axes, lines: Mapping[str, Any], colors: Colors, *, level: int, title: str = ""
+    axes: Axes,
+    lines: Mapping[str, Any],
+    colors: Colors,
+    *,
+    level: int | None = None,
+    unit: str = "",
+    title: str = "",
 ) -> None:
     """Draw means (level 0) or standard deviations (level 1) of the activations by hidden layer.
 
-    A network that self-normalises (Klambauer et al. 2017) stays near the level.
+    A network that self-normalises (Klambauer et al. 2017) stays near the level. Without a level,
+    something else is drawn, in a unit.
     """
-    axes.axhline(level, color=GREY, lw=1, linestyle=":", zorder=0)
+    if level is not None:
+        axes.axhline(level, color=GREY, lw=1, linestyle=":", zorder=0)
+        unit = ("Mean activation", "Standard deviation of activations")[level]
     for place, (label, values) in enumerate(lines.items()):
         thinner = 0.85**place  # A line that lies on another does not hide it.
         layers = np.arange(1, len(values) + 1)
         of: Look = {"label": label, "ms": 6 * thinner, "lw": 2.4 * thinner, **look(label, colors)}
         assign(axes.plot(layers, values, **of), label, "layer")
-    unit = ("Mean activation", "Standard deviation of activations")[level]
     style(axes, "Hidden layer", unit, title=title, whole=True)
 
 

@@ -71,29 +71,42 @@ def first_losses(losses: Array, width: int, title: str, color: str) -> Figure:
     return figure
 
 
-def activation_statistics(
-    statistics: Mapping[str, tuple[Array, Array]], title: str, color: str
+# Of the layers, those that have no level to stay at.
+LAYER_UNITS = {"rank": "Rank of activations", "gradient_norm": "Gradient norm of the kernel"}
+
+
+def layer_statistics(
+    layers: Mapping[str, Mapping[str, Sequence[float]]], title: str, color: str
 ) -> Figure:
-    """Means and standard deviations, of shape (layers,), of the activations at some moments.
+    """Statistics of the hidden layers by name, of all layers each, at some moments.
 
     The last moment is drawn solid, those before it dashed.
     """
-    drawing.require_some("activation statistics", statistics)
-    for moment, of in statistics.items():
-        drawing.require_some(f"activation statistics {moment}", *of)
-    figure = drawing.blank_figure(4.0)
-    panels = figure.subplots(1, 2)
-    for level, axes in enumerate(panels):
-        lines = {moment: of[level] for moment, of in statistics.items()}
-        drawing.draw_layers(axes, lines, dict.fromkeys(statistics, color), level=level)
-        *before, last = axes.lines[1:]
+    drawing.require_some("layer statistics", layers)
+    for moment, of in layers.items():
+        drawing.require_some(f"layer statistics {moment}", *of.values())
+    figure = drawing.blank_figure(7.0)
+    colors = dict.fromkeys(layers, color)
+    names = ("mean", "standard_deviation", *LAYER_UNITS)
+    for level, (name, axes) in enumerate(zip(names, figure.subplots(2, 2).flat, strict=True)):
+        lines = {moment: of[name] for moment, of in layers.items()}
+        unit = LAYER_UNITS.get(name, "")
+        drawing.draw_layers(axes, lines, colors, level=None if unit else level, unit=unit)
+        *before, last = axes.get_legend_handles_labels()[0]
         last.set_linestyle("-")
         for line in before:
             line.set(markerfacecolor="none", **DASHED)
-    moment, (_, deviations) = list(statistics.items())[-1]
-    found = f"standard deviation {deviations[-1]:.2f} in the last layer {moment}"
+        known = np.abs([one for values in lines.values() for one in values if one])
+        if unit and len(known) and known.max() > 100 * known.min():
+            axes.set_yscale("symlog", linthresh=known.min())  # a gradient may be 0
+    moment, of = list(layers.items())[-1]
+    found = f"standard deviation {of['standard_deviation'][-1]:.2f} in the last layer {moment}"
+    if dead := np.mean(of["dead_units"]):
+        figure.axes[names.index("rank")].set_title(
+            f"{dead:.1%} of units dead {moment}", fontsize=10
+        )
     figure.suptitle(f"{title}; {found}", fontsize=12)
-    drawing.legend(figure, panels[0])
+    drawing.legend(figure, figure.axes[0])
     return figure
 
 

@@ -88,17 +88,3 @@ def summary(model: keras.Model) -> str:
     sums = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     total = f"{model.name}: {model.count_params():,} parameters ({sums})"
     return "\n".join([*lines, "", total, ""])
-
-
-def activation_statistics(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the activations of every hidden layer (of the first arm).
-
-    A network self-normalises when they stay near 0 and 1 through all layers (Klambauer et al.
-    2017, "Self-Normalizing Neural Networks"). Both are float64, of shape (hidden_layers,).
-    """
-    layers = [layer for layer in model.layers if layer.name.startswith("activation_")]
-    activations = keras.Model(model.input, [layer.output for layer in layers])
-    # In batches: as float32, and copied by every layer, all images at once take 50 MB.
-    batches = [activations(images[i : i + 500], training=False) for i in range(0, len(images), 500)]
-    outputs = [np.concatenate(layer).astype(np.float64) for layer in zip(*batches, strict=True)]
-    return np.array([one.mean() for one in outputs]), np.array([one.std() for one in outputs])

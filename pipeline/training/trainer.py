@@ -4,8 +4,10 @@ On small dense networks, dispatching operations costs more time than the arithme
 training share this module, so they judge a model by the same rule.
 """
 
+import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -22,7 +24,8 @@ from pipeline.training.block_model import BlockModel
 from pipeline.training.blocks import Batch, Blocks, Feed, evaluation_batches
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.fit import DECIMALS, EachEpoch, Fit, OnEpoch
-from pipeline.training.models import activation_statistics, build_model, trained_output
+from pipeline.training.layer_statistics import HiddenLayers, Statistics
+from pipeline.training.models import build_model, trained_output
 from pipeline.training.optimizers import loss_of, metrics_of, optimizer_of
 from pipeline.training.pruning import GradualPruning, make_prunable, prune
 from pipeline.training.runtime import settle_memory
@@ -180,13 +183,17 @@ class Trainer:
         self._validated_on = validated_on
         spent = self._fill_cache()  # also of a training that is over: it is judged by that
         if not fit.stopped_early and len(fit.history) < epochs:
-            told = (fit, self.blocks, seed, on_epoch, checkpoints, spent, self.averaging)
-            each = EachEpoch(*told)
+            each = EachEpoch(fit, self.blocks, seed, on_epoch, checkpoints, spent, self.averaging)
             self._train_epochs(fit, epochs, [*self._pruning(fit), each])
             self.splits.unload()
-        if fit.diverged or self.averaging or fit.best_epoch < len(fit.history):
-            self.block_model.set_weights(fit.best_weights)
+        self._restore(fit)
         return fit
+
+    def _restore(self, fit: Fit) -> None:
+        """Let the model have the weights that it is judged by, where those are not its last."""
+        others = fit.diverged or self.averaging or fit.best_epoch < len(fit.history)
+        if others and fit.best_weights is not None:
+            self.block_model.set_weights(fit.best_weights)
 
     def _training(self, learning_rate: float, epochs: int, seed: int) -> dict[str, Any]:
         """All that decides a training's epochs, by which a checkpoint is known to be of it."""
@@ -240,17 +247,36 @@ class Trainer:
         # The last blocks are filled up with pairs that were counted before.
         return float(np.concatenate(right)[: len(self.x_train)].mean())
 
-    def activation_statistics(self, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """As in `models`, on 1000 training images, or of pairs on 1000 validation pairs.
+    def layer_statistics(self, seed: int | None = None) -> Statistics:
+        """As in `HiddenLayers`, of the training images, or of pairs of the validation pairs.
 
         With the present weights; or, given a seed, with the initial weights of a training by it.
         """
+        of, splits = "val" if self.splits.pairs else "train", self.splits
+        images, labels = getattr(splits, f"x_{of}"), getattr(splits, f"y_{of}")
+        with nullcontext() if seed is None else self._initially(seed):
+            found = self._hidden_layers.statistics(images, labels)
+        splits.unload()
+        return found
+
+    def distance_from_initial_weights(self, seed: int) -> float:
+        """L2, of all trainable weights, from those that a training with this seed begins with."""
+        present = [one.numpy() for one in self.model.trainable_weights]
+        with self._initially(seed):
+            pairs = zip(self.model.trainable_weights, present, strict=True)
+            return math.hypot(*(float(np.linalg.norm(one.numpy() - now)) for one, now in pairs))
+
+    @cached_property
+    def _hidden_layers(self) -> HiddenLayers:
+        return HiddenLayers(self.model)
+
+    @contextmanager
+    def _initially(self, seed: int) -> Iterator[None]:
+        """Let the model have the initial weights of a training for a while."""
         present = self.model.get_weights()
-        if seed is not None:
-            self._set_initial_weights(seed)
-        images = self.splits.x_val if self.splits.pairs else self.splits.x_train
+        self._set_initial_weights(seed)
         try:
-            return activation_statistics(self.model, np.asarray(images[:1000]))
+            yield
         finally:
             self.model.set_weights(present)
 

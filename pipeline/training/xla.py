@@ -31,8 +31,10 @@ class Dense(keras.layers.Dense):
 @tf.custom_gradient
 def _multiply(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable]:
     def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # Without the barrier, which only XLA has, both would become one product again.
-        transposed = xla.optimization_barrier(tf.transpose(inputs))[0]
+        transposed = tf.transpose(inputs)
+        if not tf.executing_eagerly():  # only XLA has it
+            # Without the barrier both would become one product again.
+            transposed = xla.optimization_barrier(transposed)[0]
         return tf.matmul(upstream, kernel, transpose_b=True), tf.matmul(transposed, upstream)
 
     return tf.matmul(inputs, kernel), gradients

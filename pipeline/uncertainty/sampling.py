@@ -17,7 +17,7 @@ from ..base.errors import InputError
 if TYPE_CHECKING:
     import keras
 
-    Step: TypeAlias = tuple[keras.Layer, Any]
+    Step: TypeAlias = tuple[keras.Operation, Any]  # layers are operations
 
 
 def dropout_layers(model: "keras.Model") -> list["keras.Layer"]:
@@ -89,7 +89,7 @@ def mutual_information(samples: npt.NDArray[np.floating]) -> npt.NDArray[np.floa
 
 
 def _steps(model: "keras.Model") -> list["Step"]:
-    """The model's layers in the order they are applied, input layer aside.
+    """The model's layers and operations in the order they are applied, input layer aside.
 
     With each, the number of the tensor that it is given, or a list of them: 0 is the input, and
     from 1 the output of each layer.
@@ -102,7 +102,8 @@ def _steps(model: "keras.Model") -> list["Step"]:
         received = "a model that has no dropout layers, so MC Dropout cannot vary it"
         action = "Train a variant with dropout, such as alpha_dropout."
         raise InputError(subject, expected=expected, received=received, action=action)
-    layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+    own = model.layers if isinstance(model, keras.Sequential) else model.operations
+    layers = [layer for layer in own if not isinstance(layer, keras.layers.InputLayer)]
     broken = [layer for layer in layers if isinstance(layer, keras.Model)]
     if isinstance(model, keras.Sequential) and not broken:
         return list(zip(layers, range(len(layers)), strict=True))
@@ -113,13 +114,27 @@ def _steps(model: "keras.Model") -> list["Step"]:
         for layer in layers
     ]
     broken += [layer for layer, given in steps if None in keras.tree.flatten(given)]
+    broken += [layer for layer in layers if not _takes_its_input_alone(layer)]
     broken += [] if [*map(id, model.outputs)] == [id(tensors[-1])] else layers[-1:]
     if broken or len(model.inputs) > 1:
         expected = "layers that are each applied once, from one input to one output"
         received = f"a graph that does more than that at {(broken or layers)[0].name!r}"
-        action = "Build the model without repeated layers, nested models or bare operations."
+        action = "Build the model without repeated layers, nested models or constants."
         raise InputError(subject, expected=expected, received=received, action=action)
     return steps
+
+
+def _takes_its_input_alone(operation: "keras.Operation") -> bool:
+    """Whether an operation has no argument besides tensors, such as the 2 of `tensor * 2`."""
+    import keras
+
+    if isinstance(operation, keras.Layer):
+        return True
+    try:
+        operation.compute_output_spec(operation.input)
+    except TypeError:
+        return False
+    return True
 
 
 def _fit_input(model: "keras.Model", images: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -158,7 +173,8 @@ def sampler(model: "keras.Model", *, seed: int) -> Callable[..., Any]:
     def apply(part: list["Step"], tensors: list[Any]) -> list[Any]:
         for layer, given in part:
             inputs = keras.tree.map_structure(tensors.__getitem__, given)
-            tensors = [*tensors, copies.get(layer, layer)(inputs, training=layer in copies)]
+            mode = {"training": layer in copies} if isinstance(layer, keras.Layer) else {}
+            tensors = [*tensors, copies.get(layer, layer)(inputs, **mode)]
         return tensors
 
     # Not jit_compile: on a CPU, XLA takes some 30 times as long to draw masks inside a loop.

@@ -123,11 +123,12 @@ def _log_results(run: StepRun, step: TrainStep, trainer: "Trainer", fit: "Fit") 
     metrics["best_train_accuracy"] = trainer.training_accuracy(step.seed)
     gap = metrics["best_train_accuracy"] - metrics["test_accuracy"]
     metrics["generalization_gap"] = gap
+    metrics |= _log_layers(run, step, trainer)
     run.log_metrics(metrics)
     for name, of in {"test": probabilities, "validation": of_val}.items():
         run.log_array(in_half_precision(of), f"predictions/{name}.npy")
     _log_curves(run, step, fit)
-    _log_model(run, trainer, step, model := trainer.trained_model())
+    _log_model(run, trainer, model := trainer.trained_model())
     time_of_image = inference_microseconds(model, trainer.splits.x_test)
     run.log_metrics(of_image := {"inference_microseconds": time_of_image})
     metrics |= of_image
@@ -205,23 +206,29 @@ def _log_curves(run: StepRun, step: TrainStep, fit: "Fit") -> None:
         run.log_figure(figure, "learning_curve.png")
 
 
-def _log_model(run: StepRun, trainer: "Trainer", step: TrainStep, model: "keras.Model") -> None:
+def _log_layers(run: StepRun, step: TrainStep, trainer: "Trainer") -> dict[str, float]:
+    """Log statistics of the layers, before training and after; returns the network's metrics."""
     from pipeline.report import run_figures
+    from pipeline.training.layer_statistics import of_network
+
+    layers = {
+        "at initialisation": trainer.layer_statistics(seed=step.seed),
+        "after training": trainer.layer_statistics(),
+    }
+    run.log_dict(layers, "layers.json")
+    title = f"{step.variant.name}: activations by layer"
+    figure = run_figures.layer_statistics(layers, title, step.variant.color)
+    run.log_figure(figure, "activations.png")
+    return {
+        **of_network(layers["after training"]),
+        "distance_from_initial_weights": trainer.distance_from_initial_weights(step.seed),
+    }
+
+
+def _log_model(run: StepRun, trainer: "Trainer", model: "keras.Model") -> None:
     from pipeline.training.models import summary
     from pipeline.uncertainty import logged_models
 
-    statistics = {
-        "at initialisation": trainer.activation_statistics(seed=step.seed),
-        "after training": trainer.activation_statistics(),
-    }
-    listed = {
-        when: {"mean": means.tolist(), "standard_deviation": deviations.tolist()}
-        for when, (means, deviations) in statistics.items()
-    }
-    run.log_dict(listed, "activations.json")
-    title = f"{step.variant.name}: activations by layer"
-    figure = run_figures.activation_statistics(statistics, title, step.variant.color)
-    run.log_figure(figure, "activations.png")
     run.log_text(summary(model), "model_summary.txt")
     example = np.asarray(trainer.splits.x_test[:2])
     patiently(logged_models.log, model, example=example, run_id=run.run_id)

@@ -198,7 +198,11 @@ def test_a_breach_of_self_normalization_is_refused(
         ({**STARTED, "reused_output": True}, "reused_output .*only with all hidden layers"),
         (
             {**STARTED, "frozen_layers": 5, "cached": True, "mirrored_images": True},
-            "cached .*expected False, as its images are others in every epoch",
+            "cached .*expected False, as its images are mirrored or shifted",
+        ),
+        (
+            {**STARTED, "frozen_layers": 5, "cached": True, "mirrored_prediction": True},
+            "cached .*expected False, as its images are mirrored or shifted",
         ),
         ({"arms": "three"}, "arms .*expected 'one' or 'two' or 'shared'; received 'three'"),
         ({"reused_layers": 1}, "reused_layers .*expected 0, as it starts from no other"),

@@ -39,10 +39,17 @@ def legend_of(figure):
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
+def make_layers(**changes):
+    """Statistics of 20 layers, as a training logs them."""
+    same = dict.fromkeys(("rank", "distinct_units", "gradient_norm"), [4.0] * 20)
+    of = {"mean": np.linspace(0, 0.1, 20).tolist(), "dead_units": [0.0] * 20}
+    return of | {"standard_deviation": np.linspace(1, 1.2, 20).tolist()} | same | changes
+
+
 DRAWN = {
     "learning_curve": lambda: run_figures.learning_curve(make_curve(), 3, "elu", PINK),
-    "activation_statistics": lambda: run_figures.activation_statistics(
-        {"at initialisation": (np.zeros(20), np.ones(20))}, "selu", PINK
+    "layer_statistics": lambda: run_figures.layer_statistics(
+        {"at initialisation": make_layers()}, "selu", PINK
     ),
     "sample_images": lambda: run_figures.sample_images(make_images(9), np.arange(9) % 3, NAMES),
     "pairs": lambda: run_figures.pairs(make_images(10).reshape(5, 2, 8, 8, 3), NAMES[:1] * 5),
@@ -119,22 +126,35 @@ def test_learning_curve_draws_the_learning_rate_only_if_it_varies():
     assert ys(figure.axes[2].lines[0]) == rates.tolist()
 
 
-def test_activation_statistics_number_the_layers_from_one_and_mark_zero_and_one():
-    means, deviations = np.linspace(0, 0.1, 20), np.linspace(1, 1.2, 20)
-    figure = run_figures.activation_statistics(
-        {"at initialisation": (means, deviations), "at the best epoch": (means, deviations)},
-        "selu",
-        PINK,
-    )
-    left, right = figure.axes
-    assert labels_of(left) == ("Hidden layer", "Mean activation")
-    assert labels_of(right) == ("Hidden layer", "Standard deviation of activations")
+def test_layer_statistics_number_the_layers_from_one_and_mark_zero_and_one():
+    layers = make_layers()
+    moments = {"at initialisation": layers, "at the best epoch": layers}
+    figure = run_figures.layer_statistics(moments, "selu", PINK)
+    mean, deviation, rank, gradient = figure.axes
+    assert [labels_of(axes) for axes in figure.axes] == [
+        ("Hidden layer", "Mean activation"),
+        ("Hidden layer", "Standard deviation of activations"),
+        ("Hidden layer", "Rank of activations"),
+        ("Hidden layer", "Gradient norm of the kernel"),
+    ]
     assert legend_of(figure) == ["at initialisation", "at the best epoch"]
-    assert xs(left.lines[1]) == list(range(1, 21))
-    assert ys(right.lines[2]) == deviations.tolist()
-    assert [ys(axes.lines[0])[0] for axes in (left, right)] == [0, 1]
+    assert xs(mean.lines[1]) == list(range(1, 21))
+    assert ys(deviation.lines[2]) == layers["standard_deviation"]
+    assert [ys(axes.lines[0])[0] for axes in (mean, deviation)] == [0, 1]
+    assert ys(rank.lines[0]) == layers["rank"]
+    assert gradient.get_yscale() == "linear"
     found = "standard deviation 1.20 in the last layer at the best epoch"
     assert figure.get_suptitle() == f"selu; {found}"
+    assert rank.get_title() == ""
+
+
+def test_gradients_that_vanish_are_drawn_by_powers_of_ten_and_dead_units_are_told():
+    norms = [0.0, *np.logspace(0, -6, 19)]
+    layers = make_layers(gradient_norm=norms, dead_units=[0.25] * 20)
+    figure = run_figures.layer_statistics({"after training": layers}, "relu", PINK)
+    assert figure.axes[3].get_yscale() == "symlog"
+    assert ys(figure.axes[3].lines[0]) == norms
+    assert figure.axes[2].get_title() == "25.0% of units dead after training"
 
 
 def test_sample_images_has_a_titled_column_per_class_and_leaves_missing_ones_blank():
@@ -260,8 +280,8 @@ def test_reliability_diagram_has_a_panel_per_model_with_its_calibration_error():
     "draw",
     [
         lambda: run_figures.learning_curve(make_curve(epochs=0), 1, "elu", PINK),
-        lambda: run_figures.activation_statistics({}, "selu", PINK),
-        lambda: run_figures.activation_statistics({"now": (np.zeros(2), np.ones(3))}, "selu", PINK),
+        lambda: run_figures.layer_statistics({}, "selu", PINK),
+        lambda: run_figures.layer_statistics({"now": make_layers(rank=[1.0])}, "selu", PINK),
         lambda: run_figures.sample_images(make_images(0), np.array([]), NAMES),
         lambda: run_figures.sample_images(make_images(2), np.array([1]), NAMES),
         lambda: run_figures.confusion_matrix(np.eye(2), NAMES, "elu"),

@@ -257,6 +257,34 @@ def test_adam_equals_plain_keras(splits: Splits) -> None:
     assert_constant_rate_equals_plain_keras(trainer, epochs=2)
 
 
+def test_losses_are_the_cross_entropy_of_labels_whatever_is_minimised(splits: Splits) -> None:
+    text = "categorical_crossentropy(label_smoothing=0.5)"
+    trainer = Trainer(dataclasses.replace(ELU, loss=text, batch_size=32), splits)
+    (metrics,) = fit(trainer, epochs=1, learning_rate=1e-9).history  # the weights stay as they are
+    val_loss, _ = evaluated(trainer.predict(splits.x_val), splits.y_val)
+    train_loss, _ = evaluated(trainer.predict(splits.x_train), splits.y_train)
+    assert metrics["val_loss"] == pytest.approx(val_loss, rel=1e-5)
+    assert metrics["train_loss"] == pytest.approx(train_loss, rel=0.03)  # some are seen twice
+    fit(trainer, epochs=20)
+    # The best that smoothed labels allow is 2/3 for the true class of three.
+    found = trainer.predict(splits.x_train)[np.arange(260), splits.y_train]
+    assert found.mean() == pytest.approx(2 / 3, abs=0.05)
+
+
+def test_mirrored_prediction_is_the_mean_over_both_images_and_trains_as_without(
+    bn_trainer: Trainer, splits: Splits
+) -> None:
+    mirrored = Trainer(dataclasses.replace(BN, mirrored_prediction=True), splits)
+    run, without = (fit(trainer) for trainer in (mirrored, bn_trainer))
+    for metrics, plain in zip(curves(run), curves(without), strict=True):
+        assert (metrics[:2], metrics[2] == plain[2]) == (plain[:2], False)
+    x_val = np.asarray(splits.x_val)
+    expected = (bn_trainer.predict(x_val) + bn_trainer.predict(x_val[:, :, ::-1])) / 2
+    np.testing.assert_allclose(mirrored.predict(x_val), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(mirrored.trained_model()(x_val), expected, rtol=1e-4, atol=1e-6)
+    assert_holds_best_weights(mirrored, run)
+
+
 def test_alpha_dropout_equals_plain_keras_with_the_same_masks(trainer: Trainer) -> None:
     # As one XLA program per mini-batch: outside of XLA, TensorFlow has no Threefry on a CPU.
     assert_constant_rate_equals_plain_keras(trainer, epochs=2, jit=True)
@@ -390,14 +418,25 @@ def test_trained_model_holds_the_weights_in_layers_of_keras_alone(trainer: Train
     assert {type(layer).__module__.split(".")[0] for layer in model.layers} == {"keras"}
 
 
-def test_activation_statistics_of_untrained_and_of_trained_weights(trainer: Trainer) -> None:
+def test_layer_statistics_of_untrained_and_of_trained_weights(trainer: Trainer) -> None:
     trainer.reset(learning_rate=0.01, epochs=1, seed=5)
-    initial = trainer.activation_statistics()
+    initial = trainer.layer_statistics()
+    assert trainer.distance_from_initial_weights(seed=5) == 0
     fit(trainer, epochs=1)
-    np.testing.assert_array_equal(trainer.activation_statistics(seed=5), initial)
-    trained = trainer.activation_statistics()
-    assert [statistics.shape for statistics in trained] == [(3,), (3,)]
-    assert not np.isclose(trained, initial, rtol=1e-3).any()
+    present = trainer.model.get_weights()
+    assert trainer.layer_statistics(seed=5) == initial
+    trained = trainer.layer_statistics()
+    for name in ("mean", "standard_deviation", "gradient_norm"):
+        assert len(trained[name]) == 3
+        assert not np.isclose(trained[name], initial[name], rtol=1e-3).any()
+    # Moving statistics of a batch normalisation are no weights that are trained.
+    model = build_model(trainer.variant, trainer.splits, seed=5)
+    of_model, initially = trainer.model.trainable_weights, model.trainable_weights
+    changes = [one.numpy() - first.numpy() for one, first in zip(of_model, initially, strict=True)]
+    expected = np.linalg.norm(np.concatenate([one.ravel() for one in changes]))
+    assert trainer.distance_from_initial_weights(seed=5) == pytest.approx(expected, rel=1e-5)
+    for one, before in zip(trainer.model.get_weights(), present, strict=True):
+        np.testing.assert_array_equal(one, before)
 
 
 def test_training_accuracy_is_that_of_the_finished_model_on_all_training_images(
@@ -425,8 +464,7 @@ def test_training_accuracy_of_pairs_is_that_on_the_pairs_of_the_first_epoch(
         found.append(pairs_trainer.training_accuracy(seed))
         assert found[-1] == pytest.approx(expected, abs=1e-9)
     assert found[0] != found[1]
-    means, deviations = pairs_trainer.activation_statistics()
-    assert means.shape == deviations.shape == (3,)
+    assert {len(of) for of in pairs_trainer.layer_statistics().values()} == {3}
 
 
 # --- Checkpoints --------------------------------------------------------------------------------

@@ -314,6 +314,30 @@ def test_networks_for_pairs_are_sampled(arms):
     np.testing.assert_array_equal(mc_probabilities(model, pairs, samples=40, seed=0), samples)
 
 
+@pytest.mark.parametrize("arms", ["one", "two"])
+def test_networks_that_predict_by_mirror_images_are_sampled(arms):
+    shape = (4, 4, 1) if arms == "one" else (2, 4, 4, 1)
+    statistics = np.ones(16, np.float32)
+    splits: Any = SimpleNamespace(
+        image_shape=shape, n_classes=2, mean=statistics, variance=statistics
+    )
+    variant = DIGITS_DROPOUT.derive(
+        name="both", hidden_layers=2, units=16, dropout_rate=0.3, arms=arms
+    )
+    both = variant.derive(name="mirrored", mirrored_prediction=True)
+    plain, model = (build_model(one, splits, seed=1) for one in (variant, both))
+    images = np.random.default_rng(0).integers(0, 256, (7, *shape), dtype=np.uint8)
+
+    samples = mc_probabilities(model, images, samples=400, seed=0)
+
+    expected = [
+        mc_probabilities(plain, of, samples=400, seed=0).mean(axis=0)
+        for of in (images, images[..., ::-1, :])
+    ]
+    np.testing.assert_allclose(samples.mean(axis=0), np.mean(expected, axis=0), atol=0.05)
+    assert np.ptp(samples, axis=0).min() > 0.01
+
+
 def model_with_a_shared_layer():
     inputs, shared = keras.Input((4,)), keras.layers.Dense(4, name="twice")
     return keras.Model(inputs, shared(keras.layers.Dropout(0.5)(shared(inputs))))

@@ -170,17 +170,18 @@ def test_artifacts_and_inputs_of_a_run_with_dropout(finished_store: Finished) ->
     assert contexts == {"training", "validation", "test"}
 
 
-def test_activations_of_all_layers_are_logged(finished_store: Finished) -> None:
+def test_statistics_of_all_layers_are_logged(finished_store: Finished) -> None:
     run = _training_run("elu", 1)
-    path = mlflow.artifacts.download_artifacts(
-        run_id=run.info.run_id, artifact_path="activations.json"
-    )
+    path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="layers.json")
     statistics = json.loads(Path(path).read_text())
     variant, _ = recorded_settings(run.data.tags)
-    layers = (variant["hidden_layers"],)
     for when in ("at initialisation", "after training"):
-        assert np.shape(statistics[when]["mean"]) == layers
-        assert np.shape(statistics[when]["standard_deviation"]) == layers
+        assert {len(of) for of in statistics[when].values()} == {variant["hidden_layers"]}
+    after, metrics = statistics["after training"], run.data.metrics
+    assert metrics["dead_units"] == np.mean(after["dead_units"])
+    assert metrics["distinct_units"] == min(after["distinct_units"])
+    assert metrics["activation_rank"] == min(after["rank"])
+    assert metrics["distance_from_initial_weights"] > 0.1
 
 
 def test_repeated_training_gives_the_same_curve_to_the_last_digit(
