@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 from pipeline.comparisons import Comparison, Variant, files
 from pipeline.parameters.groups import (
     Chosen,
-    Claims,
     Compared,
     DataSet,
     OneRun,
@@ -19,7 +18,7 @@ from pipeline.parameters.groups import (
     Seeded,
     Training,
 )
-from pipeline.parameters.parameter import REQUIRED, Parameters, again, asked, declared
+from pipeline.parameters.parameter import REQUIRED, Parameters, again, asked, auto, declared
 from pipeline.parameters.searched import check_seeds
 
 
@@ -75,6 +74,28 @@ class McDropout(OneRun):
 
 class Compare(Reuse, Runs):
     """The parameters of `compare`."""
+
+
+class Claims(Parameters):
+    """Answers."""
+
+    comparisons: tuple[str, ...] | None = auto(
+        "Comparisons, separated by commas: names, or paths of .py files.",
+        "those of pipeline/comparisons that say what is commonly claimed",
+        many=True,
+        value="names or paths",
+    )
+    dataset: str | None = auto(
+        "The data set that they were run on, by its name.",
+        "of each comparison that of its newest run",
+        value="name",
+    )
+    readme: str = asked(
+        "none",
+        "none, or the Markdown file in which the table is put between the lines "
+        "<!-- questions --> and <!-- /questions -->.",
+        value="path",
+    )
 
 
 class Questions(Claims):
