@@ -5,6 +5,7 @@ import pytest
 from compared_runs import evidence_of, make_run
 from drawn import axes_of, xs, ys
 
+from pipeline.comparisons.colors import in_order
 from pipeline.report import drawing, page, question_figures
 from pipeline.report.embedding import embedded
 
@@ -105,9 +106,11 @@ def test_a_prediction_is_drawn_plain_and_by_samples() -> None:
 
 
 def test_twenty_variants_are_told_apart_by_colour_marker_and_dash() -> None:
-    colors = {f"v{place}": "#0072B2" for place in range(20)}  # as if there were one colour
+    of_each = in_order([""] * 20)
+    colors = {f"v{place}": next(of_each) for place in range(20)}
     looks = [drawing.look(name, colors) for name in colors]
-    assert len({(look["marker"], look["linestyle"]) for look in looks}) == 20
+    for sign in ("marker", "linestyle"):  # a curve has no markers, a dot no dash
+        assert len({(look["color"], look[sign]) for look in looks}) == 20
     axes = drawing.blank_figure(3.0).subplots()
     for name in colors:
         axes.plot([1, 2], [1, 2], label=f"a_rather_long_name_of_{name}")
