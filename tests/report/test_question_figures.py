@@ -1,8 +1,9 @@
 """Figures that only some questions need: what they draw, and that they do without what is not."""
 
 import numpy as np
+import pandas as pd
 import pytest
-from compared_runs import evidence_of, make_run
+from compared_runs import evidence_of, make_curves, make_run
 from drawn import axes_of, xs, ys
 
 from pipeline.comparisons.colors import in_order
@@ -120,3 +121,13 @@ def test_twenty_variants_are_told_apart_by_colour_marker_and_dash() -> None:
     box = found.get_window_extent()
     assert box.x0 >= 0
     assert box.x1 <= figure.bbox.x1
+
+
+def test_networks_that_took_no_epochs_break_no_figure_and_no_page() -> None:
+    nothing = {"best_epoch": 0, "median_epoch_seconds": float("nan"), "train_seconds": 0.0}
+    rows = [make_run("elu", 1), *(make_run(name, 1, **nothing) for name in ("bn", "selu"))]
+    evidence = evidence_of(
+        rows, curves=make_curves(pd.DataFrame(rows[:1])).assign(val_accuracy=0.5, epoch_seconds=2.0)
+    )
+    html = page.html_report(evidence, page.sections(evidence))
+    assert "a network that is judged as it is has no epochs" in html
