@@ -389,9 +389,9 @@ def page() -> Iterator[Browser]:
 
 @pytest.fixture
 def shown(finished_store: Finished, served: str) -> Run:
-    """A training run of the finished comparison, read through the server; its views are saved."""
+    """The finished comparison, read through the server; its views are saved."""
     mlflow.set_tracking_uri(served)
-    run = views.newest_training_run(["0"])
+    run = views._newest_comparison("0")
     assert run
     views.write_views("0")
     return run
@@ -417,15 +417,14 @@ def test_a_view_shows_every_run_in_every_chart(
     color_of = {variant.name: variant.color for variant in COMPARISON.variants}
     colors = sorted({color_of[run.data.params["variant"]] for run in runs})
     assert [chart["colors"] for chart in charts] == len(charts) * [colors]
-    assert page.page.get_by_test_id("saved-views-trigger").inner_text() == (
-        f"{view.name}: {shown.data.tags['dataset']}"
-    )
+    trigger = page.page.get_by_test_id("saved-views-trigger")
+    assert trigger.inner_text() == views._titled(view, shown)
     assert page.errors == []
 
 
 @pytest.mark.parametrize("view", views.VIEWS, ids=lambda view: view.id)
 def test_a_views_columns_are_of_its_runs(finished_store: Finished, view: page_state.View) -> None:
-    shown = views.newest_training_run(["0"])
+    shown = views._newest_comparison("0")
     assert shown
     views.write_views("0")
     logged = [run.data for run in runs_of(view, shown)]
