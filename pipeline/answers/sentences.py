@@ -66,7 +66,7 @@ _SENTENCES = {
         "{other:dead_units} in {other:variant}."
     ),
     "distinct_units": (
-        "In the layer with the fewest, {one:distinct_units} units differ from all others in "
+        "Counting equal units as one, the layer with the fewest has {one:distinct_units} units in "
         "{one:variant} and {other:distinct_units} in {other:variant}."
     ),
     "highest_first_loss": (

@@ -201,7 +201,7 @@ _COLUMNS = {
     IF_ASKED["inference_microseconds"]: "processor time of a prediction without dropout",
     IF_ASKED["zero_weights"]: "the share of the kernels' weights that are exactly 0",
     IF_ASKED["dead_units"]: "the share of units that are 0 for every training image",
-    IF_ASKED["distinct_units"]: "in the layer with the fewest, the units that no other is equal to",
+    IF_ASKED["distinct_units"]: "in the layer with the fewest; equal units count as one",
     IF_ASKED["highest_first_loss"]: "of the first epoch, the geometric mean over the seeds",
 }
 

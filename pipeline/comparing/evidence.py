@@ -193,8 +193,9 @@ def tables(chosen: Sequence[client.Run]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tables of runs and of their curves, as `Evidence` has them."""
     runs = [record(run) for run in chosen]
     rows, epochs = pd.DataFrame([_row(run) for run in runs]), _curves(runs)
-    slowed = disturbed(epochs).fillna(False)
-    return rows.assign(disturbed=rows["run_id"].map(slowed).astype(bool)), epochs
+    # It is not known of runs from before CPU time was logged, and of those without epochs.
+    slowed = rows["run_id"].map(disturbed(epochs)).fillna(False)
+    return rows.assign(disturbed=slowed.astype(bool)), epochs
 
 
 def left_out(chosen: Sequence[client.Run]) -> list[LeftOut]:

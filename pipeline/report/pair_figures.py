@@ -22,7 +22,9 @@ def pair_panels(evidence: Evidence, pair: Pair, place: int) -> list[Panel]:
     if len(evidence.summary) > ALL_DRAWN and not pair.asked:
         return []
     of_both = evidence.curves[evidence.curves["variant"].isin(pair.names)]
-    panels = comparison_figures.curve_panels(of_both, evidence.colors, "epoch")
+    panels: list[Panel] = []
+    if len(of_both):  # what was taken whole, or diverged at once, has none
+        panels += comparison_figures.curve_panels(of_both, evidence.colors, "epoch")
     panels += _class_panel(evidence, pair) + _activation_panel(evidence, pair)
     return [
         Panel(f"pair_{place}_{panel.name}", panel.draw, panel.alt, size=SIZE) for panel in panels

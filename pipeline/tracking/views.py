@@ -174,14 +174,12 @@ def _means(experiment: str, shown: Run | None) -> Run | None:
 
 def _save_views(experiment: str, shown: Run | None, means: Run | None, pairs: Pairs) -> None:
     states = {}
-    names = [_comparison(shown), shown.data.tags["dataset"]] if shown else []
-    about = " on ".join(filter(None, names))
     views = [*VIEWS, *(_pair(*pair) for pair in pairs if means)]
     for view in (_as_asked(one, shown) for one in views):
         trainings = replace(view, step="train", alike="data_fingerprint")
         state = page_state.state(view, means) if view.step == MEANS and means else None
         state = state or page_state.state(trainings if view.step == MEANS else view, shown)
-        states[_id(view, shown)] = (": ".join(filter(None, [view.name, about])), state)
+        states[_id(view, shown)] = (_titled(view, shown), state)
     save_views(experiment, states)
 
 
@@ -200,10 +198,15 @@ def _as_asked(view: View, shown: Run | None) -> View:
     return view
 
 
-def _comparison(shown: Run) -> str:
-    """The name of a comparison; empty of a training."""
-    tags = shown.data.tags
-    return tags.get("comparison", "") if tags.get("step") != "train" else ""
+def _comparison(view: View, shown: Run) -> str:
+    """The name of a comparison; empty of a training, and of trials, which comparisons share."""
+    is_one = view.step != "trial" and shown.data.tags.get("step") != "train"
+    return shown.data.tags.get("comparison", "") if is_one else ""
+
+
+def _titled(view: View, shown: Run | None) -> str:
+    names = [_comparison(view, shown), shown.data.tags["dataset"]] if shown else []
+    return ": ".join(filter(None, [view.name, " on ".join(filter(None, names))]))
 
 
 def write_experiment_note(
@@ -259,11 +262,10 @@ def view_urls(experiment: str, shown: Run | None, pairs: Pairs = ()) -> dict[str
 
 
 def _id(view: View, shown: Run | None) -> str:
-    # Runs on different data are never compared: every data set has its own views. Trials belong to
-    # variants, which comparisons share.
+    # Runs on different data are never compared: every data set has its own views.
     if shown is None:
         return view.id
-    name = re.sub(r"\W", "-", _comparison(shown)) if view.step != "trial" else ""
+    name = re.sub(r"\W", "-", _comparison(view, shown))
     return "-".join(filter(None, [view.id, name, shown.data.tags["data_fingerprint"][:8]]))
 
 

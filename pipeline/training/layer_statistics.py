@@ -1,6 +1,5 @@
 """What the hidden layers of a network make of images: whether signals, gradients and units live."""
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +29,8 @@ class HiddenLayers:
 
         - ``mean``, ``standard_deviation`` of the activations of the first 1000 images: a network
           self-normalises when they stay near 0 and 1 (Klambauer et al. 2017).
-        - ``distinct_units``: how many units differ from every other in at least one of these.
+        - ``distinct_units``: how many different units there are: those that are equal for all of
+          these images, to the last digit, are one.
         - ``rank`` of these activations, as a matrix in single precision.
         - ``gradient_norm``: L2, of the gradient of their mean cross-entropy by the kernel.
         - ``dead_units``: the share of units that are 0 for every image.
@@ -85,7 +85,7 @@ def _layers(model: keras.Model, prefix: str) -> list[Any]:
 
 def _distinct(activations: np.ndarray) -> int:
     units = np.ascontiguousarray(activations.T) + 0.0  # which makes 0 of -0
-    return sum(count == 1 for count in Counter(map(bytes, units)).values())
+    return len(set(map(bytes, units)))
 
 
 def _rank(activations: np.ndarray) -> int:

@@ -1,6 +1,7 @@
 """Magnitude pruning: weights that are set to 0 and stay 0, and how sparse a network is."""
 
 import zlib
+from typing import Any
 
 import keras
 import numpy as np
@@ -67,10 +68,10 @@ class GradualPruning(keras.callbacks.Callback):
         self.total = epochs * blocks_per_epoch
         self.before = 0  # blocks of the epochs before this one
 
-    def on_epoch_begin(self, epoch: int, _logs: dict | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, *_: Any) -> None:
         self.before = epoch * self.blocks_per_epoch
 
-    def on_train_batch_end(self, batch: int, **_logs: dict | None) -> None:
+    def on_train_batch_end(self, batch: int, **_: Any) -> None:
         done = self.before + batch + 1
         if done <= self.total:
             prune(self.model, self.share * (1 - (1 - done / self.total) ** 3))

@@ -62,7 +62,9 @@ class FrozenPart:
     """
 
     def __init__(self, model: keras.Model, frozen_layers: int):
-        self.output = model.get_layer(f"activation_{frozen_layers}").output
+        # A normalisation stands before the activation, or after it.
+        names = [f"{kind}_{frozen_layers}" for kind in ("activation", "batch_normalization")]
+        self.output = [layer for layer in model.layers if layer.name in names][-1].output
         part = keras.Model(model.input, self.output)
         self._compute = tf.function(lambda images: part(images, training=False), jit_compile=True)
 

@@ -108,6 +108,34 @@ def test_means_of_the_comparison_are_shown_where_there_are_any(store: Path) -> N
         assert FINGERPRINT in filters["seeds-25def9b3"]
 
 
+def test_views_are_of_a_comparison_its_runs_and_what_it_asks(store: Path) -> None:
+    first, second, other = (client.get_run(train()) for _ in range(3))
+    tags = views.of_comparison(["zero_weights"], [first, second])
+    sparsity = finished("compare", comparison="sparsity", **tags)
+    finished(views.MEANS, variant="bn", **{"mlflow.parentRunId": sparsity.info.run_id})
+    habits = finished("compare", comparison="my habits", **views.of_comparison([], [other]))
+    views.write_views("0", sparsity)
+    urls = views.write_views("0", habits)
+    stored = stored_views()
+    name, state, _ = stored["seeds-sparsity-25def9b3"]
+    assert name == "Seeds: sparsity on stripes"
+    found = client.search_runs("0", state["searchFilter"])
+    assert {run.info.run_id for run in found} == {first.info.run_id, second.info.run_id}
+    assert "metrics.`zero_weights`" in state["selectedColumns"]
+    asked = stored["comparison-sparsity-25def9b3"][1]
+    assert "Asked about" in [one["name"] for one in asked["compareRunSections"]]
+    assert "zero_weights" in [one.get("metricKey") for one in asked["compareRunCharts"]]
+    name, state, _ = stored["seeds-my-habits-25def9b3"]
+    assert name == "Seeds: my habits on stripes"
+    assert [one.info.run_id for one in client.search_runs("0", state["searchFilter"])] == [
+        other.info.run_id
+    ]
+    assert "metrics.`zero_weights`" not in state["selectedColumns"]
+    assert "seeds-my-habits-25def9b3" in urls["Seeds"]
+    trials = [(one, name) for one, (name, *_) in stored.items() if one.startswith("search")]
+    assert trials == [("search-25def9b3", "Learning-rate search: stripes")]  # which they share
+
+
 def test_a_pair_has_a_view_of_its_two_variants_alone(store: Path) -> None:
     comparison = compare("stripes", FINGERPRINT, ("bn", "selu"))
     odd = {"mlflow.parentRunId": comparison.info.run_id, **side_by_side("elu", [("bn", "elu")])}
@@ -361,9 +389,9 @@ def page() -> Iterator[Browser]:
 
 @pytest.fixture
 def shown(finished_store: Finished, served: str) -> Run:
-    """A training run of the finished comparison, read through the server; its views are saved."""
+    """The finished comparison, read through the server; its views are saved."""
     mlflow.set_tracking_uri(served)
-    run = views.newest_training_run(["0"])
+    run = views._newest_comparison("0")
     assert run
     views.write_views("0")
     return run
@@ -389,15 +417,14 @@ def test_a_view_shows_every_run_in_every_chart(
     color_of = {variant.name: variant.color for variant in COMPARISON.variants}
     colors = sorted({color_of[run.data.params["variant"]] for run in runs})
     assert [chart["colors"] for chart in charts] == len(charts) * [colors]
-    assert page.page.get_by_test_id("saved-views-trigger").inner_text() == (
-        f"{view.name}: {shown.data.tags['dataset']}"
-    )
+    trigger = page.page.get_by_test_id("saved-views-trigger")
+    assert trigger.inner_text() == views._titled(view, shown)
     assert page.errors == []
 
 
 @pytest.mark.parametrize("view", views.VIEWS, ids=lambda view: view.id)
 def test_a_views_columns_are_of_its_runs(finished_store: Finished, view: page_state.View) -> None:
-    shown = views.newest_training_run(["0"])
+    shown = views._newest_comparison("0")
     assert shown
     views.write_views("0")
     logged = [run.data for run in runs_of(view, shown)]

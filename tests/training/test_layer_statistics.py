@@ -79,23 +79,23 @@ def test_a_unit_is_dead_that_is_0_for_every_image_and_not_one_that_is_so_for_mos
     assert of_network(found)["dead_units"] == pytest.approx(np.mean(found["dead_units"]))
 
 
-def test_units_are_distinct_that_differ_from_all_others() -> None:
+def test_units_that_are_equal_for_all_images_are_one() -> None:
     model = build(RELU)
     layer = model.get_layer("dense_2")
     kernel, bias = layer.get_weights()
     kernel[:, 3], kernel[:, 5], kernel[:, 7] = kernel[:, 2], -1, 0  # 5 and 7 are 0 throughout
     layer.set_weights([kernel, bias])
     found = statistics(model)
-    assert found["distinct_units"][:2] == [16, 12]
+    assert found["distinct_units"][:2] == [16, 14]
     assert found["rank"][1] == 13
     assert of_network(found)["distinct_units"] == min(found["distinct_units"])
     assert of_network(found)["activation_rank"] == min(found["rank"])
 
 
-def test_equal_weights_leave_no_unit_distinct_and_a_rank_of_1() -> None:
+def test_with_equal_weights_all_units_are_one_and_the_rank_is_1() -> None:
     equal = "equal(he_normal)"
     found = statistics(build(small(ELU, kernel_initializer=equal, output_initializer=equal)))
-    assert (found["distinct_units"], found["rank"]) == ([0, 0, 0], [1, 1, 1])
+    assert (found["distinct_units"], found["rank"]) == ([1, 1, 1], [1, 1, 1])
 
 
 @pytest.mark.parametrize("variant", [small(BN, arms="shared"), small(BN, arms="two")])

@@ -12,6 +12,7 @@ import pytest
 from pipeline.base import InputError
 from pipeline.comparisons import Data, Variant
 from pipeline.comparisons.digits import DIGITS_BN
+from pipeline.comparisons.variants import check_reused
 from pipeline.data import npz
 from pipeline.data.splits import Splits
 from pipeline.data.splitting import split_arrays
@@ -19,7 +20,7 @@ from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.fit import Fit
 from pipeline.training.models import build_model
 from pipeline.training.trainer import Trainer
-from pipeline.training.transfer import reused_weights
+from pipeline.training.transfer import FrozenPart, reused_weights
 
 SOURCE = dataclasses.replace(DIGITS_BN, hidden_layers=3, units=16)
 ALL_FROZEN = SOURCE.derive(
@@ -219,3 +220,34 @@ def test_what_a_pair_network_s_arm_has_learnt_can_be_taken(tiny_npz: Path, split
     for name, received in taken.items():
         for one, other in zip(received, arms.get_layer(name).get_weights(), strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def test_slopes_and_a_convolution_are_taken_too_and_what_is_frozen_ends_with_its_block(
+    splits: Splits,
+) -> None:
+    from_all = dataclasses.replace(
+        SOURCE, activation="prelu", convolution_filters=2, normalization_place="after"
+    )
+    variant = from_all.derive(name="taken", starts_from="x", reused_layers=2, frozen_layers=2)
+    theirs, model = (build_model(one, splits, seed=7) for one in (from_all, variant))
+    theirs.get_layer("activation_1").alpha.assign(np.full(16, 0.25))
+    found = reused_weights(variant, model, theirs)
+    assert set(found) == {
+        "convolution",
+        *("dense_1", "batch_normalization_1", "activation_1"),
+        *("dense_2", "batch_normalization_2", "activation_2"),
+    }
+    np.testing.assert_array_equal(found["activation_1"][0], np.full(16, 0.25, np.float32))
+    assert FrozenPart(model, 2).output is model.get_layer("batch_normalization_2").output
+    trained = {weight.path.split("/")[0] for weight in model.trainable_weights}
+    assert trained == {"dense_3", "activation_3", "batch_normalization_3", "probabilities"}
+
+
+@pytest.mark.parametrize("setting", ["normalization_place", "convolution_filters", "standardized"])
+def test_layers_are_taken_only_where_all_that_they_rest_on_is_the_same(setting: str) -> None:
+    other = {"normalization_place": "after", "convolution_filters": 2, "standardized": False}
+    variant = SOURCE.derive(
+        name="taken", starts_from="x", reused_layers=2, **{setting: other[setting]}
+    )
+    with pytest.raises(InputError, match=f"{setting} of variant 'taken'"):
+        check_reused(variant, SOURCE)

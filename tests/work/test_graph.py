@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_rates import RATES
 from small_transfer import COMPARISON, FROZEN, SCRATCH, TRANSFER
 
 from pipeline.base import InputError
@@ -44,7 +45,8 @@ def test_a_training_comes_after_that_of_its_source_with_the_same_seed_and_its_se
     assert after(search) == ["train digits seed 1"]
     assert after(graph().training(SCRATCH, 3)) == ["search scratch"]
     given = graph(Main(comparison=TRANSFER, learning_rate=0.1))
-    assert after(given.training(FROZEN, 3)) == ["train digits seed 3"]
+    frozen = given.asked.configured(FROZEN)
+    assert after(given.training(frozen, 3)) == ["train digits seed 3"]
 
 
 def test_no_training_that_trials_start_from_has_the_seed_of_the_search() -> None:
@@ -124,3 +126,34 @@ def test_data_that_the_source_cannot_be_trained_on_are_refused(store: Path, tiny
     asked = Train(comparison=TRANSFER, variant="frozen", dataset=str(tiny_npz))
     with pytest.raises(InputError, match="classes of the data: expected labels of stripes"):
         graph_of(asked)
+
+
+def of_rates(**given: Any) -> dict[str, Step]:
+    """The trainings of `small_rates` with seed 3, by variant."""
+    declared, asked = load(RATES), Main(comparison=RATES, **given)
+    made = Graph(asked=asked, comparison=declared, data={asked.data_of(declared): DATA})
+    configured = (asked.configured(one) for one in declared.variants)
+    return {one.name: made.training(one, 3) for one in configured}
+
+
+def test_a_training_with_the_rate_of_another_comes_after_that_one_s_search() -> None:
+    trainings = of_rates()
+    searches = {name: after(one) for name, one in trainings.items()}
+    assert searches == {
+        "small": ["search small"],
+        "same_rate": ["search small"],
+        "pruned": ["train small seed 3"],  # nothing is trained
+        "tuned": ["train small seed 3", "search small"],
+        "diverges": [],
+    }
+    assert trainings["same_rate"].after() == trainings["small"].after()
+    assert trainings["same_rate"].inputs["search"] == trainings["small"].inputs["search"]
+
+
+def test_a_rate_that_is_given_takes_the_place_of_all_but_epochs_of_what_is_not_trained() -> None:
+    trainings = of_rates(learning_rate=0.5, epochs=7)
+    assert all("search" not in name for one in trainings.values() for name in after(one))
+    assert trainings["same_rate"].parameters()["learning_rate"] == "0.5"
+    assert trainings["diverges"].parameters()["learning_rate"] == "0.5"
+    assert trainings["pruned"].parameters()["epochs"] == "0"
+    assert trainings["tuned"].parameters()["epochs"] == "7"
