@@ -149,13 +149,19 @@ class Question:
         return f"{self.variant}_{self.about.topic}{other}"
 
 
-def ask(*rows: Sequence[str], margins: Mapping[str, float] | None = None) -> tuple[Question, ...]:
+def ask(
+    *rows: Sequence[str],
+    margins: Mapping[str, float] | None = None,
+    role: Literal["", "primary", "secondary", "described"] = "",
+) -> tuple[Question, ...]:
     """Questions, a row each: about which variant, against which, by which metric, in words.
 
     Args:
         rows: of these four; where something is commonly said, `claimed` and `claim` follow.
         margins: by metric, other ones than the metrics' own.
+        role: of all of them; left out, that of their metrics.
     """
     columns = ("variant", "reference", "metric", "text", "claimed", "claim")
     named: list[dict[str, Any]] = [dict(zip(columns, row, strict=False)) for row in rows]
-    return tuple(Question(**row, margin=(margins or {}).get(row["metric"])) for row in named)
+    margins = margins or {}
+    return tuple(Question(**row, margin=margins.get(row["metric"]), role=role) for row in named)
