@@ -245,7 +245,11 @@ def test_slopes_and_a_convolution_are_taken_too_and_what_is_frozen_ends_with_its
 
 @pytest.mark.parametrize("setting", ["normalization_place", "convolution_filters", "standardized"])
 def test_layers_are_taken_only_where_all_that_they_rest_on_is_the_same(setting: str) -> None:
-    other = {"normalization_place": "after", "convolution_filters": 2, "standardized": False}
+    other: dict[str, Any] = {
+        "normalization_place": "after",
+        "convolution_filters": 2,
+        "standardized": False,
+    }
     variant = SOURCE.derive(
         name="taken", starts_from="x", reused_layers=2, **{setting: other[setting]}
     )
