@@ -185,6 +185,9 @@ class Variant:
         changed = self.mirrored_images or self.shifted_pixels or self.mirrored_prediction
         whole = not self.cached or not changed
         self._require("cached", whole, "False, as its images are mirrored or shifted")
+        softmax = self.output_activation == default_setting("output_activation")
+        mean = softmax or not self.mirrored_prediction  # of other outputs it is another one
+        self._require("mirrored_prediction", mean, "False, as its outputs are not softmax")
 
     def _check_layers(self) -> None:
         """Refuse to reuse, freeze or cache layers that the network or its source does not have."""

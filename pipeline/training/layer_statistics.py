@@ -7,8 +7,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pipeline.training.models import trained_output
-
 SAMPLE = 1000  # images that all but dead units are found by
 Statistics = dict[str, list[float]]  # by name, those of each hidden layer
 
@@ -19,7 +17,7 @@ class HiddenLayers:
     def __init__(self, model: keras.Model):
         outputs = [layer.output for layer in _layers(model, "activation_")]
         self.dense = _layers(model, "dense_")
-        self.activations = keras.Model(model.input, [*outputs, trained_output(model)])
+        self.activations = keras.Model(model.input, [*outputs, model.output])
         # In a graph, which one epoch's images take a third of the time to go through.
         signature = [tf.TensorSpec(model.input.shape, tf.uint8)]
         self._alive = tf.function(self._alive_in, input_signature=signature)
@@ -38,8 +36,8 @@ class HiddenLayers:
         kernels = [layer.kernel.value for layer in self.dense]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(kernels)
-            *hidden, outputs = self.activations(np.asarray(images[:SAMPLE]), training=False)
-            losses = keras.losses.sparse_categorical_crossentropy(labels[:SAMPLE], outputs)
+            *hidden, probabilities = self.activations(np.asarray(images[:SAMPLE]), training=False)
+            losses = keras.losses.sparse_categorical_crossentropy(labels[:SAMPLE], probabilities)
             loss = tf.reduce_mean(losses)
         # Of pairs, of both images.
         found = [tf.reshape(one, (-1, one.shape[-1])).numpy() for one in hidden]

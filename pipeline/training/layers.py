@@ -19,6 +19,12 @@ REGULARIZER = "a regularizer of Keras, such as l1(0.0001), or none"
 LEAST = 1e-30  # added to outputs before they are divided by their sum, which may be 0
 
 
+def shares(outputs: Any) -> Any:
+    """Outputs divided by their sum, (n, classes)."""
+    outputs = outputs + LEAST
+    return outputs / keras.ops.sum(outputs, axis=-1, keepdims=True)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """Makes the parts of a variant's network.
@@ -79,11 +85,9 @@ class Parts:
             named: Any = {"name": "probabilities", "activation": "softmax"}
             return self._dense(hidden, n_classes, initializer, **named)
         logits = self._dense(hidden, n_classes, initializer, name="logits")
-        # What is minimised is computed of these: Keras finds the logits of a sigmoid's outputs.
+        # Other losses are computed of these: Keras finds the logits of a sigmoid's outputs.
         outputs = self._activation("output_activation", "outputs", logits, least=0.0)
-        shares = outputs + LEAST
-        shares = shares / keras.ops.sum(shares, axis=-1, keepdims=True)
-        return keras.layers.Activation("linear", name="probabilities")(shares)
+        return keras.layers.Activation("linear", name="probabilities")(shares(outputs))
 
     def same_or_different(self, hidden: Any) -> Any:
         """A hidden layer and one logistic output, as probabilities of `different` and `same`."""

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -13,11 +13,13 @@ from pipeline.comparisons import Variant
 from pipeline.comparisons.expressions import called_name
 from pipeline.comparisons.variants import default_setting
 from pipeline.training.keras_objects import keras_object, refused_if_unknown
+from pipeline.training.layers import shares
 from pipeline.training.schedules import OneCycle
 from pipeline.training.xla import Nadam
 
 CROSS_ENTROPY = default_setting("loss")
 PLAIN = "cross_entropy"  # the metric of that, where something else is minimised
+Loss: TypeAlias = str | Callable[..., Any]  # what `compile` takes
 
 
 def optimizer_of(variant: Variant, learning_rate: float | OneCycle) -> keras.optimizers.Optimizer:
@@ -54,15 +56,15 @@ def optimizer_of(variant: Variant, learning_rate: float | OneCycle) -> keras.opt
     return made
 
 
-def loss_of(variant: Variant, n_classes: int) -> str | Callable[..., Any]:
-    """What a variant minimises, of labels and probabilities: what `compile` takes.
+def loss_of(variant: Variant, n_classes: int) -> Loss:
+    """What a variant minimises, of labels and outputs.
 
     Raises:
         InputError: if Keras has no such loss, or it cannot be computed of these.
     """
     text = variant.loss
     if text == CROSS_ENTROPY:
-        return text
+        return _cross_entropy(variant)
     subject = f"loss of variant '{variant.name}'"
     expected = "a loss of Keras for classes, such as categorical_crossentropy(label_smoothing=0.1)"
     loss = keras_object(text, keras.losses, subject=subject, expected=expected)
@@ -84,4 +86,15 @@ def metrics_of(variant: Variant) -> list[Any]:
     """What is told of an epoch besides what is minimised."""
     if variant.loss == CROSS_ENTROPY and not variant.kernel_regularizer:
         return ["accuracy"]
-    return ["accuracy", keras.metrics.SparseCategoricalCrossentropy(name=PLAIN)]
+    of = keras.losses.get(_cross_entropy(variant))
+    return ["accuracy", keras.metrics.MeanMetricWrapper(of, name=PLAIN)]
+
+
+def _cross_entropy(variant: Variant) -> Loss:
+    """The cross-entropy of the labels, of what a variant's network puts out."""
+    if variant.output_activation == default_setting("output_activation"):
+        return CROSS_ENTROPY
+    # Keras would take the logits of sigmoids for those of a softmax, and numbers above 1 for 1.
+    return lambda labels, outputs: keras.losses.sparse_categorical_crossentropy(
+        labels, shares(outputs)
+    )

@@ -119,6 +119,17 @@ def test_a_loss_that_cannot_be_computed_of_probabilities_is_refused(text: str) -
         loss_of(with_(loss=text), 3)
 
 
+def test_the_cross_entropy_of_sigmoids_is_that_of_their_shares() -> None:
+    variant = with_(output_activation="sigmoid", kernel_regularizer="l1(0.1)")
+    outputs = keras.activations.sigmoid(tf.math.log(PROBABILITIES / (1 - PROBABILITIES)))
+    expected = -np.log([0.7, 0.3])
+    minimised, (_, metric) = loss_of(variant, 3), metrics_of(variant)
+    assert callable(minimised)
+    np.testing.assert_allclose(minimised(LABELS, outputs), expected, rtol=1e-5)
+    metric.update_state(LABELS, outputs)
+    assert float(metric.result()) == pytest.approx(expected.mean())
+
+
 def test_the_cross_entropy_is_told_where_something_else_is_minimised() -> None:
     assert loss_of(BN, 3) == BN.loss
     assert metrics_of(BN) == ["accuracy"]
