@@ -7,16 +7,11 @@ import keras
 import numpy as np
 
 from pipeline.comparisons.expressions import evaluated, mentions
-from pipeline.training.keras_objects import refused_if_unknown
+from pipeline.training.keras_objects import declarable, refused_if_unknown
 
 EXPECTED = "a Keras activation, such as elu, prelu or leaky_relu(negative_slope=0.1), or "
 EXPECTED += "arithmetic of x, such as x * sigmoid(x)"
-_FUNCTIONS = {
-    name: found
-    for module in (keras.ops, keras.activations)
-    for name, found in vars(module).items()
-    if callable(found) and name not in ("get", "serialize", "deserialize")
-}
+_FUNCTIONS = declarable(keras.ops) | declarable(keras.activations)
 
 
 def activated(
@@ -45,7 +40,7 @@ def activated(
             that are too low, or not one for every number.
     """
 
-    with refused_if_unknown(subject, EXPECTED, text, [*dir(keras.activations), "prelu"]):
+    with refused_if_unknown(subject, EXPECTED, text, [*_FUNCTIONS, "prelu"]):
         _check(text, least)
         outputs = _outputs(text, hidden, layers, name=name, trainable=trainable)
     is_named = outputs._keras_history.operation.name == name

@@ -65,9 +65,13 @@ class Fit:
     @property
     def best_epoch(self) -> int:
         """The epoch whose weights the model holds at the end; 0: those that it began with."""
-        restored = self.patience is not None and self.restore_best_weights
-        is_lowest = self.history and (restored or self.diverged)
+        is_lowest = self.history and (self._restored or self.diverged)
         return self.lowest_epoch if is_lowest else len(self.history)
+
+    @property
+    def _restored(self) -> bool:
+        """Whether it is judged by its lowest epoch, however it ends."""
+        return self.patience is not None and self.restore_best_weights
 
     @property
     def stopped_early(self) -> bool:
@@ -79,8 +83,8 @@ class Fit:
     def add(self, metrics: dict[str, float], model: keras.Model) -> None:
         """Add an epoch's metrics, and keep the model's weights if it is the best one so far."""
         self.history.append(metrics)
-        restored = self.patience is not None and self.restore_best_weights
-        is_lowest = self.lowest_epoch == len(self.history) and (restored or self.may_diverge)
+        may_be_judged = self._restored or self.may_diverge
+        is_lowest = may_be_judged and self.lowest_epoch == len(self.history)
         # What averages have in the place of weights would not be there at the end.
         is_last_average = self.best_epoch == len(self.history) and model.optimizer.use_ema
         if is_lowest or is_last_average:

@@ -33,8 +33,7 @@ def keras_object(
         InputError: if there is no such name, or it does not take these settings.
     """
 
-    known = {one.lower(): found for one, found in vars(module).items() if _is_meant(one, found)}
-    known |= own or {}
+    known = {name.lower(): found for name, found in declarable(module).items()} | dict(own or {})
 
     def made(name: str) -> Callable[..., Any]:
         # Initializers and optimizers are classes: HeNormal is what Keras itself calls he_normal.
@@ -51,10 +50,14 @@ def keras_object(
         return evaluated(text, value=lambda name: made(name)(), function=made)
 
 
-def _is_meant(name: str, found: object) -> bool:
-    """Whether something in a module of Keras can be declared by its name."""
-    own = name.startswith("_") or name in ("get", "serialize", "deserialize")
-    return callable(found) and not own
+def declarable(module: ModuleType) -> dict[str, Callable[..., Any]]:
+    """What a module of Keras has that can be declared, by name."""
+    others = ("get", "serialize", "deserialize")
+    return {
+        name: found
+        for name, found in vars(module).items()
+        if callable(found) and not name.startswith("_") and name not in others
+    }
 
 
 @contextmanager

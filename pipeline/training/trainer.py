@@ -48,7 +48,6 @@ class Trainer:
         if variant.pruned:
             make_prunable(self.model)
         self.reused: Weights = {}  # of the last training
-        self._validated_on = "validation"
         self.x_train, self.x_val = splits.x_train, splits.x_val  # what is trained and validated on
         if variant.cached:
             self.frozen_part = FrozenPart(self.model, variant.frozen_layers)
@@ -105,9 +104,9 @@ class Trainer:
         """What `block_model` reads: the images, or what cached frozen layers make of them."""
         return self.frozen_part.outputs(images) if self.variant.cached else images
 
-    def _train(self, blocks: Feed, **named: Any) -> None:
+    def _train(self, blocks: Feed, *, validated_on: str = "validation", **named: Any) -> None:
         images, labels = self.x_val, self.splits.y_val
-        if self._validated_on == "test":
+        if validated_on == "test":
             images, labels = self.inputs(self.splits.x_test), self.splits.y_test
         validation = Feed(evaluation_batches(images, labels))
         # The blocks are shuffled.
@@ -180,11 +179,11 @@ class Trainer:
             fit.go_on_from(newest, self.block_model)
         for epoch, metrics in enumerate(fit.history, start=1):
             on_epoch(epoch, metrics)
-        self._validated_on = validated_on
         spent = self._fill_cache()  # also of a training that is over: it is judged by that
         if not fit.stopped_early and len(fit.history) < epochs:
             each = EachEpoch(fit, self.blocks, seed, on_epoch, checkpoints, spent, self.averaging)
-            self._train_epochs(fit, epochs, [*self._pruning(fit), each])
+            callbacks = [*self._pruning(fit), each]
+            self._train_epochs(fit, epochs=epochs, validated_on=validated_on, callbacks=callbacks)
             self.splits.unload()
         self._restore(fit)
         return fit
@@ -207,12 +206,9 @@ class Trainer:
         }
         return training | ({"source": weights_fingerprint(self.reused)} if self.reused else {})
 
-    def _train_epochs(
-        self, fit: Fit, epochs: int, callbacks: list[keras.callbacks.Callback]
-    ) -> None:
-        done = len(fit.history)
+    def _train_epochs(self, fit: Fit, **named: Any) -> None:
         try:
-            self._train(Feed(self.blocks), initial_epoch=done, epochs=epochs, callbacks=callbacks)
+            self._train(Feed(self.blocks), initial_epoch=len(fit.history), **named)
         except DivergenceError as error:
             if not fit.may_diverge:
                 raise

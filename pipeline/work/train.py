@@ -47,9 +47,7 @@ class TrainStep(VariantStep):
 
     asked: Training
     seed: int  # decides weights, shuffling and dropout masks
-    search: (
-        SearchStep | None
-    )  # finds the learning rate where none is given and something is trained
+    search: SearchStep | None  # None: the learning rate is given, or nothing is trained
 
     @property
     def name(self) -> str:
@@ -119,24 +117,23 @@ def _log_results(run: StepRun, step: TrainStep, trainer: "Trainer", fit: "Fit") 
     probabilities, of_val = map(trainer.predict, (splits.x_test, splits.x_val))
     metrics = _fit_metrics(fit, trainer) | _best_metrics(fit, step.variant, splits, of_val)
     metrics |= sparsity(trainer.model)
-    metrics |= log_test(run, step.variant, trainer.splits, probabilities)
+    metrics |= log_test(run, step.variant, splits, probabilities)
     metrics["best_train_accuracy"] = trainer.training_accuracy(step.seed)
     gap = metrics["best_train_accuracy"] - metrics["test_accuracy"]
     metrics["generalization_gap"] = gap
     metrics |= _log_layers(run, step, trainer)
+    model = trainer.trained_model()
+    metrics["inference_microseconds"] = inference_microseconds(model, splits.x_test)
     run.log_metrics(metrics)
     for name, of in {"test": probabilities, "validation": of_val}.items():
         run.log_array(in_half_precision(of), f"predictions/{name}.npy")
     _log_curves(run, step, fit)
-    _log_model(run, trainer, model := trainer.trained_model())
-    time_of_image = inference_microseconds(model, trainer.splits.x_test)
-    run.log_metrics(of_image := {"inference_microseconds": time_of_image})
-    metrics |= of_image
+    _log_model(run, trainer, model)
     if step.variant.dropout_rate > 0:
         metrics |= log_mc_dropout(
             run,
             model,
-            trainer.splits,
+            splits,
             name=step.name,
             deterministic=probabilities,
             samples=step.asked.mc_samples,
@@ -150,12 +147,12 @@ def _fit_metrics(fit: "Fit", trainer: "Trainer") -> dict[str, float]:
     times = ("epoch_seconds", "epoch_cpu_seconds") if fit.history else ()
     first = np.array(fit.first_losses)
     metrics = {"highest_first_loss": highest_moving_mean(first)} if first.size else {}
+    metrics |= {
+        f"median_{name}": float(np.median([row[name] for row in fit.history])) for name in times
+    }
     return metrics | {
         "best_epoch": fit.best_epoch,
         "epochs_run": len(fit.history),
-        **{
-            f"median_{name}": float(np.median([row[name] for row in fit.history])) for name in times
-        },
         "train_seconds": fit.history[-1]["elapsed_seconds"] if fit.history else 0.0,
         "compile_seconds": trainer.compile_seconds,
         "parameter_count": trainer.model.count_params(),
