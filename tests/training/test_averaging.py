@@ -1,16 +1,16 @@
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import small_trainings
+from small_trainings import cut_off, soon_overfitted
 
-from pipeline.comparisons import Data, twenty_layers
-from pipeline.data import npz
+from pipeline.comparisons import twenty_layers
 from pipeline.data.splits import Splits
-from pipeline.data.splitting import split_arrays
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.fit import Fit
 from pipeline.training.trainer import Trainer
@@ -28,10 +28,7 @@ Curves = list[list[float]]
 
 @pytest.fixture(scope="module")
 def splits(tiny_npz: Path) -> Splits:
-    """With wrong labels in the validation split, so that val_loss soon rises."""
-    found = split_arrays(npz.read(tiny_npz), Data(val_size=40, split_seed=0))
-    wrong = np.arange(40) % 5 == 0
-    return dataclasses.replace(found, y_val=np.where(wrong, (found.y_val + 1) % 3, found.y_val))
+    return soon_overfitted(tiny_npz)
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +36,7 @@ def trainer(splits: Splits) -> Trainer:
     return Trainer(VARIANT, splits)
 
 
-def ignore(_epoch: int, _metrics: Mapping[str, float]) -> None:
-    """Take no notice of an epoch."""
-
-
-def fit(trainer: Trainer, **changes: Any) -> Fit:
-    settings = {"learning_rate": 0.02, "epochs": 6, "patience": None, "seed": 5}
-    return trainer.fit(**{**settings, "on_epoch": ignore, **changes})
+fit = partial(small_trainings.fit, learning_rate=0.02, epochs=6)
 
 
 def curves(run: Fit, *names: str) -> Curves:
@@ -122,14 +113,9 @@ def test_a_training_that_was_cut_off_goes_on_to_the_last_digit(
     whole = curves(fit(trainer, patience=patience), *names)
     weights = trainer.model.get_weights()
 
-    def cut_off(epoch: int, _metrics: Mapping[str, float]) -> None:
-        if epoch == last:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fit(trainer, patience=patience, checkpoints=Checkpoints(tmp_path), on_epoch=cut_off)
-    fit(trainer, epochs=1, seed=77)
-    resumed = fit(trainer, patience=patience, checkpoints=Checkpoints(tmp_path))
+    named = {"patience": patience, "checkpoints": Checkpoints(tmp_path)}
+    cut_off(trainer, after=last, learning_rate=0.02, epochs=6, **named)
+    resumed = fit(trainer, **named)
     assert curves(resumed, *names) == whole
     for one, other in zip(trainer.model.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(one, other)

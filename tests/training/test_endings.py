@@ -3,18 +3,15 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from small_trainings import cut_off, fit, ignore, soon_overfitted
 
 from pipeline.base import DivergenceError
-from pipeline.comparisons import Data, Variant
-from pipeline.data import npz
+from pipeline.comparisons import Variant
 from pipeline.data.splits import Splits
-from pipeline.data.splitting import split_arrays
 from pipeline.training.checkpoints import Checkpoints
-from pipeline.training.fit import Fit
 from pipeline.training.models import build_model
 from pipeline.training.trainer import Trainer
 from pipeline.work.train import highest_moving_mean
@@ -24,24 +21,12 @@ SMALL = Variant(name="small", hidden_layers=2, units=16, batch_size=2)  # two bl
 
 @pytest.fixture(scope="module")
 def splits(tiny_npz: Path) -> Splits:
-    found = split_arrays(npz.read(tiny_npz), Data(val_size=40, split_seed=0))
-    # Wrong labels in the validation split, so that val_loss soon rises.
-    y_val = np.where(np.arange(40) % 5 == 0, (found.y_val + 1) % 3, found.y_val).astype(np.int32)
-    return dataclasses.replace(found, y_val=y_val)
+    return soon_overfitted(tiny_npz)
 
 
 @pytest.fixture(scope="module")
 def trainer(splits: Splits) -> Trainer:
     return Trainer(SMALL, splits)
-
-
-def ignore(_epoch: int, _metrics: Mapping[str, float]) -> None:
-    """Take no notice of an epoch."""
-
-
-def fit(trainer: Trainer, **changes: Any) -> Fit:
-    settings = {"learning_rate": 0.003, "epochs": 3, "patience": None, "seed": 5}
-    return trainer.fit(**{**settings, "on_epoch": ignore, **changes})
 
 
 def evaluated(trainer: Trainer, images: np.ndarray, labels: np.ndarray) -> float:
@@ -183,14 +168,8 @@ def test_the_highest_first_loss_is_of_ten_mini_batches_up_to_one_that_is_not_fin
 def test_a_run_that_diverges_after_it_was_cut_off_ends_the_same(
     trainer: Trainer, tmp_path: Path
 ) -> None:
-    def end(epoch: int, _metrics: Mapping[str, float]) -> None:
-        if epoch == 2:
-            raise KeyError("cut off")
-
     named = {"may_diverge": True, "checkpoints": Checkpoints(tmp_path), "patience": 9}
-    with pytest.raises(KeyError):
-        fit(trainer, **named, on_epoch=end)
-    fit(trainer, epochs=1, seed=8)
+    cut_off(trainer, after=2, **named)
     again, whole = fit(trainer, **named), fit(trainer, may_diverge=True, patience=9)
     assert again.first_losses == whole.first_losses
     assert again.best_epoch == whole.best_epoch

@@ -2,20 +2,16 @@
 
 import dataclasses
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from small_trainings import cut_off, fit, soon_overfitted
 
-from pipeline.comparisons import Data, Variant
-from pipeline.data import npz
+from pipeline.comparisons import Variant
 from pipeline.data.splits import Splits
-from pipeline.data.splitting import split_arrays
 from pipeline.training.checkpoints import Checkpoints
-from pipeline.training.fit import Fit
 from pipeline.training.models import build_model
 from pipeline.training.pruning import kernels, make_prunable, prune, sparsity
 from pipeline.training.trainer import Trainer
@@ -27,10 +23,7 @@ GRADUAL = DENSE.derive(name="gradual", pruned=0.9, pruning="gradual", pruning_ep
 
 @pytest.fixture(scope="module")
 def splits(tiny_npz: Path) -> Splits:
-    found = split_arrays(npz.read(tiny_npz), Data(val_size=40, split_seed=0))
-    # Wrong labels in the validation split, so that val_loss soon rises.
-    y_val = np.where(np.arange(40) % 5 == 0, (found.y_val + 1) % 3, found.y_val).astype(np.int32)
-    return dataclasses.replace(found, y_val=y_val)
+    return soon_overfitted(tiny_npz)
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +34,6 @@ def at_start(splits: Splits) -> Trainer:
 @pytest.fixture(scope="module")
 def gradual(splits: Splits) -> Trainer:
     return Trainer(GRADUAL, splits)
-
-
-def ignore(_epoch: int, _metrics: Mapping[str, float]) -> None:
-    """Take no notice of an epoch."""
-
-
-def fit(trainer: Trainer, **changes: Any) -> Fit:
-    settings = {"learning_rate": 0.003, "epochs": 4, "patience": None, "seed": 5}
-    return trainer.fit(**{**settings, "on_epoch": ignore, **changes})
 
 
 def zeros(model: keras.Model) -> list[int]:
@@ -130,15 +114,8 @@ def test_a_pruned_run_that_was_cut_off_equals_one_that_was_not(
     request: pytest.FixtureRequest, tmp_path: Path, name: str, last: int
 ) -> None:
     trainer: Trainer = request.getfixturevalue(name)
-
-    def cut_off(epoch: int, _metrics: Mapping[str, float]) -> None:
-        if epoch == last:
-            raise KeyError("cut off")
-
     whole, expected = fit(trainer), trainer.model.get_weights()
-    with pytest.raises(KeyError):
-        fit(trainer, checkpoints=Checkpoints(tmp_path), on_epoch=cut_off)
-    fit(trainer, seed=8, epochs=1)
+    cut_off(trainer, after=last, checkpoints=Checkpoints(tmp_path))
     again = fit(trainer, checkpoints=Checkpoints(tmp_path))
     assert [one["val_loss"] for one in again.history] == [one["val_loss"] for one in whole.history]
     assert again.first_losses == whole.first_losses

@@ -271,6 +271,31 @@ def test_losses_are_the_cross_entropy_of_labels_whatever_is_minimised(splits: Sp
     assert found.mean() == pytest.approx(2 / 3, abs=0.05)
 
 
+def test_equal_weights_stay_equal_to_the_last_digit(splits: Splits) -> None:
+    equal = dict.fromkeys(("kernel_initializer", "output_initializer"), "equal(he_normal)")
+    trainer = Trainer(small(twenty_layers.ELU, hidden_layers=2, units=20, **equal), splits)
+    trainer.reset(learning_rate=0.01, epochs=3, seed=5)
+    initial = trainer.model.get_weights()
+    run = fit(trainer)
+    assert run.history[-1]["train_loss"] < run.history[0]["train_loss"]
+    first, _, second, _, last, _ = trainer.model.get_weights()
+    for kernel in (first, second, last.T):  # a row of outputs' weights has one for each class
+        np.testing.assert_array_equal(kernel, np.repeat(kernel[:, :1], 20, axis=1))
+    assert all((one != was).any() for one, was in zip((first, second), initial[::2], strict=False))
+    assert trainer.layer_statistics()["distinct_units"] == [1, 1]
+
+
+def test_outputs_that_are_not_softmax_are_judged_as_probabilities(splits: Splits) -> None:
+    sigmoid = {"output_activation": "sigmoid", "loss": "binary_crossentropy"}
+    trainer = Trainer(small(twenty_layers.ELU, hidden_layers=1, **sigmoid), splits)
+    run = fit(trainer, epochs=2)
+    probabilities = trainer.predict(splits.x_val)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
+    served = trainer.trained_model()(np.asarray(splits.x_val))
+    np.testing.assert_allclose(probabilities, served, rtol=1e-4, atol=1e-6)
+    assert_holds_best_weights(trainer, run)
+
+
 def test_mirrored_prediction_is_the_mean_over_both_images_and_trains_as_without(
     bn_trainer: Trainer, splits: Splits
 ) -> None:
