@@ -241,6 +241,20 @@ def test_a_finished_comparison_is_reused_whole_and_left_as_it_is(
 
 
 @pytest.mark.slow
+def test_another_comparison_reuses_the_variants_that_both_have(
+    finished_store: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = _parameters(finished_store)
+    given |= {"comparison": "initialisation", "variants": "elu,zero_weights"}
+    steps = plan(asked(**given))
+    assert reused(steps) == ["prepare stripes", "train elu seed 1", "train elu seed 2"]
+    assert not any("elu" in name for name in reasons(steps))
+    main(Main(**given, plan="only"))
+    said = capsys.readouterr().out
+    assert said.startswith("Reused (same inputs): prepare stripes; train elu seeds 1 and 2")
+
+
+@pytest.mark.slow
 def test_a_comparison_of_ones_own_runs_what_is_new_and_nothing_else(
     finished_store: Finished, tmp_path: Path
 ) -> None:
