@@ -114,9 +114,8 @@ def summarize(timed: pd.DataFrame) -> pd.DataFrame:
         for column in AVERAGED:
             name = RENAMED.get(column, column)
             row[name], row[f"{name}_half_width"] = mean_confidence_interval(group[column])
-        with np.errstate(
-            divide="ignore"
-        ):  # as answers compare it; one that diverged hides no other
+        # As answers compare it; one that diverged hides no other.
+        with np.errstate(divide="ignore"):
             row["highest_first_loss"] = np.exp(np.log(group["highest_first_loss"]).mean())
         row["seconds_per_epoch"] = group["median_epoch_seconds"].median()
         has_target = group["target"].notna().all()

@@ -153,7 +153,7 @@ def draw_layers(
         axes.axhline(level, color=GREY, lw=1, linestyle=":", zorder=0)
         unit = ("Mean activation", "Standard deviation of activations")[level]
     for place, (label, values) in enumerate(lines.items()):
-        thinner = 0.85**place  # A line that lies on another does not hide it.
+        thinner = max(0.4, 0.85**place)  # A line that lies on another does not hide it.
         layers = np.arange(1, len(values) + 1)
         of: Look = {"label": label, "ms": 6 * thinner, "lw": 2.4 * thinner, **look(label, colors)}
         assign(axes.plot(layers, values, **of), label, "layer")

@@ -53,18 +53,10 @@ def layers_panels(layers: Mapping[str, Any], colors: Colors) -> list[Panel]:
 def _draw_layers(
     axes: Axes, lines: Mapping[str, Array], colors: Colors, unit: str, title: str
 ) -> None:
-    for place, (variant, values) in enumerate(lines.items()):
-        thinner = max(0.4, 0.9**place)  # A line that lies on another does not hide it.
-        of: Look = {"label": variant, "ms": 6 * thinner, "lw": 2.4 * thinner}
-        numbers, known = (
-            np.arange(1, len(values) + 1),
-            np.where(np.isfinite(values), values, np.nan),
-        )
-        drawn = axes.plot(numbers, known, **of | drawing.look(variant, colors))
-        drawing.assign(drawn, variant, "layer")
+    known = {name: np.where(np.isfinite(of), of, np.nan) for name, of in lines.items()}
+    drawing.draw_layers(axes, known, colors, unit=unit, title=title[:1].upper() + title[1:])
     if unit in OVER_POWERS and _is_wide(np.concatenate(list(lines.values()))):
         axes.set_yscale("log")
-    drawing.style(axes, "Hidden layer", unit, title=title[:1].upper() + title[1:], whole=True)
 
 
 def _is_wide(values: Array) -> bool:
