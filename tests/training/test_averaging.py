@@ -121,29 +121,30 @@ def test_a_training_that_was_cut_off_goes_on_to_the_last_digit(
         np.testing.assert_array_equal(one, other)
 
 
-def test_networks_without_batch_normalisation_are_averaged_too(splits: Splits) -> None:
-    other = Trainer(
+@pytest.fixture(scope="module")
+def pruned(splits: Splits) -> Trainer:
+    """A network that is pruned while it trains, without batch normalisation."""
+    return Trainer(
         dataclasses.replace(
-            VARIANT, optimizer="sgd(use_ema=True)", batch_normalization=False, hidden_layers=1
+            VARIANT,
+            hidden_layers=1,
+            batch_normalization=False,
+            optimizer="sgd(use_ema=True)",
+            pruned=0.8,
+            pruning="gradual",
+            pruning_epochs=3,
         ),
         splits,
     )
-    run = fit(other)
-    assert evaluated(other)[0] == pytest.approx(run.history[-1]["val_loss"], rel=1e-4)
+
+
+def test_networks_without_batch_normalisation_are_averaged_too(pruned: Trainer) -> None:
+    run = fit(pruned)
+    assert evaluated(pruned)[0] == pytest.approx(run.history[-1]["val_loss"], rel=1e-4)
 
 
 @pytest.mark.parametrize("epochs", [0, 4])
-def test_what_is_pruned_is_0_in_the_averages_too(splits: Splits, epochs: int) -> None:
-    other = Trainer(
-        dataclasses.replace(
-            VARIANT, hidden_layers=1, pruned=0.8, pruning="gradual", pruning_epochs=3
-        ),
-        splits,
-    )
-    fit(other, epochs=epochs)
-    zeros = [
-        (layer.kernel.numpy() == 0).mean()
-        for layer in other.model.layers
-        if layer.name.startswith("dense")
-    ]
-    assert zeros == [pytest.approx(0.8 if epochs else 0, abs=0.001)]
+def test_what_is_pruned_is_0_in_the_averages_too(pruned: Trainer, epochs: int) -> None:
+    fit(pruned, epochs=epochs)
+    zeros = (pruned.model.get_layer("dense_1").kernel.numpy() == 0).mean()
+    assert zeros == pytest.approx(0.8 if epochs else 0, abs=0.001)

@@ -291,6 +291,6 @@ def test_mirrored_prediction_is_in_the_network_of_stock_layers_and_is_served(
     assert model.layers[-1].name == "probabilities"
     model.save(tmp_path / "model.keras")
     served = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(served.predict(images, verbose=0), expected, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(served(images), expected, rtol=1e-5, atol=1e-7)
     trained = build(small(variant, mirrored_prediction=True), for_training=True)
     np.testing.assert_allclose(trained(images), plain(images), rtol=1e-4, atol=1e-6)
