@@ -106,7 +106,7 @@ def test_note_says_what_the_metrics_are_and_links_what_the_run_was_made_from(
         assert f"({addresses.run_page('0', tags[tag])[1:]})" in note
     linked = re.findall(rf"\(#/experiments/0/runs/{run.info.run_id}/artifacts/([^?)]+)\?", note)
     artifacts = mlflow.artifacts.list_artifacts(run_id=run.info.run_id)
-    assert len(linked) == 4
+    assert len(linked) == 5
     assert set(linked) <= {artifact.path for artifact in artifacts}
     assert "\\" not in note
 
