@@ -118,7 +118,7 @@ def test_where_the_port_is_taken_the_next_is_used_and_the_comparison_is_shown(
     )
     assert re.fullmatch(
         rf"MLflow UI: http://127\.0\.0\.1:{used}/#/experiments/0/runs\?"
-        r"viewStateShareKey=comparison-[0-9a-f]{8}&compareRunsMode=CHART&workflowType=.*",
+        r"viewStateShareKey=comparison-twenty_layers-[0-9a-f]{8}&compareRunsMode=CHART&workflowType=.*",
         address,
     )
 

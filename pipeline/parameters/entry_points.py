@@ -92,8 +92,8 @@ class Claims(Parameters):
     )
     readme: str = asked(
         "none",
-        "none, or the Markdown file in which the table is put between the lines "
-        "<!-- questions --> and <!-- /questions -->.",
+        "none, or a Markdown file: the table is put between its comments 'questions' and "
+        "'/questions'.",
         value="path",
     )
 
