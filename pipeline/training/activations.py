@@ -40,7 +40,7 @@ def activated(
             that are too low, or not one for every number.
     """
 
-    with refused_if_unknown(subject, EXPECTED, text, [*_FUNCTIONS, "prelu"]):
+    with refused_if_unknown(subject, EXPECTED, text, [*declarable(keras.activations), "prelu"]):
         _check(text, least)
         outputs = _outputs(text, hidden, layers, name=name, trainable=trainable)
     is_named = outputs._keras_history.operation.name == name

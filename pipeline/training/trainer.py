@@ -25,6 +25,7 @@ from pipeline.training.blocks import Batch, Blocks, Feed, evaluation_batches
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.fit import DECIMALS, EachEpoch, Fit, OnEpoch
 from pipeline.training.layer_statistics import HiddenLayers, Statistics
+from pipeline.training.layers import shares
 from pipeline.training.models import build_model, trained_output
 from pipeline.training.optimizers import loss_of, metrics_of, optimizer_of
 from pipeline.training.pruning import GradualPruning, make_prunable, prune
@@ -224,10 +225,9 @@ class Trainer:
         """Class probabilities, float32 of shape (n, classes), for uint8 images."""
         batches = evaluation_batches(self.inputs(images), np.zeros(len(images)))
         outputs = self.block_model.predict(Feed(batches), verbose=0)
-        trained = trained_output(self.model)
-        if trained is self.model.output:
+        if trained_output(self.model) is self.model.output:
             return outputs
-        return keras.Model(trained, self.model.output)(outputs).numpy()
+        return shares(outputs).numpy()
 
     def training_accuracy(self, seed: int) -> float:
         """The accuracy of the present model on the training images.
