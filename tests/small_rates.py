@@ -5,14 +5,14 @@ from pathlib import Path
 from pipeline.comparisons import Comparison, Question, Variant
 
 RATES = str(Path(__file__).resolve())
-ELU = Variant(name="small", hidden_layers=2, units=16, epochs=3, patience=2, search_epochs=1)
+ELU = Variant(name="small", hidden_layers=1, units=8, epochs=3, patience=2, search_epochs=1)
 SAME_RATE = ELU.derive(
     name="same_rate", learning_rate_of="small", restore_best_weights=False, validated_on="test"
 )
 PRUNED = ELU.derive(
     name="pruned",
     starts_from="small",
-    reused_layers=2,
+    reused_layers=1,
     reused_output=True,
     learning_rate_of="same_rate",
     pruned=0.5,
