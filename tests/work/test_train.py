@@ -170,6 +170,13 @@ def test_artifacts_and_inputs_of_a_run_with_dropout(finished_store: Finished) ->
     assert contexts == {"training", "validation", "test"}
 
 
+def test_statistics_that_are_not_finite_are_null_as_json_has_no_such_numbers() -> None:
+    assert for_json({"mean": [np.inf, 0.5], "rank": [np.nan]}) == {
+        "mean": [None, 0.5],
+        "rank": [None],
+    }
+
+
 def test_statistics_of_all_layers_are_logged(finished_store: Finished) -> None:
     run = _training_run("elu", 1)
     path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="layers.json")
@@ -289,6 +296,7 @@ def largest_file(size: int) -> Iterator[None]:
 
 WIDE = """
 from pipeline.comparisons import Comparison, Variant
+from pipeline.work.train import for_json
 
 COMPARISON = Comparison(variants=(Variant(name="wide", hidden_layers=1, units=1000),))
 """
