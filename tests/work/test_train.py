@@ -27,6 +27,7 @@ from pipeline.steps.step import recorded_settings
 from pipeline.tracking import addresses, client
 from pipeline.tracking.names import revealed
 from pipeline.train import train
+from pipeline.work.train import for_json
 
 pytestmark = pytest.mark.slow
 
@@ -296,7 +297,6 @@ def largest_file(size: int) -> Iterator[None]:
 
 WIDE = """
 from pipeline.comparisons import Comparison, Variant
-from pipeline.work.train import for_json
 
 COMPARISON = Comparison(variants=(Variant(name="wide", hidden_layers=1, units=1000),))
 """
