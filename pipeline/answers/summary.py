@@ -48,10 +48,10 @@ def with_convergence(runs: pd.DataFrame, curves: pd.DataFrame, baseline: str) ->
             seeds reached, so that it stays what it is when seeds are added. NaN without it.
 
     Raises:
-        InputError: a table is empty, lacks a column, or has a variant's seed twice.
+        InputError: there are no runs, a table lacks a column, or has a variant's seed twice.
     """
     _require("runs", runs, RUN_COLUMNS)
-    _require("curves", curves, CURVE_COLUMNS)
+    _require("curves", curves, CURVE_COLUMNS, least=0)  # none of them may have an epoch
     for variant, seed in runs.loc[runs.duplicated(["variant", "seed"]), ["variant", "seed"]].values:
         expected, action = "one run for each variant and seed", "Compare only the newest of them."
         received = f"more than one of {variant} with seed {seed}"
@@ -90,9 +90,9 @@ def _first_reached(curves: pd.DataFrame, target: float) -> pd.DataFrame:
     return found.set_index(reached["run_id"])
 
 
-def _require(subject: str, table: pd.DataFrame, columns: Sequence[str]) -> None:
+def _require(subject: str, table: pd.DataFrame, columns: Sequence[str], *, least: int = 1) -> None:
     missing = [column for column in columns if column not in table]
-    if table.empty or missing:
+    if len(table) < least or missing:
         expected = f"at least one row with the columns {', '.join(columns)}"
         received = f"a table without {', '.join(missing)}" if missing else "an empty table"
         action = "Compare runs that have finished."

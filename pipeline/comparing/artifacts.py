@@ -6,6 +6,7 @@ may be: it is left out.
 
 import io
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -66,13 +67,17 @@ def rate_curve(content: bytes) -> pd.DataFrame:
 def layers(content: bytes) -> dict[str, dict[str, list[float]]]:
     """Statistics by hidden layer, at some moments of a training: mean, standard deviation, more."""
     found = {
-        moment: {str(name): [float(one) for one in values] for name, values in of.items()}
+        moment: {str(name): [*map(_number, values)] for name, values in of.items()}
         for moment, of in json.loads(content).items()
     }
     for of in found.values():
         if len({len(values) for values in of.values()}) > 1 or not {"mean", SPREAD} <= of.keys():
             raise ValueError("not the same statistics of every layer")
     return found
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)  # as JSON has no number that is not finite
 
 
 def losses(content: bytes) -> np.ndarray:

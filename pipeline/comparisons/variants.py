@@ -185,9 +185,11 @@ class Variant:
         changed = self.mirrored_images or self.shifted_pixels or self.mirrored_prediction
         whole = not self.cached or not changed
         self._require("cached", whole, "False, as its images are mirrored or shifted")
+        fixed = not self.cached or not self.pruned or self.pruning == "at_start"
+        self._require("cached", fixed, "False, as frozen layers are pruned while it trains")
         softmax = self.output_activation == default_setting("output_activation")
-        mean = softmax or not self.mirrored_prediction  # of other outputs it is another one
-        self._require("mirrored_prediction", mean, "False, as its outputs are not softmax")
+        expected = "False, as its outputs are not softmax"
+        self._require("mirrored_prediction", softmax or not self.mirrored_prediction, expected)
 
     def _check_layers(self) -> None:
         """Refuse to reuse, freeze or cache layers that the network or its source does not have."""
@@ -280,7 +282,8 @@ def check_reused(variant: Variant, source: Variant) -> None:
             received=str(asked),
             action="Take fewer, or start from a deeper one.",
         )
-    for setting in REUSED:
+    output = ("output_activation",) if variant.reused_output else ()
+    for setting in (*REUSED, *output):
         theirs, own = getattr(source, setting), getattr(variant, setting)
         if theirs != own:
             raise InputError(

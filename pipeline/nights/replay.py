@@ -238,7 +238,7 @@ def _of_predictions(trained: client.Run, probabilities: npt.NDArray[np.float32])
     path = "predictions/test.npy"
     logged = artifacts.read(trained.info.run_id, path, parse, of=str(trained.info.run_name))
     now = in_half_precision(probabilities)
-    if logged is None or np.array_equal(logged, now):
+    if logged is None or np.array_equal(logged, now, equal_nan=True):
         return ""
     if logged.shape != now.shape:
         return f"predictions of {logged.shape} are of {now.shape}"

@@ -9,6 +9,8 @@ here (uPlot, Chart.js, Plotly) take 50 KB to 4 MB and would draw all of it again
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import pandas as pd
+
 from pipeline.answers import pairs, tables, words
 from pipeline.answers.changes import changes
 from pipeline.answers.evidence import Evidence
@@ -21,7 +23,7 @@ from pipeline.report import (
     search_figures,
     time_figures,
 )
-from pipeline.report.drawing import Panel
+from pipeline.report.drawing import Colors, Panel
 from pipeline.report.pair_figures import pair_panels
 from pipeline.report.templates import rendered
 from pipeline.report.thumbnails import data_uri, taken_for
@@ -61,11 +63,8 @@ def sections(evidence: Evidence) -> dict[str, list[Panel]]:
             timed, evidence.summary, colors
         ),
         "accuracy_by_images": by_images(families(evidence), timed, evidence.summary, colors),
-        "curves_by_epoch": comparison_figures.curve_panels(curves, colors, "epoch")
-        + comparison_figures.training_panels(curves, colors),
-        "curves_by_seconds": comparison_figures.curve_panels(curves, colors, "elapsed_seconds"),
+        **({} if curves.empty else _of_epochs(curves, colors)),
         "time_to_target": [time_figures.time_to_target_panel(timed, colors)] if is_timed else [],
-        "epoch_seconds": [time_figures.epoch_seconds_panel(curves, colors)],
         "learning_rate_search": search_figures.search_panels(
             evidence.searches, colors, evidence.rate_curves
         ),
@@ -74,6 +73,16 @@ def sections(evidence: Evidence) -> dict[str, list[Panel]]:
         "mc_dropout": comparison_figures.uncertainty_panels(evidence.uncertainty, colors),
     }
     return {name: panels for name, panels in found.items() if panels}
+
+
+def _of_epochs(curves: pd.DataFrame, colors: Colors) -> dict[str, list[Panel]]:
+    """Those of the epochs, where the networks have taken any."""
+    return {
+        "curves_by_epoch": comparison_figures.curve_panels(curves, colors, "epoch")
+        + comparison_figures.training_panels(curves, colors),
+        "curves_by_seconds": comparison_figures.curve_panels(curves, colors, "elapsed_seconds"),
+        "epoch_seconds": [time_figures.epoch_seconds_panel(curves, colors)],
+    }
 
 
 def _asked_for(evidence: Evidence) -> dict[str, list[Panel]]:

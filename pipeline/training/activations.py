@@ -37,7 +37,7 @@ def activated(
 
     Raises:
         InputError: if Keras has no such function, it takes no such settings, or it gives numbers
-            that are too low, or not one for every number.
+            that are too low or not finite, or not one for every number.
     """
 
     with refused_if_unknown(subject, EXPECTED, text, [*declarable(keras.activations), "prelu"]):
@@ -70,8 +70,12 @@ def _check(text: str, least: float) -> None:
     """Compute an activation of some numbers, whatever that may raise."""
     hidden = keras.Input((20,))
     outputs = _outputs(text, hidden, keras.layers, name="example", trainable=True)
-    if (outputs.shape, outputs.dtype) != (hidden.shape, hidden.dtype):
-        raise ValueError(f"it gives {outputs.dtype} of shape {outputs.shape}")
     examples = np.random.default_rng(0).normal(0, 5, (20, 20)).astype(np.float32)
-    if float(keras.ops.min(keras.Model(hidden, outputs)(examples))) < least:
+    # A layer says that it keeps the shape whatever its function does.
+    for given, made in ((hidden, outputs), (examples, keras.Model(hidden, outputs)(examples))):
+        if (made.shape, keras.backend.standardize_dtype(made.dtype)) != (given.shape, "float32"):
+            raise ValueError(f"it gives {made.dtype} of shape {made.shape}")
+    if not np.isfinite(made).all():
+        raise ValueError("it gives numbers that are not finite")
+    if np.min(made) < least:
         raise ValueError(f"it gives numbers below {least:g}")

@@ -15,6 +15,7 @@ def keras_object(
     text: str,
     module: ModuleType,
     *,
+    kind: type | None = None,
     subject: str,
     expected: str,
     own: Mapping[str, Callable[..., Any]] | None = None,
@@ -25,6 +26,7 @@ def keras_object(
     Args:
         text: a name, or a call of one with settings.
         module: of Keras, with its `get`.
+        kind: that it has to be of; left out, a function will do.
         subject, expected: of the refusal.
         own: what is not Keras's, by name: called to give the object.
         settings: given besides those of the text, where what is called takes them.
@@ -47,7 +49,10 @@ def keras_object(
         return called if is_made else functools.partial(functools.partial, called)
 
     with refused_if_unknown(subject, expected, text, sorted(known)):
-        return evaluated(text, value=lambda name: made(name)(), function=made)
+        found = evaluated(text, value=lambda name: made(name)(), function=made)
+        if not (isinstance(found, kind) if kind else callable(found)):
+            raise TypeError(f"it gives {found!r}")
+        return found
 
 
 def declarable(module: ModuleType) -> dict[str, Callable[..., Any]]:

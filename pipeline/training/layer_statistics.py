@@ -43,7 +43,7 @@ class HiddenLayers:
         found = [tf.reshape(one, (-1, one.shape[-1])).numpy() for one in hidden]
         statistics = {
             "mean": [one.mean(dtype=np.float64) for one in found],
-            "standard_deviation": [one.std(dtype=np.float64) for one in found],
+            "standard_deviation": [_deviation(one) for one in found],
             "dead_units": [1 - one.mean() for one in self._alive_units(images)],
             "distinct_units": [_distinct(one) for one in found],
             "rank": [_rank(one) for one in found],
@@ -79,6 +79,11 @@ def of_network(layers: Mapping[str, list[float]]) -> dict[str, float]:
 
 def _layers(model: keras.Model, prefix: str) -> list[Any]:
     return [layer for layer in model.layers if layer.name.startswith(prefix)]
+
+
+def _deviation(activations: np.ndarray) -> float:
+    with np.errstate(invalid="ignore"):  # of weights so large that activations are infinite
+        return float(activations.std(dtype=np.float64))
 
 
 def _distinct(activations: np.ndarray) -> int:

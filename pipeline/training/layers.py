@@ -61,8 +61,8 @@ class Parts:
             name="convolution",
         )
         expected = "0, or images of at least 3 x 3 pixels"
-        with self._refused_if_unusable("convolution_filters", expected):
-            return keras.layers.Flatten(name="flatten_convolution")(layer(images))
+        made = self._applied(layer, images, "convolution_filters", expected)
+        return keras.layers.Flatten(name="flatten_convolution")(made)
 
     def joined_arms(self, pair: Any) -> Any:
         """What the arms make of the images of a pair, (n, 2, features), side by side."""
@@ -134,10 +134,21 @@ class Parts:
         if initializer == "kernel_initializer":
             # Never the seed of the kernel: the same numbers would be drawn.
             of_biases = int(np.random.SeedSequence(seed).generate_state(1)[0])
-            named["bias_initializer"] = self._initializer("bias_initializer", (units,), of_biases)
+            biases = self._initializer("bias_initializer", (units,), of_biases)
+            with self._refused_if_unusable("bias_initializer", INITIALIZER):
+                biases((units,))
+            named["bias_initializer"] = biases
         layer = self.layers.Dense(units, kernel_regularizer=self._regularizer(), **named)
-        with self._refused_if_unusable(initializer, INITIALIZER):  # for weights of this shape
-            return layer(hidden)
+        return self._applied(layer, hidden, initializer, INITIALIZER)
+
+    def _applied(self, layer: Any, hidden: Any, setting: str, expected: str) -> Any:
+        """What a layer makes of what the one before gives; refused where its weights cannot be."""
+        with self._refused_if_unusable(setting, expected):
+            outputs = layer(hidden)
+        if layer.kernel_regularizer:
+            with self._refused_if_unusable("kernel_regularizer", REGULARIZER):
+                layer.kernel_regularizer(layer.kernel)
+        return outputs
 
     def _initializer(self, setting: str, shape: tuple[int, ...], seed: int) -> Any:
         def equal(initializer: Callable[[tuple[int, ...]], Any]) -> Any:

@@ -38,21 +38,15 @@ def optimizer_of(variant: Variant, learning_rate: float | OneCycle) -> keras.opt
             action="Give it as the variant's learning_rate.",
         )
     expected = "an optimizer of Keras, such as nadam, adam or sgd(momentum=0.9)"
-    made = keras_object(
+    made: keras.optimizers.Optimizer = keras_object(
         variant.optimizer,
         keras.optimizers,
+        kind=keras.optimizers.Optimizer,
         subject=subject,
         expected=expected,
         own={"nadam": Nadam},
         learning_rate=learning_rate,
     )
-    if not isinstance(made, keras.optimizers.Optimizer):
-        raise InputError(
-            subject,
-            expected=expected,
-            received=repr(variant.optimizer),
-            action="Correct it where the variant is declared.",
-        )
     return made
 
 

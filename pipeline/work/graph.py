@@ -11,7 +11,7 @@ from pipeline.parameters import DataSet, Main, Search, Train, declared
 from pipeline.work.prepare import prepared
 from pipeline.work.search import SearchStep
 from pipeline.work.train import TrainStep
-from pipeline.work.variant_step import LoggedData
+from pipeline.work.variant_step import LoggedData, logged_splits
 
 DataSets: TypeAlias = Mapping[Data, LoggedData]  # by what is declared and asked for
 
@@ -59,7 +59,10 @@ class Graph:
             shared = {name: getattr(asked, name) for name in declared(Train).keys() & vars(asked)}
             asked = Train(**{**shared, "seed": seed})
         graph = replace(self, asked=asked)._at(place)
-        return {**about, "source": graph.training(asked.configured(source, strict=False), seed)}
+        training = graph.training(asked.configured(source, strict=False), seed)
+        if variant.reused_output:
+            _check_classes(variant, data, training.data)
+        return {**about, "source": training}
 
     def _at(self, place: Comparison) -> "Graph":
         """The same for a comparison that declares what a variant of this one names."""
@@ -115,6 +118,22 @@ def graph_of(asked: Train | Search) -> tuple[Graph, Variant]:
         _check_searched(variant, comparison)
     data = data_sets(asked, comparison, [variant])
     return Graph(asked=asked, comparison=comparison, data=data), variant
+
+
+def _check_classes(variant: Variant, data: LoggedData, of_source: LoggedData) -> None:
+    """Refuse an output layer of other classes, where both data sets are prepared."""
+    if data.fingerprint == of_source.fingerprint or not (data.run_id and of_source.run_id):
+        return
+    own, theirs = (
+        logged_splits(one.run_id, one.fingerprint).n_classes for one in (data, of_source)
+    )
+    if own != theirs:
+        raise InputError(
+            f"reused_output of variant '{variant.name}'",
+            expected=f"False, as its source tells {theirs} classes apart",
+            received=f"True, with {own} classes",
+            action="Reuse its hidden layers alone, or change the classes of the data.",
+        )
 
 
 def _check_searched(variant: Variant, comparison: Comparison) -> None:

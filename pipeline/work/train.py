@@ -212,13 +212,20 @@ def _log_layers(run: StepRun, step: TrainStep, trainer: "Trainer") -> dict[str, 
         "at initialisation": trainer.layer_statistics(seed=step.seed),
         "after training": trainer.layer_statistics(),
     }
-    run.log_dict(layers, "layers.json")
+    run.log_dict({moment: for_json(of) for moment, of in layers.items()}, "layers.json")
     title = f"{step.variant.name}: activations by layer"
     figure = run_figures.layer_statistics(layers, title, step.variant.color)
     run.log_figure(figure, "activations.png")
     return {
         **of_network(layers["after training"]),
         "distance_from_initial_weights": trainer.distance_from_initial_weights(step.seed),
+    }
+
+
+def for_json(layers: Mapping[str, Sequence[float]]) -> dict[str, list[float | None]]:
+    """Statistics of layers for JSON, which has no number that is not finite: null."""
+    return {
+        name: [one if math.isfinite(one) else None for one in of] for name, of in layers.items()
     }
 
 

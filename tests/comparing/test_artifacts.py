@@ -50,6 +50,9 @@ def test_what_was_logged_is_read_as_it_was() -> None:
     assert curve.to_dict("list") == {"learning_rate": [0.001], "val_loss": [1.5]}
     for layers in (ACTIVATIONS, LAYERS):
         assert artifacts.layers(json.dumps(layers).encode()) == layers
+    infinite = {"after training": {"mean": [None, 0.5], "standard_deviation": [1.0, None]}}
+    means, spreads = artifacts.layers(json.dumps(infinite).encode())["after training"].values()
+    np.testing.assert_equal([means, spreads], [[np.nan, 0.5], [1.0, np.nan]])
     np.save(file := io.BytesIO(), np.array([2.3, np.inf], np.float32))
     assert artifacts.losses(file.getvalue()).tolist() == [np.float32(2.3), np.inf]
     read = artifacts.uncertainty(json.dumps(UNCERTAINTY).encode())

@@ -204,6 +204,14 @@ def test_a_breach_of_self_normalization_is_refused(
             {**STARTED, "frozen_layers": 5, "cached": True, "mirrored_prediction": True},
             "cached .*expected False, as its images are mirrored or shifted",
         ),
+        (
+            {**STARTED, "frozen_layers": 5, "cached": True, "pruned": 0.5, "pruning": "gradual"},
+            "cached .*expected False, as frozen layers are pruned while it trains",
+        ),
+        (
+            {"mirrored_prediction": True, "output_activation": "sigmoid"},
+            "mirrored_prediction .*expected False, as its outputs are not softmax",
+        ),
         ({"arms": "three"}, "arms .*expected 'one' or 'two' or 'shared'; received 'three'"),
         ({"reused_layers": 1}, "reused_layers .*expected 0, as it starts from no other"),
         ({"frozen_layers": 1}, "frozen_layers of variant 'x': expected at most reused_layers, 0"),

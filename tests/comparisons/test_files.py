@@ -223,6 +223,10 @@ def test_a_source_of_another_file_is_found_from_where_the_file_is_that_names_it(
         (started("a", 3, ", hidden_layers=4, units=8"), "units .*expected 7, .*'a'.*received 8"),
         (started("a", 3, ', activation="relu"'), "activation of variant 'b': expected 'elu'"),
         (started("a", 3, ", batch_normalization=True"), "batch_normalization .*expected False"),
+        (
+            started("a", 3, ', reused_output=True, output_activation="sigmoid"'),
+            "output_activation of variant 'b': expected 'softmax'",
+        ),
         (started("a", 4, ", hidden_layers=4"), "reused_layers .*at most 3, all hidden.*received 4"),
         (started("b"), "starts_from of variant 'b': .*does not start from this one.* b -> b"),
     ],

@@ -131,3 +131,6 @@ def test_networks_that_took_no_epochs_break_no_figure_and_no_page() -> None:
     )
     html = page.html_report(evidence, page.sections(evidence))
     assert "a network that is judged as it is has no epochs" in html
+    of_none = evidence_of(rows[1:], curves=evidence.curves.iloc[:0], baseline="bn")
+    html = page.html_report(of_none, page.sections(of_none))
+    assert "curves-by-epoch" not in html

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from small_networks import build, small, standard_images
 
+from pipeline.base import InputError
 from pipeline.comparisons.twenty_layers import BN, ELU, SELU
 
 VALUES = np.linspace(-4, 4, 33 * 16, dtype=np.float32).reshape(33, 16)
@@ -92,6 +93,12 @@ def test_a_slope_is_learnt_of_every_unit_by_both_images_of_a_pair_where_layers_a
     layer.set_weights([np.full((1, 16), 0.25)])
     images = np.full((1, 2, 16), -2, np.float32)
     np.testing.assert_array_equal(layer(images), -0.5 * np.ones((1, 2, 16)))
+
+
+@pytest.mark.parametrize("text", ["glu", "glu(x)", "log(x)", "x / 0", "greater(x, 0)", "sum(x)"])
+def test_what_gives_no_number_for_a_number_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"^activation of variant 'elu'.*\(it gives "):
+        build(small(ELU, activation=text))
 
 
 def test_slopes_of_frozen_layers_are_frozen() -> None:

@@ -15,6 +15,7 @@ from pipeline.training.models import trained_output
 
 HIDDEN = ("dense_1", "dense_2", "dense_3")
 EQUAL = small(ELU, kernel_initializer="equal(he_normal)", output_initializer="equal(he_normal)")
+INITIALIZERS = ("kernel_initializer", "bias_initializer", "output_initializer")
 
 
 def kernels(model: keras.Model, *layers: str) -> list[np.ndarray]:
@@ -172,3 +173,21 @@ def test_pixels_are_scaled_from_0_to_1_where_they_are_not_standardised(variant: 
 def test_pairs_take_no_other_output_and_no_convolution(changes: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="of variant 'elu'"):
         small(ELU, arms="two", **changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({setting: "0.1"} for setting in INITIALIZERS),
+        {"kernel_regularizer": "0.1"},
+        {"kernel_initializer": "None"},
+        {"bias_initializer": "orthogonal"},  # which only kernels can have
+        {"kernel_initializer": "stft"},  # nor these
+        {"kernel_regularizer": "orthogonal_regularizer(0.1)", "convolution_filters": 3},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_used_is_refused_by_the_name_of_its_setting(changes: dict[str, str]) -> None:
+    setting = next(iter(changes))
+    with pytest.raises(InputError, match=f"^{setting} of variant 'elu'"):
+        build(small(ELU, **changes))

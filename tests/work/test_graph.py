@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -157,3 +158,18 @@ def test_a_rate_that_is_given_takes_the_place_of_all_but_epochs_of_what_is_not_t
     assert trainings["diverges"].parameters()["learning_rate"] == "0.5"
     assert trainings["pruned"].parameters()["epochs"] == "0"
     assert trainings["tuned"].parameters()["epochs"] == "7"
+
+
+def test_an_output_layer_of_other_classes_is_refused_before_its_source_is_trained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = FROZEN.derive(name="whole", reused_output=True)
+    n_classes = {"0": 5, "1": 5}  # by fingerprint
+    monkeypatch.setattr(
+        "pipeline.work.graph.logged_splits",
+        lambda _, fingerprint: SimpleNamespace(n_classes=n_classes[fingerprint]),
+    )
+    assert graph().training(whole, 1).source
+    n_classes["1"] = 10
+    with pytest.raises(InputError, match=r"^reused_output of variant 'whole': .* 10 classes"):
+        graph().training(whole, 1)

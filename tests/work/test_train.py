@@ -27,6 +27,7 @@ from pipeline.steps.step import recorded_settings
 from pipeline.tracking import addresses, client
 from pipeline.tracking.names import revealed
 from pipeline.train import train
+from pipeline.work.train import for_json
 
 pytestmark = pytest.mark.slow
 
@@ -168,6 +169,13 @@ def test_artifacts_and_inputs_of_a_run_with_dropout(finished_store: Finished) ->
     assert run.inputs is not None
     contexts = {tag.value for given in run.inputs.dataset_inputs for tag in given.tags}
     assert contexts == {"training", "validation", "test"}
+
+
+def test_statistics_that_are_not_finite_are_null_as_json_has_no_such_numbers() -> None:
+    assert for_json({"mean": [np.inf, 0.5], "rank": [np.nan]}) == {
+        "mean": [None, 0.5],
+        "rank": [None],
+    }
 
 
 def test_statistics_of_all_layers_are_logged(finished_store: Finished) -> None:
