@@ -242,5 +242,6 @@ def _of_predictions(trained: client.Run, probabilities: npt.NDArray[np.float32])
         return ""
     if logged.shape != now.shape:
         return f"predictions of {logged.shape} are of {now.shape}"
-    images = int((logged != now).any(axis=1).sum())
+    equal = (logged == now) | (np.isnan(logged) & np.isnan(now))
+    images = int((~equal).any(axis=1).sum())
     return f"the probabilities of {images:,} of {len(now):,} test images are others"

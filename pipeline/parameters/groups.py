@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any
 
 from pipeline.base import InputError
+from pipeline.base.phrases import listed
 from pipeline.comparisons import Comparison, Data, Variant
 from pipeline.comparisons.variants import LARGEST_BATCH
 from pipeline.parameters.parameter import (
@@ -216,7 +217,16 @@ class ModelSettings(Resuming):
                 received=", ".join(given.values()),
                 action="Leave it out, or train a variant with dropout, such as alpha_dropout.",
             )
-        return dataclasses.replace(variant, **self.given(variant))
+        settings = self.given(variant)
+        try:
+            return dataclasses.replace(variant, **settings)
+        except InputError as error:
+            raise InputError(
+                error.subject,
+                expected=error.expected,
+                received=error.received,
+                action=f"It does not go with what is given: {listed([*settings])}.",
+            ) from error
 
 
 class Sampling(Parameters):

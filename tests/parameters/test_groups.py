@@ -280,3 +280,10 @@ def test_what_is_recorded_of_a_group_is_spelt_out() -> None:
         "epochs": "15",
         "patience": "none",
     }
+
+
+def test_what_does_not_go_with_a_variant_is_refused_by_what_was_given() -> None:
+    not_restored = ELU.derive(name="not_restored", restore_best_weights=False)
+    asked = from_texts(Train, variant="not_restored", patience="none")
+    with pytest.raises(InputError, match=r"restore_best_weights .*what is given: patience\.$"):
+        asked.configured(not_restored)
