@@ -26,6 +26,7 @@ from pipeline.work.study import (
     ended_trials,
     next_trial,
     rate_curve,
+    rates_beyond,
     set_note,
     widened,
 )
@@ -33,6 +34,7 @@ from pipeline.work.trials import Trial, link
 from pipeline.work.variant_step import VariantStep
 
 FIGURE = "learning_rate_search.png"
+MOST_WIDENED = 4  # times: a momentum near 1 has its best rate four powers of ten below that of 0.9
 RATE = "learning_rate"
 
 
@@ -101,7 +103,7 @@ def _study_note(step: SearchStep, run: StepRun, outcome: str) -> str:
 def _optimize(
     study: optuna.Study, step: SearchStep, run: StepRun, after: Sequence[client.Run]
 ) -> None:
-    """Run the trials that are left; where the chosen rate lies at an edge, widen the range once."""
+    """Run the trials that are left; widen the range while the chosen rate lies at its edge."""
     import_tensorflow()
     from pipeline.training.trainer import shared_trainer
 
@@ -112,24 +114,29 @@ def _optimize(
     def run_trials(bounds: tuple[float, float], total: int) -> None:
         while len(ended_trials(study)) < total:
             trial = next_trial(study, step.asked.search_seed)
-            rate = trial.suggest_float("learning_rate", *bounds, log=True)
+            rate = trial.suggest_float(RATE, *bounds, log=True)
             # Any other end, such as a signal, leaves the trial running, to be gone on with.
             state, value = Trial(trial, settings, source).run(trainer, rate, run, step.data)
             if state.is_finished():
                 study.tell(trial, value, state)
 
-    n_trials, extra, bounds = step.asked.n_trials, settings.extra_trials, settings.bounds
-    run_trials(bounds, n_trials)
-    rate = rate_curve(study, settings, n_trials).chosen
-    wider = widened(bounds, rate)
-    if wider != bounds:
+    total, extra, bounds = step.asked.n_trials, settings.extra_trials, settings.bounds
+    run_trials(bounds, total)
+    for _ in range(MOST_WIDENED):
+        rate = rate_curve(study, settings, total).chosen
+        wider = widened(bounds, rate)
+        if wider == bounds:
+            break
         message = (
             f"The chosen learning rate {rate:.3g} lies at an edge of "
             f"{bounds[0]:g} to {bounds[1]:g}: {extra} more trials in {wider[0]:g} to {wider[1]:g}."
         )
         progress.update(message=f"{step.name}: {message}")
         run.set_tags({"widened_range": message})
-        run_trials(wider, n_trials + extra)
+        for beyond in rates_beyond(bounds, wider, extra):
+            study.enqueue_trial({RATE: beyond}, skip_if_exists=True)
+        bounds, total = wider, total + extra
+        run_trials(bounds, total)
 
 
 def _log_study(study: optuna.Study, curve: RateCurve, step: SearchStep, run: StepRun) -> None:

@@ -260,3 +260,15 @@ def widened(bounds: tuple[float, float], rate: float) -> tuple[float, float]:
     if rate < low * margin:
         return low / 10, high
     return bounds
+
+
+def rates_beyond(
+    bounds: tuple[float, float], wider: tuple[float, float], number: int
+) -> list[float]:
+    """Rates spread evenly over what a range was widened by, on the log scale, its end among them.
+
+    So it is seen whether a rate beyond that may be better still.
+    """
+    edge, end = (bounds[1], wider[1]) if wider[1] > bounds[1] else (bounds[0], wider[0])
+    shares = (place / number for place in range(1, number + 1))
+    return [_rounded(edge * (end / edge) ** share, *wider) for share in shares]

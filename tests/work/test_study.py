@@ -26,6 +26,7 @@ from pipeline.work.study import (
     next_trial,
     open_trial,
     rate_curve,
+    rates_beyond,
     set_note,
     widened,
 )
@@ -87,6 +88,11 @@ def _study(*values: tuple[float, float | None]) -> optuna.Study:
 )
 def test_range_is_widened_only_at_an_edge(rate: float, expected: tuple[float, float]) -> None:
     assert widened((1e-5, 1e-1), rate) == pytest.approx(expected)
+
+
+def test_the_rates_beyond_an_edge_are_spread_as_far_as_the_new_one() -> None:
+    assert rates_beyond((1e-5, 0.1), (1e-5, 1.0), 4) == [0.178, 0.316, 0.562, 1.0]
+    assert rates_beyond((1e-5, 0.1), (1e-6, 0.1), 2) == [3.16e-6, 1e-6]
 
 
 def test_the_range_is_widened_where_all_trials_say_so_and_not_where_the_best_one_does() -> None:
