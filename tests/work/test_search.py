@@ -122,30 +122,3 @@ def test_diverging_trials_are_marked_and_an_all_diverging_study_names_the_range(
     assert run.info.status == "FAILED"
     assert [trial.info.status for trial in trials] == ["FAILED", "FAILED"]
     assert all("in epoch 1" in trial.data.tags["failure_reason"] for trial in trials)
-
-
-@pytest.mark.slow
-def test_the_range_is_widened_for_as_long_as_the_rate_lies_at_its_edge(
-    store: Path, tiny_npz: Path
-) -> None:
-    low, high = 1e-6, 1e-5  # of which the highest is the best
-    run_id = search(
-        Asked(
-            variant="elu",
-            comparison=SMALL,
-            dataset=str(tiny_npz),
-            n_trials=7,
-            search_epochs=1,
-            learning_rate_min=low,
-            learning_rate_max=high,
-        )
-    )
-    client = mlflow.MlflowClient()
-    run = client.get_run(run_id)
-    rates = [
-        float(trial.data.params["learning_rate"])
-        for trial in client.search_runs(["0"], "tags.step = 'trial'")
-    ]
-    assert max(rates) > 10 * high
-    assert len(rates) == run.data.metrics["trials"] > 7 + 2
-    assert f"in {low:g} to " in run.data.tags["widened_range"]
