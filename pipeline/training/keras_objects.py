@@ -25,7 +25,7 @@ def keras_object(
 
     Args:
         text: a name, or a call of one with settings.
-        module: of Keras, with its `get`.
+        module: of Keras.
         kind: that it has to be of; left out, a function will do.
         subject, expected: of the refusal.
         own: what is not Keras's, by name: called to give the object.
@@ -34,7 +34,6 @@ def keras_object(
     Raises:
         InputError: if there is no such name, or it does not take these settings.
     """
-
     known = {name.lower(): found for name, found in declarable(module).items()} | dict(own or {})
 
     def made(name: str) -> Callable[..., Any]:

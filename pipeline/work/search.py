@@ -34,7 +34,7 @@ from pipeline.work.trials import Trial, link
 from pipeline.work.variant_step import VariantStep
 
 FIGURE = "learning_rate_search.png"
-MOST_WIDENED = 4  # times: a momentum near 1 has its best rate four powers of ten below that of 0.9
+MOST_WIDENED = 4  # times, tenfold: as far as 1 / (1 - momentum) goes from 0.9 to 0.99999
 RATE = "learning_rate"
 
 
