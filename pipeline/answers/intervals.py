@@ -23,6 +23,7 @@ Floats = npt.NDArray[np.float64]
 Interval = tuple[float, float]
 UNKNOWN: Interval = (math.nan, math.nan)
 FEWEST = 3  # runs of each variant, or pairs of them, without which no variance is worth a verdict
+OUTLYING = 0.01  # the chance to take a variance for that of another kind, of samples of one kind
 
 
 class Errors(NamedTuple):
@@ -56,20 +57,44 @@ class Spread(NamedTuple):
 
 
 def spreads(samples: Sequence[Floats]) -> list[Spread]:
-    """The spread of each of some samples: its own variance, or that of all, whichever is larger.
+    """The spread of each of some samples: its own variance, or what is usual, whichever is larger.
 
     Three seeds say little of a variance: now and then they agree by chance, and what differs by
     nothing then seems to differ beyond noise. The others' spread is the floor that prevents it.
     """
-    own = [(float(one.var(ddof=1)), one.size - 1) for one in samples if one.size > 1]
-    freedom = sum(count for _, count in own)
-    pooled = sum(variance * count for variance, count in own) / freedom if freedom else math.nan
+    own = [Spread(float(one.var(ddof=1)), one.size - 1) for one in samples if one.size > 1]
+    floor = usual_spread(own)
     return [
         Spread(float(one.var(ddof=1)), one.size - 1)
-        if one.size > 1 and one.var(ddof=1) > pooled
-        else Spread(pooled, freedom)
+        if one.size > 1 and one.var(ddof=1) > floor.variance
+        else floor
         for one in samples
     ]
+
+
+def usual_spread(spreads: Sequence[Spread]) -> Spread:
+    """The pooled variance of samples, without those that are of another kind.
+
+    A network that stays at chance does not spread at all, one that barely trains far more than the
+    others: neither tells how much those do. Less than half are left out as too large, by Cochran's
+    test (1941) for samples of different sizes ('t Lam 2010); several at once are looked for as by
+    Rosner (1983), since two of them hide each other.
+    """
+    ordered = sorted(one for one in spreads if one.variance > 0)
+    usual = len(ordered)
+    for count in range(len(ordered) - 1, len(ordered) // 2, -1):
+        beside, largest = _pooled(ordered[:count]), ordered[count]
+        ratio = largest.variance / beside.variance
+        if (count + 1) * special.fdtrc(largest.freedom, beside.freedom, ratio) < OUTLYING:
+            usual = count
+    return _pooled(ordered[:usual] or spreads)
+
+
+def _pooled(spreads: Sequence[Spread]) -> Spread:
+    freedom = sum(one.freedom for one in spreads)
+    if not freedom:
+        return Spread(math.nan, 0)
+    return Spread(sum(one.variance * one.freedom for one in spreads) / freedom, freedom)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from pipeline.answers.intervals import (
     log_rank,
     log_rank_scores,
     spreads,
+    usual_spread,
 )
 
 FIVE_PERCENT = Errors(seeds=0.05, images=0.05)
@@ -98,6 +99,34 @@ def test_spread_of_a_single_run_is_that_of_the_others() -> None:
     wide = np.array([0.4, 0.5, 0.6])
     assert spreads([np.array([0.5]), wide])[0] == pytest.approx((0.01, 2))
     assert math.isnan(spreads([np.array([0.5])])[0].variance)
+
+
+SPREADS = (1.0, 1.2, 0.9, 1.1, 0.8, 1.0, 1.3)  # variances of one kind
+
+
+@pytest.mark.parametrize("others", [(64.0,), (64.0, 50.0), (0.0,), (0.0, 0.0, 0.0), (64.0, 0.0)])
+def test_variances_of_another_kind_do_not_count_as_usual(others: tuple[float, ...]) -> None:
+    every = [Spread(variance, 2) for variance in (*others, *SPREADS)]
+    assert usual_spread(every) == pytest.approx((sum(SPREADS) / len(SPREADS), 2 * len(SPREADS)))
+
+
+def test_usual_are_all_where_none_stands_out_or_half_of_them_do() -> None:
+    for variances in ((1.0, 3.0), (1.0, 1.0, 6.0), (1.0, 1.0, 64.0, 64.0), (0.0, 0.0)):
+        every = [Spread(variance, 2) for variance in variances]
+        assert usual_spread(every) == pytest.approx((np.mean(variances), 2 * len(variances)))
+
+
+def test_a_variance_of_the_same_kind_is_seldom_left_out() -> None:
+    """The rate that it is meant to have: 1%, whatever the number of samples and their sizes."""
+    generator = np.random.default_rng(1)
+    for freedoms in ((2,) * 4, (2,) * 10, (2, 2, 9, 4, 3)):
+        drawn = generator.chisquare(freedoms, (4000, len(freedoms))) / freedoms
+        left_out = [
+            usual_spread([Spread(*one) for one in zip(of, freedoms, strict=True)]).freedom
+            < sum(freedoms)
+            for of in drawn
+        ]
+        assert 0.005 <= np.mean(left_out) <= 0.02
 
 
 # Test images
