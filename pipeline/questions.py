@@ -1,21 +1,22 @@
-"""Entry point `questions`: what is commonly said, and whether it holds by what was measured."""
+"""Entry point `questions`: all questions answered, and what holds of what is commonly said."""
 
 from pipeline import command
-from pipeline.comparing.claims import claims, written
+from pipeline.comparing.questionnaire import questionnaire
+from pipeline.comparing.questions_page import written
 from pipeline.parameters import Questions
 
 
 def questions(asked: Questions) -> str:
-    """Say of every claim that comparisons make whether it holds, by their newest finished runs.
+    """Answer every question of comparisons by their newest finished runs, on one page.
 
-    Logs a page and a table: question, answer, what is commonly said, the command that answers it,
-    and what is not measured yet. With readme, the table is put into a file of one's own, too.
+    With the verdict and its figures, what is commonly said and whether that holds, the command that
+    answers it, and what is not measured yet. With readme, the tables are put into a file, too.
 
     \b
     python -m pipeline.questions
     python -m pipeline.questions --comparisons activations,sparsity --readme README.md
     """
-    return written(claims(asked), asked)
+    return written(questionnaire(asked), asked)
 
 
 if __name__ == "__main__":

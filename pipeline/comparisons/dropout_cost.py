@@ -45,7 +45,7 @@ ASKED = ask(
     ("dropout_0.5_all", "elu", "test_accuracy",
      "Does strong dropout in every layer give a better model?"),
     ("dropout_0.2_last", "dropout_0.2_last", "mc_gain",
-     "Does MC Dropout make `dropout_0.2_last` more accurate?",
+     "Does MC Dropout predict better than the network without it?",
      "better", "MC Dropout predicts better, at a multiple of the time."),
     ("alpha_0.2_all", "selu", "median_epoch_seconds",
      "Does alpha dropout in every layer shorten an epoch?",

@@ -76,12 +76,12 @@ class Compare(Reuse, Runs):
     """The parameters of `compare`."""
 
 
-class Claims(Parameters):
+class Answered(Parameters):
     """Answers."""
 
     comparisons: tuple[str, ...] | None = auto(
         "Comparisons, separated by commas: names, or paths of .py files.",
-        "those of pipeline/comparisons that say what is commonly claimed",
+        "all of pipeline/comparisons",
         many=True,
         value="names or paths",
     )
@@ -92,13 +92,13 @@ class Claims(Parameters):
     )
     readme: str = asked(
         "none",
-        "none, or a Markdown file: the table is put between its comments 'questions' and "
+        "none, or a Markdown file: the answers are put between its comments 'questions' and "
         "'/questions'.",
         value="path",
     )
 
 
-class Questions(Claims):
+class Questions(Answered):
     """The parameters of `questions`."""
 
 

@@ -9,6 +9,7 @@ from test_compare import _trained as trained
 from test_compare import compare
 
 from pipeline.base import InputError
+from pipeline.comparisons import files
 from pipeline.comparisons.twenty_layers import BN, ELU
 from pipeline.parameters import Questions
 from pipeline.questions import questions
@@ -62,28 +63,28 @@ def test_what_is_finished_is_said_and_what_is_missing_with_its_command(
     (picture,) = (of["src"] for tag, of in page.elements if tag == "img")
     assert str(picture).startswith("data:image/png;base64,")
     row = f"| Is it better? | {verdict[0].lower()}{verdict[1:]} |"
-    missing = "- 6 questions of `momentum`: `mlflow run . -P comparison=momentum`"
+    missing = "- 10 questions of `momentum`: `mlflow run . -P comparison=momentum`"
     readme = Path("README.md").read_text("utf-8")
     for one in (markdown, run.data.tags["mlflow.note.content"], readme):
         assert row in one
         assert missing in one
-    assert readme.startswith("# Mine\n\n<!-- questions -->\n\n| Question |")
+    assert readme.startswith("# Mine\n\n<!-- questions -->\n\n<details>\n<summary><b>Is `bn`")
     assert readme.endswith("\n\n<!-- /questions -->\n\nThe rest.\n")
     questions(Questions(comparisons="mine.py,momentum", readme="README.md"))  # type: ignore[arg-type]
     assert Path("README.md").read_text("utf-8") == readme
 
 
-def test_by_default_it_is_every_comparison_of_which_something_is_said(store: Path) -> None:
+def test_by_default_it_is_every_comparison_that_is_there(store: Path) -> None:
     text = text_of(questions(Questions()), "questions.md")
-    assert "`mlflow run . -P comparison=activations`" in text
-    assert "twenty_layers" not in text
+    for name in files.names():
+        assert f" of `{name}`: `mlflow run . " in text
     assert "| Question |" not in text  # nothing is measured
 
 
 def test_another_data_set_has_answers_of_its_own(compared: str) -> None:
     text = text_of(questions(Questions(comparisons="mine.py", dataset="cifar10")), "questions.md")  # type: ignore[arg-type]
     assert (
-        "- 2 questions of `mine`: `mlflow run . -P comparison=mine.py -P dataset=cifar10`" in text
+        "- 3 questions of `mine`: `mlflow run . -P comparison=mine.py -P dataset=cifar10`" in text
     )
 
 
@@ -98,3 +99,18 @@ def test_a_file_that_has_no_place_for_it_is_refused_before_a_run_is_opened(
     assert client.search_runs("0", "") == []
     with pytest.raises(InputError, match="momentum"):
         questions(Questions(comparisons="momentun"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_file_keeps_its_line_ends(store: Path, newline: str) -> None:
+    Path("R.md").write_text(README, "utf-8", newline=newline)
+    questions(Questions(comparisons="momentum", readme="R.md"))  # type: ignore[arg-type]
+    lines = Path("R.md").read_bytes().decode().split("\n")[:-1]
+    assert {line.endswith("\r") for line in lines} == {newline == "\r\n"}
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_a_run_is_opened(store: Path) -> None:
+    Path("folder.md").mkdir()
+    with pytest.raises(InputError, match="written"):
+        questions(Questions(comparisons="momentum", readme="folder.md"))  # type: ignore[arg-type]
+    assert client.search_runs("0", "") == []

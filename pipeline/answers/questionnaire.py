@@ -1,5 +1,6 @@
-"""What is commonly said, beside what was measured: questions of many comparisons, in one table."""
+"""The questions of many comparisons: the answers, and whether what is commonly said holds."""
 
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,14 +10,13 @@ from pipeline.answers.verdicts import Answer, Verdict
 from pipeline.base import markdown, phrases
 from pipeline.comparisons import Question
 
-_HOLDS = {True: "holds", False: "does not hold", None: "not decided"}
-_HEADER = ["Question", "Answer", "Commonly said", "Holds", "Minutes"]
+HOLDS, FAILS, OPEN = "holds", "does not hold", "not decided"
 BEGIN, END = "<!-- questions -->", "<!-- /questions -->"  # what a page has of them between
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
-    """A question about which something is commonly said.
+class Entry:
+    """A question, with what was measured.
 
     Args:
         question: as it is declared now.
@@ -48,11 +48,13 @@ class Claim:
 
     @property
     def holds(self) -> str:
-        """Whether what is commonly said holds."""
+        """Whether what is commonly said holds; empty where nothing is."""
+        if not self.question.claimed:
+            return ""
         verdict = self.answer.verdict if self.answer else None
         if verdict in (None, Verdict.UNDECIDED):
-            return _HOLDS[None]
-        return _HOLDS[verdict == self.question.claimed]
+            return OPEN
+        return HOLDS if verdict == self.question.claimed else FAILS
 
     @property
     def seeds(self) -> str:
@@ -62,8 +64,8 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claims:
-    """Those of a comparison.
+class Section:
+    """The questions of a comparison.
 
     Args:
         name, title: of the comparison.
@@ -78,7 +80,7 @@ class Claims:
     name: str
     title: str
     command: str
-    claims: Sequence[Claim]
+    entries: Sequence[Entry]
     run_id: str = ""
     address: str = ""
     made: str = ""
@@ -98,41 +100,67 @@ class Claims:
         return [one for one in (self.made, self.dataset, self.hardware, trained, code) if one]
 
 
-def in_short(found: Sequence[Claims]) -> str:
-    """How many of the claims hold."""
-    holds = [one.holds for of in found for one in of.claims]
-    counts = ", ".join(f"{said} {holds.count(said)}" for said in _HOLDS.values())
-    return f"Of {phrases.counted(len(holds), 'claim')}: {counts}."
+def in_short(found: Sequence[Section]) -> str:
+    """How many questions are answered, and how much holds of what is commonly said."""
+    entries = [one for of in found for one in of.entries]
+    missing = sum(one.answer is None for one in entries)
+    parts = [phrases.counted(len(entries), "question")]
+    parts += [f"{missing} of them not measured yet"] if missing else []
+    said = [one.holds for one in entries if one.answer and one.holds]
+    if said:
+        counts = [f"{said.count(HOLDS)} hold", f"{said.count(FAILS)} do not"]
+        counts += [f"{said.count(OPEN)} not decided"]
+        parts += [f"of {phrases.counted(len(said), 'common claim')} {phrases.listed(counts)}"]
+    return f"{'; '.join(parts)}."
 
 
-def table(found: Sequence[Claims]) -> str:
-    """All questions as a table in Markdown, with what is missing below."""
-    rows = [_HEADER]
-    for of in found:
-        for one in of.claims:
-            if one.answer:
-                minutes = "" if one.minutes is None else f"{one.minutes:.0f}"
-                cells = [one.question.text, one.said, one.question.claim, one.holds, minutes]
-                rows.append([markdown.escaped(cell) or tables.MISSING for cell in cells])
-    header, rule = rows[0], ["---"] * (len(_HEADER) - 1) + ["---:"]
-    lines = [f"| {' | '.join(row)} |" for row in (header, rule, *rows[1:])]
-    return "\n".join([*(lines if len(rows) > 1 else []), *_missing(found)])
+def section_of_page(found: Sequence[Section]) -> str:
+    """The answers as Markdown: a table of each comparison to unfold, what is missing below."""
+    return "\n\n".join([*(_unfolded(of) for of in found if _answered(of)), *_missing(found)])
 
 
-def _missing(found: Sequence[Claims]) -> list[str]:
+def _answered(section: Section) -> Sequence[Entry]:
+    return [one for one in section.entries if one.answer]
+
+
+def _unfolded(section: Section) -> str:
+    counts = in_short([section]).rstrip(".")
+    title = f"<b>{html.escape(section.title, quote=False)}</b> {counts}"
+    facts = f"{'; '.join(section.about)}: {markdown.code(section.command)}"
+    return "\n".join(
+        ["<details>", f"<summary>{title}</summary>", "", *_table(section), "", facts, "</details>"]
+    )
+
+
+def _table(section: Section) -> list[str]:
+    """The answered questions of a comparison; where nothing is commonly said, without that."""
+    answered = _answered(section)
+    is_said = any(one.holds for one in answered)
+    rows = [["Question", "Answer", *(["Commonly said", "Holds"] if is_said else []), "Minutes"]]
+    rows += [["---"] * (len(rows[0]) - 1) + ["---:"]]
+    for one in answered:
+        said = [one.question.claim, one.holds] if is_said else []
+        minutes = "" if one.minutes is None else f"{one.minutes:.0f}"
+        cells = [one.question.text, one.said, *said, minutes]
+        rows.append([markdown.escaped(cell) or tables.MISSING for cell in cells])
+    return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def _missing(found: Sequence[Section]) -> list[str]:
     lines = [
         f"- {phrases.counted(count, 'question')} of `{of.name}`: {markdown.code(of.command)}"
         for of in found
-        if (count := sum(one.answer is None for one in of.claims))
+        if (count := len(of.entries) - len(_answered(of)))
     ]
-    return ["", "Not measured yet:", "", *lines] if lines else []
+    return ["Not measured yet:", "\n".join(lines)] if lines else []
 
 
-def page(found: Sequence[Claims]) -> str:
+def page(found: Sequence[Section]) -> str:
     """All of it as Markdown."""
-    parts = [in_short(found), table(found)]
+    parts = [in_short(found)]
     for of in found:
         facts = "; ".join(of.about) or "not run yet"
         parts += [f"## {markdown.escaped(of.title)}", f"{facts}. {markdown.code(of.command)}"]
-        parts += [f"**{one.question.text}** {one.evidence}" for one in of.claims if one.evidence]
-    return "\n\n".join(parts) + "\n"
+        parts += ["\n".join(_table(of))] if _answered(of) else []
+        parts += [f"**{one.question.text}** {one.evidence}" for one in of.entries if one.evidence]
+    return "\n\n".join([*parts, *_missing(found)]) + "\n"

@@ -1,4 +1,4 @@
-"""What finished comparisons say of what is commonly said: read from their newest runs."""
+"""The answers of finished comparisons to their questions: read from their newest runs."""
 
 import base64
 import io
@@ -6,42 +6,34 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
-from pipeline.answers.claims import BEGIN, END, Claim, Claims, in_short, table
-from pipeline.answers.claims import page as in_markdown
+from pipeline.answers.questionnaire import Entry, Section
 from pipeline.answers.sentences import Row
 from pipeline.answers.summary import IF_ASKED
-from pipeline.base import InputError, progress
 from pipeline.base.phrases import listed
 from pipeline.comparing import artifacts
 from pipeline.comparing.previous import answers_in, name_in
 from pipeline.comparisons import Comparison, files
 from pipeline.parameters import Main, Questions, mlflow_run
-from pipeline.steps.running import step_run
-from pipeline.tracking import addresses, client, views
-from pipeline.tracking.refusals import reason
-from pipeline.tracking.runs import RUN_NOTE_LENGTH
+from pipeline.tracking import addresses, client
 
 MOST_PROCESSORS = 3  # that are named
 PICTURE = "accuracy_by_time"  # of a comparison that has no figure of its own
 
 
-def claims(asked: Questions) -> list[Claims]:
-    """The claims of the comparisons that are asked for, each with what was measured.
+def questionnaire(asked: Questions) -> list[Section]:
+    """The questions of the comparisons that are asked for, each with what was measured.
 
     Raises:
         InputError: if there is no such comparison, or a file of one is refused.
     """
-    names = asked.comparisons or files.names()
-    declared = {name: files.load(name) for name in names}
-    wanted = {name: of for name, of in declared.items() if any(one.claimed for one in of.asked)}
-    runs = _newest([one.name for one in wanted.values()], asked.dataset)
-    return [_claims(of, name, runs.get(of.name), asked.dataset) for name, of in wanted.items()]
+    declared = {name: files.load(name) for name in asked.comparisons or files.names()}
+    runs = _newest([one.name for one in declared.values()], asked.dataset)
+    return [_section(of, name, runs.get(of.name), asked.dataset) for name, of in declared.items()]
 
 
 def _newest(names: Sequence[str], dataset: str | None) -> dict[str, client.Run]:
@@ -57,16 +49,15 @@ def _newest(names: Sequence[str], dataset: str | None) -> dict[str, client.Run]:
     return found
 
 
-def _claims(
+def _section(
     comparison: Comparison, given: str, run: client.Run | None, dataset: str | None
-) -> Claims:
-    said = [one for one in comparison.asked if one.claimed]
+) -> Section:
     data = dataset if dataset and comparison.data.source == "auto" else "auto"
-    found = Claims(
+    found = Section(
         name=comparison.name,
         title=comparison.title,
         command=mlflow_run("main", Main(comparison=given, dataset=data)),
-        claims=[Claim(question=one) for one in said],
+        entries=[Entry(question=one) for one in comparison.asked],
     )
     if run is None:
         return found
@@ -81,8 +72,8 @@ def _claims(
     name = (*comparison.figures, PICTURE)[0]
     return replace(
         found,
-        claims=[
-            Claim(
+        entries=[
+            Entry(
                 question=one,
                 # As it is asked now; the margin is that which the verdict was made with.
                 answer=replace(answer, question=replace(one, margin=answer.question.margin)),
@@ -90,8 +81,8 @@ def _claims(
                 minutes=_of_both(minutes, one.variant, one.reference),
             )
             if (answer := answers.get(one.id))
-            else Claim(question=one)
-            for one in said
+            else Entry(question=one)
+            for one in comparison.asked
         ],
         run_id=run_id,
         address=addresses.server_address() + addresses.run_page(run.info.experiment_id, run_id),
@@ -136,58 +127,3 @@ def _named(processors: Iterable[Any]) -> str:
     names = [str(one) for one in dict.fromkeys(processors) if isinstance(one, str) and one]
     more = [f"{len(names) - MOST_PROCESSORS} more"] * (len(names) > MOST_PROCESSORS)
     return listed([*names[:MOST_PROCESSORS], *more]) if names else ""
-
-
-def written(found: Sequence[Claims], asked: Questions) -> str:
-    """The id of a run with the page of some claims, their table also where a file is to have it.
-
-    Raises:
-        InputError: if that file cannot be read, or does not say where.
-    """
-    from pipeline.report import claims as report
-
-    page = None if asked.readme == "none" else _with_table(Path(asked.readme), found)
-    parameters = {
-        "comparisons": ",".join(one.name for one in found),
-        "dataset": asked.dataset or "auto",
-    }
-    with step_run("questions", parameters, name="questions") as run:
-        run.log_text(report.html(found), "questions.html")
-        run.log_text(text := in_markdown(found), "questions.md")
-        run.set_note(views.beginning(text, RUN_NOTE_LENGTH))
-    if page is not None:
-        Path(asked.readme).write_text(page, "utf-8")
-    where = addresses.where("Questions", client.get_run(run.run_id), "questions.html")
-    progress.update(message=f"{in_short(found)}\n{where}")
-    return run.run_id
-
-
-def _with_table(path: Path, found: Sequence[Claims]) -> str:
-    try:
-        page = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            "readme",
-            expected="a Markdown file that can be read",
-            received=f"{path} ({reason(error)})",
-            action="Check the path.",
-        ) from error
-    return put_between(page, table(found), path=str(path))
-
-
-def put_between(page: str, section: str, *, path: str) -> str:
-    """A page with a section in place of what stands between its two marks.
-
-    Raises:
-        InputError: if it does not have both, once each.
-    """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or page.count(BEGIN) + page.count(END) > 2:
-        raise InputError(
-            "readme",
-            expected=f"a file with a line {BEGIN} and below it a line {END}",
-            received=f"{path}, which has not both of them once",
-            action="Put them where the table is to stand.",
-        )
-    return f"{before}{BEGIN}\n\n{section.strip()}\n\n{END}{after}"

@@ -1,0 +1,87 @@
+"""All questions with their answers: whether what is said holds, in tables, without a gap."""
+
+import pytest
+from compared_runs import answer
+
+from pipeline.answers import questionnaire
+from pipeline.answers.questionnaire import Entry, Section
+from pipeline.comparisons import Question
+
+SAID = "Batch normalisation | is better."
+
+
+def entry(verdict: str | None = "better", claimed: str = "better", **changes) -> Entry:
+    asked = Question(
+        variant="bn",
+        reference="elu",
+        metric="test_accuracy",
+        text="Is `bn` better?",
+        claimed=claimed,  # type: ignore[arg-type]
+        claim=SAID if claimed else "",
+    )
+    found = answer(verdict, question=asked, **changes) if verdict is not None else None
+    return Entry(question=asked, answer=found, minutes=2.4)
+
+
+def section(*found: Entry, name: str = "bn", **facts) -> Section:
+    command = f"mlflow run . -P x={name}"
+    return Section(name=name, title="Is it <2?", command=command, entries=found, **facts)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "claimed", "said"),
+    [
+        ("better", "better", "holds"),
+        ("worse", "better", "does not hold"),
+        ("equal", "equal", "holds"),
+        ("equal", "worse", "does not hold"),
+        ("undecided", "worse", "not decided"),
+        ("", "worse", "not decided"),  # described
+        (None, "worse", "not decided"),
+        ("better", "", ""),  # nothing is said
+    ],
+)
+def test_a_claim_holds_where_the_verdict_is_what_it_says(verdict, claimed, said) -> None:
+    assert entry(verdict, claimed).holds == said
+
+
+EFFECT = "+3.98 points (97.9% interval 2.10 to 5.86)"
+
+
+def test_a_section_has_every_answer_to_unfold_and_below_what_is_missing_with_its_command() -> None:
+    found = [
+        section(entry(), entry("worse"), entry(None), made="2026-11-29", hardware="a 6502"),
+        section(entry(None), entry(None), name="other"),
+    ]
+    said = SAID.replace("|", "\\|")
+    unfolded, missing = questionnaire.section_of_page(found).split("\n\nNot measured yet:\n\n")
+    assert unfolded.split("\n") == [
+        "<details>",
+        "<summary><b>Is it &lt;2?</b> 3 questions; 1 of them not measured yet; of 2 common claims "
+        "1 hold, 1 do not and 0 not decided</summary>",
+        "",
+        "| Question | Answer | Commonly said | Holds | Minutes |",
+        "| --- | --- | --- | --- | ---: |",
+        f"| Is \\`bn\\` better? | better, {EFFECT} | {said} | holds | 2 |",
+        f"| Is \\`bn\\` better? | worse, {EFFECT} | {said} | does not hold | 2 |",
+        "",
+        "2026-11-29; a 6502: `mlflow run . -P x=bn`",
+        "</details>",
+    ]
+    assert missing.split("\n") == [
+        "- 1 question of `bn`: `mlflow run . -P x=bn`",
+        "- 2 questions of `other`: `mlflow run . -P x=other`",
+    ]
+
+
+def test_where_nothing_is_commonly_said_no_column_is_for_it() -> None:
+    found = [section(entry("better", ""))]
+    assert "| Question | Answer | Minutes |\n| --- | --- | ---: |" in questionnaire.page(found)
+    assert questionnaire.in_short(found) == "1 question."
+    both = [section(entry("better", ""), entry())]
+    assert f"| better, {EFFECT} | \N{EN DASH} | \N{EN DASH} | 2 |" in questionnaire.page(both)
+
+
+def test_nothing_is_a_section_of_nothing() -> None:
+    assert questionnaire.section_of_page([]) == ""
+    assert questionnaire.section_of_page([section(entry(None))]).startswith("Not measured yet:")
