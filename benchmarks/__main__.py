@@ -12,6 +12,7 @@ from pipeline.parameters import parameter
 BENCHMARKS = {
     "throughput": True,
     "digits": False,
+    "costs": True,
     "limit": True,
     "search": True,
     "rates": True,
