@@ -61,3 +61,22 @@ def test_a_function_that_keras_does_not_have_is_refused_and_the_nearest_named(st
     )
     with pytest.raises(InputError, match=r"^activation of variant 'squared_relu'.*'relu'\?$"):
         train(asked)
+
+
+def test_a_comparison_with_one_is_refused_before_the_others_are_trained(store: Path) -> None:
+    comparison = written(store / "mine.py", "rleu(x) ** 2")
+    asked = Main(
+        comparison=comparison,
+        dataset="mnist_5k",
+        variants=("relu", "squared_relu"),
+        seeds=(1,),
+        learning_rate=0.001,
+        jobs=1,
+    )
+    with pytest.raises(InputError, match="'squared_relu'"):
+        main(asked)
+    runs = client.search_runs(client.experiment_id() or "", "")
+    ended = {run.data.tags["step"]: run.info.status for run in runs}
+    assert ended.pop("prepare") == "FINISHED"
+    assert ended.pop("main") == "FAILED"
+    assert set(ended.values()) <= {"KILLED"}  # of a training that had begun

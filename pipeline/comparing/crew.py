@@ -1,12 +1,12 @@
 """The Dask workers that run the steps of a comparison, and what is submitted to them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from pipeline.base import progress
+from pipeline.base import InputError, progress
 from pipeline.comparing.comparison import DecidedSteps, Wanted, import_dask
 from pipeline.comparing.outlook import Outlook
 from pipeline.comparisons import Variant
@@ -49,13 +49,25 @@ class Crew:
     def run(
         self, steps: DecidedSteps
     ) -> tuple[dict[VariantStep, client.Run], dict[VariantStep, str]]:
-        """Search and train: the runs of the steps, and why others failed."""
+        """Search and train: the runs of the steps, and why others failed.
+
+        Raises:
+            InputError: if Keras does not have what a variant declares; what had begun is ended.
+        """
         jobs = min(self._of.workers(), len(steps.to_run))
         if self._queue is None:
             self._queue = self._started(jobs)
         self._queue.grow(jobs)
         self._outlook.begin(steps)
+        declared = [*{one.variant.name: one.variant for one in steps.to_run}.values()]
+        known = self._queue.submit(_refuse_unknown, {"variants": declared}, priority=1)
         submit(self._queue, steps, self._of.asked.reuse, self._futures)
+        try:
+            known.result()
+        except InputError:
+            raise
+        except Exception:  # it is anyone's: whatever it is, the steps meet it, too
+            pass
         import pipeline.report.page  # noqa: F401  for the comparison, while workers are busy
         from pipeline.steps import workers
 
@@ -94,6 +106,16 @@ def connected(of: Wanted, jobs: int) -> Iterator[Callable[[StepRun], "workers.Su
         packages |= dict.fromkeys(packages_for(of.asked.checkpoints))
         with remote.joined(dask, stores, [*packages]) as brought:
             yield partial(workers.Submitter, dask, brought=brought)
+
+
+def _refuse_unknown(variants: Sequence[Variant]) -> None:
+    """In a worker, since only they have TensorFlow."""
+    from pipeline.training import runtime
+
+    runtime.import_tensorflow()
+    from pipeline.training import settings
+
+    settings.refuse_unknown(variants)
 
 
 def _why(failed: VariantStep, errors: Mapping[VariantStep, str]) -> str:

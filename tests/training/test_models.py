@@ -17,6 +17,7 @@ from pipeline.comparisons.pretraining import ARM_FROZEN
 from pipeline.comparisons.transfer import CACHED, FROZEN, TOP_TWO, UNFROZEN
 from pipeline.comparisons.twenty_layers import ALPHA_DROPOUT, BN, ELU, ONE_CYCLE, SELU
 from pipeline.training.models import build_model, summary
+from pipeline.training.settings import refuse_unknown
 
 
 def names(model: keras.Model) -> list[str]:
@@ -270,6 +271,8 @@ def test_what_keras_does_not_know_is_refused(
     assert refused.value.received == repr(name)
     assert action in refused.value.action
     assert "\n" not in str(refused.value)
+    with pytest.raises(InputError, match=re.escape(str(refused.value))):
+        refuse_unknown([ELU, small(ELU, name="mine", **changes)])
 
 
 def test_any_activation_and_initializer_of_keras_can_be_declared() -> None:
