@@ -56,20 +56,22 @@ class Spread(NamedTuple):
     freedom: float
 
 
+def own_spread(sample: Floats) -> Spread:
+    """The spread of a sample by itself; of a single run it is not known."""
+    if sample.size < 2:
+        return Spread(math.nan, 0)
+    return Spread(float(sample.var(ddof=1)), sample.size - 1)
+
+
 def spreads(samples: Sequence[Floats]) -> list[Spread]:
     """The spread of each of some samples: its own variance, or what is usual, whichever is larger.
 
     Three seeds say little of a variance: now and then they agree by chance, and what differs by
     nothing then seems to differ beyond noise. The others' spread is the floor that prevents it.
     """
-    own = [Spread(float(one.var(ddof=1)), one.size - 1) for one in samples if one.size > 1]
-    floor = usual_spread(own)
-    return [
-        Spread(float(one.var(ddof=1)), one.size - 1)
-        if one.size > 1 and one.var(ddof=1) > floor.variance
-        else floor
-        for one in samples
-    ]
+    own = [own_spread(one) for one in samples]
+    floor = usual_spread([one for one in own if one.freedom])
+    return [one if one.variance > floor.variance else floor for one in own]
 
 
 def usual_spread(spreads: Sequence[Spread]) -> Spread:

@@ -12,6 +12,7 @@ from pipeline.answers.intervals import (
     Floats,
     MeanDifference,
     Times,
+    own_spread,
     spreads,
 )
 from pipeline.comparisons import Question
@@ -52,7 +53,10 @@ def _means(
     values = {name: of[~np.isnan(of)] for name, of in logged.items()}
     if questions[0].about.is_ratio:
         values = {name: np.log(of[of > 0]) for name, of in values.items()}
-    spread = dict(zip(values, spreads(list(values.values())), strict=True))
+    samples = [*values.values()]
+    # How far the units of one network spread tells nothing of another's.
+    found_spreads = map(own_spread, samples) if metric in COUNTED else spreads(samples)
+    spread = dict(zip(values, found_spreads, strict=True))
     found: list[Found] = []
     for one in questions:
         if missing := _not_logged(one, values):

@@ -75,6 +75,18 @@ def test_spread_of_an_accuracy_is_never_below_what_is_usual(
     assert found.samples == (pytest.approx(expected), pytest.approx(expected))
 
 
+def test_what_is_counted_is_as_certain_as_its_own_seeds_agree() -> None:
+    question = Question(variant="bn", reference="elu", metric="distinct_units")
+    every = {
+        "elu": runs(3, distinct_units=[100.0, 100.0, 100.0]),
+        "bn": runs(3, distinct_units=[1.0, 1.0, 1.0]),
+        "selu": runs(3, distinct_units=[40.0, 70.0, 55.0]),
+    }
+    (found,) = estimates([question], every, {})
+    assert isinstance(found, MeanDifference)
+    assert found.interval(Errors(0.001, 0.05)) == (-99.0, -99.0)
+
+
 def test_gain_of_mc_dropout_is_within_each_run() -> None:
     bn = runs(4, test_accuracy=[0.4, 0.5, 0.6, 0.7], mc_accuracy=[0.41, 0.52, 0.63, math.nan])
     found = difference("mc_gain", bn, runs(1))
