@@ -55,6 +55,7 @@ def facts(
     capped = [run.name for run in runs if is_capped(run)]
     patient = "patience had not run out, so more epochs might have helped"
     prepared = {_data(run): run.prepare.settings for run in runs if run.prepare}
+    searched = [run for run in runs if "search_run" in run.tags]
     return [
         *(_compare(name, value, runs) for name, value in _OF_DATA.items()),
         *(
@@ -62,7 +63,11 @@ def facts(
             for name, of in selections(prepared).items()
         ),
         _learning_rates(runs),
-        *(_compare(name, value, runs) for name, value in _FACTS.items()),
+        *(
+            # Whose rate is by design has no search; that it differs is said of the rate.
+            _compare(name, value, searched if "{search" in str(value) else runs)
+            for name, value in _FACTS.items()
+        ),
         *(
             _compare(name, value, runs)
             for name, (setting, value) in _OF_SOME.items()
@@ -129,8 +134,6 @@ def _compare(name: str, value: _Value, runs: Sequence[RunRecord]) -> Fact:
 
 def _filled(text: str, run: RunRecord) -> str | None:
     """A text of `_FACTS` for a run; None where something in it was not logged."""
-    if "{search" in text and "search_run" not in run.tags:
-        return "no search"
     try:
         return text.format(run=run, search=run.search, prepare=run.prepare)
     except (KeyError, TypeError, AttributeError):  # or the search is gone
