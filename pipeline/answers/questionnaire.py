@@ -108,7 +108,8 @@ def in_short(found: Sequence[Section]) -> str:
     parts += [f"{missing} of them not measured yet"] if missing else []
     said = [one.holds for one in entries if one.answer and one.holds]
     if said:
-        counts = [f"{said.count(HOLDS)} hold", f"{said.count(FAILS)} do not"]
+        counts = [phrases.counted(said.count(HOLDS), "holds", "hold")]
+        counts += [phrases.counted(said.count(FAILS), "does not", "do not")]
         counts += [f"{said.count(OPEN)} not decided"]
         parts += [f"of {phrases.counted(len(said), 'common claim')} {phrases.listed(counts)}"]
     return f"{'; '.join(parts)}."

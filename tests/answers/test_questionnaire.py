@@ -58,7 +58,7 @@ def test_a_section_has_every_answer_to_unfold_and_below_what_is_missing_with_its
     assert unfolded.split("\n") == [
         "<details>",
         "<summary><b>Is it &lt;2?</b> 3 questions; 1 of them not measured yet; of 2 common claims "
-        "1 hold, 1 do not and 0 not decided</summary>",
+        "1 holds, 1 does not and 0 not decided</summary>",
         "",
         "| Question | Answer | Commonly said | Holds | Minutes |",
         "| --- | --- | --- | --- | ---: |",
