@@ -18,6 +18,7 @@ from pipeline.report import drawing
 from pipeline.report.drawing import Colors, Look, Panel
 
 MOST_LINES, MOST_POINTS = 10, 100  # Drawing more would fill a band, not tell more.
+FARTHEST = 5.0  # activations from what self-normalises, so that those near it can be told apart
 
 
 def curve_panels(curves: pd.DataFrame, colors: Colors, x: str) -> list[Panel]:
@@ -107,16 +108,23 @@ def layer_panels(activations: Mapping[str, Any], colors: Colors) -> list[Panel]:
         statistic = ("mean", "standard_deviation")[level]
         words = statistic.replace("_", " ").capitalize()
         of = {name: at[moment][statistic] for name, at in activations.items() if moment in at}
-        look: Look = {"colors": colors, "level": level, "title": f"{words} {moment}"}
+        look: Look = {"colors": colors, "title": f"{words} {moment}"}
         away = {name: np.abs(np.array(values) - level) for name, values in of.items()}
         farthest = {name: float(np.max(values)) for name, values in away.items()}
         nearest = sorted(farthest, key=farthest.__getitem__)
         said = ", ".join(f"{name} {farthest[name]:.2f}" for name in nearest)
         alt = f"{words} of the activations {moment}: how far it is from {level} in the hidden "
         alt += f"layer where it is farthest, the nearest first: {said}."
-        draw = partial(drawing.draw_layers, lines=of, **look)
+        draw = partial(_draw_near_level, level=level, lines=of, **look)
         panels.append(Panel(f"{statistic}_{place}", draw, alt))
     return panels
+
+
+def _draw_near_level(axes: Axes, *, level: int, **drawn: Any) -> None:
+    """Lines by hidden layer; those that go far from the level leave the figure to the others."""
+    drawing.draw_layers(axes, level=level, **drawn)
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, level - FARTHEST), min(high, level + FARTHEST))
 
 
 def uncertainty_panels(records: Mapping[str, Mapping[str, Any]], colors: Colors) -> list[Panel]:

@@ -101,6 +101,18 @@ def test_layers_are_numbered_from_one_with_a_line_per_variant_and_the_level_to_s
     )
 
 
+def test_activations_far_from_the_level_leave_the_figure_to_those_near_it():
+    activations = {
+        name: {"at initialisation": {"mean": [0.1, mean], "standard_deviation": [1.0, 1.5]}}
+        for name, mean in (("elu", -0.5), ("small_weights", 1e7))
+    }
+    mean, deviation = map(axes_of, comparison_figures.layer_panels(activations, COLORS))
+    low, high = mean.get_ylim()
+    assert (low, high) == (pytest.approx(-5), 5)
+    assert ys(mean.lines[2]) == [0.1, 1e7]  # in the table it stays
+    assert 1.5 < deviation.get_ylim()[1] < 2
+
+
 def test_uncertainty_is_accuracy_by_samples_and_a_reliability_diagram_per_variant():
     panels = comparison_figures.uncertainty_panels({"alpha_dropout": record()}, COLORS)
     samples, reliability = (axes_of(panel) for panel in panels)
