@@ -16,6 +16,7 @@ from pipeline.answers.intervals import (
     spreads,
 )
 from pipeline.comparisons import Question
+from pipeline.comparisons.questions import TIMES
 
 Runs = Mapping[str, Mapping[str, Floats]]  # by variant and column, an entry per run
 ImageVariances = Mapping[str, float]  # by the ids of questions
@@ -195,9 +196,7 @@ _ESTIMATES: Mapping[str, Callable[[Sequence[Question], Runs, ImageVariances], li
     "test_accuracy": _means,
     "generalization_gap": _means,
     "mc_gain": _gains,
-    "median_epoch_seconds": _times,
-    "train_seconds": _times,
-    "inference_microseconds": _times,
+    **dict.fromkeys(TIMES, _times),
     "epochs_to_target": _convergence,
     "highest_first_loss": _means,
     **dict.fromkeys(COUNTED, _means),

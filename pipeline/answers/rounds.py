@@ -7,6 +7,7 @@ from pipeline.answers.sentences import size, to_decide
 from pipeline.answers.tables import interval
 from pipeline.answers.verdicts import Answer, Verdict
 from pipeline.base import phrases
+from pipeline.comparisons.questions import TIMES
 
 MOST_NAMED = 2  # questions
 
@@ -19,7 +20,8 @@ def undecided(answers: Sequence[Answer]) -> list[Answer]:
 def next_round(answers: Sequence[Answer], seeds: Mapping[str, int], most: int) -> dict[str, int]:
     """How many seeds each variant gets now; none where all is decided or at its limit.
 
-    Of an undecided question, the variant with fewer seeds gets one, or both: so they tell most.
+    Of an undecided question, the variant with fewer seeds gets one, or both: so they tell most. Of
+    one about times both do, since runs are compared with those of the same hour.
 
     Args:
         answers: to the questions so far; none where nothing is trained yet.
@@ -30,7 +32,7 @@ def next_round(answers: Sequence[Answer], seeds: Mapping[str, int], most: int) -
     if first := {name: count for name, count in first.items() if count > 0}:
         return first
     more = expected(answers, seeds, most)
-    behind = [name for one in undecided(answers) for name in _fewest(one, seeds) if name in more]
+    behind = [name for one in undecided(answers) for name in _behind(one, seeds) if name in more]
     return dict.fromkeys(behind, 1)
 
 
@@ -41,15 +43,28 @@ def expected(answers: Sequence[Answer], seeds: Mapping[str, int], most: int) -> 
     """
     more: dict[str, int] = {}
     for one in undecided(answers):
-        names = _variants(one)
         # Where one of the two gets no more and has too few, those of the other decide nothing.
-        if min(one.sizes) < FEWEST and not {*names} <= seeds.keys():
+        if min(one.sizes) < FEWEST and not {*_variants(one)} <= seeds.keys():
             continue
-        for name in names:
-            if seeds.get(name, most) < most:
-                forecast = min(one.seeds or most, most) - seeds[name]
-                more[name] = max(1, forecast, more.get(name, 0))
+        for name, room in _room(one, seeds, most).items():
+            forecast = min(one.seeds or most, most) - (most - room)
+            more[name] = max(1, forecast, more.get(name, 0))
     return more
+
+
+def _room(answer: Answer, seeds: Mapping[str, int], most: int) -> dict[str, int]:
+    """How many more seeds the variants of a question may get for it; those that get none left out.
+
+    Runs of other hours are in no pair, as many as there are of them: pairs are counted instead, up
+    to twice as many seeds, since some pairs may be disturbed.
+    """
+    names = [name for name in _variants(answer) if name in seeds]
+    if answer.question.metric in TIMES:
+        least = min((2 * most - seeds[name] for name in names), default=0)
+        room = dict.fromkeys(names, min(most - answer.sizes[0], least))
+    else:
+        room = {name: most - seeds[name] for name in names}
+    return {name: number for name, number in room.items() if number > 0}
 
 
 def filled(added: Mapping[str, int], more: Mapping[str, int], workers: int) -> dict[str, int]:
@@ -70,8 +85,13 @@ def filled(added: Mapping[str, int], more: Mapping[str, int], workers: int) -> d
 
 def at_most(answers: Sequence[Answer], seeds: Mapping[str, int], most: int) -> int:
     """How many more trainings there can be: what is decided may be undecided by further seeds."""
-    asked = {name for one in _primary(answers) for name in _variants(one)} if answers else seeds
-    return sum(max(0, most - seeds[name]) for name in asked if name in seeds)
+    if not answers:
+        return sum(max(0, most - count) for count in seeds.values())
+    more: dict[str, int] = {}
+    for one in _primary(answers):
+        for name, room in _room(one, seeds, most).items():
+            more[name] = max(room, more.get(name, 0))
+    return sum(more.values())
 
 
 def _primary(answers: Sequence[Answer]) -> list[Answer]:
@@ -82,10 +102,11 @@ def _variants(answer: Answer) -> tuple[str, str]:
     return answer.question.variant, answer.question.reference
 
 
-def _fewest(answer: Answer, seeds: Mapping[str, int]) -> list[str]:
-    """Of a question's variants that may get more seeds, those with the fewest."""
+def _behind(answer: Answer, seeds: Mapping[str, int]) -> list[str]:
+    """Of a question's variants that may get more seeds, those that are to get one now."""
     counts = {name: seeds[name] for name in _variants(answer) if name in seeds}
-    return [name for name, count in counts.items() if count == min(counts.values())]
+    is_of_times = answer.question.metric in TIMES
+    return [name for name, count in counts.items() if is_of_times or count == min(counts.values())]
 
 
 # What is said of a round before it begins, and when no more follows

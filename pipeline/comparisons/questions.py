@@ -67,6 +67,7 @@ METRICS: Mapping[str, Metric] = {
         "mc", 1, False, "secondary", 0.005, "Does MC Dropout make `{0}` more accurate?"
     ),
 }
+TIMES = ("median_epoch_seconds", "train_seconds", "inference_microseconds")
 IMPLIED = ("test_accuracy", "epochs_to_target", "median_epoch_seconds")  # where nothing is asked
 
 

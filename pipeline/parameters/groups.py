@@ -106,7 +106,12 @@ class Chosen(Baseline):
         many=True,
     )
     max_seeds: int = asked(
-        12, "With seeds=auto: seeds of a variant at most.", int, least=3, most=MOST_ITEMS
+        12,
+        "With seeds=auto: seeds of a variant at most; of one whose times are asked about, pairs of "
+        "runs close in time.",
+        int,
+        least=3,
+        most=MOST_ITEMS,
     )
     minutes: float | None = asked(
         "none",

@@ -70,6 +70,26 @@ def test_a_question_of_which_one_variant_gets_no_more_and_has_too_few_takes_no_s
     assert next_round([answer("bn", "elu", sizes=(3, 3))], {"elu": 3}, 12) == {"elu": 1}
 
 
+def test_of_a_question_about_times_both_get_one_until_there_are_pairs_enough() -> None:
+    """Runs of a variant that another comparison has used are of another hour: in no pair."""
+    seeds = {"elu": 12, "bn": 3}
+    found = [answer("bn", "elu", "median_epoch_seconds", sizes=(0, 0), seeds=None)]
+    assert next_round(found, seeds, 12) == {"bn": 1, "elu": 1}
+    assert expected(found, seeds, 12) == {"bn": 12, "elu": 12}
+    assert at_most(found, seeds, 12) == 24
+    found = [answer("bn", "elu", "median_epoch_seconds", sizes=(9, 9), seeds=10)]
+    assert expected(found, {"elu": 21, "bn": 12}, 12) == {"bn": 1, "elu": 1}
+    assert at_most(found, {"elu": 21, "bn": 12}, 12) == 6
+    found = [answer("bn", "elu", "median_epoch_seconds", sizes=(12, 12), seeds=20)]
+    assert next_round(found, {"elu": 24, "bn": 15}, 12) == {}
+
+
+def test_disturbed_pairs_take_no_seeds_for_ever() -> None:
+    found = [answer("bn", "elu", "median_epoch_seconds", sizes=(0, 0), seeds=None)]
+    assert next_round(found, {"elu": 24, "bn": 15}, 12) == {}
+    assert at_most(found, {"elu": 24, "bn": 15}, 12) == 0
+
+
 def test_expected_are_as_many_as_the_questions_forecast_or_as_there_may_be() -> None:
     found = [answer("bn", "elu", seeds=5), answer("selu", "elu", seeds=40)]
     seeds = {"elu": 4, "bn": 3, "selu": 3}
