@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from pipeline.comparisons.colors import GREY
+from pipeline.base.phrases import listed
 from pipeline.report import drawing
 from pipeline.report.drawing import Array, Colors, Look, Panel
 
@@ -170,9 +170,8 @@ def _draw_inference(
         if sampled:
             of: Look = {"ms": 5, "lw": 1.2, "mfc": "none", **look}
             drawing.assign(axes.plot(times[1:], values[1:], **of), name, "MC Dropout")
-            for one, x, y in zip(sampled, times[1:], values[1:], strict=True):
-                above: Look = {"textcoords": "offset points", "xytext": (3, 4), "fontsize": 8}
-                axes.annotate(f"{one['samples']:.0f}", (x, y), color=GREY, **above)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
-    drawing.style(axes, "Microseconds per image", unit)
+    numbers = sorted({int(one["samples"]) for _, *sampled in points.values() for one in sampled})
+    hollow = f"\nhollow: MC Dropout, from the left of {listed(map(str, numbers))} samples"
+    drawing.style(axes, f"Microseconds per image{hollow if numbers else ''}", unit)
