@@ -71,12 +71,10 @@ def test_a_comparison_with_one_is_refused_before_the_others_are_trained(store: P
         variants=("relu", "squared_relu"),
         seeds=(1,),
         learning_rate=0.001,
-        jobs=1,
+        jobs=2,
     )
     with pytest.raises(InputError, match="'squared_relu'"):
         main(asked)
     runs = client.search_runs(client.experiment_id() or "", "")
     ended = {run.data.tags["step"]: run.info.status for run in runs}
-    assert ended.pop("prepare") == "FINISHED"
-    assert ended.pop("main") == "FAILED"
-    assert set(ended.values()) <= {"KILLED"}  # of a training that had begun
+    assert ended == {"prepare": "FINISHED", "main": "FAILED"}

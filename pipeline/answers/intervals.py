@@ -60,6 +60,8 @@ def own_spread(sample: Floats) -> Spread:
     """The spread of a sample by itself; of a single run it is not known."""
     if sample.size < 2:
         return Spread(math.nan, 0)
+    if (sample == sample[0]).all():  # of 0.1 three times, NumPy's variance is not 0
+        return Spread(0.0, sample.size - 1)
     return Spread(float(sample.var(ddof=1)), sample.size - 1)
 
 
@@ -71,7 +73,7 @@ def spreads(samples: Sequence[Floats]) -> list[Spread]:
     """
     own = [own_spread(one) for one in samples]
     floor = usual_spread([one for one in own if one.freedom])
-    return [one if one.variance > floor.variance else floor for one in own]
+    return [floor if not one.freedom or one.variance <= floor.variance else one for one in own]
 
 
 def usual_spread(spreads: Sequence[Spread]) -> Spread:

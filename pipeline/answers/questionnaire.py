@@ -126,11 +126,15 @@ def _answered(section: Section) -> Sequence[Entry]:
 
 def _unfolded(section: Section) -> str:
     counts = in_short([section]).rstrip(".")
-    title = f"<b>{html.escape(section.title, quote=False)}</b> {counts}"
-    facts = f"{'; '.join(section.about)}: {markdown.code(section.command)}"
+    title = f"<b>{markdown.as_html(section.title)}</b> {counts}"
+    facts = f"{_facts(section)}: {markdown.code(section.command)}"
     return "\n".join(
         ["<details>", f"<summary>{title}</summary>", "", *_table(section), "", facts, "</details>"]
     )
+
+
+def _facts(section: Section) -> str:
+    return markdown.escaped(f"Measured {'; '.join(section.about)}") if section.about else ""
 
 
 def _table(section: Section) -> list[str]:
@@ -141,7 +145,9 @@ def _table(section: Section) -> list[str]:
     rows += [["---"] * (len(rows[0]) - 1) + ["---:"]]
     for one in answered:
         said = [one.question.claim, one.holds] if is_said else []
-        minutes = "" if one.minutes is None else f"{one.minutes:.0f}"
+        minutes = (
+            "" if one.minutes is None else f"{one.minutes:.0f}" if one.minutes >= 1 else "under 1"
+        )
         cells = [one.question.text, one.said, *said, minutes]
         rows.append([markdown.escaped(cell) or tables.MISSING for cell in cells])
     return [f"| {' | '.join(row)} |" for row in rows]
@@ -149,7 +155,8 @@ def _table(section: Section) -> list[str]:
 
 def _missing(found: Sequence[Section]) -> list[str]:
     lines = [
-        f"- {phrases.counted(count, 'question')} of `{of.name}`: {markdown.code(of.command)}"
+        f"- {phrases.counted(count, 'question')} of {markdown.code(of.name)}: "
+        f"{markdown.code(of.command)}"
         for of in found
         if (count := len(of.entries) - len(_answered(of)))
     ]
@@ -160,8 +167,12 @@ def page(found: Sequence[Section]) -> str:
     """All of it as Markdown."""
     parts = [in_short(found)]
     for of in found:
-        facts = "; ".join(of.about) or "not run yet"
+        facts = _facts(of) or "Not run yet"
         parts += [f"## {markdown.escaped(of.title)}", f"{facts}. {markdown.code(of.command)}"]
         parts += ["\n".join(_table(of))] if _answered(of) else []
-        parts += [f"**{one.question.text}** {one.evidence}" for one in of.entries if one.evidence]
+        parts += [
+            f"**{markdown.escaped(one.question.text)}** {html.escape(one.evidence, quote=False)}"
+            for one in of.entries
+            if one.evidence
+        ]
     return "\n\n".join([*parts, *_missing(found)]) + "\n"

@@ -7,7 +7,7 @@ from pipeline.answers.sentences import size, to_decide
 from pipeline.answers.tables import interval
 from pipeline.answers.verdicts import Answer, Verdict
 from pipeline.base import phrases
-from pipeline.comparisons.questions import TIMES
+from pipeline.comparisons import Question
 
 MOST_NAMED = 2  # questions
 
@@ -31,8 +31,7 @@ def next_round(answers: Sequence[Answer], seeds: Mapping[str, int], most: int) -
     first = {name: min(FEWEST, most) - count for name, count in seeds.items()}
     if first := {name: count for name, count in first.items() if count > 0}:
         return first
-    more = expected(answers, seeds, most)
-    behind = [name for one in undecided(answers) for name in _behind(one, seeds) if name in more]
+    behind = [name for one in undecided(answers) for name in _behind(one, seeds, most)]
     return dict.fromkeys(behind, 1)
 
 
@@ -43,9 +42,6 @@ def expected(answers: Sequence[Answer], seeds: Mapping[str, int], most: int) -> 
     """
     more: dict[str, int] = {}
     for one in undecided(answers):
-        # Where one of the two gets no more and has too few, those of the other decide nothing.
-        if min(one.sizes) < FEWEST and not {*_variants(one)} <= seeds.keys():
-            continue
         for name, room in _room(one, seeds, most).items():
             forecast = min(one.seeds or most, most) - (most - room)
             more[name] = max(1, forecast, more.get(name, 0))
@@ -53,18 +49,24 @@ def expected(answers: Sequence[Answer], seeds: Mapping[str, int], most: int) -> 
 
 
 def _room(answer: Answer, seeds: Mapping[str, int], most: int) -> dict[str, int]:
-    """How many more seeds the variants of a question may get for it; those that get none left out.
+    """How many more seeds its variants may get for a question; those that get none left out.
 
-    Runs of other hours are in no pair, as many as there are of them: pairs are counted instead, up
-    to twice as many seeds, since some pairs may be disturbed.
+    Of a question about times, pairs are counted: runs of other hours are in none.
     """
-    names = [name for name in _variants(answer) if name in seeds]
-    if answer.question.metric in TIMES:
-        least = min((2 * most - seeds[name] for name in names), default=0)
-        room = dict.fromkeys(names, min(most - answer.sizes[0], least))
-    else:
-        room = {name: most - seeds[name] for name in names}
-    return {name: number for name, number in room.items() if number > 0}
+    names = [name for name in dict.fromkeys(_variants(answer)) if name in seeds]
+    is_of_times = answer.question.is_of_times
+    # Where one of the two gets no more and has too few, those of the other decide nothing.
+    if {*names} != {*_variants(answer)} and (is_of_times or min(answer.sizes) < FEWEST):
+        return {}
+    if is_of_times:
+        left = min(most - min(answer.sizes), _most_pairs(names, seeds, most))
+        return dict.fromkeys(names, left) if left > 0 else {}
+    return {name: most - seeds[name] for name in names if seeds[name] < most}
+
+
+def _most_pairs(names: Sequence[str], seeds: Mapping[str, int], most: int) -> int:
+    """How many more seeds of each are tried, so as to have pairs that nothing disturbed."""
+    return 2 * most - min(seeds[name] for name in names)
 
 
 def filled(added: Mapping[str, int], more: Mapping[str, int], workers: int) -> dict[str, int]:
@@ -83,14 +85,14 @@ def filled(added: Mapping[str, int], more: Mapping[str, int], workers: int) -> d
     return seeds
 
 
-def at_most(answers: Sequence[Answer], seeds: Mapping[str, int], most: int) -> int:
+def at_most(questions: Sequence[Question], seeds: Mapping[str, int], most: int) -> int:
     """How many more trainings there can be: what is decided may be undecided by further seeds."""
-    if not answers:
-        return sum(max(0, most - count) for count in seeds.values())
-    more: dict[str, int] = {}
-    for one in _primary(answers):
-        for name, room in _room(one, seeds, most).items():
-            more[name] = max(room, more.get(name, 0))
+    more = {name: max(0, min(FEWEST, most) - count) for name, count in seeds.items()}
+    for one in questions:
+        names = [name for name in (one.variant, one.reference) if name in seeds]
+        for name in names if one.role == "primary" else ():
+            room = _most_pairs(names, seeds, most) if one.is_of_times else most - seeds[name]
+            more[name] = max(room, more[name])
     return sum(more.values())
 
 
@@ -102,11 +104,13 @@ def _variants(answer: Answer) -> tuple[str, str]:
     return answer.question.variant, answer.question.reference
 
 
-def _behind(answer: Answer, seeds: Mapping[str, int]) -> list[str]:
+def _behind(answer: Answer, seeds: Mapping[str, int], most: int) -> list[str]:
     """Of a question's variants that may get more seeds, those that are to get one now."""
-    counts = {name: seeds[name] for name in _variants(answer) if name in seeds}
-    is_of_times = answer.question.metric in TIMES
-    return [name for name, count in counts.items() if is_of_times or count == min(counts.values())]
+    names = list(_room(answer, seeds, most))
+    if answer.question.is_of_times:
+        return names
+    fewest = min((seeds[name] for name in names), default=0)
+    return [name for name in names if seeds[name] == fewest]
 
 
 # What is said of a round before it begins, and when no more follows

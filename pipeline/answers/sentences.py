@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.answers import tables
 from pipeline.answers.verdicts import MOST_SEEDS, Answer, Verdict
+from pipeline.comparisons.questions import TIMES
 
 
 class Row(dict[str, Any]):
@@ -77,8 +78,7 @@ _SENTENCES = {
 }
 # What a ratio is a ratio of.
 _UNITS = {"epochs_to_target": " as many epochs", "highest_first_loss": " as high"}
-_TIMES = ("median_epoch_seconds", "train_seconds", "inference_microseconds")
-_UNITS |= dict.fromkeys(_TIMES, " as long")
+_UNITS |= dict.fromkeys(TIMES, " as long")
 
 
 def size(answer: Answer) -> str:
@@ -155,13 +155,14 @@ def evidence(answer: Answer, rows: Mapping[str, Row]) -> str:
 
 def to_decide(answer: Answer) -> str:
     """What would probably decide a question; empty where too little is known to tell."""
+    what = "pairs of runs close in time" if answer.question.is_of_times else "seeds of each"
     if answer.seeds is not None:
         takes = _duration(answer.minutes or 0.0)
-        return f"about {answer.seeds} seeds of each in all would probably decide it{takes}"
+        return f"about {answer.seeds} {what} in all would probably decide it{takes}"
     has_ends = math.isfinite(answer.high) and not (
         answer.question.about.is_ratio and not answer.low
     )
-    return f"not even {MOST_SEEDS} seeds of each would probably decide it" if has_ends else ""
+    return f"not even {MOST_SEEDS} {what} would probably decide it" if has_ends else ""
 
 
 def _duration(minutes: float) -> str:

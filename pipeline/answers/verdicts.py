@@ -206,10 +206,10 @@ def _answer(
         effect, sizes = found.effect, found.sizes
         if math.isnan(low):
             few = min(sizes) < FEWEST
-            reason = f"fewer than {FEWEST} seeds" if few else "the seeds do not differ at all"
+            what = "pairs of runs close in time" if question.is_of_times else "seeds"
+            reason = f"fewer than {FEWEST} {what}" if few else "the seeds do not differ at all"
         elif judged.verdict is Verdict.UNDECIDED:
             seeds = _enough(question, found, judged.error)
-    names = question.variant, question.reference
     return Answer(
         question=question,
         verdict=judged.verdict,
@@ -221,7 +221,7 @@ def _answer(
         covers_images=covers_images,
         reason=reason,
         seeds=seeds,
-        minutes=None if seeds is None else _minutes(names, seeds, runs),
+        minutes=None if seeds is None else _minutes(question, seeds, sizes, runs),
     )
 
 
@@ -241,7 +241,10 @@ def _enough(question: Question, found: Estimate, error: float) -> int | None:
     return more[place] if place < len(more) else None
 
 
-def _minutes(names: Sequence[str], seeds: int, runs: Runs) -> float:
-    """What it takes to train the seeds that are missing."""
-    trained = {name: runs[name]["train_seconds"] for name in names}
-    return sum(max(0, seeds - len(one)) * float(one.mean()) for one in trained.values()) / 60
+def _minutes(question: Question, seeds: int, sizes: tuple[int, int], runs: Runs) -> float:
+    """What it takes to train the seeds that are missing; of times, pairs of them count."""
+    seconds = {name: runs[name]["train_seconds"] for name in (question.variant, question.reference)}
+    return sum(
+        max(0, seeds - (sizes[0] if question.is_of_times else len(one))) * float(one.mean()) / 60
+        for one in seconds.values()
+    )

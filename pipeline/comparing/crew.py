@@ -34,6 +34,7 @@ class Crew:
         self._stack = ExitStack()
         self._queue: workers.Submitter | None = None
         self._futures: dict[VariantStep, workers.Future] = {}
+        self._known: set[str] = set()  # the variants that Keras has all for
 
     def __enter__(self) -> "Crew":
         return self
@@ -52,28 +53,35 @@ class Crew:
         """Search and train: the runs of the steps, and why others failed.
 
         Raises:
-            InputError: if Keras does not have what a variant declares; what had begun is ended.
+            InputError: if Keras does not have what a variant declares; nothing was begun.
         """
         jobs = min(self._of.workers(), len(steps.to_run))
         if self._queue is None:
             self._queue = self._started(jobs)
         self._queue.grow(jobs)
         self._outlook.begin(steps)
-        declared = [*{one.variant.name: one.variant for one in steps.to_run}.values()]
-        known = self._queue.submit(_refuse_unknown, {"variants": declared}, priority=1)
+        self._refuse_unknown(steps, jobs)
         submit(self._queue, steps, self._of.asked.reuse, self._futures)
-        try:
-            known.result()
-        except InputError:
-            raise
-        except Exception:  # it is anyone's: whatever it is, the steps meet it, too
-            pass
         import pipeline.report.page  # noqa: F401  for the comparison, while workers are busy
         from pipeline.steps import workers
 
         futures = {one: self._futures[one] for one in steps.to_run}
         runs, errors = workers.gather(futures, lambda one: self._outlook.ended(one.name))
         return runs, {one: _why(one, errors) for one in errors}
+
+    def _refuse_unknown(self, steps: DecidedSteps, jobs: int) -> None:
+        """Make what the variants declare, in every worker: all of them import TensorFlow by it."""
+        from pipeline.steps import workers
+
+        declared = {one.variant.name: one.variant for one in steps.to_run}
+        new = {"variants": [of for name, of in declared.items() if name not in self._known]}
+        self._known |= declared.keys()
+        if not new["variants"] or not self._queue:
+            return
+        made = {number: self._queue.submit(_refusal, new, group=number) for number in range(jobs)}
+        # Whatever else goes wrong there, the steps meet it, too.
+        for refusal in filter(None, workers.gather(made)[0].values()):
+            raise refusal
 
     def _started(self, jobs: int) -> "workers.Submitter":
         of, main_run = self._of, self._main_run
@@ -108,14 +116,18 @@ def connected(of: Wanted, jobs: int) -> Iterator[Callable[[StepRun], "workers.Su
             yield partial(workers.Submitter, dask, brought=brought)
 
 
-def _refuse_unknown(variants: Sequence[Variant]) -> None:
-    """In a worker, since only they have TensorFlow."""
+def _refusal(variants: Sequence[Variant]) -> InputError | None:
+    """In a worker, since only they have TensorFlow: why one of some variants cannot be made."""
     from pipeline.training import runtime
 
     runtime.import_tensorflow()
     from pipeline.training import settings
 
-    settings.refuse_unknown(variants)
+    try:
+        settings.refuse_unknown(variants)
+    except InputError as error:
+        return error
+    return None
 
 
 def _why(failed: VariantStep, errors: Mapping[VariantStep, str]) -> str:

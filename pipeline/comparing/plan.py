@@ -92,7 +92,7 @@ def _outlook(of: Wanted, steps: DecidedSteps, timed: Sequence[Planned]) -> str:
     if not steps.missing:
         return f"No more seeds: {rounds.ending(steps.answers, (), most_seeds(of))}"
     seeds, most = {name: len(runs) for name, runs in steps.finished.items()}, of.asked.max_seeds
-    at_most = rounds.at_most(steps.answers, seeds, most)
+    at_most = rounds.at_most(of.comparison.asked, seeds, most)
     if not steps.answers:
         why = f"Round 1: no verdict is given on fewer than {FEWEST} seeds"
         trainings = counted(at_most, "more training")

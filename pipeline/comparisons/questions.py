@@ -133,6 +133,11 @@ class Question:
             object.__setattr__(self, name, value)
 
     @property
+    def is_of_times(self) -> bool:
+        """Whether runs are compared with those of the other that are close in time."""
+        return self.metric in TIMES
+
+    @property
     def about(self) -> Metric:
         """What its metric is."""
         return METRICS[self.metric]

@@ -107,8 +107,8 @@ class Chosen(Baseline):
     )
     max_seeds: int = asked(
         12,
-        "With seeds=auto: seeds of a variant at most; of one whose times are asked about, pairs of "
-        "runs close in time.",
+        "With seeds=auto: seeds of a variant at most; where times are asked about, pairs of runs "
+        "close in time, of up to twice as many seeds.",
         int,
         least=3,
         most=MOST_ITEMS,

@@ -1,6 +1,7 @@
 """Whether Keras has what variants declare, before any of them is trained."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 
 import keras
@@ -21,7 +22,9 @@ def refuse_unknown(variants: Sequence[Variant]) -> None:
         InputError: if Keras has no such activation, initializer, regularizer, loss or optimizer,
             or it cannot be used as declared.
     """
-    for variant in variants:
+    for declared in variants:
+        # One layer is as telling as twenty; those that take layers of another have what it has.
+        variant = declared if declared.starts_from else replace(declared, hidden_layers=1)
         parts = Parts(variant=variant, layers=keras.layers, seeds=map(np.uint32, count(1)))
         optimizer_of(variant, LEARNING_RATE)
         loss_of(variant, CLASSES)

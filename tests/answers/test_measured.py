@@ -61,7 +61,7 @@ def test_accuracy_is_a_difference_of_means_that_images_move() -> None:
     [
         ([0.497, 0.5, 0.503, 0.499, 0.501], ((4 * 5e-6 + 4 * 1e-6) / 8, 8)),
         ([0.3, 0.5, 0.7, 0.4, 0.6], (1e-6, 4)),  # as a network that barely trains
-        ([0.1, 0.1, 0.1, 0.1, 0.1], (1e-6, 4)),  # as one that stays at chance
+        ([0.1, 0.1, 0.1], (1e-6, 4)),  # as one that stays at chance; NumPy's variance is 2.9e-34
     ],
 )
 def test_spread_of_an_accuracy_is_never_below_what_is_usual(
@@ -69,10 +69,19 @@ def test_spread_of_an_accuracy_is_never_below_what_is_usual(
 ) -> None:
     question = Question(variant="bn", reference="elu", metric="test_accuracy")
     calm = runs(3, test_accuracy=[0.5, 0.501, 0.502])
-    every = {"elu": calm, "bn": calm, "selu": runs(5, test_accuracy=third)}
+    every = {"elu": calm, "bn": calm, "selu": runs(len(third), test_accuracy=third)}
     (found,) = estimates([question], every, {})
     assert isinstance(found, MeanDifference)
     assert found.samples == (pytest.approx(expected), pytest.approx(expected))
+
+
+def test_networks_at_chance_are_no_floor_however_many_they_are() -> None:
+    question = Question(variant="bn", reference="elu", metric="test_accuracy")
+    calm, chance = runs(3, test_accuracy=[0.5, 0.501, 0.502]), runs(3, test_accuracy=[0.1])
+    every = {"elu": calm, "bn": calm} | dict.fromkeys("abcde", chance)
+    (found,) = estimates([question], every, {})
+    assert isinstance(found, MeanDifference)
+    assert found.samples == (pytest.approx((1e-6, 4)),) * 2
 
 
 def test_what_is_counted_is_as_certain_as_its_own_seeds_agree() -> None:

@@ -25,7 +25,7 @@ def entry(verdict: str | None = "better", claimed: str = "better", **changes) ->
 
 def section(*found: Entry, name: str = "bn", **facts) -> Section:
     command = f"mlflow run . -P x={name}"
-    return Section(name=name, title="Is it <2?", command=command, entries=found, **facts)
+    return Section(name=name, title="Is `bn` <2?", command=command, entries=found, **facts)
 
 
 @pytest.mark.parametrize(
@@ -50,22 +50,22 @@ EFFECT = "+3.98 points (97.9% interval 2.10 to 5.86)"
 
 def test_a_section_has_every_answer_to_unfold_and_below_what_is_missing_with_its_command() -> None:
     found = [
-        section(entry(), entry("worse"), entry(None), made="2026-11-29", hardware="a 6502"),
+        section(entry(), entry("worse"), entry(None), made="2026-11-29", hardware="a <6502>"),
         section(entry(None), entry(None), name="other"),
     ]
     said = SAID.replace("|", "\\|")
     unfolded, missing = questionnaire.section_of_page(found).split("\n\nNot measured yet:\n\n")
     assert unfolded.split("\n") == [
         "<details>",
-        "<summary><b>Is it &lt;2?</b> 3 questions; 1 of them not measured yet; of 2 common claims "
-        "1 holds, 1 does not and 0 not decided</summary>",
+        "<summary><b>Is <code>bn</code> &lt;2?</b> 3 questions; 1 of them not measured yet; "
+        "of 2 common claims 1 holds, 1 does not and 0 not decided</summary>",
         "",
         "| Question | Answer | Commonly said | Holds | Minutes |",
         "| --- | --- | --- | --- | ---: |",
         f"| Is \\`bn\\` better? | better, {EFFECT} | {said} | holds | 2 |",
         f"| Is \\`bn\\` better? | worse, {EFFECT} | {said} | does not hold | 2 |",
         "",
-        "2026-11-29; a 6502: `mlflow run . -P x=bn`",
+        "Measured 2026-11-29; a &lt;6502&gt;: `mlflow run . -P x=bn`",
         "</details>",
     ]
     assert missing.split("\n") == [

@@ -70,24 +70,41 @@ def test_a_question_of_which_one_variant_gets_no_more_and_has_too_few_takes_no_s
     assert next_round([answer("bn", "elu", sizes=(3, 3))], {"elu": 3}, 12) == {"elu": 1}
 
 
+def timed(variant: str, reference: str, pairs: int, **changes: Any) -> Answer:
+    known = {"sizes": (pairs, pairs), "seeds": None, **changes}
+    return answer(variant, reference, "median_epoch_seconds", **known)
+
+
 def test_of_a_question_about_times_both_get_one_until_there_are_pairs_enough() -> None:
     """Runs of a variant that another comparison has used are of another hour: in no pair."""
-    seeds = {"elu": 12, "bn": 3}
-    found = [answer("bn", "elu", "median_epoch_seconds", sizes=(0, 0), seeds=None)]
-    assert next_round(found, seeds, 12) == {"bn": 1, "elu": 1}
-    assert expected(found, seeds, 12) == {"bn": 12, "elu": 12}
-    assert at_most(found, seeds, 12) == 24
-    found = [answer("bn", "elu", "median_epoch_seconds", sizes=(9, 9), seeds=10)]
-    assert expected(found, {"elu": 21, "bn": 12}, 12) == {"bn": 1, "elu": 1}
-    assert at_most(found, {"elu": 21, "bn": 12}, 12) == 6
-    found = [answer("bn", "elu", "median_epoch_seconds", sizes=(12, 12), seeds=20)]
-    assert next_round(found, {"elu": 24, "bn": 15}, 12) == {}
+    found = [timed("bn", "elu", 0)]
+    for of_elu in (12, 24, 36):
+        assert next_round(found, {"elu": of_elu, "bn": 3}, 12) == {"bn": 1, "elu": 1}
+        assert expected(found, {"elu": of_elu, "bn": 3}, 12) == {"bn": 12, "elu": 12}
+    assert expected([timed("bn", "elu", 9, seeds=10)], {"elu": 21, "bn": 12}, 12) == {
+        "bn": 1,
+        "elu": 1,
+    }
+    assert next_round([timed("bn", "elu", 12, seeds=20)], {"elu": 24, "bn": 15}, 12) == {}
 
 
-def test_disturbed_pairs_take_no_seeds_for_ever() -> None:
-    found = [answer("bn", "elu", "median_epoch_seconds", sizes=(0, 0), seeds=None)]
-    assert next_round(found, {"elu": 24, "bn": 15}, 12) == {}
-    assert at_most(found, {"elu": 24, "bn": 15}, 12) == 0
+def test_pairs_that_are_disturbed_again_and_again_come_to_an_end() -> None:
+    found, seeds = [timed("bn", "elu", 0)], {"elu": 12, "bn": 3}
+    least = at_most([one.question for one in found], seeds, 12)
+    trained = 0
+    while added := next_round(found, seeds, 12):
+        seeds = {name: count + added.get(name, 0) for name, count in seeds.items()}
+        trained += sum(added.values())
+    assert trained == least == 42
+
+
+def test_times_of_a_variant_that_gets_no_more_take_no_seeds_of_the_other() -> None:
+    assert next_round([timed("bn", "elu", 5)], {"elu": 5}, 12) == {}
+
+
+def test_a_question_with_pairs_enough_takes_no_seeds_of_another_that_has_not() -> None:
+    found = [timed("bn", "elu", 12), answer("selu", "elu")]
+    assert next_round(found, {"elu": 5, "bn": 24, "selu": 3}, 12) == {"selu": 1}
 
 
 def test_expected_are_as_many_as_the_questions_forecast_or_as_there_may_be() -> None:
@@ -108,8 +125,10 @@ def test_workers_that_would_be_idle_are_given_what_is_expected_to_be_needed() ->
 def test_at_most_there_are_as_many_as_all_primary_questions_may_take() -> None:
     found = [answer("bn", "elu", verdict=Verdict.EQUAL), answer("a", "b", role="secondary")]
     seeds = {"elu": 4, "bn": 3, "a": 3, "b": 3}
-    assert at_most(found, seeds, 12) == 8 + 9
-    assert at_most([], seeds, 12) == 8 + 9 + 9 + 9
+    asked = [one.question for one in found]
+    assert at_most(asked, seeds, 12) == 8 + 9
+    none = dict.fromkeys(seeds, 0)  # those that nothing primary is about get three
+    assert at_most(asked, none, 12) == 12 + 12 + 3 + 3
 
 
 # What is said

@@ -29,3 +29,8 @@ def test_markdown_and_html_in_names_are_escaped(text: str, escaped: str) -> None
 )
 def test_code_ends_where_it_ends_not_at_a_backtick_in_it(text: str, code: str) -> None:
     assert markdown.code(text) == code
+
+
+def test_in_html_names_are_escaped_and_code_is_code() -> None:
+    assert markdown.as_html("Is `a_b` < <b>?") == "Is <code>a_b</code> &lt; &lt;b&gt;?"
+    assert markdown.as_html("`<script>`") == "<code>&lt;script&gt;</code>"

@@ -68,7 +68,9 @@ def test_what_is_finished_is_said_and_what_is_missing_with_its_command(
     for one in (markdown, run.data.tags["mlflow.note.content"], readme):
         assert row in one
         assert missing in one
-    assert readme.startswith("# Mine\n\n<!-- questions -->\n\n<details>\n<summary><b>Is `bn`")
+    assert readme.startswith(
+        "# Mine\n\n<!-- questions -->\n\n<details>\n<summary><b>Is <code>bn</code>"
+    )
     assert readme.endswith("\n\n<!-- /questions -->\n\nThe rest.\n")
     questions(Questions(comparisons="mine.py,momentum", readme="README.md"))  # type: ignore[arg-type]
     assert Path("README.md").read_text("utf-8") == readme
