@@ -5,11 +5,14 @@ from collections.abc import Iterator
 from pipeline.comparisons import Comparison, Variant, ask
 from pipeline.comparisons.twenty_layers import ELU
 
+# A momentum near 1 is slow to begin: of 0.99, the rates that are best after 25 epochs are a tenth
+# behind after 5, by which a shorter search would have given them up.
 MOMENTUM = ELU.derive(
     name="momentum_0.9",
     description="elu with SGD, momentum 0.9",
     optimizer="sgd(momentum=0.9)",
     may_diverge=True,
+    search_epochs=100,
 )
 
 
@@ -49,6 +52,8 @@ ASKED = ask(
     ("momentum_0.99999", "momentum_0.9", "epochs_to_target",
      "Does 0.99999 converge faster than 0.9, each at its own rate?",
      "worse", "A momentum near 1 takes much longer to converge."),
+    ("momentum_0.99_same_rate", "momentum_0.9", "test_accuracy",
+     "Is 0.99 better than 0.9, at the same rate?"),
     ("momentum_0.99", "momentum_0.9", "test_accuracy",
      "Is 0.99 better than 0.9, each at its own rate?"),
     ("momentum_0.999", "momentum_0.9", "test_accuracy",

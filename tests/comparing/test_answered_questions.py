@@ -63,7 +63,7 @@ def test_what_is_finished_is_said_and_what_is_missing_with_its_command(
     (picture,) = (of["src"] for tag, of in page.elements if tag == "img")
     assert str(picture).startswith("data:image/png;base64,")
     row = f"| Is it better? | {verdict[0].lower()}{verdict[1:]} |"
-    missing = "- 10 questions of `momentum`: `mlflow run . -P comparison=momentum`"
+    missing = "- 11 questions of `momentum`: `mlflow run . -P comparison=momentum`"
     readme = Path("README.md").read_text("utf-8")
     for one in (markdown, run.data.tags["mlflow.note.content"], readme):
         assert row in one
