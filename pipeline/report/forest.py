@@ -4,8 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from pipeline.answers import tables, words
 from pipeline.answers.evidence import Evidence
@@ -132,9 +131,11 @@ def _ticks(left: float, right: float, better: int, scale: int) -> dict[str, floa
 
 def _ratio_ticks(left: float, right: float) -> dict[str, float]:
     low, high = math.exp(-right), math.exp(-left)
-    for subs in ((1, 1.2, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
-        values = LogLocator(subs=subs, numticks=50).tick_values(low, high)
-        inside = [float(value) for value in values if low <= value <= high]
+    powers = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
+    for factors in ((1, 1.2, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        values = [float(f"{factor}e{power}") for power in powers for factor in factors]
+        inside = [value for value in values if low <= value <= high]
         if len(inside) <= _MOST_TICKS + 1:
             break
-    return {f"{value:.3g}": -math.log(value) for value in sorted({*np.round(inside, 9), 1.0})}
+    some = inside[:: 1 + len(inside) // (_MOST_TICKS + 2)]  # of many powers of ten
+    return {f"{value:.3g}": -math.log(value) for value in sorted({*some, 1.0})}

@@ -53,6 +53,15 @@ def test_of_ratios_less_is_to_the_right_and_half_is_as_far_as_double() -> None:
     assert len(axis.ticks) <= 7
 
 
+@pytest.mark.parametrize("effect", [1e-30, 1e-12, 1e6, 1e200])
+def test_a_ratio_of_any_size_has_ticks_that_can_be_read(effect: float) -> None:
+    low, high = sorted((effect / 100, effect * 100))
+    (axis,) = axes_of(answer("worse", SPEED, effect=effect, low=low, high=high))
+    assert 2 <= len(axis.ticks) <= 8
+    assert axis.ticks["1"] == axis.none
+    assert all(0 <= place <= 100 for place in axis.ticks.values())
+
+
 def test_differences_and_ratios_have_an_axis_each_in_the_order_of_the_questions() -> None:
     mc = Question(variant="bn", reference="bn", metric="mc_gain")
     given = [answer("worse", SPEED), answer(), answer("equal", CONVERGENCE), answer(question=mc)]
