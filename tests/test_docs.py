@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.answers.questionnaire import BEGIN, END
+from pipeline.base import markdown
+from pipeline.comparisons import files
 from pipeline.parameters.entry_points import ENTRY_POINTS
 
 PROJECT = Path(__file__).parents[1]
@@ -45,6 +47,14 @@ def test_the_readme_is_short_and_leads_to_every_page_and_picture() -> None:
     linked = {path for page in PAGES for path, _ in links(page)}
     pictures = (PROJECT / "docs" / "pictures").glob("*")
     assert linked >= {*PAGES[1:], *pictures}
+
+
+def test_the_readme_has_every_question_about_which_something_is_commonly_said() -> None:
+    section = README.read_text("utf-8").partition(BEGIN)[2].partition(END)[0]
+    for name in files.names():
+        for one in files.load(name).asked:
+            answered = f"| {markdown.escaped(one.text)} | " in section
+            assert not one.claimed or answered or f" of `{name}`: " in section, one.text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
