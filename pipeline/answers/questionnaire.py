@@ -39,6 +39,13 @@ class Entry:
         return ", ".join(filter(None, [self.answer.verdict or tables.DESCRIBED, how]))
 
     @property
+    def took(self) -> str:
+        """The minutes; empty where they are not known."""
+        if self.minutes is None:
+            return ""
+        return f"{self.minutes:.0f}" if self.minutes >= 1 else "less than 1"
+
+    @property
     def evidence(self) -> str:
         """What bears the answer out; empty where that was not logged."""
         names = {self.question.variant, self.question.reference}
@@ -145,10 +152,7 @@ def _table(section: Section) -> list[str]:
     rows += [["---"] * (len(rows[0]) - 1) + ["---:"]]
     for one in answered:
         said = [one.question.claim, one.holds] if is_said else []
-        minutes = (
-            "" if one.minutes is None else f"{one.minutes:.0f}" if one.minutes >= 1 else "under 1"
-        )
-        cells = [one.question.text, one.said, *said, minutes]
+        cells = [one.question.text, one.said, *said, one.took]
         rows.append([markdown.escaped(cell) or tables.MISSING for cell in cells])
     return [f"| {' | '.join(row)} |" for row in rows]
 
