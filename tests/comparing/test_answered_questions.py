@@ -111,7 +111,7 @@ def test_a_file_keeps_its_line_ends(store: Path, newline: str) -> None:
     assert {line.endswith("\r") for line in lines} == {newline == "\r\n"}
 
 
-def test_a_file_that_cannot_be_written_is_refused_before_a_run_is_opened(store: Path) -> None:
+def test_a_folder_is_no_file_to_write_to_and_refused_before_a_run_is_opened(store: Path) -> None:
     Path("folder.md").mkdir()
     with pytest.raises(InputError, match="written"):
         questions(Questions(comparisons="momentum", readme="folder.md"))  # type: ignore[arg-type]

@@ -275,6 +275,23 @@ def test_what_keras_does_not_know_is_refused(
         refuse_unknown([ELU, small(ELU, name="mine", **changes)])
 
 
+@pytest.mark.parametrize(
+    ("changes", "meant"),
+    [
+        ({"optimizer": "nadamm"}, "Did you mean 'nadam'?"),
+        ({"optimizer": "sgd(momentum=2)"}, "momentum"),
+        ({"loss": "categorical_crosentropy"}, "Did you mean 'categorical_crossentropy'?"),
+        ({"output_initializer": "he_norm"}, "Did you mean 'he_normal'?"),
+    ],
+)
+def test_what_is_no_layer_is_looked_at_before_training_too(
+    changes: dict[str, str], meant: str
+) -> None:
+    ((setting, _),) = changes.items()
+    with pytest.raises(InputError, match=rf"^{setting} of variant 'mine'.*{re.escape(meant)}"):
+        refuse_unknown([ELU, small(ELU, name="mine", **changes)])
+
+
 def test_any_activation_and_initializer_of_keras_can_be_declared() -> None:
     model = build(small(BN, activation="swish", kernel_initializer="orthogonal"), for_training=True)
     assert model.get_layer("activation_1").activation is keras.activations.swish
