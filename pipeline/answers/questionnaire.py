@@ -12,6 +12,7 @@ from pipeline.comparisons import Question
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not decided"
 BEGIN, END = "<!-- questions -->", "<!-- /questions -->"  # what a page has of them between
+UNFOLDS = "<details>"  # what answers begin with there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,22 +123,29 @@ def in_short(found: Sequence[Section]) -> str:
     return f"{'; '.join(parts)}."
 
 
-def section_of_page(found: Sequence[Section]) -> str:
-    """The answers as Markdown: a table of each comparison to unfold, what is missing below."""
-    return "\n\n".join([*(_unfolded(of) for of in found if _answered(of)), *_missing(found)])
+def parts_of_page(found: Sequence[Section]) -> dict[str, str]:
+    """By comparison its answers as Markdown: a table to unfold, below it what is missing."""
+    return {
+        of.name: "\n\n".join(
+            [*_unfolded(of), *(f"Not measured yet: {line}" for line in _missing([of]))]
+        )
+        for of in found
+    }
 
 
 def _answered(section: Section) -> Sequence[Entry]:
     return [one for one in section.entries if one.answer]
 
 
-def _unfolded(section: Section) -> str:
+def _unfolded(section: Section) -> list[str]:
+    """Nothing where nothing is answered."""
+    if not _answered(section):
+        return []
     counts = in_short([section]).rstrip(".")
     title = f"<b>{markdown.as_html(section.title)}</b> {counts}"
     facts = f"{_facts(section)}: {markdown.code(section.command)}"
-    return "\n".join(
-        ["<details>", f"<summary>{title}</summary>", "", *_table(section), "", facts, "</details>"]
-    )
+    lines = [UNFOLDS, f"<summary>{title}</summary>", "", *_table(section), "", facts, "</details>"]
+    return ["\n".join(lines)]
 
 
 def _facts(section: Section) -> str:
@@ -158,13 +166,12 @@ def _table(section: Section) -> list[str]:
 
 
 def _missing(found: Sequence[Section]) -> list[str]:
-    lines = [
-        f"- {phrases.counted(count, 'question')} of {markdown.code(of.name)}: "
+    return [
+        f"{phrases.counted(count, 'question')} of {markdown.code(of.name)}: "
         f"{markdown.code(of.command)}"
         for of in found
         if (count := len(of.entries) - len(_answered(of)))
     ]
-    return ["Not measured yet:", "\n".join(lines)] if lines else []
 
 
 def page(found: Sequence[Section]) -> str:
@@ -179,4 +186,6 @@ def page(found: Sequence[Section]) -> str:
             for one in of.entries
             if one.evidence
         ]
-    return "\n\n".join([*parts, *_missing(found)]) + "\n"
+    if missing := _missing(found):
+        parts += ["Not measured yet:", "\n".join(f"- {line}" for line in missing)]
+    return "\n\n".join(parts) + "\n"

@@ -48,14 +48,14 @@ def test_a_claim_holds_where_the_verdict_is_what_it_says(verdict, claimed, said)
 EFFECT = "+3.98 points (97.9% interval 2.10 to 5.86)"
 
 
-def test_a_section_has_every_answer_to_unfold_and_below_what_is_missing_with_its_command() -> None:
+def test_a_part_has_every_answer_to_unfold_and_below_what_is_missing_with_its_command() -> None:
     found = [
         section(entry(), entry("worse"), entry(None), made="2026-11-29", hardware="a <6502>"),
         section(entry(None), entry(None), name="other"),
     ]
     said = SAID.replace("|", "\\|")
-    unfolded, missing = questionnaire.section_of_page(found).split("\n\nNot measured yet:\n\n")
-    assert unfolded.split("\n") == [
+    parts = questionnaire.parts_of_page(found)
+    assert parts["bn"].split("\n") == [
         "<details>",
         "<summary><b>Is <code>bn</code> &lt;2?</b> 3 questions; 1 of them not measured yet; "
         "of 2 common claims 1 holds, 1 does not and 0 not decided</summary>",
@@ -67,11 +67,14 @@ def test_a_section_has_every_answer_to_unfold_and_below_what_is_missing_with_its
         "",
         "Measured 2026-11-29; a &lt;6502&gt;: `mlflow run . -P x=bn`",
         "</details>",
+        "",
+        "Not measured yet: 1 question of `bn`: `mlflow run . -P x=bn`",
     ]
-    assert missing.split("\n") == [
-        "- 1 question of `bn`: `mlflow run . -P x=bn`",
-        "- 2 questions of `other`: `mlflow run . -P x=other`",
-    ]
+    assert parts["other"] == "Not measured yet: 2 questions of `other`: `mlflow run . -P x=other`"
+    assert questionnaire.page(found).endswith(
+        "\n\nNot measured yet:\n\n- 1 question of `bn`: `mlflow run . -P x=bn`\n"
+        "- 2 questions of `other`: `mlflow run . -P x=other`\n"
+    )
 
 
 def test_where_nothing_is_commonly_said_no_column_is_for_it() -> None:
@@ -82,6 +85,5 @@ def test_where_nothing_is_commonly_said_no_column_is_for_it() -> None:
     assert f"| better, {EFFECT} | \N{EN DASH} | \N{EN DASH} | 2 |" in questionnaire.page(both)
 
 
-def test_nothing_is_a_section_of_nothing() -> None:
-    assert questionnaire.section_of_page([]) == ""
-    assert questionnaire.section_of_page([section(entry(None))]).startswith("Not measured yet:")
+def test_nothing_has_no_parts() -> None:
+    assert questionnaire.parts_of_page([]) == {}

@@ -63,17 +63,31 @@ def test_what_is_finished_is_said_and_what_is_missing_with_its_command(
     (picture,) = (of["src"] for tag, of in page.elements if tag == "img")
     assert str(picture).startswith("data:image/png;base64,")
     row = f"| Is it better? | {verdict[0].lower()}{verdict[1:]} |"
-    missing = "- 11 questions of `momentum`: `mlflow run . -P comparison=momentum`"
+    missing = "11 questions of `momentum`: `mlflow run . -P comparison=momentum`"
     readme = Path("README.md").read_text("utf-8")
     for one in (markdown, run.data.tags["mlflow.note.content"], readme):
         assert row in one
         assert missing in one
     assert readme.startswith(
-        "# Mine\n\n<!-- questions -->\n\n<details>\n<summary><b>Is <code>bn</code>"
+        "# Mine\n\n<!-- questions -->\n\n<!-- questions of mine -->\n\n<details>\n<summary><b>Is "
     )
     assert readme.endswith("\n\n<!-- /questions -->\n\nThe rest.\n")
     questions(Questions(comparisons="mine.py,momentum", readme="README.md"))  # type: ignore[arg-type]
     assert Path("README.md").read_text("utf-8") == readme
+
+
+def test_in_a_readme_answers_stay_that_this_store_has_none_to_replace_with(compared: str) -> None:
+    kept = "<!-- questions of momentum -->\n\n<details>\nmeasured elsewhere\n</details>"
+    asked = "<!-- questions of a&lt;b -->\n\nnot asked for now"
+    old = "<!-- questions of mine -->\n\n<details>\nof before\n</details>"
+    missing = "<!-- questions of sparsity -->\n\nNot measured yet: all"
+    Path("R.md").write_text(README.replace("of before", f"{kept}\n\n{old}\n\n{asked}\n{missing}"))
+    questions(Questions(comparisons="mine.py,momentum,sparsity", readme="R.md"))  # type: ignore[arg-type]
+    found = Path("R.md").read_text("utf-8")
+    assert f"<!-- questions -->\n\n{kept}\n\n<!-- questions of mine -->\n\n<details>" in found
+    assert f"\n\n{asked}\n\n<!-- questions of sparsity -->\n\nNot measured yet: 18 qu" in found
+    assert "of before" not in found
+    assert "| Is it better? |" in found
 
 
 def test_by_default_it_is_every_comparison_that_is_there(store: Path) -> None:
