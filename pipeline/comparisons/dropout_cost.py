@@ -12,6 +12,9 @@ DROPOUT = tuple(
         dropout=dropout,
         dropout_rate=rate,
         dropout_layers=layers,
+        # In every layer it takes ten times as many epochs: a short search would favour rates that
+        # are too high for these.
+        search_epochs=40 if layers == "all" else base.search_epochs,
     )
     for base, kind, words, dropout in (
         (ELU, "dropout", "dropout", "standard"),
