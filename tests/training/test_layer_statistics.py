@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from small_networks import build, pairs, small, standard_images, standardized
 
 from pipeline.comparisons import Variant
@@ -43,24 +42,23 @@ def test_selu_self_normalizes_at_initialization_and_elu_does_not() -> None:
     assert found["standard_deviation"][-1] > 1.6
 
 
-def test_the_gradient_is_that_of_the_mean_cross_entropy_by_the_kernel() -> None:
-    model = build(small(ELU), for_training=True)
-    images, labels = standard_images(100), np.arange(100) % 4
+def test_the_gradient_is_that_of_the_mean_cross_entropy_of_the_first_1000_by_the_kernel() -> None:
+    model, images = build(small(ELU), for_training=True), standard_images(1300)
+    labels = np.random.default_rng(0).integers(4, size=1300)
+    names = ("dense_1", "dense_2", "dense_3", "probabilities")
+    kernels = [model.get_layer(name).kernel.numpy() for name in names]
+    hidden = [standardized(images)[:1000].astype(np.float64)]
+    for kernel in kernels[:-1]:
+        made = hidden[-1] @ kernel
+        hidden.append(np.where(made > 0, made, np.expm1(made)))
+    shares = np.exp(hidden[-1] @ kernels[-1])
+    slopes = (shares / shares.sum(axis=1, keepdims=True) - np.eye(4)[labels[:1000]]) / 1000
+    expected = []
+    for number in (3, 2, 1):
+        slopes = slopes @ kernels[number].T * (1 + np.minimum(hidden[number], 0))
+        expected.append(np.linalg.norm(hidden[number - 1].T @ slopes))
     found = HiddenLayers(model).statistics(images, labels)["gradient_norm"]
-    random, predict = np.random.default_rng(0), tf.function(model)
-    for number, norm in enumerate(found, start=1):
-        kernel = model.get_layer(f"dense_{number}").kernel
-        weights, slopes = kernel.numpy(), []
-        for _ in range(20):
-            step, losses = 1e-3 * random.normal(size=weights.shape), []
-            for there in (weights - step, weights + step):
-                kernel.assign(there)
-                probabilities = predict(images).numpy()[np.arange(100), labels]
-                losses.append(-np.log(probabilities.astype(np.float64)).mean())
-            slopes.append((losses[1] - losses[0]) / 2e-3)
-        kernel.assign(weights)
-        # In directions that are drawn, slopes are normal numbers times the norm.
-        assert np.sqrt(np.mean(np.square(slopes))) == pytest.approx(norm, rel=0.5)
+    np.testing.assert_allclose(found[::-1], expected, rtol=1e-3)
 
 
 def test_a_unit_is_dead_that_is_0_for_every_image_and_not_one_that_is_so_for_most() -> None:
@@ -73,10 +71,21 @@ def test_a_unit_is_dead_that_is_0_for_every_image_and_not_one_that_is_so_for_mos
     assert highest >= 1000  # it is not among the first, by which the others are found
     bias[4:] += 0.01  # these are above 0 for that image alone
     layer.set_weights([kernel, bias])
-    found = HiddenLayers(model).statistics(images, np.zeros(2500, int))
+    model.get_layer("dense_3").bias.assign(np.ones(16))  # of which all are above 0 for the first
+    images = images[: highest + 1]  # it is the last
+    found = HiddenLayers(model).statistics(images, np.zeros(len(images), int))
     assert found["dead_units"][0] == 0.25
     assert found["rank"][0] == 0
     assert of_network(found)["dead_units"] == pytest.approx(np.mean(found["dead_units"]))
+
+
+def test_a_unit_that_is_below_0_for_every_image_is_not_dead() -> None:
+    model = build(small(ELU))
+    model.get_layer("dense_1").bias.assign(np.full(16, -200.0))  # of which ELU makes -1
+    found = statistics(model)
+    assert (found["mean"][0], found["standard_deviation"][0]) == (-1, 0)
+    assert (found["distinct_units"][0], found["rank"][0]) == (1, 1)
+    assert found["dead_units"] == [0, 0, 0]
 
 
 def test_units_that_are_equal_for_all_images_are_one() -> None:
@@ -92,6 +101,31 @@ def test_units_that_are_equal_for_all_images_are_one() -> None:
     assert of_network(found)["activation_rank"] == min(found["rank"])
 
 
+def test_0_and_minus_0_are_equal() -> None:
+    model = build(small(ELU, activation="silu"))
+    # Of -200, SiLU makes -0.
+    model.get_layer("dense_1").set_weights([np.zeros((192, 16)), np.repeat([0.0, -200.0], 8)])
+    found = statistics(model)
+    assert (found["distinct_units"][0], found["dead_units"][0], found["rank"][0]) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(("difference", "rank"), [(1e-2, 16), (1e-5, 15)])
+def test_a_unit_counts_to_the_rank_that_differs_by_more_than_single_precision_tells(
+    difference: float, rank: int
+) -> None:
+    model = build(small(ELU))
+    layer = model.get_layer("dense_1")
+    kernel, bias = layer.get_weights()
+    kernel[:, 3] = kernel[:, 2]
+    kernel[0, 3] += difference
+    layer.set_weights([kernel, bias])
+    found = statistics(model)
+    hidden = model.get_layer("activation_1").output
+    outputs = keras.Model(model.input, hidden)(standard_images(1000)).numpy()
+    assert found["rank"][0] == np.linalg.matrix_rank(outputs) == rank
+    assert found["distinct_units"][0] == 16
+
+
 def test_with_equal_weights_all_units_are_one_and_the_rank_is_1() -> None:
     equal = "equal(he_normal)"
     found = statistics(build(small(ELU, kernel_initializer=equal, output_initializer=equal)))
@@ -100,9 +134,18 @@ def test_with_equal_weights_all_units_are_one_and_the_rank_is_1() -> None:
 
 @pytest.mark.parametrize("variant", [small(BN, arms="shared"), small(BN, arms="two")])
 def test_of_pairs_they_are_of_the_first_arm(variant: Variant) -> None:
-    found = HiddenLayers(build(variant)).statistics(pairs(40), np.arange(40) % 2)
+    model, images = build(variant), pairs(40)
+    found = HiddenLayers(model).statistics(images, np.arange(40) % 2)
     assert {len(of) for of in found.values()} == {3}
-    assert min(found["gradient_norm"]) > 0
+    assert min(found.pop("gradient_norm")) > 0
+    alone = build(small(BN))
+    for layer in alone.layers:
+        if layer.name.startswith(("dense_", "batch_normalization_")):
+            layer.set_weights(model.get_layer(layer.name).get_weights())
+    seen = images.reshape(80, 8, 8, 3) if variant.arms == "shared" else images[:, 0]
+    of_images = HiddenLayers(alone).statistics(seen, np.zeros(len(seen), int))
+    for name, received in found.items():
+        np.testing.assert_allclose(received, of_images[name], rtol=1e-5, err_msg=name)
 
 
 @pytest.mark.filterwarnings("error")
