@@ -13,7 +13,14 @@ from pipeline.comparisons import Variant
 from pipeline.data.splits import Splits
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.models import build_model
-from pipeline.training.pruning import kernels, make_prunable, prune, sparsity
+from pipeline.training.pruning import (
+    SMALL,
+    GradualPruning,
+    kernels,
+    make_prunable,
+    prune,
+    sparsity,
+)
 from pipeline.training.trainer import Trainer
 
 DENSE = Variant(name="dense", hidden_layers=2, units=16, batch_size=2)  # two blocks an epoch
@@ -96,6 +103,22 @@ def test_gradual_pruning_follows_the_cubic_to_its_share_at_the_end_of_its_epochs
     assert found == [expected_zeros(model, halfway), *3 * [expected_zeros(model, 0.9)]]
 
 
+def test_gradual_pruning_prunes_after_every_block_until_its_epochs_are_over(
+    splits: Splits,
+) -> None:
+    model = build_model(DENSE, splits, seed=1)
+    make_prunable(model)
+    pruning, found = GradualPruning(0.9, epochs=2, blocks_per_epoch=3), []
+    pruning.set_model(model)
+    for epoch in (0, 1, 2):
+        pruning.on_epoch_begin(epoch)
+        for block in (0, 1, 2):
+            pruning.on_train_batch_end(block)
+            found.append(zeros(model))
+    shares = [0.9 * (1 - (1 - done / 6) ** 3) for done in (1, 2, 3, 4, 5, 6, 6, 6, 6)]
+    assert found == [expected_zeros(model, share) for share in shares]
+
+
 def test_only_epochs_in_which_nothing_more_is_pruned_may_be_the_best(gradual: Trainer) -> None:
     run = fit(gradual, patience=1, epochs=12, learning_rate=0.03)
     losses = [metrics["val_loss"] for metrics in run.history]
@@ -127,7 +150,7 @@ def test_sparsity_counts_the_weights_of_kernels_alone(splits: Splits) -> None:
     model = build_model(dataclasses.replace(DENSE, hidden_layers=1), splits, seed=1)
     dense, output = kernels(model)
     dense.assign(np.repeat([0, 0.0005], dense.shape[0] // 2)[:, None] * np.ones(dense.shape))
-    output.assign(np.ones(output.shape))
+    output.assign(np.full(output.shape, -SMALL))  # which is not below it
     found, size = sparsity(model), 192 * 16 + 16 * 3
     assert found["zero_weights"] == pytest.approx(96 * 16 / size)
     assert found["small_weights"] == pytest.approx(192 * 16 / size)
