@@ -160,8 +160,9 @@ def test_a_rate_that_is_given_takes_the_place_of_all_but_epochs_of_what_is_not_t
     assert trainings["tuned"].parameters()["epochs"] == "7"
 
 
+@pytest.mark.parametrize("theirs", [3, 10])
 def test_an_output_layer_of_other_classes_is_refused_before_its_source_is_trained(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, theirs: int
 ) -> None:
     whole = FROZEN.derive(name="whole", reused_output=True)
     n_classes = {"0": 5, "1": 5}  # by fingerprint
@@ -170,6 +171,12 @@ def test_an_output_layer_of_other_classes_is_refused_before_its_source_is_traine
         lambda _, fingerprint: SimpleNamespace(n_classes=n_classes[fingerprint]),
     )
     assert graph().training(whole, 1).source
-    n_classes["1"] = 10
-    with pytest.raises(InputError, match=r"^reused_output of variant 'whole': .* 10 classes"):
+    n_classes["1"] = theirs
+    said = f"expected False, as its source tells {theirs} .*; received True, with 5 classes"
+    with pytest.raises(InputError, match=f"^reused_output of variant 'whole': {said}"):
         graph().training(whole, 1)
+
+
+def test_an_output_layer_of_data_that_are_not_prepared_yet_is_not_refused() -> None:
+    whole = FROZEN.derive(name="whole", reused_output=True)
+    assert graph(run_id="").training(whole, 1).waits_for
