@@ -1,10 +1,13 @@
 """All questions with their answers: whether what is said holds, in tables, without a gap."""
 
+import dataclasses
+
 import pytest
 from compared_runs import answer
 
 from pipeline.answers import questionnaire
 from pipeline.answers.questionnaire import Entry, Section
+from pipeline.answers.sentences import Row
 from pipeline.comparisons import Question
 
 SAID = "Batch normalisation | is better."
@@ -45,6 +48,28 @@ def test_a_claim_holds_where_the_verdict_is_what_it_says(verdict, claimed, said)
     assert entry(verdict, claimed).holds == said
 
 
+@pytest.mark.parametrize(
+    ("minutes", "took"), [(None, ""), (0.4, "less than 1"), (1.0, "1"), (2.4, "2")]
+)
+def test_minutes_are_whole_ones(minutes: float | None, took: str) -> None:
+    assert Entry(question=entry().question, minutes=minutes).took == took
+
+
+def test_an_answer_of_no_runs_says_why_and_rests_on_nothing() -> None:
+    reason, nan = "no run of bn has logged it", float("nan")
+    of_none = entry("undecided", effect=nan, low=nan, high=nan, reason=reason, sizes=(0, 0))
+    of_none = dataclasses.replace(of_none, rows={"bn": Row({}), "elu": Row({})})
+    assert (of_none.said, of_none.evidence, of_none.seeds) == (f"undecided, {reason}", "", "")
+    assert entry("").said == f"described, not tested, {EFFECT}"
+    assert (entry().seeds, entry(sizes=(3, 2)).seeds) == ("3", "3 and 2")
+
+
+def test_a_section_says_where_its_answers_come_from_as_far_as_that_is_known() -> None:
+    of = section(made="2026-11-29", dataset="mnist_5k", minutes=90.0, commit=4 * "01234")
+    assert of.about == ["2026-11-29", "mnist_5k", "1.5 h of training", "commit 0123401234"]
+    assert section().about == []
+
+
 EFFECT = "+3.98 points (97.9% interval 2.10 to 5.86)"
 
 
@@ -80,6 +105,7 @@ def test_a_part_has_every_answer_to_unfold_and_below_what_is_missing_with_its_co
 def test_where_nothing_is_commonly_said_no_column_is_for_it() -> None:
     found = [section(entry("better", ""))]
     assert "| Question | Answer | Minutes |\n| --- | --- | ---: |" in questionnaire.page(found)
+    assert "Not measured" not in questionnaire.parts_of_page(found)["bn"]
     assert questionnaire.in_short(found) == "1 question."
     both = [section(entry("better", ""), entry())]
     assert f"| better, {EFFECT} | \N{EN DASH} | \N{EN DASH} | 2 |" in questionnaire.page(both)
