@@ -20,6 +20,7 @@ WHOLE = {
     "gradient_norm": [0.1, 1e-9],
 }
 OF_BEFORE = {name: WHOLE[name] for name in ("mean", "standard_deviation")}
+GRADIENTS = {"gradient_norm": [0.1, 0.2]}
 BY_NUMBER = [
     {"samples": n, "microseconds": 20.0 * n, "accuracy": 0.5, "ece": 0.04} for n in (1.0, 10.0)
 ]
@@ -40,6 +41,17 @@ def test_layers_are_drawn_before_and_after_training_by_what_each_run_logged() ->
     assert [one.name for one in question_figures.layers_panels(older, COLORS)] == [
         "layers_standard_deviation_0"
     ]
+
+
+def test_layers_are_drawn_as_far_as_they_are_finite_and_0_makes_no_axis_logarithmic() -> None:
+    lost = {"standard_deviation": [2.0, np.inf], "gradient_norm": [np.nan, 0.0]}
+    layers = {"v0": {"after training": lost}, "v1": {"after training": OF_BEFORE | GRADIENTS}}
+    deviations, gradients = question_figures.layers_panels(layers, COLORS)
+    for panel, expected in ((deviations, [2.0, np.nan]), (gradients, [np.nan, 0.0])):
+        axes = axes_of(panel)
+        np.testing.assert_equal(ys(axes.lines[0]), expected)
+        assert axes.get_yscale() == "linear"
+    assert deviations.alt.endswith("in the last layer: v0 inf, v1 0.9.")
 
 
 def test_first_losses_are_medians_of_means_as_far_as_they_are_finite() -> None:
@@ -106,6 +118,7 @@ def test_a_prediction_is_drawn_plain_and_by_samples() -> None:
         "Microseconds per image\nhollow: MC Dropout, from the left of 1 and 10 samples"
     )
     assert "plain" in embedded(accuracy).csv
+    assert error.alt.endswith("MC Dropout: elu 5.0 in 20, 4.0 in 20, 4.0 in 200.")
 
 
 def test_twenty_variants_are_told_apart_by_colour_marker_and_dash() -> None:
