@@ -9,6 +9,7 @@ from test_compare import _trained as trained
 from test_compare import compare
 
 from pipeline.base import InputError
+from pipeline.comparing.questionnaire import questionnaire
 from pipeline.comparisons import files
 from pipeline.comparisons.twenty_layers import BN, ELU
 from pipeline.parameters import Questions
@@ -97,6 +98,29 @@ def test_by_default_it_is_every_comparison_that_is_there(store: Path) -> None:
     assert "| Question |" not in text  # nothing is measured
 
 
+def test_of_every_comparison_the_newest_run_counts_with_the_minutes_of_both_variants(
+    compared: str,
+) -> None:
+    older = {name: finished(name) for name in ("mine", "momentum")}
+    mlflow.MlflowClient().log_text(compared, "no picture", "accuracy_by_time.png")
+    mine, momentum = questionnaire(Questions(comparisons="mine.py,momentum"))  # type: ignore[arg-type]
+    assert (mine.run_id, momentum.run_id) == (compared, older["momentum"])
+    trained = client.finished_runs("train", client.experiment_id())
+    minutes = sum(one.data.metrics["train_seconds"] for one in trained) / 60
+    assert [entry.minutes for entry in mine.entries] == pytest.approx(3 * [minutes])
+    assert mine.minutes == pytest.approx(minutes)
+    assert mine.picture == ""
+
+
+def finished(name: str) -> str:
+    """The id of an older comparison of this name that has logged nothing."""
+    connection = client.connect()
+    tags = {"step": "compare", "comparison": name}
+    run_id = connection.create_run("0", start_time=1, tags=tags).info.run_id
+    connection.set_terminated(run_id)
+    return run_id
+
+
 def test_another_data_set_has_answers_of_its_own(compared: str) -> None:
     text = text_of(questions(Questions(comparisons="mine.py", dataset="cifar10")), "questions.md")  # type: ignore[arg-type]
     assert (
@@ -104,7 +128,9 @@ def test_another_data_set_has_answers_of_its_own(compared: str) -> None:
     )
 
 
-@pytest.mark.parametrize("content", [None, "no marks", README.replace("/questions", "end")])
+@pytest.mark.parametrize(
+    "content", [None, "no marks", README.replace("/questions", "end"), 2 * README]
+)
 def test_a_file_that_has_no_place_for_it_is_refused_before_a_run_is_opened(
     store: Path, content: str | None
 ) -> None:
@@ -119,10 +145,12 @@ def test_a_file_that_has_no_place_for_it_is_refused_before_a_run_is_opened(
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_a_file_keeps_its_line_ends(store: Path, newline: str) -> None:
-    Path("R.md").write_text(README, "utf-8", newline=newline)
+    kept = "\n<!-- questions of momentum -->\n\n<details>\nmeasured elsewhere\n</details>\n"
+    Path("R.md").write_text(README.replace("of before", kept), "utf-8", newline=newline)
+    before = Path("R.md").read_bytes()
+    assert (b"\r\n" in before) == (newline == "\r\n")
     questions(Questions(comparisons="momentum", readme="R.md"))  # type: ignore[arg-type]
-    lines = Path("R.md").read_bytes().decode().split("\n")[:-1]
-    assert {line.endswith("\r") for line in lines} == {newline == "\r\n"}
+    assert Path("R.md").read_bytes() == before
 
 
 def test_a_folder_is_no_file_to_write_to_and_refused_before_a_run_is_opened(store: Path) -> None:
