@@ -71,7 +71,8 @@ def layers(content: bytes) -> dict[str, dict[str, list[float]]]:
         for moment, of in json.loads(content).items()
     }
     for of in found.values():
-        if len({len(values) for values in of.values()}) > 1 or not {"mean", SPREAD} <= of.keys():
+        numbers = {len(values) for values in of.values()}
+        if len(numbers) != 1 or 0 in numbers or not {"mean", SPREAD} <= of.keys():
             raise ValueError("not the same statistics of every layer")
     return found
 

@@ -110,9 +110,12 @@ def layer_panels(activations: Mapping[str, Any], colors: Colors) -> list[Panel]:
         of = {name: at[moment][statistic] for name, at in activations.items() if moment in at}
         look: Look = {"colors": colors, "title": f"{words} {moment}"}
         away = {name: np.abs(np.array(values) - level) for name, values in of.items()}
-        farthest = {name: float(np.max(values)) for name, values in away.items()}
+        farthest = {name: np.nan_to_num(values, nan=np.inf).max() for name, values in away.items()}
         nearest = sorted(farthest, key=farthest.__getitem__)
-        said = ", ".join(f"{name} {farthest[name]:.2f}" for name in nearest)
+        said = ", ".join(
+            f"{name} {farthest[name]:.2f}" if np.isfinite(farthest[name]) else f"{name} not finite"
+            for name in nearest
+        )
         alt = f"{words} of the activations {moment}: how far it is from {level} in the hidden "
         alt += f"layer where it is farthest, the nearest first: {said}."
         draw = partial(_draw_near_level, level=level, lines=of, **look)

@@ -75,6 +75,7 @@ def test_what_was_logged_is_read_as_it_was() -> None:
         *((artifacts.layers, text) for text in ("", "[]", '"text"', "{", "1")),
         (artifacts.layers, json.dumps({"after training": {"mean": [0.1]}})),
         (artifacts.layers, json.dumps({"after training": [0.1]})),
+        (artifacts.layers, json.dumps({"after": {name: [] for name in LAYERS["after training"]}})),
         (artifacts.layers, json.dumps({"after": {**LAYERS["after training"], "rank": [1.0]}})),
         *((artifacts.losses, text) for text in ("", "1,2", "\x93NUMPY")),
         (artifacts.uncertainty, json.dumps({**UNCERTAINTY, "accuracy_by_samples": []})),

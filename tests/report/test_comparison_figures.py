@@ -1,5 +1,7 @@
 """The panels of the report: what they draw of several variants, and together as PNG."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -111,6 +113,15 @@ def test_activations_far_from_the_level_leave_the_figure_to_those_near_it():
     assert (low, high) == (pytest.approx(-5), 5)
     assert ys(mean.lines[2]) == [0.1, 1e7]  # in the table it stays
     assert 1.5 < deviation.get_ylim()[1] < 2
+
+
+def test_activations_that_are_not_finite_are_farthest_from_the_level():
+    activations = {
+        name: {"after training": {"mean": [0.1, mean], "standard_deviation": [1.0, 1.0]}}
+        for name, mean in (("diverged", math.nan), ("elu", -0.5))
+    }
+    mean, _ = comparison_figures.layer_panels(activations, COLORS)
+    assert mean.alt.endswith("the nearest first: elu 0.50, diverged not finite.")
 
 
 def test_uncertainty_is_accuracy_by_samples_and_a_reliability_diagram_per_variant():
