@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.answers import tables
+from pipeline.answers.summary import BLOWN_UP
 from pipeline.answers.verdicts import MOST_SEEDS, Answer, Verdict
 from pipeline.comparisons.questions import TIMES
 
@@ -73,7 +74,7 @@ _SENTENCES = {
     "highest_first_loss": (
         "The highest loss of a mini-batch in the first epoch is {one:highest_first_loss} nats per "
         "image in {one:variant} and {other:highest_first_loss} in {other:variant} (geometric "
-        "means)."
+        f"means, where more than {BLOWN_UP} counts as {BLOWN_UP})."
     ),
 }
 # What a ratio is a ratio of.

@@ -34,6 +34,7 @@ RENAMED |= {"best_train_accuracy": "train_accuracy"}
 # 0.95 to 1.02, beside another one or not (its other threads count, too); where 3 processes share 2
 # cores 1.5 to 1.9, where 5 do 2.6 to 3.1.
 DISTURBED = 1.15
+BLOWN_UP = 100  # nats: how far a first loss goes beyond is chance, and would hide all other seeds
 TARGET_SEEDS = 3  # the baseline's first, whose worst best loss is the target
 
 
@@ -62,8 +63,9 @@ def with_convergence(runs: pd.DataFrame, curves: pd.DataFrame, baseline: str) ->
     target = first_seeds["run_id"].map(lowest).max()
     first = _first_reached(curves, target)
     unknown = dict.fromkeys(OPTIONAL_COLUMNS, np.nan) | OF_TIMES | {SOURCE_COLUMN: ""}
-    return runs.assign(
-        **{column: value for column, value in unknown.items() if column not in runs},
+    known = runs.assign(**{name: of for name, of in unknown.items() if name not in runs})
+    return known.assign(
+        highest_first_loss=known["highest_first_loss"].clip(upper=BLOWN_UP),
         target=target,
         epochs_to_target=runs["run_id"].map(first["epoch"]),
         seconds_to_target=runs["run_id"].map(first["elapsed_seconds"]),
@@ -114,7 +116,7 @@ def summarize(timed: pd.DataFrame) -> pd.DataFrame:
         for column in AVERAGED:
             name = RENAMED.get(column, column)
             row[name], row[f"{name}_half_width"] = mean_confidence_interval(group[column])
-        # As answers compare it; one that diverged hides no other.
+        # As answers compare it.
         with np.errstate(divide="ignore"):
             row["highest_first_loss"] = np.exp(np.log(group["highest_first_loss"]).mean())
         row["seconds_per_epoch"] = group["median_epoch_seconds"].median()

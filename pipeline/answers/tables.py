@@ -156,6 +156,8 @@ def effect(answer: Answer) -> str:
 
 def _ratio(value: float, digits: int) -> str:
     """With some digits after the point; of what is many times as large or small the first three."""
+    if value >= 1e9:
+        return f"{value:.2e}"
     if value >= 1000:
         return f"{float(f'{value:.3g}'):,.0f}"
     return f"{value:.{digits}f}" if value >= 0.01 else f"{value:.3g}"

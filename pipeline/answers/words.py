@@ -11,7 +11,7 @@ from pipeline.answers import sentences, tables
 from pipeline.answers.evidence import Evidence
 from pipeline.answers.fairness import ABSENT
 from pipeline.answers.headlines import Headline
-from pipeline.answers.summary import IF_ASKED, TARGET_SEEDS
+from pipeline.answers.summary import BLOWN_UP, IF_ASKED, TARGET_SEEDS
 from pipeline.answers.tables import DESCRIBED, PLUS_MINUS
 from pipeline.answers.verdicts import FAMILY_ERROR, Verdict
 from pipeline.base import markdown, phrases
@@ -202,7 +202,8 @@ _COLUMNS = {
     IF_ASKED["zero_weights"]: "the share of the kernels' weights that are exactly 0",
     IF_ASKED["dead_units"]: "the share of units that are 0 for every training image",
     IF_ASKED["distinct_units"]: "in the layer with the fewest; equal units count as one",
-    IF_ASKED["highest_first_loss"]: "of the first epoch, the geometric mean over the seeds",
+    IF_ASKED["highest_first_loss"]: "of the first epoch, the geometric mean over the seeds, where "
+    f"more than {BLOWN_UP} counts as {BLOWN_UP}",
 }
 
 

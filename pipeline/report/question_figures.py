@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from pipeline.answers.summary import BLOWN_UP
 from pipeline.base.phrases import listed
 from pipeline.report import drawing
 from pipeline.report.drawing import Array, Colors, Look, Panel
@@ -65,19 +66,21 @@ def _is_wide(values: Array) -> bool:
 
 
 def first_losses_panels(losses: Mapping[str, Sequence[Array]], colors: Colors) -> list[Panel]:
-    """The losses of the first epoch's mini-batches by variant, of every run: medians, smoothed."""
-    lines = {name: line for name, of in losses.items() if (line := _smoothed(of)) is not None}
+    """The losses of the first epoch's mini-batches by variant, of a typical run, smoothed."""
+    lines = {name: line for name, of in losses.items() if (line := _typical(of)) is not None}
     if not lines:
         return []
     values = np.concatenate([line.to_numpy() for line in lines.values()])
 
     def draw(axes: Axes) -> None:
         for variant, line in lines.items():
+            points = line.iloc[drawing.evenly(len(line), MOST_POINTS)]
             look = drawing.look(variant, colors) | {"marker": None}
-            drawn = axes.plot(line.index, line, label=variant, **drawing.marker(line) | look)
-            drawing.assign(drawn, variant, "median")
+            drawn = axes.plot(points.index, points, label=variant, **drawing.marker(points) | look)
+            drawing.assign(drawn, variant, "typical run")
         if _is_wide(values):
             axes.set_yscale("log")
+        axes.set_ylim(top=min(axes.get_ylim()[1], BLOWN_UP))
         drawing.style(axes, "Mini-batch of the first epoch", "Loss that is minimised", whole=True)
 
     highest = {name: float(line.max()) for name, line in lines.items()}
@@ -86,12 +89,19 @@ def first_losses_panels(losses: Mapping[str, Sequence[Array]], colors: Colors) -
     return [Panel("first_losses", draw, alt, size=SIZE)]
 
 
-def _smoothed(of: Sequence[Array]) -> pd.Series | None:
-    """The median over the runs of the mean of some mini-batches; None where nothing is finite."""
-    frame = pd.DataFrame({place: pd.Series(one) for place, one in enumerate(of)})
-    frame = frame.where(np.isfinite(frame)).set_axis(np.arange(1, len(frame) + 1))
-    line = frame.rolling(min(SMOOTHED, max(1, len(frame)))).mean().median(axis=1).dropna()
-    return line.iloc[drawing.evenly(len(line), MOST_POINTS)] if len(line) else None
+def _typical(of: Sequence[Array]) -> pd.Series | None:
+    """Of the run whose highest is the median, the mean of some mini-batches as far as it is finite.
+
+    Runs overshoot at different mini-batches, where a median over the runs would show nothing.
+    """
+    lines = sorted((line for one in of if len(line := _smoothed(one))), key=pd.Series.max)
+    return lines[len(lines) // 2] if lines else None
+
+
+def _smoothed(losses: Array) -> pd.Series:
+    line = pd.Series(losses, index=np.arange(1, len(losses) + 1), dtype=float)
+    finite = line[np.isfinite(line).cummin()]
+    return finite.rolling(min(SMOOTHED, max(1, len(finite)))).mean().dropna()
 
 
 def sparsity_panels(summary: pd.DataFrame, timed: pd.DataFrame, colors: Colors) -> list[Panel]:

@@ -36,6 +36,10 @@ SPEED, CONVERGENCE = "median_epoch_seconds", "epochs_to_target"
             answer("worse", "highest_first_loss", effect=43210.0, low=1200.0, high=2e6),
             "43,200 times as high (97.9% interval 1,200 to 2,000,000)",
         ),
+        (
+            answer("worse", "highest_first_loss", effect=1.6e12, low=1200.0, high=3e82),
+            "1.60e+12 times as high (97.9% interval 1,200 to 3.00e+82)",
+        ),
         (answer("worse", "inference_microseconds"), "1.16 times as long"),
         (answer("worse", SPEED), "1.16 times as long (97.9% interval 1.12 to 1.20)"),
         (answer("worse", CONVERGENCE), "1.16 times as many epochs (97.9% interval 1.12 to 1.20)"),

@@ -7,7 +7,12 @@ import pandas as pd
 import pytest
 from compared_runs import COMPARED_VARIANTS, evidence_of, five_variants, make_curves, make_run
 
-from pipeline.answers.summary import disturbed, mean_confidence_interval, with_convergence
+from pipeline.answers.summary import (
+    disturbed,
+    mean_confidence_interval,
+    summarize,
+    with_convergence,
+)
 from pipeline.base import InputError
 
 
@@ -119,6 +124,16 @@ def test_summary_counts_a_run_that_never_reached_the_target_as_later_than_all_ot
     assert (elu["epochs_to_target"], elu["seconds_to_target"], elu["reached_target"]) == (3, 6, 3)
     assert (bn["epochs_to_target"], bn["reached_target"]) == (10, 2)
     assert (selu["epochs_to_target"], selu["reached_target"]) == (np.inf, 1)
+
+
+def test_how_far_a_first_loss_has_blown_up_hides_no_other_seed():
+    highest = [1e27, 4.0, 2.5]
+    runs = pd.DataFrame(
+        [make_run("elu", at, highest_first_loss=of) for at, of in enumerate(highest)]
+    )
+    timed = with_convergence(runs, make_curves(runs), "elu")
+    assert list(timed["highest_first_loss"]) == [100, 4, 2.5]
+    assert summarize(timed)["highest_first_loss"][0] == pytest.approx(10)
 
 
 def test_summary_without_the_baseline_has_no_target():

@@ -6,6 +6,7 @@ import pytest
 from compared_runs import evidence_of, make_curves, make_run
 from drawn import axes_of, xs, ys
 
+from pipeline.answers.summary import BLOWN_UP
 from pipeline.comparisons.colors import in_order
 from pipeline.report import drawing, page, question_figures
 from pipeline.report.embedding import embedded
@@ -54,11 +55,12 @@ def test_layers_are_drawn_as_far_as_they_are_finite_and_0_makes_no_axis_logarith
     assert deviations.alt.endswith("in the last layer: v0 inf, v1 0.9.")
 
 
-def test_first_losses_are_medians_of_means_as_far_as_they_are_finite() -> None:
-    rising = np.linspace(2.0, 400.0, 300)
-    diverged = np.concatenate([np.full(40, 2.3), np.full(260, np.inf)])
+def test_first_losses_are_those_of_the_run_whose_highest_is_the_median_as_far_as_finite() -> None:
+    rising = np.linspace(2.0, 90.0, 300)
+    late = np.concatenate([np.full(299, 2.0), [1000.0]])
+    diverged = np.concatenate([np.full(40, 2.3), [np.inf], np.full(259, 2.3)])
     (panel,) = question_figures.first_losses_panels(
-        {"v0": [rising, rising, rising + 500], "v1": [diverged], "v2": [np.full(300, np.nan)]},
+        {"v0": [late, np.full(300, 2.0), rising], "v1": [diverged], "v2": [np.full(300, np.nan)]},
         COLORS,
     )
     axes = axes_of(panel)
@@ -68,7 +70,15 @@ def test_first_losses_are_medians_of_means_as_far_as_they_are_finite() -> None:
     assert ys(first)[-1] == pytest.approx(rising[-10:].mean())
     assert xs(second)[-1] == 40
     assert (first.get_label(), second.get_label()) == ("v0", "v1")
-    assert "v1 2.3, v0" in panel.alt
+    assert "v1 2.3, v0 88.7." in panel.alt
+
+
+def test_a_first_loss_that_has_blown_up_leaves_the_figure_to_others() -> None:
+    losses = {"v0": [np.linspace(2.0, 1e9, 300)], "v1": [np.linspace(3.0, 2.0, 300)]}
+    (panel,) = question_figures.first_losses_panels(losses, COLORS)
+    axes = axes_of(panel)
+    assert axes.get_ylim()[1] == BLOWN_UP
+    assert max(ys(axes.lines[0])) > 1e8  # in the table it stays
 
 
 def test_one_mini_batch_is_an_epoch_too() -> None:
