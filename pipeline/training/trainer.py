@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import keras
@@ -286,9 +286,9 @@ class Trainer:
         return build_model(self.variant, self.splits, seed=0)
 
 
-# Of every variant that a worker meets in turn: TensorFlow frees hardly any of the memory of a
-# compiled model that is let go of (of five, 40 of 670 MB).
-@lru_cache(maxsize=8)
+# Of every variant that a worker meets, for good: TensorFlow frees hardly any of the memory of a
+# compiled model that is let go of (of five, 40 of 670 MB), and one compiled again takes its own.
+@cache
 def shared_trainer(variant: Variant, splits: Splits) -> Trainer:
     """The compiled trainer of a variant on a data set, as `open_splits` gives it."""
     return Trainer(variant, splits)
