@@ -48,6 +48,7 @@ GRADUAL = tuple(
     for share in (0.9, 0.99)
 )
 # Keras's Ftrl begins with an accumulator of 0.1, by which its first step forgets initial weights.
+# With one of 0, weights of inputs that are always 0 become 0 / 0.
 FTRL_DEFAULT = ELU.derive(
     name="ftrl_default",
     description="elu with Ftrl as Keras has it, l1 of 0.1",
@@ -57,7 +58,7 @@ FTRL = tuple(
     ELU.derive(
         name=f"ftrl_{strength}",
         description=f"elu with Ftrl that keeps the initial weights, l1 of {strength}",
-        optimizer=f"ftrl(initial_accumulator_value=0.0, l1_regularization_strength={strength})",
+        optimizer=f"ftrl(initial_accumulator_value=1e-14, l1_regularization_strength={strength})",
     )
     for strength in (0.1, 1.0)
 )
