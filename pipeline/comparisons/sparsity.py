@@ -85,7 +85,7 @@ ASKED = (
          "Does Ftrl train a deep network, as Keras has it?"),
         ("gradual_90", "elu", "test_accuracy",
          "Is a network of which 90% is pruned gradually as good as whole?",
-         "equal", "Gradual pruning of 90% costs next to nothing."),
+         "equal", "Gradual pruning of 90% changes next to nothing."),
         ("gradual_90", "pruned_tuned_90", "test_accuracy",
          "Is it better to prune gradually than all at once, then training on?",
          "better", "Gradual pruning is better than pruning at once."),
