@@ -89,7 +89,7 @@ def style(
 def legend(figure: Figure, axes: Axes) -> None:
     """Put the labels of one pair of axes below the figure."""
     handles, labels = axes.get_legend_handles_labels()
-    longest = max(map(len, labels)) + 10  # with its line, in letters
+    longest = max(map(len, labels)) + 13  # with its line, in letters
     columns = max(1, min(len(labels), 5, LETTERS // longest))
     figure.set_figheight(figure.get_figheight() + 0.2 * (-(-len(labels) // columns) - 1))
     below: Look = {"loc": "outside lower center", "ncols": columns, "frameon": False}

@@ -12,7 +12,7 @@ from pipeline.base import InputError
 from pipeline.comparisons.files import find_variant
 
 SHARED = ("hidden_layers", "units", "batch_size", "images_per_class")
-NO_SETTING = {"name", "description", "color", "derived_from", "learning_rate_of"}
+NO_SETTING = {"name", "description", "color", "derived_from", "learning_rate_of", "search_epochs"}
 
 
 @pytest.mark.parametrize(("variant", "without"), costs.PAIRS.items())
