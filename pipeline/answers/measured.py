@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from pipeline.answers.intervals import (
@@ -11,6 +13,7 @@ from pipeline.answers.intervals import (
     Estimate,
     Floats,
     MeanDifference,
+    Spread,
     Times,
     own_spread,
     spreads,
@@ -20,6 +23,7 @@ from pipeline.comparisons.questions import TIMES
 
 Runs = Mapping[str, Mapping[str, Floats]]  # by variant and column, an entry per run
 ImageVariances = Mapping[str, float]  # by the ids of questions
+Places = npt.NDArray[np.intp]
 Found = Estimate | str  # an effect, or why there is none
 BLOCK = 3600_000  # milliseconds: the machine may be another one an hour later
 COUNTED = ("zero_weights", "dead_units", "distinct_units")
@@ -48,8 +52,13 @@ def estimates(
 def _means(
     questions: Sequence[Question], runs: Runs, image_variances: ImageVariances
 ) -> list[Found]:
-    """Differences of means over the runs that logged the metric; of ratios, of the logarithms."""
+    """Differences of means over the runs that logged the metric; of ratios, of the logarithms.
+
+    Of questions that are to be answered in pairs, mean differences of runs of the same seed.
+    """
     metric = questions[0].metric
+    paired = [one for one in questions if one.paired]
+    in_pairs = iter(_by_seed(paired, runs, image_variances))
     logged = {name: np.asarray(of[metric], np.float64) for name, of in runs.items()}
     values = {name: of[~np.isnan(of)] for name, of in logged.items()}
     if questions[0].about.is_ratio:
@@ -60,6 +69,9 @@ def _means(
     spread = dict(zip(values, found_spreads, strict=True))
     found: list[Found] = []
     for one in questions:
+        if one.paired:
+            found.append(next(in_pairs))
+            continue
         if missing := _not_logged(one, values):
             found.append(missing)
             continue
@@ -73,6 +85,38 @@ def _means(
         )
         found.append(difference)
     return found
+
+
+def _by_seed(
+    questions: Sequence[Question], runs: Runs, image_variances: ImageVariances
+) -> list[Found]:
+    """Mean differences of runs of the same seed; none at all where they are one network."""
+    pairs: list[Floats | str] = []
+    same: list[bool] = []
+    for one in questions:
+        of = runs[one.variant], runs[one.reference]
+        ours, theirs = (
+            {column: values[places] for column, values in runs_of.items()}
+            for runs_of, places in zip(of, of_one_seed(*of), strict=True)
+        )
+        differences = np.asarray(ours[one.metric] - theirs[one.metric], np.float64)
+        differences = differences[~np.isnan(differences)]
+        none = f"no two runs of a seed have logged {one.metric}"
+        pairs.append(differences if differences.size else none)
+        same.append(bool((ours["nll"] == theirs["nll"]).all() and not differences.any()))
+    found = _of_pairs(questions, pairs, image_variances)
+    return [
+        replace(of, samples=(Spread(0.0, of.sizes[0] - 1),), image_variance=0.0, counted=True)
+        if is_same and isinstance(of, MeanDifference)
+        else of
+        for of, is_same in zip(found, same, strict=True)
+    ]
+
+
+def of_one_seed(one: Mapping[str, Floats], other: Mapping[str, Floats]) -> tuple[Places, Places]:
+    """Where in two tables of runs those are that have a seed in common, in the same order."""
+    _, ours, theirs = np.intersect1d(one["seed"], other["seed"], return_indices=True)
+    return ours, theirs
 
 
 def _not_logged(question: Question, values: Mapping[str, Floats]) -> str:

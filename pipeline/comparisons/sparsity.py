@@ -95,6 +95,7 @@ ASKED = (
             variant=one.name,
             reference="elu",
             metric="test_accuracy",
+            paired=True,
             text=f"Is elu as good with {one.pruned:.0%} of its weights pruned"
             + (", after 3 epochs more?" if one.epochs else "?"),
         )
