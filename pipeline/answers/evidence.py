@@ -95,7 +95,6 @@ class Evidence:
 
     def _image_variances(self, questions: Sequence[Question]) -> dict[str, float]:
         """Of the questions about accuracies, where all runs logged their predictions."""
-        runs = measured.by_variant(self.timed)
         plain, sampled = self._by_variant(self.correct), self._by_variant(self.mc_correct)
         found = {}
         for one in questions:
@@ -104,12 +103,7 @@ class Evidence:
                 gain = sampled[one.variant].astype(np.int8) - variant
                 found[one.id] = image_variance(gain)
             elif variant is not None and reference is not None and one.metric in OF_TEST_IMAGES:
-                if one.paired:
-                    of = measured.of_one_seed(runs[one.variant], runs[one.reference])
-                    gain = variant[of[0]].astype(np.int8) - reference[of[1]]
-                    found[one.id] = image_variance(gain)
-                else:
-                    found[one.id] = image_variance(variant, reference)
+                found[one.id] = image_variance(variant, reference)
         return found
 
     def _by_variant(

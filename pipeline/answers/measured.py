@@ -2,10 +2,8 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from pipeline.answers.intervals import (
@@ -23,7 +21,6 @@ from pipeline.comparisons.questions import TIMES
 
 Runs = Mapping[str, Mapping[str, Floats]]  # by variant and column, an entry per run
 ImageVariances = Mapping[str, float]  # by the ids of questions
-Places = npt.NDArray[np.intp]
 Found = Estimate | str  # an effect, or why there is none
 BLOCK = 3600_000  # milliseconds: the machine may be another one an hour later
 COUNTED = ("zero_weights", "dead_units", "distinct_units")
@@ -52,28 +49,26 @@ def estimates(
 def _means(
     questions: Sequence[Question], runs: Runs, image_variances: ImageVariances
 ) -> list[Found]:
-    """Differences of means over the runs that logged the metric; of ratios, of the logarithms.
-
-    Of questions that are to be answered in pairs, mean differences of runs of the same seed.
-    """
+    """Differences of means over the runs that logged the metric; of ratios, of the logarithms."""
     metric = questions[0].metric
-    paired = [one for one in questions if one.paired]
-    in_pairs = iter(_by_seed(paired, runs, image_variances))
     logged = {name: np.asarray(of[metric], np.float64) for name, of in runs.items()}
     values = {name: of[~np.isnan(of)] for name, of in logged.items()}
     if questions[0].about.is_ratio:
         values = {name: np.log(of[of > 0]) for name, of in values.items()}
-    samples = [*values.values()]
+    every = [*values.values()]
     # How far the units of one network spread tells nothing of another's.
-    found_spreads = map(own_spread, samples) if metric in COUNTED else spreads(samples)
+    found_spreads = map(own_spread, every) if metric in COUNTED else spreads(every)
     spread = dict(zip(values, found_spreads, strict=True))
     found: list[Found] = []
     for one in questions:
-        if one.paired:
-            found.append(next(in_pairs))
-            continue
         if missing := _not_logged(one, values):
             found.append(missing)
+            continue
+        if same := _seeds_of_one_network(runs[one.variant], runs[one.reference], metric):
+            samples = (Spread(0.0, same - 1),)
+            found.append(
+                MeanDifference(effect=0.0, sizes=(same, same), samples=samples, counted=True)
+            )
             continue
         ours, theirs = values[one.variant], values[one.reference]
         difference = MeanDifference(
@@ -87,36 +82,16 @@ def _means(
     return found
 
 
-def _by_seed(
-    questions: Sequence[Question], runs: Runs, image_variances: ImageVariances
-) -> list[Found]:
-    """Mean differences of runs of the same seed; none at all where they are one network."""
-    pairs: list[Floats | str] = []
-    same: list[bool] = []
-    for one in questions:
-        of = runs[one.variant], runs[one.reference]
-        ours, theirs = (
-            {column: values[places] for column, values in runs_of.items()}
-            for runs_of, places in zip(of, of_one_seed(*of), strict=True)
-        )
-        differences = np.asarray(ours[one.metric] - theirs[one.metric], np.float64)
-        differences = differences[~np.isnan(differences)]
-        none = f"no two runs of a seed have logged {one.metric}"
-        pairs.append(differences if differences.size else none)
-        same.append(bool((ours["nll"] == theirs["nll"]).all() and not differences.any()))
-    found = _of_pairs(questions, pairs, image_variances)
-    return [
-        replace(of, samples=(Spread(0.0, of.sizes[0] - 1),), image_variance=0.0, counted=True)
-        if is_same and isinstance(of, MeanDifference)
-        else of
-        for of, is_same in zip(found, same, strict=True)
-    ]
-
-
-def of_one_seed(one: Mapping[str, Floats], other: Mapping[str, Floats]) -> tuple[Places, Places]:
-    """Where in two tables of runs those are that have a seed in common, in the same order."""
+def _seeds_of_one_network(
+    one: Mapping[str, Floats], other: Mapping[str, Floats], metric: str
+) -> int:
+    """How many seeds make two variants the same network, to the last digit; of all or of none."""
+    if not {"test_loss", "seed"} <= one.keys() & other.keys():
+        return 0
     _, ours, theirs = np.intersect1d(one["seed"], other["seed"], return_indices=True)
-    return ours, theirs
+    columns = ("test_loss", metric)
+    are_same = all(np.array_equal(one[name][ours], other[name][theirs]) for name in columns)
+    return ours.size if are_same else 0
 
 
 def _not_logged(question: Question, values: Mapping[str, Floats]) -> str:

@@ -145,7 +145,6 @@ def evidence(answer: Answer, rows: Mapping[str, Row]) -> str:
     pairs = f"; compared in {count} pair{'s'[: count != 1]} of runs close in time" if count else ""
     sentences = [_SENTENCES[question.metric].format(one=one, other=other, pairs=pairs)]
     sentences += [f"No interval: {answer.reason}."] if answer.reason else []
-    sentences += ["Compared seed by seed."] if question.paired else []
     if answer.winner and (perhaps := within_margin(answer)):
         sentences += [perhaps]
     if answer.verdict is Verdict.EQUAL:

@@ -65,19 +65,10 @@ FIFTH = ELU.derive(
 
 # Which variant, against which, by which metric.
 # fmt: off
-OF_ONE_TRAINING = ask(
+ASKED = ask(
     ("from_logits", "elu", "test_accuracy",
      "Does from_logits=True cost accuracy where the outputs are softmax?",
      "worse", "from_logits=True on softmax outputs ruins the loss."),
-    ("not_restored", "elu", "test_accuracy",
-     "Does it cost accuracy not to restore the best weights?",
-     "worse", "Without the best weights, early stopping ends with overfitted ones."),
-    ("stopped_on_test", "elu", "test_accuracy",
-     "By how much does the test set flatter, used to stop early?",
-     "better", "A test set that chooses the epoch flatters."),
-    paired=True,
-)
-OF_TWO = ask(
     ("softmax_twice", "elu", "test_accuracy",
      "Does softmax of softmax cost accuracy?",
      "worse", "Softmax twice makes gradients small."),
@@ -95,6 +86,12 @@ OF_TWO = ask(
     ("selu_he", "selu", "test_accuracy",
      "Does He's initialisation cost accuracy with SELU?",
      "worse", "SELU needs LeCun's initialisation."),
+    ("not_restored", "elu", "test_accuracy",
+     "Does it cost accuracy not to restore the best weights?",
+     "worse", "Without the best weights, early stopping ends with overfitted ones."),
+    ("stopped_on_test", "elu", "test_accuracy",
+     "By how much does the test set flatter, used to stop early?",
+     "better", "A test set that chooses the epoch flatters."),
     ("selu_convolution", "selu", "test_accuracy",
      "Does a convolution before SELU layers cost accuracy?"),
     ("adam", "elu", "test_accuracy",
@@ -116,5 +113,5 @@ COMPARISON = Comparison(
         *(ELU, SELU, BN, FROM_LOGITS, SOFTMAX_TWICE, ELU_SCALED, SELU_SCALED, BN_AFTER),
         *(LECUN, SELU_HE, NOT_RESTORED, TEST_SET, CONVOLUTION, ADAM, UNTUNED, BATCH, FIFTH),
     ),
-    questions=(*OF_ONE_TRAINING, *OF_TWO),
+    questions=ASKED,
 )

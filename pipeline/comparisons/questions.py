@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from pipeline.base import InputError, unknown_name
-from pipeline.base.phrases import listed
 
 
 class Metric(NamedTuple):
@@ -68,7 +67,6 @@ METRICS: Mapping[str, Metric] = {
         "mc", 1, False, "secondary", 0.005, "Does MC Dropout make `{0}` more accurate?"
     ),
 }
-BY_SEED = ("test_accuracy", "generalization_gap")  # what pairs of a seed can be compared by
 TIMES = ("median_epoch_seconds", "train_seconds", "inference_microseconds")
 IMPLIED = ("test_accuracy", "epochs_to_target", "median_epoch_seconds")  # where nothing is asked
 
@@ -87,16 +85,13 @@ class Question:
         role: ``primary``: seeds are added until it is decided, and all primary questions of a
             comparison share one error rate; ``secondary``: those share another; ``described``: it
             is answered by figures, without a verdict. Left out, quality is primary.
-        paired: whether runs of the same seed are compared with each other, where the two trainings
-            have most in common: one starts from the other, or they differ in their end alone. Of
-            other networks, the same seed makes runs no more alike than another.
         text: the question as a person asks it; left out, it follows from the others.
         claimed: what is commonly said the verdict to be; empty: nothing is.
         claim: that in a sentence.
 
     Raises:
-        InputError: if a metric or role is unknown, the margin is below 0, a variant is compared
-            with itself by another metric than `mc_gain`, or in pairs by one that is not `BY_SEED`.
+        InputError: if a metric or role is unknown, the margin is below 0, or a variant is compared
+            with itself by another metric than `mc_gain`.
     """
 
     variant: str
@@ -104,7 +99,6 @@ class Question:
     metric: str
     margin: float | None = None
     role: Literal["", "primary", "secondary", "described"] = ""
-    paired: bool = False
     text: str = ""
     claimed: Literal["", "better", "worse", "equal"] = ""
     claim: str = ""
@@ -133,13 +127,6 @@ class Question:
                 expected="the variant itself for mc_gain, else another variant",
                 received=f"{self.reference!r} for {self.metric}",
                 action="Name the variant that it is to be compared with.",
-            )
-        if self.paired and self.metric not in BY_SEED:
-            raise InputError(
-                f"paired {about}",
-                expected=f"False, or one of the metrics {listed(BY_SEED)}",
-                received=f"{self.paired} of {self.metric}",
-                action="Leave it out: other metrics are compared in ways of their own.",
             )
         text = self.text or metric.text.format(self.variant, self.reference)
         for name, value in {"margin": margin, "role": role, "text": text}.items():
@@ -172,7 +159,6 @@ def ask(
     *rows: Sequence[str],
     margins: Mapping[str, float] | None = None,
     role: Literal["", "primary", "secondary", "described"] = "",
-    paired: bool = False,
 ) -> tuple[Question, ...]:
     """Questions, a row each: about which variant, against which, by which metric, in words.
 
@@ -180,10 +166,8 @@ def ask(
         rows: of these four; where something is commonly said, `claimed` and `claim` follow.
         margins: by metric, other ones than the metrics' own.
         role: of all of them; left out, that of their metrics.
-        paired: whether each is of pairs of runs of one seed.
     """
     columns = ("variant", "reference", "metric", "text", "claimed", "claim")
     named: list[dict[str, Any]] = [dict(zip(columns, row, strict=False)) for row in rows]
     margins = margins or {}
-    shared: dict[str, Any] = {"role": role, "paired": paired}
-    return tuple(Question(**row, margin=margins.get(row["metric"]), **shared) for row in named)
+    return tuple(Question(**row, margin=margins.get(row["metric"]), role=role) for row in named)

@@ -95,7 +95,6 @@ ASKED = (
             variant=one.name,
             reference="elu",
             metric="test_accuracy",
-            paired=True,
             text=f"Is elu as good with {one.pruned:.0%} of its weights pruned"
             + (", after 3 epochs more?" if one.epochs else "?"),
         )

@@ -67,17 +67,6 @@ def test_a_gain_of_mc_dropout_varies_with_the_images_that_it_changes() -> None:
     assert found["alpha_dropout_quality_over_elu"] == pytest.approx(image_variance(*plain))
 
 
-def test_in_pairs_of_a_seed_the_images_count_that_one_of_the_two_has_right() -> None:
-    one = Question(variant="alpha_dropout", reference="elu", metric="test_accuracy", paired=True)
-    gain = [
-        CORRECT[f"alpha_dropout-{seed}"].astype(int) - CORRECT[f"elu-{seed}"] for seed in (1, 3)
-    ]
-    rows = [make_run("alpha_dropout", seed) for seed in (3, 1)]
-    rows += [make_run("elu", seed) for seed in (1, 2, 3)]
-    of = evidence_of(rows, questions=[one], correct=CORRECT)
-    assert of._image_variances([one]) == {one.id: pytest.approx(image_variance(np.stack(gain)))}
-
-
 def test_a_generalization_gap_varies_with_the_images_as_the_accuracy_does() -> None:
     of = evidence(correct=CORRECT)
     asked = [

@@ -1,7 +1,6 @@
 """One answer in words: it says the interval that the verdict rests on, and nothing against it."""
 
 import math
-from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -185,12 +184,6 @@ def runs_of(epochs=4.0, **changes):
 def test_accuracy_rests_on_that_of_both_with_their_seeds():
     said = evidence_of(answer(), *runs_of(test_accuracy=0.52))
     assert said == "Test accuracy 51.0% (2 seeds), in `elu` 50.0% (1 seed)."
-
-
-def test_an_answer_of_pairs_of_a_seed_says_so():
-    given = answer()
-    paired = replace(given, question=replace(given.question, paired=True))
-    assert evidence_of(paired, *runs_of()).endswith(" (1 seed). Compared seed by seed.")
 
 
 def test_convergence_rests_on_medians_and_on_how_many_reached_the_target():

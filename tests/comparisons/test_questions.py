@@ -49,8 +49,6 @@ def test_margin_of_a_ratio_is_its_distance_from_one() -> None:
         ({"role": "main"}, "role of a question about 'bn': expected one of primary, secondary"),
         ({"reference": "bn"}, "reference of a question about 'bn': .* another variant"),
         ({"metric": "mc_gain", "reference": "elu"}, "the variant itself for mc_gain"),
-        ({"metric": "train_seconds", "paired": True}, "paired of .*test_accuracy and gen.*seconds"),
-        ({"metric": "mc_gain", "paired": True}, "paired of a question about 'bn'"),
     ],
 )
 def test_a_question_that_cannot_be_answered_is_refused(
@@ -81,5 +79,3 @@ def test_questions_are_asked_in_rows_with_margins_by_metric() -> None:
     assert quality == Question(**about, metric="test_accuracy", margin=0.002, text="Better?")
     assert speed == Question(**about, metric="train_seconds", text="Faster?")
     assert speed.margin == 0.1
-    (paired,) = ask(("a", "b", "test_accuracy", "Better?"), paired=True)
-    assert paired == Question(**about, metric="test_accuracy", paired=True, text="Better?")
