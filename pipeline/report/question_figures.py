@@ -15,8 +15,8 @@ from pipeline.answers.summary import BLOWN_UP
 from pipeline.base.phrases import listed
 from pipeline.report import drawing
 from pipeline.report.drawing import Array, Colors, Look, Panel
+from pipeline.report.first_losses import smoothed
 
-SMOOTHED = 10  # mini-batches
 MOST_POINTS = 150  # of a line
 WIDE = 10  # how many times the lowest is the highest on a linear axis at most
 SIZE = (4.4, 3.3)
@@ -94,14 +94,8 @@ def _typical(of: Sequence[Array]) -> pd.Series | None:
 
     Runs overshoot at different mini-batches, where a median over the runs would show nothing.
     """
-    lines = sorted((line for one in of if len(line := _smoothed(one))), key=pd.Series.max)
+    lines = sorted((line for one in of if len(line := smoothed(one))), key=pd.Series.max)
     return lines[len(lines) // 2] if lines else None
-
-
-def _smoothed(losses: Array) -> pd.Series:
-    line = pd.Series(losses, index=np.arange(1, len(losses) + 1), dtype=float)
-    finite = line[np.isfinite(line).cummin()]
-    return finite.rolling(min(SMOOTHED, max(1, len(finite)))).mean().dropna()
 
 
 def sparsity_panels(summary: pd.DataFrame, timed: pd.DataFrame, colors: Colors) -> list[Panel]:

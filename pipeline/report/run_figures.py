@@ -18,6 +18,7 @@ from pipeline.base import InputError
 from pipeline.comparisons.colors import GREY, VERMILLION
 from pipeline.report import drawing
 from pipeline.report.drawing import Array, Look
+from pipeline.report.first_losses import WIDTH, smoothed
 from pipeline.report.thumbnails import picture, taken_for
 
 CLASSES_WITH_TEXT = 20  # More cells than 20 x 20 have no room for numbers.
@@ -55,19 +56,18 @@ def learning_curve(curve: pd.DataFrame, best_epoch: int, title: str, color: str)
     return figure
 
 
-def first_losses(losses: Array, width: int, title: str, color: str) -> Figure:
-    """The losses of an epoch's mini-batches, and their mean over so many, on a logarithmic axis."""
+def first_losses(losses: Array, title: str, color: str) -> Figure:
+    """The losses of an epoch's mini-batches, and their moving mean, on a logarithmic axis."""
     drawing.require_some("losses", losses)
     figure = drawing.blank_figure(3.6)
     axes, numbers = figure.subplots(), np.arange(1, len(losses) + 1)
     axes.plot(numbers, losses, color=color, lw=0.7, alpha=0.4, label="mini-batch")
-    smooth = pd.Series(losses).rolling(min(width, len(losses))).mean()
-    mean = f"mean of {width}"
-    axes.plot(numbers, smooth, color=color, label=mean, **drawing.marker(losses))
+    means, mean = smoothed(losses), f"mean of {WIDTH}"
+    axes.plot(means.index, means, color=color, label=mean, **drawing.marker(means))
     axes.set_yscale("log")
     drawing.style(axes, "Mini-batch of the first epoch", "Loss that is minimised", whole=True)
     drawing.legend(figure, axes)
-    figure.suptitle(f"{title}: highest {mean} {smooth.max():.3g}", fontsize=12)
+    figure.suptitle(f"{title}: highest {mean} {means.max():.3g}", fontsize=12)
     return figure
 
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from numpy.lib.stride_tricks import sliding_window_view
 
 from pipeline.base import progress
 from pipeline.comparisons import Variant
 from pipeline.data.splits import Splits
 from pipeline.parameters import Training
+from pipeline.report.first_losses import smoothed
 from pipeline.steps.resuming import checkpoints_of
 from pipeline.tracking import client
 from pipeline.tracking.outages import patiently
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     import keras
 
     from pipeline.training.trainer import Fit, Trainer
-
-SMOOTHED = 10  # mini-batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +144,7 @@ def _log_results(run: StepRun, step: TrainStep, trainer: "Trainer", fit: "Fit") 
 def _fit_metrics(fit: "Fit", trainer: "Trainer") -> dict[str, float]:
     times = ("epoch_seconds", "epoch_cpu_seconds") if fit.history else ()
     first = np.array(fit.first_losses)
-    metrics = {"highest_first_loss": highest_moving_mean(first)} if first.size else {}
+    metrics = {"highest_first_loss": smoothed(first).max()} if first.size else {}
     metrics |= {
         f"median_{name}": float(np.median([row[name] for row in fit.history])) for name in times
     }
@@ -175,17 +173,6 @@ def _best_metrics(
     }
 
 
-def highest_moving_mean(losses: np.ndarray) -> float:
-    """The highest mean of ten mini-batches one after the other, up to one that is not finite.
-
-    Single ones differ by a tenth for no other reason than their images.
-    """
-    finite = losses[: np.isfinite(losses).argmin()] if not np.isfinite(losses).all() else losses
-    if not finite.size:
-        return math.nan
-    return float(sliding_window_view(finite, min(SMOOTHED, finite.size)).mean(axis=1).max())
-
-
 def _log_curves(run: StepRun, step: TrainStep, fit: "Fit") -> None:
     """Log the losses of the first epoch, if one was begun, and a figure of all epochs, if any."""
     from pipeline.report import run_figures
@@ -193,7 +180,7 @@ def _log_curves(run: StepRun, step: TrainStep, fit: "Fit") -> None:
     if fit.first_losses:
         losses = np.array(fit.first_losses, np.float32)
         run.log_array(losses, "first_epoch_losses.npy")
-        figure = run_figures.first_losses(losses, SMOOTHED, step.name, step.variant.color)
+        figure = run_figures.first_losses(losses, step.name, step.variant.color)
         run.log_figure(figure, "first_epoch_losses.png")
     if fit.history:
         columns = {"train_loss": "loss", "train_accuracy": "accuracy"}

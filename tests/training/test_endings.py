@@ -13,7 +13,6 @@ from pipeline.data.splits import Splits
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.models import build_model
 from pipeline.training.trainer import Trainer
-from pipeline.work.train import highest_moving_mean
 
 SMALL = Variant(name="small", hidden_layers=2, units=16, batch_size=2)  # two blocks an epoch
 
@@ -148,23 +147,6 @@ def test_a_network_that_is_taken_whole_is_the_source_s_but_for_what_is_pruned(
         np.testing.assert_array_equal(kernel[kernel != 0], theirs[0][kernel != 0])
         assert (kernel == 0).sum() == kernel.size // 2
         np.testing.assert_array_equal(bias, theirs[1])
-
-
-@pytest.mark.parametrize(
-    ("losses", "highest"),
-    [
-        ([1.0] * 30, 1.0),
-        ([*[1.0] * 20, 11.0, *[1.0] * 20], 2.0),
-        ([3.0, 1.0], 2.0),
-        ([*[5.0] * 12, float("nan"), *[100.0] * 12], 5.0),
-        ([5.0, float("inf"), 100.0], 5.0),
-        ([float("nan")], float("nan")),
-    ],
-)
-def test_the_highest_first_loss_is_of_ten_mini_batches_up_to_one_that_is_not_finite(
-    losses: list[float], highest: float
-) -> None:
-    assert highest_moving_mean(np.array(losses)) == pytest.approx(highest, nan_ok=True)
 
 
 def test_a_run_that_diverges_after_it_was_cut_off_ends_the_same(
