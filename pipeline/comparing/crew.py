@@ -22,6 +22,10 @@ from pipeline.work.variant_step import VariantStep
 if TYPE_CHECKING:
     from pipeline.steps import workers
 
+# Multiplications of a filter of 3 x 3 on 32 x 32 pixels of three colours and of the 100 units that
+# read its 900 outputs, over those between two layers of 100 units.
+LAYERS_OF_A_FILTER = 11
+
 
 class Crew:
     """Workers that start when there is first something to run, and live on until the last round.
@@ -150,8 +154,9 @@ def submit(
     # while is to meet both of a pair. Of a seed the longest first: at the end, no worker is to
     # train for long while the others have nothing left to do.
     seeds = list(dict.fromkeys(one.seed for one in steps.missing))
-    ordered = sorted(steps.missing, key=lambda one: (seeds.index(one.seed), -_cost(one.variant)))
-    ranks = {one: place for place, one in enumerate([*steps.before, *ordered])}
+    ordered = sorted(steps.missing, key=lambda one: (seeds.index(one.seed), -_cost(one)))
+    before = sorted(steps.before, key=lambda one: -_cost(one))
+    ranks = {one: place for place, one in enumerate([*before, *ordered])}
     variants = list(dict.fromkeys(one.variant.name for one in steps.trainings))
     variants += [one.variant.name for one in steps.before]
     for one in steps.to_run:
@@ -171,7 +176,10 @@ def submit(
         )
 
 
-def _cost(variant: Variant) -> float:
-    """How much there is to compute in a training, roughly: layers times mini-batches per image."""
+def _cost(step: VariantStep) -> float:
+    """How much there is to compute in a step, roughly: layers times mini-batches per image."""
+    variant = step.variant
     layers = variant.hidden_layers * (2 if variant.batch_normalization else 1)
-    return layers * variant.epochs / variant.batch_size
+    layers += LAYERS_OF_A_FILTER * variant.convolution_filters
+    epochs = variant.search_epochs if isinstance(step, SearchStep) else variant.epochs
+    return layers * epochs / variant.batch_size

@@ -479,6 +479,15 @@ def test_of_a_seed_the_longest_trainings_come_first() -> None:
     ]
 
 
+def test_what_takes_longest_is_searched_and_trained_first() -> None:
+    of = asked(comparison="habits", variants="elu,bn_after,selu_convolution", baseline="elu")
+    steps = sorted(Submitted(of).steps)
+    assert [name for _, name, _, _ in steps[:6]] == [
+        *(f"search {name}" for name in ("selu_convolution", "bn_after", "elu")),
+        *(f"train {name} seed 1" for name in ("selu_convolution", "bn_after", "elu")),
+    ]
+
+
 def test_without_a_search_the_trainings_of_a_variant_are_a_group() -> None:
     submitted = Submitted(asked(learning_rate="0.001")).steps
     assert [(name, group) for _, name, group, _ in submitted] == [
@@ -491,10 +500,10 @@ def test_what_others_start_from_comes_first_and_theirs_go_to_a_worker_of_each_va
     of = asked(comparison=TRANSFER, variants="scratch,frozen", seeds="2,1")
     submitted = sorted(Submitted(of).steps)
     assert [(name, group, after) for _, name, group, after in submitted] == [
-        ("search scratch", None, 0),
-        ("search digits", None, 0),
         ("train digits seed 2", None, 1),
         ("train digits seed 1", None, 1),
+        ("search scratch", None, 0),
+        ("search digits", None, 0),
         ("search frozen", 1, 1),
         ("train scratch seed 2", None, 1),
         ("train frozen seed 2", 1, 2),
