@@ -59,7 +59,7 @@ def start() -> Iterator[Start]:
     yield start_in
     for process in processes:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
 
 
 def read_until(process: subprocess.Popen[str], last: str) -> tuple[str, ...]:
@@ -163,7 +163,7 @@ def test_a_start_that_is_interrupted_leaves_nothing(
         time.sleep(0.05)
     assert children
     process.send_signal(ending)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=120)
     assert (process.returncode, output) == (0, "Ended.\n")
     assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
 

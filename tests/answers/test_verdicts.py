@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -55,6 +55,7 @@ def test_verdict_follows_from_the_interval_and_the_margin(shift, margin, expecte
     assert answer.effect == pytest.approx(shift)
 
 
+@settings(deadline=None)  # a busy machine is slow
 @given(
     shift=st.floats(-0.05, 0.05),
     spread=st.floats(0.0001, 0.02),

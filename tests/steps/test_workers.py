@@ -79,7 +79,7 @@ def report_epochs(*, step: str, epochs: int) -> str:
 def meet(*, directory: Path, own: str, other: str) -> int:
     """Wait until the other step runs, which it never does where steps run one by one."""
     (directory / own).touch()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not (directory / other).exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
