@@ -260,7 +260,7 @@ def step_of(
     return CompareStep(
         comparison=comparison,
         runs=runs,
-        absent=evidence.left_out(runs),
+        absent=evidence.left_out(runs, known),
         baseline=baseline,
         command=command,
         opened_for=opened_for,

@@ -198,13 +198,14 @@ def tables(chosen: Sequence[client.Run]) -> tuple[pd.DataFrame, pd.DataFrame]:
     return rows.assign(disturbed=slowed.astype(bool)), epochs
 
 
-def left_out(chosen: Sequence[client.Run]) -> list[LeftOut]:
-    """The runs on the same data as some that failed or were interrupted; see `fairness`."""
+def left_out(chosen: Sequence[client.Run], variants: Sequence[str]) -> list[LeftOut]:
+    """The runs of some variants that failed or were interrupted, on the data of those chosen."""
     fingerprint = chosen[0].data.tags["data_fingerprint"]
     query = f"tags.step = 'train' and tags.data_fingerprint = '{fingerprint}'"
     query += " and attributes.status != 'FINISHED'"
     unfinished = client.search_runs(chosen[0].info.experiment_id, query)
-    named = [run for run in unfinished if "seed" in run.data.params]
+    asked = [run for run in unfinished if run.data.params.get("variant") in variants]
+    named = [run for run in asked if "seed" in run.data.params]
     return run_records.left_out(*([record(run) for run in runs] for runs in (chosen, named)))
 
 

@@ -177,5 +177,5 @@ def _draw_inference(
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     numbers = sorted({int(one["samples"]) for _, *sampled in points.values() for one in sampled})
-    hollow = f"\nhollow: MC Dropout, from the left of {listed(map(str, numbers))} samples"
+    hollow = f"\nhollow: MC Dropout of {listed(map(str, numbers))} samples"
     drawing.style(axes, f"Microseconds per image{hollow if numbers else ''}", unit)

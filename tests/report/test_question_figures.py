@@ -125,7 +125,7 @@ def test_a_prediction_is_drawn_plain_and_by_samples() -> None:
     assert (xs(plain), ys(plain)) == ([20.0], [5.0])
     assert (xs(sampled), ys(sampled)) == ([20.0, 200.0], [4.0, 4.0])
     assert axes_of(accuracy).get_xlabel() == (
-        "Microseconds per image\nhollow: MC Dropout, from the left of 1 and 10 samples"
+        "Microseconds per image\nhollow: MC Dropout of 1 and 10 samples"
     )
     assert "plain" in embedded(accuracy).csv
     assert error.alt.endswith("MC Dropout: elu 5.0 in 20, 4.0 in 20, 4.0 in 200.")
