@@ -78,7 +78,7 @@ def _trained(variant: Variant, seed: int, *, epochs: int = 3, **changes: Any) ->
         "best_epoch": epochs,
         "epochs_run": epochs,
         "test_accuracy": 0.5 + seed / 100,
-        "test_loss": 1.5,
+        "test_loss": 1.5 if variant == ELU else 1.6,
         "median_epoch_seconds": 2.0,
         "train_seconds": 2.0 * epochs,
     }
