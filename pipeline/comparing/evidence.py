@@ -204,9 +204,9 @@ def left_out(chosen: Sequence[client.Run], variants: Sequence[str]) -> list[Left
     query = f"tags.step = 'train' and tags.data_fingerprint = '{fingerprint}'"
     query += " and attributes.status != 'FINISHED'"
     unfinished = client.search_runs(chosen[0].info.experiment_id, query)
-    asked = [run for run in unfinished if run.data.params.get("variant") in variants]
-    named = [run for run in asked if "seed" in run.data.params]
-    return run_records.left_out(*([record(run) for run in runs] for runs in (chosen, named)))
+    named = [run for run in unfinished if "seed" in run.data.params]
+    asked = [run for run in named if run.data.params["variant"] in variants]
+    return run_records.left_out(*([record(run) for run in runs] for runs in (chosen, asked)))
 
 
 def record(run: client.Run, **made_from: RunRecord | None) -> RunRecord:
