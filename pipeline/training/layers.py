@@ -51,7 +51,7 @@ class Parts:
         if not filters:
             return features
         images = keras.layers.Reshape(image_shape, name="as_image")(features)
-        layer = keras.layers.Conv2D(
+        layer = self.layers.Conv2D(
             filters,
             3,
             activation="relu",

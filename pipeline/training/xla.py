@@ -28,6 +28,27 @@ class Dense(keras.layers.Dense):
         return self.activation(tf.reshape(outputs, (-1, *inputs.shape[1:-1], self.units)))
 
 
+class Conv2D(keras.layers.Conv2D):
+    """A convolution, not padded and with strides of 1, as a product of kernel and patches.
+
+    In a loop XLA has no fast program for the convolution of the kernel's gradient: 24 ms for 32
+    filters of 3 x 3 on 32 images of CIFAR-10, where the product takes 2.
+    """
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        rows, columns = self.kernel_size
+        height, width = inputs.shape[1] - rows + 1, inputs.shape[2] - columns + 1
+        shifted = [
+            inputs[:, row : row + height, column : column + width]
+            for row in range(rows)
+            for column in range(columns)
+        ]
+        kernel = tf.reshape(tf.convert_to_tensor(self.kernel), (-1, self.filters))
+        patches = tf.reshape(tf.concat(shifted, axis=-1), (-1, kernel.shape[0]))
+        outputs = _multiply(patches, kernel) + self.bias
+        return self.activation(tf.reshape(outputs, (-1, height, width, self.filters)))
+
+
 @tf.custom_gradient
 def _multiply(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable]:
     def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

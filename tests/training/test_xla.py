@@ -47,6 +47,29 @@ def test_dense_equals_the_stock_layer_in_outputs_and_gradients(
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("images", "filters", "size"),
+    [((32, 8, 10, 3), 5, 3), ((1, 3, 3, 1), 1, 3), ((4, 6, 5, 2), 3, (2, 4)), ((2, 5, 5, 3), 4, 1)],
+)
+def test_a_convolution_equals_the_stock_layer_in_outputs_and_gradients(
+    images: tuple[int, ...], filters: int, size: int | tuple[int, int]
+) -> None:
+    random = np.random.default_rng(6)
+    fast, stock = (
+        kind(filters, size, activation="tanh") for kind in (xla.Conv2D, keras.layers.Conv2D)
+    )
+    for layer in (fast, stock):
+        layer.build(images)
+    stock.set_weights([random.normal(size=w.shape) / 3 for w in stock.get_weights()])
+    fast.set_weights(stock.get_weights())
+    shape = stock.compute_output_shape(images)
+    inputs, upstream = (random.normal(size=of).astype(np.float32) for of in (images, shape))
+    received, expected = (gradients(layer, inputs, upstream) for layer in (fast, stock))
+    assert [array.shape for array in received[:2]] == [shape, images]
+    for one, other in zip(received, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["elu", "selu", "relu"])
 def test_activations_equal_keras_in_values_and_gradients_at_0_and_at_the_ends_too(
     name: str,
