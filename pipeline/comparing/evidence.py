@@ -48,7 +48,7 @@ def collect(
     runs = _records(chosen)
     test, mc_test = _predicted(chosen)
     measured = _measured(chosen, comparison, baseline, test, mc_test)
-    examples = _examples(runs, measured["runs"])
+    examples = _examples(runs)
     ids = {name: run.run_id for name, run in examples.items()}
     # One that is another's is shown of that.
     own = [one for one in examples.values() if not one.declared.get("learning_rate_of")]
@@ -79,16 +79,17 @@ def collect(
     )
 
 
-def _examples(runs: Sequence[RunRecord], rows: pd.DataFrame) -> dict[str, RunRecord]:
+def _examples(runs: Sequence[RunRecord]) -> dict[str, RunRecord]:
     """The run of each variant that is shown where one has to do.
 
-    That whose weights, as they were kept, have the lowest validation loss.
+    That with the first seed which all have, so that what they begin with compares; where they have
+    none in common, with its own first.
     """
-    by_loss = rows.set_index("run_id")["best_val_loss"].sort_values(kind="stable")
-    known = {run.run_id: run for run in runs}
-    best_first = [known[str(run_id)] for run_id in by_loss.index]
-    names = dict.fromkeys(run.variant for run in runs)
-    return {name: next(run for run in best_first if run.variant == name) for name in names}
+    of: dict[str, dict[int, RunRecord]] = {}
+    for run in runs:
+        of.setdefault(run.variant, {})[run.seed] = run
+    shared = set[int].intersection(*map(set, of.values()))
+    return {name: by_seed[min(shared or by_seed)] for name, by_seed in of.items()}
 
 
 def _layers(ids: Mapping[str, str]) -> dict[str, Any]:

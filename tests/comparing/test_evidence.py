@@ -6,7 +6,6 @@ import math
 from dataclasses import asdict
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from compared_runs import train_run
 
@@ -106,10 +105,24 @@ def test_a_run_of_an_earlier_version_has_a_row_by_what_its_weights_came_to(store
     assert (row["best_val_accuracy"], row["best_epoch"]) == (0.5, 9)
 
 
-def test_the_run_that_is_shown_of_a_variant_is_the_best_by_the_weights_that_it_kept() -> None:
-    runs = [evidence.RunRecord(run_id=one, name=one, variant="one_cycle") for one in "abc"]
-    kept = pd.DataFrame({"run_id": list("abc"), "best_val_loss": [1.7, 1.6, float("nan")]})
-    assert evidence._examples(runs, kept)["one_cycle"].name == "b"
+@pytest.mark.parametrize(
+    ("seeds", "shown"),
+    [
+        ({"elu": (1, 2, 3), "bn": (2, 3)}, {"elu": 2, "bn": 2}),
+        ({"elu": (3, 1), "bn": (3, 1), "selu": (3,)}, {"elu": 3, "bn": 3, "selu": 3}),
+        ({"elu": (2, 1), "bn": (3, 4)}, {"elu": 1, "bn": 3}),  # none that both have
+    ],
+)
+def test_the_runs_that_are_shown_have_the_first_seed_that_all_variants_have(
+    seeds: dict[str, tuple[int, ...]], shown: dict[str, int]
+) -> None:
+    runs = [
+        evidence.RunRecord(run_id=f"{name}{seed}", name=name, variant=name, seed=seed)
+        for name, of in seeds.items()
+        for seed in of
+    ]
+    found = evidence._examples(runs)
+    assert {name: run.seed for name, run in found.items()} == shown
 
 
 def test_mc_dropout_is_the_mean_over_all_runs_that_have_it_with_the_images_of_one(
