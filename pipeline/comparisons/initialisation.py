@@ -62,7 +62,7 @@ ASKED = ask(
      "worse", "ELU needs He's initialisation, not Glorot's."),
     ("small_weights", "elu", "test_accuracy",
      "Do weights of a fixed small size do as well as He's?",
-     "worse", "Small weights of a fixed size do not train a deep network."),
+     "worse", "A deep network trains badly from small weights of a fixed size."),
 )
 # fmt: on
 
