@@ -171,7 +171,9 @@ def _in_blocks(one: Mapping[str, Floats], other: Mapping[str, Floats], metric: s
             for good, of in zip(usable, (one, other), strict=True)
         )
         gaps = np.abs(np.subtract.outer(one["started"][mine], other["started"][theirs]))
-        for i, j in zip(*linear_sum_assignment(gaps), strict=True):
+        # As many pairs of one hour as can be, however far apart that leaves the others.
+        costs = np.where(gaps <= BLOCK, gaps, BLOCK * (1 + min(gaps.shape)))
+        for i, j in zip(*linear_sum_assignment(costs), strict=True):
             if gaps[i, j] <= BLOCK:
                 ratios.append(math.log(one[metric][mine[i]] / other[metric][theirs[j]]))
             else:

@@ -167,6 +167,16 @@ def test_runs_of_different_hours_are_not_compared() -> None:
     assert found.effect == pytest.approx(math.log(2) / 2)
 
 
+def test_runs_of_other_hours_take_no_pair_from_those_of_one_hour() -> None:
+    # In order of time, as the sum of all gaps is least, no pair or a worse one would be left.
+    bn = runs(2, started=[0, 9 * HOUR + 600_000], train_seconds=[60, 120])
+    for later in (1.5, 0.5):
+        elu = runs(2, started=[9 * HOUR, (9 + later) * HOUR], train_seconds=[60, 90])
+        found = difference("train_seconds", bn, elu)
+        assert found.sizes == (1, 1)
+        assert found.effect == pytest.approx(math.log(2))
+
+
 # Convergence
 
 
