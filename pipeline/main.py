@@ -1,6 +1,7 @@
 """Entry point `main`: the whole comparison, its steps in parallel on Dask workers."""
 
 from pipeline import command
+from pipeline.base import progress
 from pipeline.comparing.comparison import wanted
 from pipeline.comparing.plan import say_plan
 from pipeline.comparing.rounds import run
@@ -20,6 +21,8 @@ def main(asked: Main) -> None:
     python -m pipeline.main --comparison ./mine.py --plan only
     """
     of = wanted(asked)
+    if of.unanswerable:
+        progress.say(of.unanswerable)
     (say_plan if asked.plan == "only" else run)(of)
 
 

@@ -11,6 +11,7 @@ from pipeline.base import markdown, phrases
 from pipeline.comparisons import Question
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not decided"
+UNKNOWN = "not measured"
 BEGIN, END = "<!-- questions -->", "<!-- /questions -->"  # what a page has of them between
 UNFOLDS = "<details>"  # what answers begin with there
 
@@ -37,7 +38,7 @@ class Entry:
         if self.answer is None:
             return "not measured yet"
         how = sentences.effect(self.answer) or self.answer.reason
-        return ", ".join(filter(None, [self.answer.verdict or tables.DESCRIBED, how]))
+        return ", ".join(filter(None, [sentences.verdict(self.answer) or tables.DESCRIBED, how]))
 
     @property
     def took(self) -> str:
@@ -59,10 +60,11 @@ class Entry:
         """Whether what is commonly said holds; empty where nothing is."""
         if not self.question.claimed:
             return ""
-        verdict = self.answer.verdict if self.answer else None
-        if verdict in (None, Verdict.UNDECIDED):
+        if self.answer is None:
+            return UNKNOWN
+        if self.answer.verdict in (None, Verdict.UNDECIDED):
             return OPEN
-        return HOLDS if verdict == self.question.claimed else FAILS
+        return HOLDS if self.answer.verdict == self.question.claimed else FAILS
 
     @property
     def seeds(self) -> str:

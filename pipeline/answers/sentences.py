@@ -118,6 +118,14 @@ def _turned(answer: Answer) -> Answer:
     return replace(answer, effect=mean, low=low, high=high)
 
 
+def verdict(answer: Answer) -> str:
+    """A verdict, and what it leaves open; empty where none is given."""
+    if answer.verdict is Verdict.EQUAL:
+        return f"equal within {tables.margin(answer.question)}"
+    perhaps = ", perhaps by too little" if answer.winner and within_margin(answer) else ""
+    return f"{answer.verdict}{perhaps}" if answer.verdict else ""
+
+
 def within_margin(answer: Answer) -> str:
     """That a winner may be ahead by too little to matter, where the interval allows it."""
     ends = [answer.low, answer.high]

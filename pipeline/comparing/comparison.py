@@ -33,6 +33,17 @@ class Wanted:
         """What the variants are trained on."""
         return self.asked.data_of(self.comparison)
 
+    @property
+    def unanswerable(self) -> str:
+        """That no question is about two of the variants, and what to add; empty if one is."""
+        names = {variant.name for variant in self.variants}
+        pairs = [{one.variant, one.reference} for one in self.comparison.asked]
+        if len(names) < 2 or any(pair <= names for pair in pairs):
+            return ""
+        others = sorted({name for pair in pairs if pair & names for name in pair - names})
+        add = f" What is asked about them is against others: {', '.join(others)}." if others else ""
+        return f"No question will be answered: none is about two of these variants.{add}"
+
     def trainings(self, data: DataSets, seeds: Mapping[str, Collection[int]]) -> list[TrainStep]:
         """One per variant and seed of it, on data that may not be prepared yet."""
         graph = self.graph(data)

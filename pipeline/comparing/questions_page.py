@@ -41,7 +41,10 @@ def written(found: Sequence[Section], asked: Questions) -> str:
     if readme is not None:
         Path(asked.readme).write_text(readme, "utf-8", newline="")
     where = addresses.where("Questions", client.get_run(run.run_id), "questions.html")
-    progress.update(message=f"{in_short(found)}\n{where}")
+    missing = [one.command for one in found if any(of.answer is None for of in one.entries)]
+    others = f" (and {len(missing) - 1} more commands, on the page)" if len(missing) > 1 else ""
+    how = [f"To measure what is missing: {missing[0]}{others}"] if missing else []
+    progress.update(message="\n".join([in_short(found), *how, where]))
     return run.run_id
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from pipeline.base import InputError
 
 MOST = 1_000_000  # of units, epochs, ...: more is a slip of the keyboard
+AS_TEXT = "Write what it computes as text, such as activation='x * tanh(softplus(x))'."
 
 
 def check_name(subject: str, name: object) -> None:
@@ -32,7 +33,7 @@ def check_settings(whose: str, declared: Any) -> None:
                 f"{one.name} {whose}",
                 expected=" or ".join(words for _, words in allowed),
                 received=repr(value),
-                action="Correct it in the file that declares it.",
+                action=AS_TEXT if callable(value) else "Correct it in the file that declares it.",
             )
 
 
@@ -64,9 +65,17 @@ def check_all(subject: str, given: object, kind: type, least: int = 1) -> None:
         raise InputError(
             f"{subject} of a comparison",
             expected=f"{'at least one' if least else 'a tuple of'} {kind.__name__}",
-            received=repr(given)[:200],
+            received=_kinds(given),
             action=f"For example {subject}=({kind.__name__}(...),); mind the comma.",
         )
+
+
+def _kinds(given: object) -> str:
+    """What it is, or what is in it."""
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        kinds = dict.fromkeys(type(one).__name__ for one in given)
+        return f"a {type(given).__name__} of {' and '.join(kinds) or 'nothing'}"
+    return f"a {type(given).__name__}"
 
 
 def check_different(subject: str, names: Sequence[str]) -> None:

@@ -158,10 +158,21 @@ class Comparison:
             for metric in IMPLIED:
                 yield Question(variant=variant.name, reference=reference, metric=metric)
 
-    def including(self, *variants: Variant) -> "Comparison":
-        """This comparison with other variants besides, and the usual questions about them."""
+    def including(
+        self, *variants: Variant, questions: Sequence[Question] | None = None
+    ) -> "Comparison":
+        """This comparison with other variants besides, and questions about them.
+
+        Args:
+            variants: to add.
+            questions: to add; left out: as of a comparison, about these variants.
+
+        Raises:
+            InputError: as a comparison does.
+        """
         larger = replace(self, variants=(*self.variants, *variants))
-        return replace(larger, questions=(*larger.asked, *larger._implied(variants)))
+        added = larger._implied(variants) if questions is None else questions
+        return replace(larger, questions=(*larger.asked, *added))
 
     @property
     def baseline(self) -> str:

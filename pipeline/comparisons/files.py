@@ -222,7 +222,7 @@ def _run(path: Path) -> dict[str, Any]:
         refusal = error if isinstance(error, InputError) else None
         raise InputError(
             f"{refusal.subject}, in {where}" if refusal else f"comparison {where}",
-            expected=refusal.expected if refusal else "a Python file that can be imported",
+            expected=refusal.expected if refusal else "a Python file that runs without an error",
             received=refusal.received if refusal else f"{type(error).__name__}: {error}",
             action=refusal.action if refusal else "Correct it and give the command again.",
         ) from error

@@ -71,7 +71,7 @@ ASKED = ask(
      "worse", "from_logits=True on softmax outputs ruins the loss."),
     ("softmax_twice", "elu", "test_accuracy",
      "Does softmax of softmax cost accuracy?",
-     "worse", "Softmax twice makes gradients small."),
+     "worse", "Softmax twice makes gradients small, and the network worse."),
     ("elu_scaled", "elu", "test_accuracy",
      "Do pixels / 255 cost accuracy with ELU?",
      "equal", "Pixels / 255 are as good as standardised ones."),

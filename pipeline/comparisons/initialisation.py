@@ -41,7 +41,7 @@ ASKED = ask(
      "Is it OK to give all weights of a layer one value?",
      "equal", "Equal weights are fine, as long as the value is drawn from He's distribution."),
     ("equal_weights", "elu", "distinct_units",
-     "Do equal weights become different in training?",
+     "Have equal weights as many distinct units after training?",
      "equal", "Training makes equal weights different."),
     ("zero_weights", "elu", "test_accuracy",
      "Do weights of 0 do as well as drawn ones?",

@@ -48,7 +48,7 @@ OVERSHOOTING = ask(
 ASKED = ask(
     ("momentum_0.99999_same_rate", "momentum_0.9", "test_accuracy",
      "Is 0.99999 better than 0.9, at the same rate?",
-     "worse", "A momentum near 1 takes much longer to converge."),
+     "worse", "A momentum near 1 does not settle in the minimum."),
     ("momentum_0.99999", "momentum_0.9", "test_accuracy",
      "Is 0.99999 better than 0.9, each at its own rate?",
      "worse", "No learning rate makes up for a momentum of 0.99999."),

@@ -7,6 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 from pipeline.base import InputError, unknown_name
 
+CLAIMS = ("better", "worse", "equal")  # what the verdict may be said to be
+
 
 class Metric(NamedTuple):
     """What a question can ask about.
@@ -111,8 +113,8 @@ class Question:
         role = self.role or metric.role
         if role not in (roles := ("primary", "secondary", "described")):
             raise unknown_name(f"role {about}", str(role), roles)
-        if self.claimed not in (claims := ("", "better", "worse", "equal")):
-            raise unknown_name(f"claimed {about}", str(self.claimed), claims)
+        if self.claimed not in ("", *CLAIMS):
+            raise unknown_name(f"claimed {about}", str(self.claimed), CLAIMS)
         margin = metric.margin if self.margin is None else self.margin
         if not (isinstance(margin, int | float) and 0 <= margin < float("inf")):
             raise InputError(

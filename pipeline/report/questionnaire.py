@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from pipeline.answers import questionnaire
-from pipeline.answers.questionnaire import FAILS, HOLDS, OPEN, Section
+from pipeline.answers.questionnaire import FAILS, HOLDS, OPEN, UNKNOWN, Section
 from pipeline.report.templates import rendered
 
-SIGNS = {HOLDS: "\N{CHECK MARK}", FAILS: "\N{MULTIPLICATION X}", OPEN: "?"}
+SIGNS = {HOLDS: "\N{CHECK MARK}", FAILS: "\N{MULTIPLICATION X}", OPEN: "?", UNKNOWN: "?"}
 
 
 def html(found: Sequence[Section]) -> str:

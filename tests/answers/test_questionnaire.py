@@ -40,7 +40,7 @@ def section(*found: Entry, name: str = "bn", **facts) -> Section:
         ("equal", "worse", "does not hold"),
         ("undecided", "worse", "not decided"),
         ("", "worse", "not decided"),  # described
-        (None, "worse", "not decided"),
+        (None, "worse", "not measured"),
         ("better", "", ""),  # nothing is said
     ],
 )
@@ -62,6 +62,19 @@ def test_an_answer_of_no_runs_says_why_and_rests_on_nothing() -> None:
     assert (of_none.said, of_none.evidence, of_none.seeds) == (f"undecided, {reason}", "", "")
     assert entry("").said == f"described, not tested, {EFFECT}"
     assert (entry().seeds, entry(sizes=(3, 2)).seeds) == ("3", "3 and 2")
+
+
+@pytest.mark.parametrize(
+    ("answered", "said"),
+    [
+        (entry("equal"), "equal within 1 point, +3.98 points"),
+        (entry("better", low=0.009), "better, perhaps by too little, +3.98 points"),
+        (entry("worse", high=-0.002), "worse, perhaps by too little, +3.98 points"),
+        (entry("better", low=0.01), "better, +3.98 points"),
+    ],
+)
+def test_an_answer_says_what_its_verdict_leaves_open(answered: Entry, said: str) -> None:
+    assert answered.said.startswith(f"{said} (")
 
 
 def test_a_section_says_where_its_answers_come_from_as_far_as_that_is_known() -> None:

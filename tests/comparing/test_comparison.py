@@ -38,6 +38,20 @@ def asked(**changes: Any) -> Wanted:
     return wanted(Main(**{**usual, **changes}))
 
 
+@pytest.mark.parametrize(
+    ("chosen", "others"),
+    [
+        ("bn,selu", "alpha_dropout, elu"),
+        ("elu,selu", None),
+        ("selu", None),  # one variant alone is trained, not compared
+        ("bn,alpha_dropout", None),  # MC Dropout is compared with the variant without it
+    ],
+)
+def test_variants_that_no_question_is_about_are_said_to_be(chosen: str, others: str | None) -> None:
+    said = asked(variants=chosen, comparison="twenty_layers").unanswerable
+    assert said.endswith(f"is against others: {others}.") if others else said == ""
+
+
 def prepared_from(path: Path) -> LoggedData:
     of = asked(dataset=str(path))
     return prepared(of.asked, of.comparison)

@@ -232,6 +232,7 @@ def test_a_breach_of_self_normalization_is_refused(
         ({"images_per_class": 0}, "images_per_class .*expected an integer from 1"),
         ({"color": "red"}, "color of variant 'x': expected a colour such as #0072B2"),
         ({"activation": None}, "activation .*expected a text; received None"),
+        ({"activation": abs}, "activation .*expected a text; .* Write what it computes as text"),
         ({"activaton": "swish"}, "setting of variant 'x': .*Did you mean 'activation'"),
         ({"name": "a b"}, "name of a variant: expected up to 50 letters"),
         ({"name": "quo'te"}, "name of a variant"),
@@ -307,6 +308,18 @@ def test_left_out_the_questions_are_whether_each_is_better_faster_and_cheaper() 
         for metric in ("test_accuracy", "epochs_to_target", "median_epoch_seconds")
     ]
     assert Comparison(variants=(BN, SWISH), questions=()).asked == ()
+
+
+def test_to_a_comparison_come_variants_and_the_usual_questions_about_them_or_others() -> None:
+    own = Comparison(variants=(ELU, BN), questions=())
+    usual = own.including(SWISH)
+    assert [variant.name for variant in usual.variants] == ["elu", "bn", "bn_swish"]
+    assert [one.reference for one in usual.asked] == ["bn", "bn", "bn"]
+    question = Question(variant="bn_swish", reference="elu", metric="test_accuracy")
+    assert usual.including(questions=[question]).asked == (*usual.asked, question)
+    assert own.including(SWISH, questions=()).asked == ()
+    with pytest.raises(InputError, match="received a tuple of Variant and Question"):
+        own.including(SWISH, question)  # type: ignore[arg-type]
 
 
 def test_colours_come_in_order_from_the_palette_unless_they_are_given() -> None:
