@@ -18,6 +18,7 @@ from pipeline.comparing import artifacts, images, predictions
 from pipeline.comparing.predictions import Predictions
 from pipeline.comparing.previous import previous
 from pipeline.comparisons import Comparison, Variant
+from pipeline.comparisons.colors import told_apart
 from pipeline.steps.step import recorded_inputs, recorded_settings, resolved_parameters
 from pipeline.tracking import client, curves, metrics
 from pipeline.work.source import SOURCE_RUN
@@ -54,14 +55,14 @@ def collect(
     own = [one for one in examples.values() if not one.declared.get("learning_rate_of")]
     searches = {run.variant: run.tags.get("search_run") for run in own}
     tags, experiment = runs[0].tags, chosen[0].info.experiment_id
-    colors = {variant.name: variant.color for variant in comparison.variants}
+    colors = {one.name: one.color for one in comparison.variants if one.name in examples}
     of_images = images.evidence(chosen, measured["runs"], test)
     classes = len(of_images.class_names) if of_images else 0
     return Evidence(
         **measured,
         title=comparison.title,
         descriptions={variant.name: variant.description for variant in comparison.variants},
-        colors=_told_apart(colors, _colors(runs)),
+        colors=told_apart(colors, _colors(runs)),
         facts=fairness.facts(runs, absent=absent, disturbed=disturbed(measured["curves"])),
         left_out=absent,
         searches=_of_each(searches, "trials.csv", artifacts.trials),
@@ -255,16 +256,6 @@ def _colors(runs: Sequence[RunRecord]) -> dict[str, str]:
     """The colours that the runs have in the UI, by variant; anyone can change that tag."""
     tags = ((run.variant, run.tags.get("mlflow.runColor", "")) for run in runs)
     return {variant: color for variant, color in tags if re.fullmatch(r"#[0-9A-Fa-f]{6}", color)}
-
-
-def _told_apart(own: Mapping[str, str], of_runs: Mapping[str, str]) -> dict[str, str]:
-    """Those of the runs, or, where these are alike, a comparison's own.
-
-    A run that was trained for another comparison has the colour that it was given there.
-    """
-    colors = {**own, **of_runs}
-    # In the order of the comparison, which with more variants than colours tells those apart.
-    return colors if len({*colors.values()}) == len(colors) else {**colors, **own}
 
 
 def _row(run: RunRecord) -> dict[str, object]:

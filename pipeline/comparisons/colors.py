@@ -4,7 +4,7 @@ What is light in it is darker here, so that a line has a contrast of 3 to white 
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 BLUE, VERMILLION, GREEN, PINK, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#C68900"
 OKABE_ITO = (BLUE, VERMILLION, GREEN, PINK, ORANGE, "#4A9DCB", "#9F9729", "#656565")
@@ -20,6 +20,20 @@ def in_order(given: Sequence[str]) -> Iterator[str]:
         (one for one in OKABE_ITO if one not in given), itertools.cycle(OKABE_ITO)
     )
     return (color or next(free) for color in given)
+
+
+def told_apart(own: Mapping[str, str], of_runs: Mapping[str, str]) -> dict[str, str]:
+    """The colours of variants that are compared, by name.
+
+    Those of their runs, or, where these are alike, the comparison's own: a run that was trained for
+    another comparison has the colour that it was given there. Where these are alike, too, as of a
+    comparison of more variants than there are colours, the next that is still free.
+    """
+    for colors in ({**own, **of_runs}, {**of_runs, **own}):
+        if len({*colors.values()}) == len(colors):
+            return colors
+    firsts = [one if one not in [*own.values()][:at] else "" for at, one in enumerate(own.values())]
+    return {**of_runs, **dict(zip(own, in_order(firsts), strict=True))}
 
 
 def readable(color: str) -> str:

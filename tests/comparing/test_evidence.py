@@ -183,11 +183,3 @@ def test_images_of_each_class_are_those_asked_for_or_else_all_of_the_data() -> N
     found = [evidence._images_per_class(run, 10) for run in (every, few, pairs)]
     assert found == [400, 20, 0]
     assert evidence._images_per_class(every, 0) == 0
-
-
-def test_variants_have_the_colours_of_a_comparison_where_those_of_their_runs_are_alike() -> None:
-    own = {"scratch": "#0072B2", "transfer_cached": "#009E73"}
-    elsewhere = {"scratch": "#CC79A7"}
-    assert evidence._told_apart(own, elsewhere) == own | elsewhere
-    assert evidence._told_apart(own, {"scratch": "#009E73"}) == own
-    assert evidence._told_apart(own, {"other": "#009E73"}) == own | {"other": "#009E73"}

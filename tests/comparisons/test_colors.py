@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.comparisons.colors import OKABE_ITO, readable
+from pipeline.comparisons.colors import OKABE_ITO, readable, told_apart
 from pipeline.comparisons.twenty_layers import COMPARISON
 
 LIGHT, DARK = "#FFFFFF", "#14171B"
@@ -35,3 +35,19 @@ def test_a_colour_that_cannot_be_seen_is_made_darker_or_lighter(color: str) -> N
 def test_it_stays_the_colour_that_it_is() -> None:
     red, green, blue = (int(readable("#E69F00")[place : place + 2], 16) for place in (1, 3, 5))
     assert red > green > blue == 0
+
+
+def test_variants_have_the_colours_of_a_comparison_where_those_of_their_runs_are_alike() -> None:
+    own = {"scratch": "#0072B2", "transfer_cached": "#009E73"}
+    elsewhere = {"scratch": "#CC79A7"}
+    assert told_apart(own, elsewhere) == own | elsewhere
+    assert told_apart(own, {"scratch": "#009E73"}) == own
+    assert told_apart(own, {"other": "#009E73"}) == own | {"other": "#009E73"}
+
+
+def test_variants_of_one_colour_have_the_next_that_is_free() -> None:
+    first, second, third = OKABE_ITO[:3]
+    own = {"elu": first, "ninth": first, "relu": second}
+    assert told_apart(own, own) == {"elu": first, "ninth": third, "relu": second}
+    many = {str(number): OKABE_ITO[number % 8] for number in range(12)}
+    assert told_apart(many, {}) == many  # there are no more
