@@ -38,7 +38,7 @@ def check_expression(subject: str, text: str) -> None:
     if refused:
         raise InputError(
             subject,
-            expected="a name, or a call such as sgd(momentum=0.9)",
+            expected="a name, a call such as sgd(momentum=0.9), or arithmetic such as x ** 2",
             received=repr(text[:100]) + (f", {refused[0]!r} in it" if refused[0] else ""),
             action="Names, numbers, calls, + - * / and ** are understood.",
         )

@@ -10,7 +10,7 @@ from pipeline.comparisons.expressions import evaluated, mentions
 from pipeline.training.keras_objects import declarable, refused_if_unknown
 
 EXPECTED = "a Keras activation, such as elu, prelu or leaky_relu(negative_slope=0.1), or "
-EXPECTED += "arithmetic of x, such as x * sigmoid(x)"
+EXPECTED += "arithmetic of x that keeps its shape, such as x * sigmoid(x)"
 _FUNCTIONS = declarable(keras.ops) | declarable(keras.activations)
 
 
