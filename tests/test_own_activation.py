@@ -33,7 +33,13 @@ def test_a_file_of_five_lines_trains_an_activation_that_any_keras_loads(
 ) -> None:
     comparison = written(store / "mine.py", "relu(x) ** 2")
     main(Main(comparison=comparison, dataset="mnist_5k", plan="only"))
-    assert "squared_relu" in capsys.readouterr().out
+    assert "squared_relu" in (planned := capsys.readouterr().out)
+    assert "No question will be answered" not in planned
+    unasked = ("elu", "squared_relu")
+    main(Main(comparison=comparison, dataset="mnist_5k", variants=unasked, plan="only"))
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.startswith("No question will be answered: ")
+    assert "What is asked about them is against others: relu." in said
     asked = Train(
         comparison=comparison,
         dataset="mnist_5k",

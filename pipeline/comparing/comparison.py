@@ -36,11 +36,10 @@ class Wanted:
     @property
     def unanswerable(self) -> str:
         """That no question is about two of the variants, and what to add; empty if one is."""
-        names = {variant.name for variant in self.variants}
-        pairs = [{one.variant, one.reference} for one in self.comparison.asked]
-        if len(names) < 2 or any(pair <= names for pair in pairs):
+        names, asked = {variant.name for variant in self.variants}, self.comparison.asked
+        if len(names) < 2 or any({one.variant, one.reference} <= names for one in asked):
             return ""
-        others = sorted({name for pair in pairs if pair & names for name in pair - names})
+        others = sorted({one.reference for one in asked if one.variant in names})
         add = f" What is asked about them is against others: {', '.join(others)}." if others else ""
         return f"No question will be answered: none is about two of these variants.{add}"
 

@@ -50,7 +50,9 @@ def test_what_is_finished_is_said_and_what_is_missing_with_its_command(
     run_id = questions(Questions(comparisons="mine.py,momentum", readme="README.md"))  # type: ignore[arg-type]
     run = client.get_run(run_id)
     assert (run.data.tags["step"], run.info.status) == ("questions", "FINISHED")
-    assert "questions.html" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "questions.html" in said
+    assert "\nTo measure what is missing: mlflow run . -P comparison=momentum\n" in said
     verdict = client.get_run(compared).data.tags["verdict.bn_quality_over_elu"]
     page, markdown = Page(text_of(run_id, "questions.html")), text_of(run_id, "questions.md")
     assert HOSTILE in page.text  # shown, not obeyed
