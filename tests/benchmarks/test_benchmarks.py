@@ -377,7 +377,7 @@ def test_a_simulated_training_is_held_ended_and_logged_as_a_real_one(store: Path
 
 
 def test_what_processes_have_used_counts_those_that_they_started_too() -> None:
-    busy = "sum(range(10**7))"
+    busy = "sum(range(5 * 10**7))"  # on a fast machine half a second
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {busy!r}]); input()"
     with subprocess.Popen([sys.executable, "-c", parent], stdin=subprocess.PIPE) as process:
         deadline = time.monotonic() + 60

@@ -57,5 +57,7 @@ def test_all_sides_train_the_same_and_are_compared_by_their_times(
 
 
 def test_variant_with_another_optimizer_is_refused() -> None:
-    with pytest.raises(InputError, match="one of elu, bn, selu; received 'one_cycle'"):
+    with pytest.raises(
+        InputError, match="one of elu, bn, selu, selu_convolution; received 'one_cycle'"
+    ):
         throughput.throughput(throughput.Throughput(variants=("elu", "one_cycle")))
